@@ -1,0 +1,74 @@
+"""Settings as frozen dataclasses. The environment is read here, once, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The five nested budgets (r_q, r_c) that MMR trains (paper, section 3.2, table 3).
+BUDGETS: tuple[tuple[int, int], ...] = ((1, 1), (2, 4), (4, 8), (8, 16), (16, 64))
+
+# Size of one stored vector component: the index keeps float16.
+BYTES_PER_COMPONENT = 2
+
+
+def _env(name: str, default: str) -> str:
+    return os.environ.get(f"METAEMBED_{name}", default)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may cost. Each has an override METAEMBED_<NAME IN CAPITALS>."""
+
+    max_file_bytes: int = field(default_factory=lambda: int(_env("MAX_FILE_BYTES", str(100 << 20))))
+    max_pages: int = field(default_factory=lambda: int(_env("MAX_PAGES", "500")))  # of one file
+    max_pixels: int = field(
+        default_factory=lambda: int(_env("MAX_PIXELS", "60000000"))
+    )  # of one image or page
+    max_archive_files: int = field(default_factory=lambda: int(_env("MAX_ARCHIVE_FILES", "1000")))
+    max_archive_ratio: int = field(
+        default_factory=lambda: int(_env("MAX_ARCHIVE_RATIO", "200"))
+    )  # unpacked : packed
+    max_archive_bytes: int = field(
+        default_factory=lambda: int(_env("MAX_ARCHIVE_BYTES", str(500 << 20)))
+    )  # unpacked
+    max_session_pages: int = field(default_factory=lambda: int(_env("MAX_SESSION_PAGES", "2000")))
+    session_ttl_s: int = field(default_factory=lambda: int(_env("SESSION_TTL_S", "3600")))
+
+
+@dataclass(frozen=True)
+class Render:
+    """How pages become pictures."""
+
+    dpi: int = 120  # of a rendered PDF page; enough for OCR of 10 pt type
+    max_side: int = 2000  # pixels; longer pages and pictures are scaled down to this
+    view_side: int = 1200  # pixels of the picture kept for showing
+    view_quality: int = 82  # JPEG
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie."""
+
+    assets: Path = ROOT / "assets"
+    mini_weights: Path = ROOT / "assets" / "mini.safetensors"
+    sample_corpus: Path = ROOT / "sample_corpus"
+    cache: Path = field(default_factory=lambda: Path(_env("CACHE", str(ROOT / ".cache"))))
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the app listens and which encoder it loads."""
+
+    host: str = field(default_factory=lambda: _env("HOST", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")))
+    port: int = field(default_factory=lambda: int(_env("PORT", os.environ.get("GRADIO_SERVER_PORT", "7860"))))
+    encoder: str = field(default_factory=lambda: _env("ENCODER", "mini"))
+
+
+LIMITS = Limits()
+RENDER = Render()
+PATHS = Paths()
+SERVER = Server()

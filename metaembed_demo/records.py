@@ -1,0 +1,188 @@
+"""The nouns of the house: Page, Word, Query, Embedding, Budget, Hit, Trace."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from .config import BUDGETS
+
+FloatArray = NDArray[np.float32]
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left
+WordKind = Literal["text", "ocr", "visual"]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a page and where it stands. `visual` words name what a picture shows."""
+
+    text: str
+    box: Box
+    kind: WordKind = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a PDF, or one picture.
+
+    `pictures` are the boxes of the raster pictures placed on a PDF page; an image file is one picture
+    that fills its page. Straight from `ingest` the words are the raw text layer in file order;
+    `reading.read` returns the same page with all its words in reading order.
+    """
+
+    id: str  # hash of the content, see `page_id`
+    source: str  # file name as the user knows it; inside a zip: "archive.zip/inner/name.pdf"
+    number: int  # 1-based, within the source
+    image: Image | None  # RGB; None once only the stored picture is kept
+    words: tuple[Word, ...] = ()
+    pictures: tuple[Box, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The words in order, one space between."""
+        return " ".join(word.text for word in self.words)
+
+    def with_words(self, words: Sequence[Word]) -> Page:
+        return replace(self, words=tuple(words))
+
+
+def page_id(image: Image, words: Sequence[Word] = ()) -> str:
+    """20 hex digits naming a page's content: its pixels and text layer, not its file or number."""
+    digest = hashlib.sha256(f"{image.size}".encode())
+    digest.update(image.convert("RGB").tobytes())
+    digest.update("\n".join(word.text for word in words).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for: text, a picture, or both.
+
+    Raises:
+        ValueError: when there is neither text nor a picture.
+    """
+
+    text: str = ""
+    image: Image | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip() and self.image is None:
+            raise ValueError("The query is empty: type some words or give a picture.")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Last-layer states of the Meta Tokens: `vectors` (r, D) float32, each row of length 1."""
+
+    vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Budget:
+    """How many Meta Tokens a search uses: the first `r_q` of the query, the first `r_c` of a page.
+
+    >>> Budget.parse("8x16")
+    Budget(r_q=8, r_c=16)
+    """
+
+    r_q: int
+    r_c: int
+
+    def __post_init__(self) -> None:
+        if self.r_q < 1 or self.r_c < 1:
+            raise ValueError(f"A budget needs at least one token a side, not {self.r_q}x{self.r_c}.")
+
+    def __str__(self) -> str:
+        return f"{self.r_q}x{self.r_c}"
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """From "8x16" or "8,16". Raises ValueError that says what is accepted."""
+        match = re.fullmatch(r"\s*\(?\s*(\d{1,4})\s*[x×,]\s*(\d{1,4})\s*\)?\s*", text, re.IGNORECASE)
+        if not match:
+            raise ValueError(f"{text!r} is not a budget. Write r_q x r_c, for example {STOPS[3]}.")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def trained(self) -> bool:
+        """Whether this is one of the five budgets that MMR trains."""
+        return self in STOPS
+
+    def clip(self, r_q: int, r_c: int) -> Budget:
+        """This budget, at most (r_q, r_c)."""
+        return Budget(min(self.r_q, r_q), min(self.r_c, r_c))
+
+
+STOPS: tuple[Budget, ...] = tuple(Budget(*pair) for pair in BUDGETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One page found. `score` is MaxSim at the search's budget, between -r_q and r_q; `rank` is 1-based."""
+
+    page_id: str
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How one hit's score comes about (paper, equation 1).
+
+    similarity: (r_q, r_c) float32 cosines.
+    winners: (r_q,) int64, the candidate token that each query token takes its maximum from.
+    gains: (r_q,) float32, those maxima; their sum is the hit's score.
+    """
+
+    page_id: str
+    similarity: FloatArray
+    winners: NDArray[np.int64]
+    gains: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything one search did.
+
+    `timings` are milliseconds by stage: encode, coarse, rerank, align, total. `query_vectors` is the
+    full-size query embedding (R_q, D), so that another budget needs no new encoding.
+    """
+
+    query_text: str
+    budget: Budget
+    hits: tuple[Hit, ...]
+    timings: dict[str, float]
+    bytes_per_page: int
+    pages_searched: int
+    candidates: int  # pages scored exactly
+    query_vectors: FloatArray
+    alignment: Alignment | None = None
+    query_image: bool = False
+    movement: dict[str, int] = field(default_factory=dict)  # page id -> places gained since the last search
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain types, without the vectors; scores and cosines rounded to 5 places."""
+        found: dict[str, Any] = {
+            "query": {"text": self.query_text, "image": self.query_image},
+            "budget": {"r_q": self.budget.r_q, "r_c": self.budget.r_c, "trained": self.budget.trained},
+            "hits": [{"page_id": h.page_id, "score": round(h.score, 5), "rank": h.rank} for h in self.hits],
+            "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings.items()},
+            "bytes_per_page": self.bytes_per_page,
+            "pages_searched": self.pages_searched,
+            "candidates": self.candidates,
+        }
+        if self.alignment is not None:
+            found["alignment"] = {
+                "page_id": self.alignment.page_id,
+                "similarity": np.round(self.alignment.similarity.astype(float), 5).tolist(),
+                "winners": self.alignment.winners.tolist(),
+                "gains": np.round(self.alignment.gains.astype(float), 5).tolist(),
+            }
+        return found
