@@ -1,0 +1,195 @@
+"""MetaEmbed-Mini: Meta Tokens over a frozen MiniLM, for any CPU.
+
+The text path is MiniLM, untouched. The Meta Tokens (16 for a query, 64 for a page) go through their own
+copy of its six layers; at each layer they attend to the text states entering that layer and to one
+another, but the text never sees them, as in a causal vision-language model. Their last states, projected
+to 128 dimensions and normalised, are the embedding (paper, section 3.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+from transformers import BertModel
+
+from . import minilm
+from .config import BUDGETS, PATHS
+from .minilm import LAYERS, WIDTH, MiniLM, TextStates
+from .reading import read_image
+from .records import Embedding, Page, Query
+
+HEADS = 12
+DIM = 128
+R_Q, R_C = BUDGETS[-1]
+PAGE_BATCH = 8  # pages in one forward pass
+SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths
+
+
+def segments() -> torch.Tensor:
+    """(R_C, 2) the stretch of the page that each candidate token starts out looking at, in 0..1.
+
+    Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
+    the order of the nested budgets. Without it all tokens learn the same thing and the curve stays flat.
+    """
+    rows = [(0.0, 1.0)]
+    for parts in (3, 4, 8, 48):
+        rows += [(i / parts, (i + 1) / parts) for i in range(parts)]
+    return torch.tensor(rows)
+
+
+def distance(place: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
+    """(B, R, T) how far each place (B, T) lies outside each segment (R, 2), in segment widths, capped."""
+    start, end = segment[:, 0, None], segment[:, 1, None]
+    outside = torch.maximum(start - place[:, None], place[:, None] - end).clamp(min=0)
+    return (outside / (end - start)).clamp(max=SEGMENT_CAP)
+
+
+class MetaLayer(nn.Module):
+    """One transformer layer whose queries are Meta Tokens and whose keys are the text and the Meta Tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.norm, self.norm_out = nn.LayerNorm(WIDTH, eps=1e-12), nn.LayerNorm(WIDTH, eps=1e-12)
+        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+        self.segment_scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, meta: torch.Tensor, text: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """meta (B, R, WIDTH), text (B, T, WIDTH), bias (B, R, T + R) added to the attention logits."""
+        seen = torch.cat([text.to(meta.dtype), meta], 1)
+        q, k, v = _heads(self.query(meta)), _heads(self.key(seen)), _heads(self.value(seen))
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None].to(q.dtype))
+        meta = self.norm(meta + self.out(read.transpose(1, 2).flatten(2)))
+        return self.norm_out(meta + self.down(F.gelu(self.up(meta))))
+
+
+class MetaPath(nn.Module):
+    """Everything that is trained: Meta Tokens, six layers, the projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_tokens = nn.Parameter(torch.zeros(R_Q, WIDTH))
+        self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
+        self.layers = nn.ModuleList(MetaLayer() for _ in range(LAYERS))
+        self.project = nn.Linear(WIDTH, DIM, bias=False)
+        self.register_buffer("segment", segments(), persistent=False)
+
+    def pages(self, text: TextStates) -> torch.Tensor:
+        """(B, R_C, DIM) unit rows."""
+        return self._forward(self.page_tokens, text, distance(text.place, self.segment))
+
+    def queries(self, text: TextStates) -> torch.Tensor:
+        """(B, R_Q, DIM) unit rows."""
+        return self._forward(self.query_tokens, text, None)
+
+    def _forward(
+        self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor | None
+    ) -> torch.Tensor:
+        batch, length = text.mask.shape
+        meta = tokens.expand(batch, -1, -1)
+        room = len(tokens)
+        closed = torch.zeros(batch, room, length).masked_fill(~text.mask[:, None], float("-inf"))
+        open_ = torch.zeros(batch, room, room)
+        for layer, states in zip(self.layers, text.layers, strict=True):
+            bias = closed if distances is None else closed - layer.segment_scale * distances
+            meta = layer(meta, states, torch.cat([bias, open_], 2))
+        return F.normalize(self.project(meta).float(), dim=-1)
+
+    @torch.no_grad()
+    def start_from(self, model: BertModel) -> None:
+        """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike."""
+        for mine, theirs in zip(self.layers, model.encoder.layer, strict=True):
+            attention, output = theirs.attention, theirs.output
+            pairs = {
+                mine.query: attention.self.query,
+                mine.key: attention.self.key,
+                mine.value: attention.self.value,
+                mine.out: attention.output.dense,
+                mine.norm: attention.output.LayerNorm,
+                mine.up: theirs.intermediate.dense,
+                mine.down: output.dense,
+                mine.norm_out: output.LayerNorm,
+            }
+            for copy, original in pairs.items():
+                copy.load_state_dict(original.state_dict())
+        cls = model.embeddings(input_ids=torch.tensor([[101]]))[0, 0]
+        for tokens in (self.query_tokens, self.page_tokens):
+            tokens.copy_(cls + torch.randn_like(tokens))
+        nn.init.orthogonal_(self.project.weight)
+
+
+def _heads(x: torch.Tensor) -> torch.Tensor:
+    """(B, n, WIDTH) -> (B, HEADS, n, WIDTH / HEADS)."""
+    return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+
+
+class Mini:
+    """The encoder that the app runs by default. Safe to call from several threads."""
+
+    name = "MetaEmbed-Mini"
+    device = "CPU"
+    dim, r_q, r_c = DIM, R_Q, R_C
+
+    def __init__(self, text: MiniLM, meta: MetaPath, fingerprint: str) -> None:
+        self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint
+
+    @classmethod
+    def load(cls, weights: Path = PATHS.mini_weights) -> Mini:
+        """Raises FileNotFoundError or ValueError that says what is wrong with the weight file."""
+        if not weights.is_file():
+            raise FileNotFoundError(
+                f"The Mini weights are missing: {weights}. Check the file out again, "
+                "or train them: python -m metaembed_demo train"
+            )
+        meta = load_meta(weights)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        return cls(minilm.load(), meta, f"mini-{digest[:16]}")
+
+    def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
+        """One (64, 128) embedding a page, from its words; run `reading.read` first."""
+        texts = [self.text.tokens([word.text for word in page.words]) for page in pages]
+        return self._encode(texts, self.meta.pages)
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
+        """One (16, 128) embedding a query. A picture is read into words, which follow the text."""
+        return self._encode([self.text.tokens(_query_words(query)) for query in queries], self.meta.queries)
+
+    @torch.inference_mode()
+    def _encode(self, texts: list[list[int]], path) -> list[Embedding]:  # type: ignore[no-untyped-def]
+        # Texts of like length go together, so that padding costs little.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: dict[int, Embedding] = {}
+        for start in range(0, len(order), PAGE_BATCH):
+            rows = order[start : start + PAGE_BATCH]
+            vectors = path(self.text.states([texts[i] for i in rows]))
+            found |= {i: Embedding(vectors[k].numpy().copy()) for k, i in enumerate(rows)}
+        return [found[i] for i in range(len(texts))]
+
+
+def _query_words(query: Query) -> list[str]:
+    words = query.text.split()
+    if query.image is not None:
+        words += [word.text for word in read_image(query.image)]
+    return words
+
+
+def save_meta(meta: MetaPath, path: Path) -> None:
+    """Write the trained part as float16 safetensors (about 21 MB)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.half().contiguous() for name, tensor in meta.state_dict().items()}, path)
+
+
+def load_meta(path: Path) -> MetaPath:
+    """Read what `save_meta` wrote. Raises ValueError when the file does not fit this model."""
+    meta = MetaPath()
+    try:
+        meta.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    except Exception as error:
+        raise ValueError(f"{path.name} does not hold MetaEmbed-Mini weights: {error}") from error
+    return meta

