@@ -1,0 +1,108 @@
+"""MaxSim, alignment and prefix gains: arrays in, arrays out.
+
+Every score is the plain sum over query tokens (paper, equation 1), not divided by their number.
+A smaller budget is a slice: `maxsim(q[:r_q], c[:, :r_c])`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import BUDGETS
+from .records import Alignment, FloatArray
+
+# Candidate components cast to float32 at a time: 4 MiB, which stays in a core's cache.
+CHUNK_COMPONENTS = 1 << 20
+
+# First and last+1 query token of the nested groups: 1 | 2 | 3-4 | 5-8 | 9-16.
+_EDGES = (0, *(r_q for r_q, _ in BUDGETS))
+QUERY_GROUPS: tuple[tuple[int, int], ...] = tuple(pairwise(_EDGES))
+
+
+def maxsim(q: FloatArray, c: NDArray[Any]) -> FloatArray:
+    """Late interaction of one query with many pages: for each page, sum over i of max over j of <q_i, c_j>.
+
+    Args:
+        q: query vectors (r_q, D).
+        c: candidate vectors (n, r_c, D), float32 or float16 (cast a chunk at a time).
+
+    Returns:
+        Scores (n,) float32.
+
+    Raises:
+        ValueError: when the shapes do not fit together or either side has no token.
+
+    Query token 1 finds its like in both pages, query token 2 only in the first:
+
+    >>> q = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    >>> pages = np.array([[[1, 0], [0, 1]], [[1, 0], [1, 0]]], dtype=np.float32)
+    >>> maxsim(q, pages).tolist()
+    [2.0, 1.0]
+    >>> maxsim(q[:1], pages[:, :1]).tolist()  # budget 1x1 cannot tell them apart
+    [1.0, 1.0]
+    """
+    _check(q, c)
+    q = np.asarray(q, dtype=np.float32)
+    n, r_c, dim = c.shape
+    scores = np.empty(n, dtype=np.float32)
+    step = max(1, CHUNK_COMPONENTS // (r_c * dim))
+    for start in range(0, n, step):
+        chunk = np.asarray(c[start : start + step], dtype=np.float32)
+        # Candidate tokens last, so that the maximum runs over neighbours in memory.
+        similarity = (q @ chunk.reshape(-1, dim).T).reshape(len(q), len(chunk), r_c)
+        scores[start : start + step] = similarity.max(axis=2).sum(axis=0)
+    return scores
+
+
+def align(page_id: str, q: FloatArray, c_one: NDArray[Any]) -> Alignment:
+    """Which candidate token each query token takes its maximum from, on one page.
+
+    Args:
+        page_id: copied into the result.
+        q: query vectors (r_q, D).
+        c_one: vectors of that page (r_c, D).
+
+    Raises:
+        ValueError: when the shapes do not fit together or either side has no token.
+
+    >>> q = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    >>> found = align("p", q, np.array([[0, 1], [1, 0], [-1, 0]], dtype=np.float32))
+    >>> found.similarity.tolist()
+    [[0.0, 1.0, -1.0], [1.0, 0.0, 0.0]]
+    >>> found.winners.tolist(), found.gains.tolist()
+    ([1, 0], [1.0, 1.0])
+    """
+    _check(q, c_one[None])
+    similarity = np.asarray(q, dtype=np.float32) @ np.asarray(c_one, dtype=np.float32).T
+    winners = similarity.argmax(axis=1).astype(np.int64)
+    gains = np.take_along_axis(similarity, winners[:, None], axis=1)[:, 0]
+    return Alignment(page_id, similarity, winners, gains)
+
+
+def prefix_gains(alignment: Alignment) -> FloatArray:
+    """What each nested group of query tokens (1 | 2 | 3-4 | 5-8 | 9-16) adds to the score: (5,) float32.
+
+    Groups beyond the search's r_q add 0; query tokens beyond the 16th count with the last group.
+
+    >>> one_each = Alignment("p", np.ones((8, 1), np.float32), np.zeros(8, np.int64), np.ones(8, np.float32))
+    >>> prefix_gains(one_each).tolist()
+    [1.0, 1.0, 2.0, 4.0, 0.0]
+    """
+    last = len(QUERY_GROUPS) - 1
+    return np.array(
+        [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(QUERY_GROUPS)],
+        dtype=np.float32,
+    )
+
+
+def _check(q: FloatArray, c: NDArray[Any]) -> None:
+    if q.ndim != 2 or c.ndim != 3 or q.shape[1] != c.shape[2]:
+        raise ValueError(
+            f"MaxSim needs a query (r_q, D) and pages (n, r_c, D) of one D, not {q.shape} and {c.shape}."
+        )
+    if not q.shape[0] or not c.shape[1]:
+        raise ValueError("MaxSim needs at least one token on either side.")
