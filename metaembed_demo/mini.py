@@ -21,7 +21,6 @@ from transformers import BertModel
 from . import minilm
 from .config import BUDGETS, PATHS
 from .minilm import LAYERS, WIDTH, MiniLM, TextStates
-from .reading import read_image
 from .records import Embedding, Page, Query
 
 HEADS = 12
@@ -175,6 +174,8 @@ class Mini:
 def _query_words(query: Query) -> list[str]:
     words = query.text.split()
     if query.image is not None:
+        from .reading import read_image
+
         words += [word.text for word in read_image(query.image)]
     return words
 

@@ -1,0 +1,220 @@
+"""Training pages and their queries, drawn from documents.
+
+A page is a run of neighbouring sections. A query is one section's heading, a sentence of it, or some words
+of that sentence; heading and sentence are then mostly taken out of the page, so that sharing words is not
+enough. Some pages are lists of visual words, as `reading` makes of pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .corpora import Document
+
+UNIT_WORDS = 220  # longer sections are cut, so that a page can begin inside one
+CLUSTER = 4  # pages of one batch that come from the same document: hard negatives
+DEV_SHARE = 25  # one document in so many is kept for the dev set
+VISUAL_SHARE = 0.08
+NOISE_SHARE = 0.15
+QUESTIONS = (
+    "what is {}?",
+    "how does {} work?",
+    "how do I use {}?",
+    "tell me about {}",
+    "where is {} explained?",
+    "why {}",
+    "{} meaning",
+    "when should I use {}?",
+)
+COLOURS = ["black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]
+GENERIC = 4  # a heading that occurs more often than this says too little about its page
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A page's words and queries that it answers."""
+
+    words: list[str]
+    queries: list[str]
+
+
+@dataclass
+class Unit:
+    heading: str
+    sentences: list[str]
+
+    @property
+    def size(self) -> int:
+        return sum(len(s.split()) for s in self.sentences)
+
+
+class Course:
+    """All training material, and the way to draw a batch from it."""
+
+    def __init__(self, documents: Sequence[Document], pictures: Sequence[tuple[list[str], str]] = ()) -> None:
+        """pictures: (names, description) of each thing that a picture can show."""
+        counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
+        self.generic = {heading for heading, n in counts.items() if n > GENERIC}
+        split = [(d, self._units(d)) for d in documents]
+        self.train = [(d.source, units) for d, units in split if not is_dev(d) and units]
+        self.dev = [(d, units) for d, units in split if is_dev(d) and units]
+        self.pictures = list(pictures)
+        # Long documents are drawn more often, but less than in proportion: variety counts too.
+        self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
+
+    def batch(self, size: int, seed: int) -> list[Lesson]:
+        """`size` lessons in clusters of CLUSTER; the same seed gives the same batch."""
+        rng = random.Random(seed)
+        lessons: list[Lesson] = []
+        while len(lessons) < size:
+            room = min(CLUSTER, size - len(lessons))
+            if self.pictures and rng.random() < VISUAL_SHARE:
+                lessons += [self._picture(rng) for _ in range(room)]
+            else:
+                units = rng.choices(self.train, self.weights)[0][1]
+                lessons += [lesson for _ in range(room) if (lesson := self._lesson(units, rng))]
+        return lessons
+
+    def dev_lessons(self, count: int, seed: int = 7, words: tuple[int, int] = (450, 800)) -> list[Lesson]:
+        """Long pages of unseen technical documents, one heading each as the query, absent from the page."""
+        rng = random.Random(seed)
+        found: list[Lesson] = []
+        usable = [
+            units for document, units in self.dev if not document.source.startswith(("dict", "wordnet"))
+        ]
+        for units in rng.sample(usable, len(usable)):
+            start, made = 0, 0
+            while start < len(units) and made < 6:
+                page = _run(units, start, rng.randint(*words))
+                start += len(page)
+                headed = [unit for unit in page if self._telling(unit.heading)]
+                if sum(unit.size for unit in page) < words[0] // 2 or not headed:
+                    continue
+                asked = rng.choice(headed)
+                found.append(Lesson(_words(page, without=asked.heading), [asked.heading]))
+                made += 1
+        rng.shuffle(found)
+        return found[:count]
+
+    def _units(self, document: Document) -> list[Unit]:
+        units = []
+        for heading, text in document.sections:
+            kept: list[str] = []
+            for sentence in _sentences(text):
+                kept.append(sentence)
+                if sum(len(s.split()) for s in kept) >= UNIT_WORDS:
+                    units.append(Unit(heading, kept))
+                    heading, kept = "", []
+            if kept:
+                units.append(Unit(heading, kept))
+        return units
+
+    def _telling(self, heading: str) -> bool:
+        return len(heading) > 3 and heading.lower() not in self.generic
+
+    def _lesson(self, units: list[Unit], rng: random.Random) -> Lesson | None:
+        target = rng.choices(
+            [rng.randint(30, 150), rng.randint(150, 400), rng.randint(400, 850)], [0.25, 0.4, 0.35]
+        )[0]
+        page = _run(units, rng.randrange(len(units)), target)
+        queries, hidden = [], []
+        headed = [unit for unit in page if self._telling(unit.heading)]
+        if headed:
+            heading = rng.choice(headed).heading
+            queries.append(_ask(heading, rng))
+            if rng.random() < 0.75:
+                hidden.append(heading)
+        sentences = [s for unit in page for s in unit.sentences if 5 <= len(s.split()) <= 40]
+        while sentences and len(queries) < 2:
+            sentence = sentences.pop(rng.randrange(len(sentences)))
+            keywords = rng.random() < 0.4
+            queries.append(_keywords(sentence, rng) if keywords else sentence)
+            if rng.random() < 0.7 and len(sentences) > 3:
+                hidden.append(sentence)
+        words = _words(page, without=hidden)
+        if not queries or len(words) < 5:
+            return None
+        return Lesson(_noise(words, rng) if rng.random() < NOISE_SHARE else words, queries)
+
+    def _picture(self, rng: random.Random) -> Lesson:
+        at = rng.randrange(len(self.pictures))
+        names, description = self.pictures[at]
+        near = [
+            rng.choice(self.pictures[(at + rng.randint(-4, 4)) % len(self.pictures)][0]) for _ in range(3)
+        ]
+        far = [rng.choice(rng.choice(self.pictures)[0]) for _ in range(rng.randint(0, 3))]
+        labels = [*names[:2], *rng.sample(near, rng.randint(0, 3)), *far]
+        style = rng.choice(("photograph", "photograph", "drawing"))
+        words = " ".join([style, *labels, *rng.sample(COLOURS, rng.randint(1, 3))]).split()
+        sentence = rng.choice(_sentences(description))
+        asked = rng.choice(
+            ("a picture of a {}", "{}", "a photo of a {}", "where is the {}?", "a {} in the picture")
+        )
+        return Lesson(words, [asked.format(rng.choice(names)), sentence])
+
+
+def is_dev(document: Document) -> bool:
+    """Whether a document is kept out of training; decided by its name, so that it never changes."""
+    return hashlib.sha256(f"{document.source}/{document.name}".encode()).digest()[0] % DEV_SHARE == 0
+
+
+def _share(source: str) -> float:
+    return {"dict-gcide": 0.35, "wordnet-base": 0.35, "vim-doc": 0.5, "anarchism": 2.5}.get(source, 1.0)
+
+
+def _sentences(text: str) -> list[str]:
+    """Sentences, or stretches of 40 words where there is no full stop."""
+    found = []
+    for sentence in re.split(r"(?<=[.!?:;])\s+(?=[A-Z\"'(0-9])", text):
+        words = sentence.split()
+        found += [" ".join(words[i : i + 40]) for i in range(0, len(words), 40)]
+    return found
+
+
+def _run(units: list[Unit], start: int, words: int) -> list[Unit]:
+    """Neighbouring units from `start` until there are about `words` words; at least one."""
+    page = [units[start]]
+    total = page[0].size
+    for unit in units[start + 1 :]:
+        if total + unit.size / 2 > words:
+            break
+        page.append(unit)
+        total += unit.size
+    return page
+
+
+def _words(page: list[Unit], without: str | list[str]) -> list[str]:
+    hidden = {without} if isinstance(without, str) else set(without)
+    parts = [part for unit in page for part in (unit.heading, *unit.sentences) if part not in hidden]
+    return " ".join(parts).split()
+
+
+def _ask(heading: str, rng: random.Random) -> str:
+    if heading.endswith("?") or rng.random() < 0.6:
+        return heading
+    return rng.choice(QUESTIONS).format(heading[0].lower() + heading[1:])
+
+
+def _keywords(sentence: str, rng: random.Random) -> str:
+    words = [w for w in re.findall(r"[\w-]+", sentence) if len(w) > 3] or sentence.split()
+    chosen = sorted(rng.sample(range(len(words)), min(len(words), rng.randint(2, 5))))
+    return " ".join(words[i] for i in chosen)
+
+
+def _noise(words: list[str], rng: random.Random) -> list[str]:
+    """As OCR might read it: some words lost, some letters wrong."""
+    noisy = []
+    for word in words:
+        roll = rng.random()
+        if roll < 0.04:
+            continue
+        if roll < 0.10 and len(word) > 3:
+            at = rng.randrange(len(word))
+            word = word[:at] + rng.choice("abcdefghilmnorstu1I0") + word[at + 1 :]
+        noisy.append(word)
+    return noisy

