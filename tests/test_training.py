@@ -1,0 +1,122 @@
+"""The nested loss, the lessons, and a training loop that really learns and resumes."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
+from metaembed_demo.lessons import Course, is_dev
+from metaembed_demo.mmr import mmr_loss, nested_scores
+from metaembed_demo.train import Recipe, Trainer, _ndcg
+
+TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
+
+
+def documents() -> list[Document]:
+    rng = random.Random(0)
+    made = []
+    for n in range(60):
+        sections = []
+        for topic in rng.sample(TOPICS, 4):
+            text = " ".join(
+                f"One remark about {topic} says number {rng.randint(1, 99)} matters." for _ in range(10)
+            )
+            sections.append((f"Notes on {topic} {n}", text))
+        made.append(Document("toy", f"toy-{n}", sections))
+    return made
+
+
+def test_nested_scores_by_eye() -> None:
+    queries = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    pages = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    one, two = nested_scores(queries, pages, [(1, 1), (2, 2)])
+    assert one.tolist() == [[1.0, 0.0]]
+    assert two.tolist() == [[1.0, 0.5]]
+
+
+def test_loss_falls_with_the_right_page_and_with_the_teacher() -> None:
+    good, bad = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    right = torch.tensor([0, 1])
+    assert mmr_loss([good], right) < mmr_loss([bad], right)
+    assert mmr_loss([good, good], right).item() == pytest.approx(2 * mmr_loss([good], right).item())
+    agreeing = mmr_loss([good], right, teacher=good, temperature=0.05)
+    assert agreeing.item() == pytest.approx(mmr_loss([good], right, temperature=0.05).item(), abs=1e-5)
+    assert mmr_loss([good], right, teacher=bad) > mmr_loss([good], right, teacher=good)
+
+
+def test_every_nested_prefix_gets_gradients() -> None:
+    queries = torch.nn.functional.normalize(torch.randn(2, 16, 8), dim=-1).requires_grad_()
+    pages = torch.nn.functional.normalize(torch.randn(3, 64, 8), dim=-1).requires_grad_()
+    mmr_loss(nested_scores(queries, pages)[:1], torch.tensor([0, 1])).backward()
+    assert queries.grad is not None
+    assert queries.grad[:, 0].abs().sum() > 0
+    assert queries.grad[:, 1:].abs().sum() == 0
+
+
+def test_batches_repeat_and_keep_the_dev_set_apart() -> None:
+    made = documents()
+    course = Course(made, [(["cat"], "A small animal."), (["bus"], "A long vehicle.")])
+    assert course.batch(12, 3) == course.batch(12, 3)
+    assert course.batch(12, 3) != course.batch(12, 4)
+    kept = {document.name for document in made if is_dev(document)}
+    assert kept
+    assert kept == {document.name for document, _ in course.dev}
+    assert len(course.train) == len(made) - len(kept)
+
+
+def test_sections_of_html(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    body = (
+        "<nav>Home Index</nav><h2>2.1. Saving a file</h2><p>" + "Press the key <b>S</b> twice. " * 6 + "</p>"
+    )
+    file.write_text(f"<html><body>{body}</body></html>")
+    ((heading, text),) = _sections(file, plain=False)
+    assert heading == "Saving a file"
+    assert text.startswith("Press the key S twice.")
+    assert "Home" not in text
+
+
+def test_dictionaries(tmp_path: Path) -> None:
+    import gzip
+
+    text = b"loaf\n  bread baked in one piece, larger than a roll or a bun\n"
+    (tmp_path / "d.dict.dz").write_bytes(gzip.compress(text))
+    (tmp_path / "d.index").write_text(
+        f"loaf\tA\t{'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'[len(text)]}\n"
+    )
+    ((word, meaning),) = _dictd(tmp_path / "d.index", tmp_path / "d.dict.dz")
+    assert (word, meaning[:11]) == ("loaf", "bread baked")
+    line = "00001740 03 n 02 loaf 0 loaf_of_bread 0 000 | a shaped mass of baked bread  \n"
+    (tmp_path / "data.noun").write_text("  licence\n" + line)
+    (tmp_path / "data.verb").write_text("")
+    assert list(_wordnet(tmp_path)) == [("loaf, loaf of bread", "a shaped mass of baked bread")]
+
+
+def test_ndcg_of_known_ranks() -> None:
+    scores = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    assert _ndcg(scores, torch.tensor([0, 0, 0])) == pytest.approx(1)
+    assert _ndcg(scores, torch.tensor([1, 1, 1])) == pytest.approx(0.63093, abs=1e-4)
+
+
+def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
+    recipe = Recipe(steps=4, batch=6, warmup=1, dev_every=4, save_every=2, dev_pages=4)
+    course = Course(documents())
+    trainer = Trainer(recipe, course, tmp_path)
+    trainer.run()
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    assert all("16x64" in row["dev"] for row in rows if "dev" in row)
+
+    again = Trainer(recipe, course, tmp_path)
+    again._resume()
+    assert again.step == 4
+    for name, tensor in trainer.meta.state_dict().items():
+        torch.testing.assert_close(again.meta.state_dict()[name], tensor)
+    assert not any(p.requires_grad for p in again.text.model.parameters())
