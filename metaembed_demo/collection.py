@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 
@@ -21,6 +22,8 @@ from .stored import Place, StoredPage
 __all__ = ["Collection", "Document", "Problem", "Progress", "Report", "StoredPage", "Upload"]
 
 log = logging.getLogger(__name__)
+# For the command line: the page limit of a session protects a shared server only.
+NO_SESSION = replace(LIMITS, max_session_pages=sys.maxsize)
 ENCODE_BATCH = 4  # pages; enough to keep two cores busy, few enough that a cancel is prompt
 
 
@@ -323,9 +326,9 @@ class _Adding:
     def _begin_again(self, page: Page) -> None:
         """A source that starts over is another upload of that name."""
         if page.number <= self.last.get(page.source, 0):
+            self._flush()
             self.names.pop(page.source, None)
             self.again.pop(page.source, None)
-            self._flush()
         self.last[page.source] = page.number
 
     def _name(self, page: Page) -> str:

@@ -50,7 +50,7 @@ def sync_folder(path: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    write(path, json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8"))
+    write(path, json.dumps(value, indent=1).encode("ascii"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -310,7 +310,7 @@ class FaissIndex:
         """Slots of the best pages by an approximate MaxSim over the groups wholly inside r_c.
 
         Each query token brings its nearest candidate tokens; a page that is missing from a query token's
-        list counts there with the worst similarity listed, which is at least what it really has.
+        list counts there with the worst similarity listed.
         """
         if self._coarse is None:
             self._coarse = self._build_coarse()

@@ -39,7 +39,7 @@ def check_target(path: Path) -> None:
     if path.is_dir() and not is_shelf(path) and any(path.iterdir()):
         raise ValueError(f"{path} holds other files and no index. Name a new or an empty folder.")
     if is_shelf(path):
-        _manifest(path)
+        manifest(path)
 
 
 def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Sequence[StoredPage]) -> int:
@@ -72,7 +72,7 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Sequence[
 
 def load(path: Path, fingerprint: str) -> tuple[FaissIndex, list[StoredPage]]:
     """What `save` wrote. Raises ValueError as `Collection.load` says."""
-    head = _manifest(path)
+    head = manifest(path)
     if head["encoder"] != fingerprint:
         raise ValueError(
             f"The index at {path} was made by another encoder ({head['encoder']}, not {fingerprint}). "
@@ -92,7 +92,8 @@ def load(path: Path, fingerprint: str) -> tuple[FaissIndex, list[StoredPage]]:
     return index, pages
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def manifest(path: Path) -> dict[str, Any]:
+    """The head of the index at `path`. Raises ValueError when there is none that this program reads."""
     if not path.is_dir():
         raise ValueError(f"There is no index at {path}: no such folder. Make one with the index command.")
     if not is_shelf(path):

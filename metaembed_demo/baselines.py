@@ -1,0 +1,90 @@
+"""What people would use otherwise, on exactly the same words: BM25 and MiniLM's own vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .beir import Beir, Judgements
+from .collection import Collection
+from .curves import Row, quality, rank
+from .reading import read_image
+from .records import FloatArray, Query
+
+if TYPE_CHECKING:
+    from .minilm import MiniLM
+
+CHUNK_WORDS = 120
+SINGLE_TOKENS = 256
+
+
+def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
+    """Rows like a budget's for BM25, MiniLM's mean-pooled vector, and its best chunk of 120 words.
+
+    Raises:
+        ImportError: when bm25s is missing; the message says how to get it.
+    """
+    ids = list(collection.pages)
+    texts = [" ".join(word.text for word in collection.pages[page_id].words) for page_id in ids]
+    keys = list(judgements.judged)
+    asked = [query_text(beir.queries[key]) for key in keys]
+
+    def row(name: str, scores: FloatArray, bytes_per_page: float) -> Row:
+        rankings = {key: rank(of_query, ids) for key, of_query in zip(keys, scores, strict=True)}
+        return {"name": name, **quality(rankings, judgements), "bytes_per_page": round(bytes_per_page)}
+
+    from . import minilm
+
+    keyword, keyword_bytes = bm25(texts, asked)
+    model = minilm.load()
+    single = model.embed(asked, SINGLE_TOKENS) @ model.embed(texts, SINGLE_TOKENS).T
+    chunked, chunks = best_chunk(model, texts, asked)
+    vector_bytes = 2 * minilm.WIDTH  # stored as float16, like ours
+    return [
+        row("BM25 (English stop words, no stemming)", keyword, keyword_bytes),
+        row(f"MiniLM, one mean-pooled vector of {SINGLE_TOKENS} tokens", single, vector_bytes),
+        row(f"MiniLM, best chunk of {CHUNK_WORDS} words", chunked, vector_bytes * chunks / len(texts)),
+    ]
+
+
+def query_text(query: Query) -> str:
+    """The query's text and the words read from its picture, as the encoder gets them."""
+    shown = [word.text for word in read_image(query.image)] if query.image is not None else []
+    return " ".join([*query.text.split(), *shown])
+
+
+def bm25(texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, float]:
+    """Scores (queries, n) of bm25s with its defaults (Lucene's variant, k1 1.5, b 0.75), and bytes a page.
+
+    Raises:
+        ImportError: when bm25s is not installed.
+    """
+    try:
+        import bm25s
+    except ImportError:
+        raise ImportError("The BM25 baseline needs bm25s: pip install bm25s") from None
+    words = bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+    model = bm25s.BM25()
+    if not any(words):
+        return np.zeros((len(asked), len(texts)), np.float32), 0.0
+    model.index(words, show_progress=False)
+    rows = []
+    for query in bm25s.tokenize(list(asked), stopwords="en", return_ids=False, show_progress=False):
+        known = [word for word in query if word in model.vocab_dict]
+        rows.append(model.get_scores(known) if known else np.zeros(len(texts), np.float32))
+    size = sum(array.nbytes for array in model.scores.values() if isinstance(array, np.ndarray))
+    return np.stack(rows).astype(np.float32), size / len(texts)
+
+
+def best_chunk(model: MiniLM, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
+    """Scores (queries, n): the greatest cosine over a page's chunks of 120 words. And how many chunks."""
+    chunks: list[str] = []
+    starts: list[int] = []
+    for text in texts:
+        words = text.split()
+        starts.append(len(chunks))
+        chunks += [" ".join(words[at : at + CHUNK_WORDS]) for at in range(0, max(len(words), 1), CHUNK_WORDS)]
+    similarity = model.embed(asked, SINGLE_TOKENS) @ model.embed(chunks, SINGLE_TOKENS).T
+    return np.maximum.reduceat(similarity, starts, axis=1), len(chunks)

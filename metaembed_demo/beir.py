@@ -1,0 +1,256 @@
+"""A folder in BEIR's layout: corpus files, queries.jsonl, qrels/test.tsv with ids `file` or `file#page`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from . import disk, shelf
+from .collection import NO_SESSION, Collection, Progress, Report
+from .encoder import Encoder
+from .ingest import Upload, uploads
+from .records import Query
+from .stored import StoredPage
+
+QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
+SUFFIXES = frozenset([".pdf", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".zip"])
+DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds
+
+# What a judgement is about: ("page", page id) or ("file", source), else ("missing", corpus id).
+Unit = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Beir:
+    """What `load_beir` found. `qrels` maps a query id to the judged corpus ids, grades above 0 only."""
+
+    folder: Path
+    queries: dict[str, Query]
+    qrels: dict[str, dict[str, int]]
+    files: list[Upload]
+
+
+def load_beir(folder: Path) -> Beir:
+    """Read queries and judgements, and list the corpus files; those are opened later.
+
+    The corpus is every supported file in the folder and below, less qrels/ and the queries' own pictures.
+    Judgements of unknown queries, and grades of 0 or below, are left out.
+
+    Raises:
+        ValueError: when something is missing or malformed; the message names the file and line.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    queries, pictures = _queries(folder)
+    judged = _qrels(folder)
+    qrels = {key: judged[key] for key in queries if key in judged}
+    if not qrels:
+        raise ValueError(f"No query of {folder / 'queries.jsonl'} has a judgement above 0.")
+    used = {corpus_id for judgements in qrels.values() for corpus_id in judgements}
+    files = [file for file in uploads([folder]) if _in_corpus(file, folder, pictures, used)]
+    if not files:
+        raise ValueError(f"{folder} holds no PDF or picture to search.")
+    return Beir(folder, queries, qrels, files)
+
+
+def collect(
+    beir: Beir,
+    encoder: Encoder,
+    report: Report,
+    keep: Path | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Collection:
+    """The indexed corpus. With `keep`, an index kept in that folder is brought up to date and used again.
+
+    Raises:
+        ValueError: when `keep` holds something else, or the index of another encoder.
+    """
+    if keep is None:
+        return _index(Collection.for_encoder(encoder), beir.files, encoder, report, tell)
+    shelf.check_target(keep)
+    digests = {file.name: disk.sha256_of(file.path) for file in beir.files}
+    known: dict[str, Any] = {}
+    collection = Collection.for_encoder(encoder)
+    if shelf.is_shelf(keep):
+        collection = Collection.load(keep, encoder.fingerprint)
+        known = disk.read_json(keep / DIGESTS) if (keep / DIGESTS).is_file() else {}
+    stands = {name for name, digest in known.items() if digests.get(name) == digest}
+    for document in collection.documents():
+        if not any(_from_file(document.source, name) for name in stands):
+            collection.remove(document.source)
+    new = [file for file in beir.files if file.name not in stands]
+    _index(collection, new, encoder, report, tell)
+    collection.save(keep)
+    # A file with a problem is not noted, so that it is tried, and told of, the next time too.
+    bad = [problem.source for problem in report.problems]
+    good = {name: d for name, d in digests.items() if not any(_from_file(source, name) for source in bad)}
+    disk.write_json(keep / DIGESTS, good)
+    return collection
+
+
+class Judgements:
+    """Corpus ids resolved against a collection, and what each page counts as in a ranking.
+
+    `judged` maps a query id to its units and grades; `missing` lists corpus ids that nothing answers to.
+    """
+
+    def __init__(self, qrels: dict[str, dict[str, int]], collection: Collection) -> None:
+        self._collection = collection
+        self._sources = _by_name(place[0] for page in collection.pages.values() for place in page.places)
+        self.missing: list[str] = []
+        self.judged: dict[str, dict[Unit, int]] = {}
+        resolved = {corpus_id: self._resolve(corpus_id) for judged in qrels.values() for corpus_id in judged}
+        for query_id, judged in qrels.items():
+            units = self.judged[query_id] = {}
+            for corpus_id, grade in judged.items():
+                unit = resolved[corpus_id]
+                units[unit] = max(grade, units.get(unit, 0))
+        kinds = {unit for units in self.judged.values() for unit in units}
+        paged = {
+            source for kind, key in kinds if kind == "page" for source, _ in collection.pages[key].places
+        }
+        filed = {key for kind, key in kinds if kind == "file"}
+        only_files = not paged
+        # Where only whole files are judged, a file takes one rank, that of its first page.
+        self._whole = {s for s in self._sources.values() if s not in paged and (only_files or s in filed)}
+        self._units = {page.id: self._units_of(page) for page in collection.pages.values()}
+
+    def ranking(self, page_ids: Iterable[str]) -> list[set[Unit]]:
+        """Ranked pages as ranked sets of units: a page stands for all its places; a whole file comes once."""
+        ranks: list[set[Unit]] = []
+        seen: set[Unit] = set()
+        for page_id in page_ids:
+            units = self._units[page_id]
+            new = units - seen
+            if new:
+                ranks.append(new)
+                seen |= new
+        return ranks
+
+    def _units_of(self, page: StoredPage) -> set[Unit]:
+        sources = {source for source, _ in page.places}
+        units: set[Unit] = {("file", source) for source in sources}
+        return units if sources <= self._whole else units | {("page", page.id)}
+
+    def _resolve(self, corpus_id: str) -> Unit:
+        if corpus_id in self._sources:
+            return ("file", self._sources[corpus_id])
+        name, mark, number = corpus_id.rpartition("#")
+        if mark and number.isdecimal() and name in self._sources:
+            page_id = self._collection.holder((self._sources[name], int(number)))
+            if page_id is not None:
+                return ("page", page_id)
+        self.missing.append(corpus_id)
+        return ("missing", corpus_id)
+
+
+def _queries(folder: Path) -> tuple[dict[str, Query], set[Path]]:
+    file = folder / "queries.jsonl"
+    queries: dict[str, Query] = {}
+    pictures: set[Path] = set()
+    for at, line in enumerate(_text(file).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            key, text, name = str(value["_id"]), str(value.get("text") or ""), value.get("image")
+            image = None
+            if name:
+                pictures.add((folder / name).resolve())
+                image = ImageOps.exif_transpose(Image.open(folder / name)).convert("RGB")
+            query = Query(text, image)
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OSError,
+            Image.DecompressionBombError,
+        ) as error:
+            raise ValueError(
+                f'{file}, line {at}: {error!r}. A line is {{"_id": ..., "text": ...}}.'
+            ) from error
+        if key in queries:
+            raise ValueError(f"{file}, line {at}: the id {key!r} was used before.")
+        queries[key] = query
+    if not queries:
+        raise ValueError(f"{file} holds no query.")
+    return queries, pictures
+
+
+def _qrels(folder: Path) -> dict[str, dict[str, int]]:
+    file = next((folder / name for name in QRELS if (folder / name).is_file()), folder / QRELS[0])
+    judged: dict[str, dict[str, int]] = {}
+    for at, row in enumerate(csv.reader(_text(file).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
+        if not any(cell.strip() for cell in row):
+            continue
+        try:
+            query_id, corpus_id, grade = (cell.strip() for cell in row)
+            score = int(float(grade))
+        except ValueError:
+            if at == 1:
+                continue  # the header
+            raise ValueError(
+                f"{file}, line {at}: wanted query id, corpus id and grade, with tabs between."
+            ) from None
+        if score > 0:
+            judged.setdefault(query_id, {})[corpus_id] = score
+    return judged
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing; a BEIR folder has queries.jsonl and {QRELS[0]}.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text: {error}") from error
+
+
+def _in_corpus(file: Upload, folder: Path, pictures: set[Path], used: set[str]) -> bool:
+    if file.path.suffix.lower() not in SUFFIXES:
+        return False
+    relative = Path(os.path.relpath(file.path, folder))
+    if relative.parts[0] == "qrels" or any(part.startswith(".") for part in relative.parts):
+        return False
+    judged = {relative.as_posix(), relative.as_posix().removeprefix("corpus/"), relative.name} & used
+    return bool(judged) or file.path.resolve() not in pictures
+
+
+def _index(
+    collection: Collection,
+    files: Sequence[Upload],
+    encoder: Encoder,
+    report: Report,
+    tell: Callable[[Progress], None],
+) -> Collection:
+    for progress in collection.add(files, encoder, report, NO_SESSION):
+        tell(progress)
+    return collection
+
+
+def _from_file(source: str, name: str) -> bool:
+    """Whether `source` is the file `name`, or stands inside that archive."""
+    return source == name or source.startswith(name + "/")
+
+
+def _by_name(sources: Iterable[str]) -> dict[str, str]:
+    """Every name a judgement may use -> source: the path, what follows corpus/, a base name if unique."""
+    found = dict.fromkeys(sources)
+    names = {source: source for source in found}
+    for source in found:
+        names.setdefault(source.removeprefix("corpus/"), source)
+    bases = Counter(source.rsplit("/", 1)[-1] for source in found)
+    for source in found:
+        base = source.rsplit("/", 1)[-1]
+        if bases[base] == 1:
+            names.setdefault(base, source)
+    return names

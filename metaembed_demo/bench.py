@@ -1,0 +1,160 @@
+"""`bench`: how fast and how large. Search by stage at every budget, reading and encoding, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .collection import Collection
+from .config import PATHS
+from .encoder import Encoder
+from .ingest import Problem, read_files, uploads
+from .reading import read
+from .records import STOPS, Budget, FloatArray, Page, Query
+from .search import research, search
+
+SIZES = (100, 1_000, 5_000, 10_000)
+SECONDS_A_SIZE = 6.0
+REPEATS = 40
+SAMPLE_PAGES = 12
+QUESTION = "How much energy was used in the third quarter?"
+STAGES = ("encode", "coarse", "rerank", "align", "total")
+
+
+def bench(
+    encoder: Encoder,
+    sizes: Sequence[int] = SIZES,
+    sample_pages: int = SAMPLE_PAGES,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Measure; about half a minute on two cores.
+
+    Searches run over random unit vectors: their speed is that of real ones, their hits mean nothing.
+    """
+    return {
+        "note": "Search runs on random vectors: this measures speed, not quality.",
+        "encoder": encoder.name,
+        "device": encoder.device,
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "processor": _processor()},
+        "search": [search_speed(encoder, pages) for pages in sizes],
+        "indexing": indexing_speed(encoder, folder or PATHS.sample_corpus, sample_pages),
+        "memory_mb": {"resident": resident_mb(), "peak": peak_mb()},
+    }
+
+
+def search_speed(encoder: Encoder, pages: int, seconds: float = SECONDS_A_SIZE) -> dict[str, Any]:
+    """Milliseconds by stage over `pages` random pages: one typed question, then the dial through all stops.
+
+    The budgets take turns, so that a slow moment of the machine hits all alike.
+    """
+    collection = _random_collection(encoder, pages)
+    stops = [stop.clip(encoder.r_q, encoder.r_c) for stop in STOPS]
+    trace = search(collection, encoder, Query(QUESTION), stops[-1])
+    for stop in stops:
+        research(collection, trace, stop)  # builds the coarse stage, touches the memory
+    encode_ms: list[float] = []
+    times: dict[Budget, list[dict[str, float]]] = {stop: [] for stop in stops}
+    started = perf_counter()
+    for turn in range(REPEATS):
+        if turn >= 3 and perf_counter() - started > seconds:
+            break
+        encode_ms.append(search(collection, encoder, Query(QUESTION), stops[0]).timings["encode"])
+        for stop in stops:
+            times[stop].append(research(collection, trace, stop).timings)
+    return {
+        "pages": pages,
+        "repeats": len(encode_ms),
+        "encode_ms": _summary(encode_ms),
+        "budgets": [
+            {
+                "budget": str(stop),
+                "bytes_per_page": collection.index.bytes_per_page(stop),
+                **{f"{stage}_ms": _summary([t[stage] for t in times[stop]]) for stage in STAGES[1:]},
+            }
+            for stop in stops
+        ],
+    }
+
+
+def indexing_speed(encoder: Encoder, folder: Path, limit: int) -> dict[str, Any] | None:
+    """Pages a second of rendering, reading (text layer, OCR, visual words) and encoding, on sample pages."""
+    if not folder.is_dir():
+        return None
+    pages: list[Page] = []
+    clock = {"render": 0.0, "read": 0.0, "encode": 0.0}
+    # Every so many files, so that the few pages are of different kinds.
+    files = uploads([folder])
+    for file in files[:: max(1, len(files) // max(limit, 1))]:
+        started = perf_counter()
+        first = next((item for item in read_files([file]) if not isinstance(item, Problem)), None)
+        clock["render"] += perf_counter() - started
+        if first is None:
+            continue
+        started = perf_counter()
+        pages.append(read(first))
+        clock["read"] += perf_counter() - started
+        if len(pages) == limit:
+            break
+    if not pages:
+        return None
+    started = perf_counter()
+    encoder.encode_pages(pages)
+    clock["encode"] = perf_counter() - started
+    total = sum(clock.values())
+    return {
+        "pages": len(pages),
+        "words": sum(len(page.words) for page in pages),
+        "pages_per_second": round(len(pages) / total, 2),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in clock.items()},
+    }
+
+
+def resident_mb() -> float | None:
+    """Resident memory of this process in MB (10^6 bytes), where the system tells."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+    except (OSError, ValueError):
+        return None
+
+
+def peak_mb() -> float | None:
+    """The most memory this process has held, in MB, where the system tells."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if platform.system() == "Darwin" else 1024) / 1e6, 1)
+
+
+def _random_collection(encoder: Encoder, pages: int) -> Collection:
+    rng = np.random.default_rng(0)
+    collection = Collection.for_encoder(encoder)
+    for start in range(0, pages, 500):
+        n = min(500, pages - start)
+        vectors: FloatArray = rng.standard_normal((n, encoder.r_c, encoder.dim), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        # Straight into the index: a search asks nothing of the stored pages.
+        collection.index.add([f"random-{start + i}" for i in range(n)], vectors)
+    return collection
+
+
+def _summary(ms: Sequence[float]) -> dict[str, float]:
+    p95 = float(np.percentile(ms, 95))
+    return {"p50": round(statistics.median(ms), 3), "p95": round(p95, 3)}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        return platform.processor()

@@ -1,0 +1,49 @@
+"""Pages made by hand, and `ingest` and `reading` replaced by them: what these tests are about comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metaembed_demo import collection as collection_module
+from metaembed_demo.collection import Collection, Problem, Progress, Report
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
+
+
+def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> Page:
+    """A page whose id depends on `text` alone."""
+    words = tuple(Word(word, (0.1, 0.1, 0.2, 0.12), kind) for word in text.split())
+    image = Image.new("RGB", (60, 80), "white")
+    return Page(page_id(image, words), source, number, image, words)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, *items: Page | Problem) -> None:
+    """Let the next `Collection.add` meet `items` instead of files."""
+    monkeypatch.setattr(collection_module, "count_pages", lambda files, limits: _pages(items))
+    monkeypatch.setattr(collection_module, "read_files", lambda files, limits: iter(items))
+    monkeypatch.setattr(collection_module, "read", lambda page: page)
+
+
+def fill(
+    monkeypatch: pytest.MonkeyPatch, collection: Collection, *items: Page | Problem
+) -> tuple[Report, list[Progress]]:
+    """Add `items` to `collection` with the dummy encoder."""
+    serve(monkeypatch, *items)
+    report = Report()
+    return report, list(collection.add([], DummyEncoder(), report))
+
+
+def unit(array: np.ndarray) -> FloatArray:
+    return (array / np.linalg.norm(array, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def random_vectors(seed: int, *shape: int) -> FloatArray:
+    return unit(np.random.default_rng(seed).standard_normal(shape))
+
+
+def _pages(items: Sequence[Page | Problem]) -> int:
+    return sum(isinstance(item, Page) for item in items)

@@ -1,0 +1,388 @@
+"""Collection: adding with progress, duplicates, clashes of names, removal, and its files."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import fill, make_page, serve
+from PIL import Image
+
+from metaembed_demo import collection as collection_module
+from metaembed_demo import disk, shelf
+from metaembed_demo.collection import Collection, Document, Problem, Report
+from metaembed_demo.config import LIMITS
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.records import Page, Word, page_id
+from metaembed_demo.search import search
+from metaembed_demo.stored import StoredPage, caption
+
+ENCODER = DummyEncoder()
+
+
+@pytest.fixture
+def collection() -> Collection:
+    return Collection.for_encoder(ENCODER)
+
+
+def sources(collection: Collection) -> dict[str, int]:
+    return {document.source: document.pages for document in collection.documents()}
+
+
+def test_pages_are_added_and_progress_counts_them(collection: Collection, monkeypatch) -> None:
+    pages = [make_page("a.pdf", n, f"page number {n} of a") for n in range(1, 7)]
+    report, told = fill(monkeypatch, collection, *pages)
+    assert [(p.done, p.total, p.source, p.number) for p in told] == [(n, 6, "a.pdf", n) for n in range(1, 7)]
+    assert (report.added, report.finished, report.problems, report.duplicates) == (6, True, [], [])
+    assert report.seconds > 0
+    assert collection.index.ids == list(collection.pages) == [page.id for page in pages]
+    assert collection.documents() == [Document("a.pdf", 6, "pdf")]
+    expected = ENCODER.encode_pages(pages[:1])[0].vectors
+    np.testing.assert_allclose(collection.index.vectors([pages[0].id])[0], expected, atol=1e-3)
+
+
+def test_a_problem_costs_that_file_alone(collection: Collection, monkeypatch) -> None:
+    bad = Problem("bad.pdf", "bad.pdf is empty.")
+    report, told = fill(
+        monkeypatch, collection, make_page("a.pdf", 1, "one"), bad, make_page("b.pdf", 1, "two")
+    )
+    assert report.problems == [bad]
+    assert [p.message for p in told] == [None, "bad.pdf is empty.", None]
+    assert sources(collection) == {"a.pdf": 1, "b.pdf": 1}
+
+
+def test_a_page_that_cannot_be_read_costs_that_page_alone(collection: Collection, monkeypatch) -> None:
+    pages = [make_page("a.pdf", n, f"text {n}") for n in (1, 2, 3)]
+    serve(monkeypatch, *pages)
+
+    def read(page: Page) -> Page:
+        if page.number == 2:
+            raise RuntimeError("the OCR gave up")
+        return page
+
+    monkeypatch.setattr(collection_module, "read", read)
+    report = Report()
+    list(collection.add([], ENCODER, report))
+    assert [p.message for p in report.problems] == ["a.pdf page 2 could not be read: the OCR gave up"]
+    assert list(collection.pages) == [pages[0].id, pages[2].id]
+
+
+def test_what_was_read_before_a_cancel_stays_searchable(collection: Collection, monkeypatch) -> None:
+    pages = [make_page("a.pdf", n, f"word{n} here") for n in range(1, 11)]
+    serve(monkeypatch, *pages)
+    report = Report()
+    adding = collection.add([], ENCODER, report)
+    for _ in range(6):  # one whole batch of four, and two pages waiting
+        next(adding)
+    adding.close()
+    assert list(collection.pages) == collection.index.ids == [page.id for page in pages[:6]]
+    assert (report.added, report.finished) == (6, False)
+
+
+def test_a_failing_encoder_is_reported_and_leaves_whole_pages_only(
+    collection: Collection, monkeypatch
+) -> None:
+    class Failing(DummyEncoder):
+        def encode_pages(self, pages):
+            if any(page.number > 4 for page in pages):
+                raise MemoryError("too large")
+            return super().encode_pages(pages)
+
+    serve(monkeypatch, *[make_page("a.pdf", n, f"t{n}") for n in range(1, 7)])
+    with pytest.raises(MemoryError):
+        list(collection.add([], Failing(), Report()))
+    assert len(collection.index) == len(collection.pages) == 4
+
+
+def test_the_same_page_in_two_files_is_indexed_once(collection: Collection, monkeypatch) -> None:
+    report, told = fill(
+        monkeypatch, collection, make_page("a.pdf", 3, "same text"), make_page("b.pdf", 1, "same text")
+    )
+    message = "b.pdf page 1 is the same as a.pdf page 3."
+    assert report.duplicates == [message]
+    assert told[-1].message == message
+    assert told[-1].done == 2
+    (page,) = collection.pages.values()
+    assert page.places == (("a.pdf", 3), ("b.pdf", 1))
+    assert collection.documents() == [Document("a.pdf", 1, "pdf", 1), Document("b.pdf", 1, "pdf", 1)]
+
+
+def test_the_same_file_again_changes_nothing(collection: Collection, monkeypatch) -> None:
+    pages = [make_page("a.pdf", n, f"text {n}") for n in (1, 2)]
+    fill(monkeypatch, collection, *pages)
+    report, _ = fill(monkeypatch, collection, *pages)
+    assert report.duplicates == ["a.pdf page 1 is already indexed.", "a.pdf page 2 is already indexed."]
+    assert report.added == 0
+    assert sources(collection) == {"a.pdf": 2}
+
+
+def test_another_file_of_the_same_name_gets_a_number(collection: Collection, monkeypatch) -> None:
+    first = [make_page("a.pdf", n, f"first {n}") for n in (1, 2)]
+    second = [make_page("a.pdf", 1, "first 1"), make_page("a.pdf", 2, "second 2")]
+    third = [make_page("a.pdf", 1, "third 1")]
+    fill(monkeypatch, collection, *first, *second, *third)
+    assert sources(collection) == {"a.pdf": 2, "a (2).pdf": 2, "a (3).pdf": 1}
+    assert collection.holder(("a (2).pdf", 1)) == first[0].id  # its unchanged page is found under both
+    assert collection.holder(("a (2).pdf", 2)) == second[1].id
+    report, _ = fill(monkeypatch, collection, *second)  # and again: known under its number
+    assert report.added == 0
+    assert sources(collection) == {"a.pdf": 2, "a (2).pdf": 2, "a (3).pdf": 1}
+
+
+def test_an_upload_that_was_cancelled_goes_on_under_its_name(collection: Collection, monkeypatch) -> None:
+    pages = [make_page("a.pdf", n, f"text {n}") for n in range(1, 5)]
+    fill(monkeypatch, collection, *pages[:2])
+    report, _ = fill(monkeypatch, collection, *pages)
+    assert report.added == 2
+    assert sources(collection) == {"a.pdf": 4}
+
+
+def test_the_page_limit_stops_with_a_problem(collection: Collection, monkeypatch) -> None:
+    serve(monkeypatch, *[make_page("a.pdf", n, f"text {n}") for n in range(1, 9)])
+    report = Report()
+    list(collection.add([], ENCODER, report, replace(LIMITS, max_session_pages=5)))
+    assert len(collection) == report.added == 5
+    assert not report.finished
+    (problem,) = report.problems
+    assert "a.pdf page 6" in problem.message
+    assert "5 pages" in problem.message
+
+
+def test_removing_a_document_leaves_pages_that_another_one_holds(collection: Collection, monkeypatch) -> None:
+    shared = make_page("a.pdf", 2, "shared text")
+    fill(
+        monkeypatch,
+        collection,
+        make_page("a.pdf", 1, "own text"),
+        shared,
+        make_page("b.pdf", 7, "shared text"),
+    )
+    assert collection.remove("a.pdf") == 1
+    assert collection.documents() == [Document("b.pdf", 1, "pdf")]
+    assert collection.pages[shared.id].places == (("b.pdf", 7),)
+    assert collection.index.ids == [shared.id]
+    with pytest.raises(KeyError, match=r"a\.pdf"):
+        collection.remove("a.pdf")
+    assert collection.remove("b.pdf") == 1
+    assert len(collection) == len(collection.index) == 0
+    fill(monkeypatch, collection, shared)  # a removed page may come back
+    assert sources(collection) == {"a.pdf": 1}
+
+
+def test_a_copy_goes_its_own_way_and_clear_empties(collection: Collection, monkeypatch) -> None:
+    fill(monkeypatch, collection, make_page("a.pdf", 1, "one"), make_page("b.png", 1, "two"))
+    twin = collection.copy()
+    page = next(iter(collection.pages))
+    assert twin.pages[page].picture is collection.pages[page].picture
+    np.testing.assert_array_equal(twin.index.vectors([page]), collection.index.vectors([page]))
+    collection.clear()
+    assert (len(collection), len(collection.index), collection.documents()) == (0, 0, [])
+    assert sources(twin) == {"a.pdf": 1, "b.png": 1}
+    assert [document.kind for document in twin.documents()] == ["pdf", "image"]
+    assert collection.merge(twin) == 2
+    assert collection.merge(twin) == 0
+
+
+def test_merging_keeps_apart_what_only_shares_a_name(collection: Collection, monkeypatch) -> None:
+    other = Collection.for_encoder(ENCODER)
+    fill(monkeypatch, collection, make_page("a.pdf", 1, "mine"))
+    fill(monkeypatch, other, make_page("a.pdf", 1, "yours"), make_page("a.pdf", 2, "more"))
+    assert collection.merge(other) == 2
+    assert sources(collection) == {"a.pdf": 1, "a (2).pdf": 2}
+    assert collection.merge(other) == 0
+    assert sources(collection) == {"a.pdf": 1, "a (2).pdf": 2}
+
+
+def test_another_encoder_is_refused(collection: Collection) -> None:
+    other = DummyEncoder()
+    other.fingerprint = "dummy-2"
+    with pytest.raises(ValueError, match="another encoder"):
+        collection.add([], other, Report())
+    with pytest.raises(ValueError, match="different encoders"):
+        collection.merge(Collection("dummy-2", 64, 128))
+
+
+def test_searches_during_adds_and_removes_never_fail(collection: Collection, monkeypatch) -> None:
+    from metaembed_demo.records import Budget, Query
+
+    for k in range(5):
+        fill(monkeypatch, collection, *[make_page(f"{k}.pdf", n, f"doc {k} page {n}") for n in range(1, 9)])
+    stop, failures = threading.Event(), []
+
+    def hammer() -> None:
+        while not stop.is_set():
+            try:
+                trace = search(collection, ENCODER, Query("page 3 of doc 2"), Budget(8, 16))
+                assert len({hit.page_id for hit in trace.hits}) == len(trace.hits)
+            except Exception as error:
+                failures.append(error)
+                return
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    for turn in range(15):
+        collection.remove(f"{turn % 5}.pdf")
+        fill(monkeypatch, collection, *[make_page(f"{turn % 5}.pdf", n, f"{turn} {n}") for n in range(1, 9)])
+    stop.set()
+    thread.join()
+    assert failures == []
+
+
+# Disk
+
+
+@pytest.fixture
+def saved(collection: Collection, monkeypatch, tmp_path: Path) -> tuple[Collection, Path]:
+    odd = make_page("Übersicht \udcff.pdf", 1, "naïve café \u2028 日本")
+    fill(monkeypatch, collection, make_page("a.pdf", 1, "one text"), odd, make_page("b.pdf", 1, "one text"))
+    collection.save(tmp_path / "ix")
+    return collection, tmp_path / "ix"
+
+
+def test_saved_and_loaded_it_is_the_same(saved) -> None:
+    collection, path = saved
+    again = Collection.load(path, ENCODER.fingerprint)
+    assert list(again.pages) == list(collection.pages) == again.index.ids
+    for page_id_, page in collection.pages.items():
+        twin = again.pages[page_id_]
+        assert twin.as_json() == page.as_json()
+        assert twin.picture == page.picture
+    ids = again.index.ids
+    np.testing.assert_array_equal(again.index.vectors(ids), collection.index.vectors(ids))
+    assert again.documents() == collection.documents()
+    assert again.holder(("b.pdf", 1)) == collection.holder(("a.pdf", 1))
+
+
+def test_saving_again_replaces_and_clears_away(saved) -> None:
+    collection, path = saved
+    pictures = {file.name: file.stat().st_mtime_ns for file in (path / "images").iterdir()}
+    collection.remove("a.pdf")
+    collection.remove("b.pdf")
+    size = collection.save(path)
+    assert len(list(path.glob("g-*"))) == 1
+    (left,) = (path / "images").iterdir()
+    assert left.stat().st_mtime_ns == pictures[left.name]  # pictures that stay are not written again
+    assert size == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    assert len(Collection.load(path, ENCODER.fingerprint)) == 1
+
+
+@pytest.mark.parametrize("fail_at", range(5))
+def test_a_crash_while_saving_leaves_the_last_good_state(saved, monkeypatch, fail_at: int) -> None:
+    """The writing dies at the n-th file; what was saved before still loads."""
+    collection, path = saved
+    before = list(collection.pages)
+    fill(monkeypatch, collection, make_page("new.pdf", 1, "brand new words"))
+    writes, real = [], disk.write
+
+    def write(file: Path, data: bytes) -> None:
+        if len(writes) == fail_at:
+            raise OSError(28, "No space left on device")
+        writes.append(file.name)
+        real(file, data)
+
+    monkeypatch.setattr(disk, "write", write)
+    with pytest.raises(OSError, match="No space"):
+        collection.save(path)
+    assert list(Collection.load(path, ENCODER.fingerprint).pages) == before
+    monkeypatch.setattr(disk, "write", real)
+    collection.save(path)
+    assert len(Collection.load(path, ENCODER.fingerprint)) == len(before) + 1
+
+
+def test_what_cannot_be_loaded_is_refused_with_the_reason(saved, tmp_path: Path) -> None:
+    _, path = saved
+
+    def refuses(match: str, folder: Path = path, fingerprint: str = ENCODER.fingerprint) -> None:
+        with pytest.raises(ValueError, match=match):
+            Collection.load(folder, fingerprint)
+
+    refuses("no such folder", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    refuses("no manifest.json", tmp_path / "empty")
+    refuses("another encoder", fingerprint="mini-7")
+    manifest = path / "manifest.json"
+    good = json.loads(manifest.read_text())
+    for change, match in [
+        ({"format": 2}, "format 2"),
+        ({"kind": "x"}, "some other program"),
+        ({"pages": 9}, "do not match"),
+        ({"generation": "../../etc"}, "missing"),
+    ]:
+        manifest.write_text(json.dumps({**good, **change}))
+        refuses(match)
+    manifest.write_text(json.dumps({key: value for key, value in good.items() if key != "sha256"}))
+    refuses("lacks sha256")
+    manifest.write_text("not json")
+    refuses("damaged")
+    manifest.write_text(json.dumps(good))
+    Collection.load(path, ENCODER.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [("g-*/pages.jsonl.gz", "checksum"), ("g-*/vectors-*", "checksum"), ("images/*", "picture")],
+)
+def test_tampered_and_missing_files_are_noticed(saved, pattern: str, match: str) -> None:
+    _, path = saved
+    file = next(path.glob(pattern))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=match):
+        Collection.load(path, ENCODER.fingerprint)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"damaged: .* is missing"):
+        Collection.load(path, ENCODER.fingerprint)
+
+
+def test_folders_of_other_things_are_not_written_into(saved, tmp_path: Path) -> None:
+    collection, _ = saved
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("dear")
+    for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+        with pytest.raises(ValueError, match=r"other files|is a file"):
+            collection.save(target)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+    assert not shelf.is_shelf(tmp_path / "mine")
+
+
+# Stored pages
+
+
+def test_a_stored_page_keeps_a_bounded_picture() -> None:
+    image = Image.effect_noise((3000, 1500), 50).convert("RGB")
+    stored = StoredPage.of(Page(page_id(image), "x.png", 1, image))
+    assert (stored.width, stored.height) == (1200, 600)
+    assert image.size == (3000, 1500)
+    assert len(stored.thumbnail) < len(stored.picture)
+    with pytest.raises(ValueError, match="no image"):
+        StoredPage.of(Page("id", "x.png", 1, None))
+
+
+def line(text: str, top: float, height: float) -> list[Word]:
+    return [
+        Word(word, (0.1 + 0.08 * i, top, 0.17 + 0.08 * i, top + height))
+        for i, word in enumerate(text.split())
+    ]
+
+
+def test_titles_are_the_largest_type_of_the_upper_half() -> None:
+    page = [
+        *line("Example Ltd 2024", 0.02, 0.012),
+        *line("Energy use", 0.1, 0.04),
+        *line("by quarter", 0.15, 0.04),
+        *line("The third quarter was the coldest in years", 0.22, 0.015),
+        *line("HUGE FOOTER", 0.9, 0.08),
+    ]
+    assert caption("a.pdf", page) == "Energy use by quarter"
+    plain = line("All of one size and nothing more to see", 0.1, 0.02)
+    assert caption("a.pdf", plain) == "All of one size and nothing more to see"
+    assert caption("a.pdf", line("word " * 40, 0.1, 0.02)).endswith("word…")
+    assert len(caption("a.pdf", [Word("x" * 200, (0, 0, 1, 1))] * 5)) <= 60
+
+
+def test_pictures_are_named_by_file_and_what_they_show() -> None:
+    shown = [Word(text, (0, 0, 1, 1), "visual") for text in ("tabby cat", "orange", "sofa")]
+    assert caption("zip.zip/my_cat-1.jpg", shown) == "my cat 1: tabby cat, orange"
+    assert caption("my_cat.jpg", [Word("MEOW", (0, 0, 1, 1), "ocr"), *shown]) == "my cat: MEOW"
+    assert caption("___.jpg", []) == "___.jpg"
