@@ -1,0 +1,39 @@
+"""The demo: load the encoder, open the sample corpus, serve the page. Hugging Face Spaces run this file."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from metaembed_demo.config import SERVER
+from metaembed_demo.encoder import load_encoder
+from metaembed_demo.samples import open_samples
+from metaembed_demo.ui import build_ui, launch_options
+
+logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+STARTED = time.perf_counter()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+encoder = load_encoder(SERVER.encoder)
+samples = open_samples(encoder, tell=say)
+demo = build_ui(encoder, samples.collection, samples.curve, samples.examples)
+
+if __name__ == "__main__":
+    pages, documents = len(samples.collection), len(samples.collection.documents())
+    seconds = time.perf_counter() - STARTED
+    demo.launch(
+        server_name=SERVER.host,
+        server_port=SERVER.port,
+        quiet=True,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    say(f"Address   http://{SERVER.host}:{SERVER.port}")
+    say(f"Encoder   {encoder.name} on {encoder.device}")
+    say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
+    say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
+    demo.block_thread()

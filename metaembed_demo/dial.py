@@ -1,0 +1,178 @@
+"""The dial: five trained budgets under the curve of what each is worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .records import STOPS, Budget
+from .text import budget_text, bytes_text, ms_text
+from .theme import GROUPS, reach
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Quality at the five stops.
+
+    scores: nDCG@5 of each stop, between 0 and 1.
+    questions: how many questions they were measured on.
+    """
+
+    scores: tuple[float, ...]
+    questions: int
+
+    def __post_init__(self) -> None:
+        if len(self.scores) != len(STOPS):
+            raise ValueError(f"A curve has {len(STOPS)} scores, one for each stop, not {len(self.scores)}.")
+
+
+def position(budget: Budget) -> float:
+    """Where a budget stands on the dial: 0 to 4 at the trained stops, between them elsewhere.
+
+    >>> [position(stop) for stop in STOPS]
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+
+    def place(value: int, ends: Sequence[int]) -> float:
+        logs = [math.log2(end) for end in ends]
+        x = min(max(math.log2(value), logs[0]), logs[-1])
+        after = next((i for i, log in enumerate(logs) if x <= log), len(logs) - 1)
+        if after == 0:
+            return 0.0
+        return after - 1 + (x - logs[after - 1]) / (logs[after] - logs[after - 1])
+
+    return (place(budget.r_q, [s.r_q for s in STOPS]) + place(budget.r_c, [s.r_c for s in STOPS])) / 2
+
+
+def dial(
+    budget: Budget,
+    bytes_per_page: Sequence[int],
+    curve: Curve | None = None,
+    readout: str = "",
+) -> str:
+    """The dial as HTML.
+
+    Args:
+        budget: the budget in use; one of the stops, or a free one.
+        bytes_per_page: index bytes a page at each of the five stops.
+        curve: quality of the stops; None draws the dial without a curve.
+        readout: HTML of the line on the right: what the last move cost.
+    """
+    at = position(budget)
+    lit = reach(budget)
+    heights = _heights(curve)
+    columns = "".join(
+        _column(i, bytes_per_page[i], curve, heights, lit=i < lit, here=STOPS[i] == budget)
+        for i in range(len(STOPS))
+    )
+    free = "" if budget.trained else " free"
+    return (
+        f'<section class="dial{free}" aria-labelledby="dial-title">'
+        f'<div class="dial-head"><h2 id="dial-title">{_title(budget, curve)}</h2>'
+        f'<p class="readout" aria-live="polite">{readout}</p></div>'
+        f'<div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" aria-label="Budget" '
+        f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
+        f'aria-valuetext="{_words(budget, bytes_per_page, curve)}" data-stop="{round(at)}" '
+        f'data-exact="{int(budget.trained)}" style="--at:{at:.3f}">'
+        f"{_chart(heights, lit)}{columns}"
+        f'<span class="thumb" aria-hidden="true"></span></div></section>'
+    )
+
+
+def _title(budget: Budget, curve: Curve | None) -> str:
+    name = f'<b class="num">{budget_text(budget.r_q, budget.r_c)}</b>'
+    tokens = f"{budget.r_q} query {_tokens(budget.r_q)}, {budget.r_c} a page"
+    if not budget.trained:
+        return f"{name} <span>{tokens}: an untrained stop</span>"
+    if curve is None:
+        return f"{name} <span>{tokens}</span>"
+    score = curve.scores[STOPS.index(budget)]
+    return (
+        f"{name} <span>{tokens} "
+        f'<span class="sep">·</span> nDCG@5 <b class="num">{score:.2f}</b> '
+        f"on {curve.questions} sample questions</span>"
+    )
+
+
+def _tokens(n: int) -> str:
+    return "token" if n == 1 else "tokens"
+
+
+def _words(budget: Budget, bytes_per_page: Sequence[int], curve: Curve | None) -> str:
+    """The dial's value in words, for a screen reader."""
+    if not budget.trained:
+        return f"{budget.r_q} query by {budget.r_c} candidate tokens, untrained stop"
+    stop = STOPS.index(budget)
+    quality = f", nDCG@5 {curve.scores[stop]:.2f}" if curve else ""
+    size = bytes_text(bytes_per_page[stop])
+    return f"{budget.r_q} query by {budget.r_c} candidate tokens, {size} a page{quality}"
+
+
+def _heights(curve: Curve | None) -> list[float] | None:
+    """Heights of the curve in percent: lowest score at 20, highest at 64 (labels need the rest)."""
+    if curve is None:
+        return None
+    low, high = min(curve.scores), max(curve.scores)
+    span = max(high - low, 0.05)  # a flat curve is drawn flat, not as noise
+    return [20 + 44 * (score - low) / span for score in curve.scores]
+
+
+def _chart(heights: list[float] | None, lit: int) -> str:
+    """The curve over the stops, one band a group; x in percent of the dial's width."""
+    if heights is None:
+        return ""
+    xs = [(i + 0.5) * 20 for i in range(5)]
+    ys = [100 - h for h in heights]
+    edges = [ys[0], *((a + b) / 2 for a, b in pairwise(ys)), ys[-1]]
+    bands = "".join(
+        f'<polygon class="band{" on" if i < lit else ""}" style="--shade:{GROUPS[i].shade}" points="'
+        f"{i * 20},100 {i * 20},{edges[i]:.1f} {xs[i]:.0f},{ys[i]:.1f} {i * 20 + 20},{edges[i + 1]:.1f} "
+        f'{i * 20 + 20},100"/>'
+        for i in range(5)
+    )
+    line = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    return (
+        '<svg class="curve" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
+        f'{bands}<polyline points="{line}"/></svg>'
+    )
+
+
+def _column(
+    i: int, size: int, curve: Curve | None, heights: list[float] | None, *, lit: bool, here: bool
+) -> str:
+    stop = STOPS[i]
+    point = ""
+    if curve is not None and heights is not None:
+        point = (
+            f'<span class="point" style="bottom:{heights[i]:.1f}%"></span>'
+            f'<span class="quality num" style="bottom:{heights[i]:.1f}%">{curve.scores[i]:.2f}</span>'
+        )
+    marks = (" on" if lit else "") + (" here" if here else "")
+    return (
+        f'<span class="stop{marks}" data-stop="{i}" aria-hidden="true" style="--shade:{GROUPS[i].shade}" '
+        f'data-words="{_words(stop, [size] * 5, curve)}">'
+        f'<span class="plot">{point}</span><span class="track"></span>'
+        f'<span class="name num">{budget_text(stop.r_q, stop.r_c)}</span>'
+        f'<span class="size num">{bytes_text(size)}<span class="wide"> a page</span></span></span>'
+    )
+
+
+def readout(moved: bool, server_ms: float, rerank_ms: float, total_ms: float) -> str:
+    """What the last search or move cost, as HTML.
+
+    Args:
+        moved: whether only the dial moved.
+        server_ms: the whole of the server's work for this answer.
+        rerank_ms, total_ms: of the search's own stages.
+    """
+    if moved:
+        return (
+            f'<b class="num">{ms_text(server_ms)}</b> server time '
+            '<span class="sep">·</span> re-ranked, nothing encoded again'
+        )
+    return (
+        f'<b class="num">{ms_text(rerank_ms)}</b> of '
+        f'<span class="num">{ms_text(total_ms)}</span> in this query depend on the dial'
+    )

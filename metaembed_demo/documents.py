@@ -1,0 +1,172 @@
+"""The Documents tab as HTML: progress, problems, the list, statistics. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from .config import Limits
+from .plots import storage
+from .text import bytes_text, plural, safe
+from .views import Action, state
+
+
+class ShownProblem(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+class ShownDocument(Protocol):
+    @property
+    def source(self) -> str: ...
+    @property
+    def pages(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an upload ended, as the page tells it.
+
+    added: pages indexed; duplicates: one line for each page that was there already.
+    """
+
+    added: int
+    duplicates: tuple[str, ...]
+    problems: tuple[ShownProblem, ...]
+    seconds: float
+    cancelled: bool = False
+    error: str = ""  # what stopped the whole upload, if something did
+
+
+def waiting(files: int) -> str:
+    """What stands where the bar will be until indexing begins."""
+    return (
+        '<section class="progress" aria-label="Indexing"><p><b>Opening '
+        f"{plural(files, 'file')}</b><span>pages are being counted</span></p>"
+        '<div role="progressbar" aria-label="Pages indexed" class="unknown"><i></i></div></section>'
+    )
+
+
+def progress(done: int, total: int, source: str, number: int) -> str:
+    """The bar while pages are indexed.
+
+    Args:
+        done, total: pages; source, number: the page read last, 0 when a whole file is meant.
+    """
+    share = 100 * done / max(total, 1)
+    where = safe(source) + (f", page {number}" if number else "")
+    return (
+        '<section class="progress" aria-label="Indexing">'
+        f'<p><b class="num">{done:,} of {plural(total, "page")}</b><span class="file">{where}</span></p>'
+        f'<div role="progressbar" aria-label="Pages indexed" aria-valuemin="0" aria-valuemax="{total}" '
+        f'aria-valuenow="{done}"><i style="width:{share:.1f}%"></i></div></section>'
+    )
+
+
+def outcome(ended: Outcome) -> str:
+    """What an upload brought: pages added, what was there already, and each problem with its own message."""
+    problems, twice = list(ended.problems), list(ended.duplicates)
+    speed = f" in {ended.seconds:.1f} s" if ended.added else ""
+    kind = "warn" if problems or ended.error or ended.cancelled else "good"
+    title = f"{plural(ended.added, 'page')} added{speed}"
+    if ended.cancelled:
+        title = f"Cancelled. {plural(ended.added, 'page')} added so far and searchable"
+    parts = [f"<h3>{title}</h3>"]
+    if ended.error:
+        parts.append(f'<p class="stopped">Indexing stopped early: {safe(ended.error)}</p>')
+    if problems:
+        items = "".join(
+            f"<li><b>{safe(problem.source)}</b><span>{safe(_without_name(problem))}</span></li>"
+            for problem in problems
+        )
+        parts.append(f"<h4>{plural(len(problems), 'problem')}</h4><ul class='problems'>{items}</ul>")
+    if twice:
+        items = "".join(f"<li><span>{safe(line)}</span></li>" for line in twice)
+        parts.append(
+            f"<details{' open' if len(twice) <= 3 else ''}><summary>{plural(len(twice), 'page')} already "
+            f"in the index</summary><ul>{items}</ul></details>"
+        )
+    return f'<section class="outcome {kind}" role="status">{"".join(parts)}</section>'
+
+
+def _without_name(problem: ShownProblem) -> str:
+    """The message; its leading file name is dropped where the list shows the name already."""
+    message = problem.message
+    for lead in (f"{problem.source}: ", f"{problem.source} "):
+        if message.startswith(lead) and len(message) > len(lead):
+            rest = message[len(lead) :]
+            return rest[0].upper() + rest[1:]
+    return message
+
+
+def failed(message: str) -> str:
+    """An upload that could not start at all."""
+    return outcome(Outcome(0, (), (), 0.0, error=message))
+
+
+def listing(documents: Sequence[ShownDocument], pages: int) -> str:
+    """The documents with page counts and a remove button each."""
+    if not documents:
+        return state(
+            "empty",
+            "No documents",
+            "Drop files on the left; they stay in this browser session only.",
+            Action("Restore the sample corpus", "restore"),
+        )
+    rows = "".join(
+        f'<li><span class="kind">{safe(_kind(document))}</span>'
+        f'<span class="file" title="{safe(document.source)}">{safe(document.source)}</span>'
+        f'<span class="num count">{plural(document.pages, "page")}</span>'
+        f'<button type="button" data-remove="{safe(document.source)}" '
+        f'aria-label="Remove {safe(document.source)}">Remove</button></li>'
+        for document in documents
+    )
+    return (
+        '<section class="listing" aria-label="Documents"><div class="section-head">'
+        f"<h2>{plural(len(documents), 'document')}, {plural(pages, 'page')}</h2>"
+        '<p class="tools"><button type="button" data-action="restore">Restore samples</button>'
+        f'<button type="button" data-action="clear" data-sure="Really remove {len(documents)}?">'
+        f"Clear all</button></p></div><ul>{rows}</ul></section>"
+    )
+
+
+def _kind(document: ShownDocument) -> str:
+    suffix = PurePosixPath(document.source).suffix.lstrip(".").upper()
+    return suffix[:4] or document.kind.upper()[:4]
+
+
+def statistics(pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int) -> str:
+    """What the index holds and what each stop would need.
+
+    Args:
+        pages, vectors: counts; bytes_per_page: five sizes, one a stop; dim: components of a vector.
+    """
+    size = bytes_per_page[-1] * pages
+    facts = (("Pages", f"{pages:,}"), ("Vectors", f"{vectors:,}"), ("Size", bytes_text(size)))
+    cells = "".join(f"<div><dt>{name}</dt><dd class='num'>{value}</dd></div>" for name, value in facts)
+    return (
+        f'<section class="statistics" aria-label="Index"><dl>{cells}</dl>{storage(bytes_per_page, pages)}'
+        f'<p class="hint">One index holds {dim}-component float16 vectors, 64 a page; '
+        "each stop reads a prefix of them.</p></section>"
+    )
+
+
+def limits(allowed: Limits) -> str:
+    """What may be uploaded."""
+    return (
+        '<p class="hint limits">PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, or a zip of them. '
+        f"Up to {bytes_text(allowed.max_file_bytes)} a file, {allowed.max_pages:,} pages a file and "
+        f"{allowed.max_session_pages:,} pages in all; {allowed.max_pixels // 1_000_000} megapixels a "
+        f"picture. Files stay on this server for this session only and are dropped after "
+        f"{_minutes(allowed.session_ttl_s)} without use.</p>"
+    )
+
+
+def _minutes(seconds: int) -> str:
+    return plural(round(seconds / 60), "minute") if seconds < 7200 else plural(round(seconds / 3600), "hour")

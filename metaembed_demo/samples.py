@@ -1,0 +1,155 @@
+"""The sample corpus, indexed once and kept: what every visitor starts with, and the dial's curve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import disk
+from .beir import Beir, Judgements, collect, load_beir
+from .collection import Collection, Progress, Report
+from .config import PATHS
+from .curves import evaluate
+from .dial import Curve
+from .encoder import Encoder
+from .ingest import uploads
+
+EXAMPLES = 4  # queries offered on the page
+EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap
+KEPT_CURVE = "curve.json"
+TELL_EVERY_S = 2.0
+Tell = Callable[[str], object]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The sample corpus, ready to search.
+
+    curve: quality at the five stops; None where the corpus has no judged queries.
+    examples: queries to offer on the page.
+    report: what had to be indexed just now, and what could not be.
+    """
+
+    collection: Collection
+    curve: Curve | None
+    examples: tuple[str, ...]
+    report: Report
+
+
+def open_samples(
+    encoder: Encoder, corpus: Path = PATHS.sample_corpus, cache: Path = PATHS.cache, tell: Tell = print
+) -> Samples:
+    """The sample corpus from the cache, brought up to date, or indexed now and kept there.
+
+    A cache that cannot be read or written costs time at the next start, nothing else.
+
+    Args:
+        corpus: a folder in BEIR's layout; without judged queries it is searched but not measured.
+        tell: gets a line of text as the work goes on.
+    """
+    beir = _open_corpus(corpus)
+    folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
+    collection, report = _collect(beir, encoder, folder, tell)
+    curve = _curve(beir, collection, encoder, folder, tell)
+    for page in collection.pages.values():
+        page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
+    return Samples(collection, curve, pick_examples(beir), report)
+
+
+def _open_corpus(corpus: Path) -> Beir:
+    try:
+        return load_beir(corpus)
+    except ValueError as error:
+        log.warning("The sample corpus has no questions to measure with: %s", error)
+        return Beir(corpus, {}, {}, uploads([corpus]) if corpus.is_dir() else [])
+
+
+def _collect(beir: Beir, encoder: Encoder, folder: Path, tell: Tell) -> tuple[Collection, Report]:
+    """Through the cache; where that is damaged, once more from nothing; else in memory."""
+    for keep in (folder, folder, None):
+        report = Report()
+        try:
+            return collect(beir, encoder, report, keep, _teller(tell)), report
+        except (ValueError, OSError) as error:
+            if keep is None:
+                raise
+            tell(f"The cached sample index is not usable ({error}); indexing again.")
+            shutil.rmtree(folder, ignore_errors=True)
+    raise AssertionError("unreachable")
+
+
+def _teller(tell: Tell) -> Callable[[Progress], None]:
+    """Every two seconds a line, and each message of a file that could not be read."""
+    last = time.monotonic()
+
+    def on(progress: Progress) -> None:
+        nonlocal last
+        if progress.message:
+            tell(f"  {progress.message}")
+        elif time.monotonic() - last >= TELL_EVERY_S:
+            last = time.monotonic()
+            tell(f"  {progress.done} of {progress.total} sample pages, {progress.source}")
+
+    return on
+
+
+def _curve(beir: Beir, collection: Collection, encoder: Encoder, folder: Path, tell: Tell) -> Curve | None:
+    """nDCG@5 at the five stops, measured when corpus, questions or encoder have changed."""
+    if not beir.qrels or not len(collection):
+        return None
+    key = _state(beir, collection, encoder)
+    try:
+        kept = disk.read_json(folder / KEPT_CURVE)
+        if kept.get("key") == key:
+            return Curve(tuple(float(score) for score in kept["scores"]), int(kept["questions"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing kept, or nothing of use
+    tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
+    measured = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
+    curve = Curve(tuple(row["ndcg@5"] for row in measured["budgets"]), measured["queries"])
+    try:
+        kept = {"key": key, "scores": list(curve.scores), "questions": curve.questions}
+        disk.write_json(folder / KEPT_CURVE, kept)
+    except OSError as error:
+        log.warning("The curve could not be kept: %s", error)
+    return curve
+
+
+def _state(beir: Beir, collection: Collection, encoder: Encoder) -> str:
+    """A hash of everything that the curve depends on."""
+    queries = {key: [query.text, query.image is not None] for key, query in beir.queries.items()}
+    places = sorted((page.id, page.places) for page in collection.pages.values())
+    return _short_hash(json.dumps([encoder.fingerprint, queries, beir.qrels, places], sort_keys=True))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def pick_examples(beir: Beir) -> tuple[str, ...]:
+    """A few short questions about different documents, spread over the list so that they differ in kind."""
+    about: dict[str, list[str]] = {}  # document -> questions about it
+    for key, judged in beir.qrels.items():
+        text = beir.queries[key].text.strip()
+        if EXAMPLE_LENGTH[0] <= len(text) <= EXAMPLE_LENGTH[1] and beir.queries[key].image is None:
+            best = max(judged, key=lambda corpus_id: judged[corpus_id])
+            about.setdefault(best.rpartition("#")[0] or best, []).append(text)
+    firsts = [texts[0] for texts in about.values()]
+    return tuple(_spread(firsts, EXAMPLES))
+
+
+def _spread(items: Sequence[str], n: int) -> list[str]:
+    """
+    >>> _spread(["a", "b", "c", "d", "e"], 2)
+    ['a', 'c']
+    """
+    if len(items) <= n:
+        return list(items)
+    return [items[round(i * len(items) / n)] for i in range(n)]

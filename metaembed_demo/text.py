@@ -1,0 +1,51 @@
+"""Numbers and escaped text for the page: units, three digits at most where three tell it."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+
+TIMES = "\u00d7"
+DASH = "\u2013"
+
+
+def safe(text: str) -> str:
+    """Text from files, names and queries, safe inside HTML and inside a quoted attribute."""
+    return escape(text, quote=True)
+
+
+def bytes_text(n: float) -> str:
+    """
+    >>> [bytes_text(n) for n in (256, 1024, 16384, 1_363_149)]
+    ['256 B', '1 KB', '16 KB', '1.3 MB']
+    """
+    for unit in ("B", "KB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            return f"{n:.0f} {unit}" if n >= 10 or n == int(n) else f"{n:.1f} {unit}"
+        n /= 1024
+    raise AssertionError("unreachable")
+
+
+def ms_text(ms: float) -> str:
+    """
+    >>> ms_text(3.14159)
+    '3.1 ms'
+    """
+    return f"{ms:.1f} ms"
+
+
+def plural(n: int, noun: str) -> str:
+    """
+    >>> plural(1, "page"), plural(4608, "vector")
+    ('1 page', '4,608 vectors')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def budget_text(r_q: int, r_c: int) -> str:
+    return f"{r_q}{TIMES}{r_c}"
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture that travels inside the page itself: no file is served, so none can be guessed."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -1,0 +1,163 @@
+"""The look: five shades of granularity, the Gradio theme, and the page's CSS and script.
+
+Meta Tokens come in five nested groups. Each group has one shade, and the shade means the same group wherever
+it appears: on the dial, in score bars, along the matrix's margins. Shades run dark to light with rising
+lightness, so they keep their order without colour vision and in grey print.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import gradio as gr
+
+from .config import BUDGETS
+from .records import Budget
+
+WEB = Path(__file__).resolve().parent / "web"
+
+FONTS = (
+    "-apple-system",
+    "Segoe UI Variable Text",
+    "Segoe UI",
+    "Roboto",
+    "Ubuntu",
+    "Cantarell",
+    "Noto Sans",
+    "Liberation Sans",
+    "Arial",
+    "sans-serif",
+)
+MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Liberation Mono", "monospace")
+
+# One hue path, indigo to lime; lightness L* 20, 36, 50, 62, 74 in light mode and 50, 62, 71, 80, 90 in dark.
+SHADES_LIGHT = ("#27276b", "#2c5596", "#1f8093", "#35a47c", "#93bd45")
+SHADES_DARK = ("#6d70e0", "#5b9be8", "#46b7cf", "#62d3a6", "#cdec8b")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One nested group of Meta Tokens: what the budget at stop `index` adds to the stop before it.
+
+    `query` and `candidate` are 1-based inclusive token ranges.
+    """
+
+    index: int
+    query: tuple[int, int]
+    candidate: tuple[int, int]
+
+    @property
+    def shade(self) -> str:
+        """The CSS value of this group's shade."""
+        return f"var(--shade-{self.index + 1})"
+
+    def label(self, side: str) -> str:
+        """The token range on `side` ("query" or "candidate"), such as 17–64 or 1."""
+        first, last = self.query if side == "query" else self.candidate
+        return str(first) if first == last else f"{first}–{last}"
+
+
+def _groups() -> tuple[Group, ...]:
+    ends = [(0, 0), *BUDGETS]
+    return tuple(
+        Group(i, (q0 + 1, q1), (c0 + 1, c1)) for i, ((q0, c0), (q1, c1)) in enumerate(pairwise(ends))
+    )
+
+
+GROUPS: tuple[Group, ...] = _groups()
+
+
+def group_of(token: int, side: str) -> Group:
+    """The group of 0-based `token` on `side` ("query" or "candidate").
+
+    >>> group_of(21, "candidate").label("candidate")
+    '17–64'
+    """
+    for group in GROUPS:
+        if token < (group.query if side == "query" else group.candidate)[1]:
+            return group
+    return GROUPS[-1]
+
+
+def reach(budget: Budget) -> int:
+    """How many shades a budget reaches into, 1 to 5: a stop reaches as many as its place."""
+    return max(group_of(budget.r_q - 1, "query").index, group_of(budget.r_c - 1, "candidate").index) + 1
+
+
+def css() -> str:
+    """The whole style sheet: the shades of both modes, then the files of web/."""
+    shades = "".join(
+        f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
+        for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
+    )
+    files = ("page.css", "search.css", "documents.css")
+    return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
+
+
+def head() -> str:
+    """What goes into <head>: a script that picks light or dark before the first paint."""
+    return f"<script>{(WEB / 'head.js').read_text('utf-8')}</script>"
+
+
+def script(name: str) -> str:
+    """The script web/`name`, for a component's `js_on_load`."""
+    return (WEB / name).read_text("utf-8")
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's own controls in the colours of the page (custom properties of web/page.css)."""
+    hair, ink, muted = "var(--hair)", "var(--ink)", "var(--muted)"
+    look = gr.themes.Base(
+        font=[gr.themes.Font(name) for name in FONTS],
+        font_mono=[gr.themes.Font(name) for name in MONO_FONTS],
+        text_size=gr.themes.sizes.text_lg,
+        radius_size=gr.themes.sizes.radius_sm,
+        spacing_size=gr.themes.sizes.spacing_md,
+    )
+    both = {
+        "body_background_fill": "var(--paper)",
+        "body_text_color": ink,
+        "body_text_color_subdued": muted,
+        "background_fill_primary": "var(--paper)",
+        "background_fill_secondary": "var(--well)",
+        "block_background_fill": "transparent",
+        "block_border_color": hair,
+        "block_label_text_color": muted,
+        "block_title_text_color": ink,
+        "block_info_text_color": muted,
+        "border_color_primary": hair,
+        "border_color_accent": "var(--accent)",
+        "color_accent_soft": "var(--well)",
+        "input_background_fill": "var(--paper)",
+        "input_background_fill_focus": "var(--paper)",
+        "input_border_color": "var(--edge)",
+        "input_border_color_focus": "var(--accent)",
+        "input_placeholder_color": muted,
+        "button_primary_background_fill": ink,
+        "button_primary_background_fill_hover": "var(--ink-soft)",
+        "button_primary_text_color": "var(--paper)",
+        "button_primary_text_color_hover": "var(--paper)",
+        "button_secondary_background_fill": "transparent",
+        "button_secondary_background_fill_hover": "var(--well)",
+        "button_secondary_border_color": "var(--edge)",
+        "button_secondary_text_color": ink,
+        "button_secondary_text_color_hover": ink,
+        "slider_color": "var(--accent)",
+        "link_text_color": "var(--accent)",
+    }
+    plain = {
+        "color_accent": "var(--accent)",
+        "block_border_width": "0px",
+        "block_shadow": "none",
+        "block_label_shadow": "none",
+        "block_padding": "0px",
+        "input_shadow": "none",
+        "input_shadow_focus": "none",
+        "button_secondary_shadow": "none",
+        "button_primary_shadow": "none",
+        "form_gap_width": "0px",
+        "layout_gap": "16px",
+    }
+    return look.set(**plain, **both, **{f"{name}_dark": value for name, value in both.items()})

@@ -1,0 +1,346 @@
+"""Layout and wiring of the page in Gradio. What it shows is made in visit.py; no torch, no faiss here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from . import documents, theme, views
+from .collection import Collection
+from .config import LIMITS
+from .dial import Curve
+from .encoder import Encoder
+from .ingest import Upload
+from .records import STOPS, Budget, Query
+from .search import search
+from .session import Sessions
+from .visit import Screen, Shelf, Tools, Visit
+
+Updates = dict[Any, Any]
+SEARCHES, UPLOADS = 2, 1  # at a time, for all visitors together
+STATE_TTL_S = 24 * 3600  # a backstop; `Sessions` ends a session much earlier, by its last use
+
+
+class Visits:
+    """The visits behind the session ids that browsers hold."""
+
+    def __init__(self, tools: Tools, base: Collection) -> None:
+        self.tools, self.sessions = tools, Sessions(base)
+        self._visits: dict[str, Visit] = {}
+
+    def open(self) -> Visit:
+        visit = Visit(self.tools, self.sessions.get(self.sessions.open()))
+        self._visits[visit.session.id] = visit
+        self._forget_ended()
+        return visit
+
+    def get(self, session_id: str | None) -> Visit:
+        """The visit of `session_id`; a new one where that has ended or never was."""
+        try:
+            session = self.sessions.get(session_id or "")
+        except KeyError:
+            return self.open()
+        visit = self._visits[session.id]
+        visit.used = time.monotonic()
+        return visit
+
+    def close(self, session_id: str | None) -> None:
+        """End a visit, as when the browser tab is closed."""
+        visit = self._visits.pop(session_id or "", None)
+        if visit:
+            visit.stop.set()
+            self.sessions.close(visit.session.id)
+
+    def _forget_ended(self) -> None:
+        """Drop visits as `Sessions` drops sessions: unused for too long."""
+        now = time.monotonic()
+        for session_id, visit in list(self._visits.items()):
+            if now - visit.used > self.sessions.ttl_s:
+                self._visits.pop(session_id, None)
+
+
+class Page:
+    """The components of the page and the handlers between them."""
+
+    def __init__(self, visits: Visits, base: Collection) -> None:
+        self.visits, self.base = visits, base
+        self.tools = visits.tools
+
+    # Layout
+
+    def lay_out(self) -> None:
+        self.session = gr.State(None, time_to_live=STATE_TTL_S, delete_callback=self.visits.close)
+        self.header = _html("header", script="header.js")
+        with gr.Tabs(elem_id="rooms") as self.rooms:
+            with gr.Tab("Search", id="search"):
+                self._search_room()
+            with gr.Tab("Documents", id="documents", render_children=True):
+                self._documents_room()
+        self.footer = _html("footer")
+        self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
+
+    def _search_room(self) -> None:
+        with gr.Row(elem_id="ask"):
+            self.text = gr.Textbox(
+                placeholder="Ask for a page, a figure, a picture…",
+                label="Query",
+                show_label=False,
+                container=False,
+                elem_id="query",
+                lines=1,
+                max_lines=1,
+                autofocus=True,
+                submit_btn="Search",
+            )
+            self.image = gr.Image(
+                label="Picture",
+                show_label=False,
+                type="filepath",
+                image_mode=None,
+                sources=["upload"],
+                elem_id="query-image",
+                height=56,
+                buttons=[],
+                placeholder="Drop a picture",
+            )
+        self.examples = _html("examples", views.examples(self.tools.examples), script="examples.js")
+        self.dial = _html("dial", script="dial.js")
+        with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
+            with gr.Row():
+                self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
+                self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
+            gr.HTML(
+                '<p class="hint">Only the five stops are trained. What lies between them works, because '
+                "every budget is a prefix of the same vectors, but no training step asked for it.</p>",
+                apply_default_css=False,
+            )
+        with gr.Row(elem_id="stage"):
+            self.results = _html("results", script="results.js")
+            self.page = _html("page", script="page.js")
+            with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs"):
+                # One tab for each way of looking at the chosen hit: a region of Screen and a component.
+                with gr.Tab("Alignment"):
+                    self.alignment = _html("alignment", script="matrix.js")
+                with gr.Tab("Timing", render_children=True):
+                    self.timing = _html("timing")
+
+    def _documents_room(self) -> None:
+        with gr.Row(elem_id="shelf"):
+            with gr.Column(elem_id="shelf-add"):
+                self.drop = gr.File(
+                    label="Drop PDFs, pictures or a zip of them",
+                    file_count="multiple",
+                    type="filepath",
+                    height=160,
+                    show_label=False,
+                    elem_id="drop",
+                )
+                # Gradio hands on cleaned-up names; visitors know their files by their own.
+                self.drop.preprocess = _uploads  # type: ignore[method-assign,assignment]
+                gr.HTML(documents.limits(LIMITS), apply_default_css=False)
+                self.news = _html("news")
+                self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
+            with gr.Column(elem_id="shelf-list"):
+                self.listing = _html("listing", script="documents.js")
+                self.statistics = _html("statistics")
+
+    # Wiring
+
+    def wire(self, demo: gr.Blocks) -> None:
+        search_outputs = [self.session, *self.regions.values(), self.text]
+        shelf_outputs = [
+            self.session,
+            *self.regions.values(),
+            self.news,
+            self.listing,
+            self.statistics,
+            self.cancel,
+            self.drop,
+            self.rooms,
+        ]
+
+        # "always_last" drops what an event carries, so the dial's script holds moves back itself.
+        def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
+            quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+            limits = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
+            return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **limits, **more})
+
+        looking = {"outputs": search_outputs}
+        shelf = {"outputs": shelf_outputs}
+        on(demo.load, self.arrive, [], outputs=[*search_outputs, self.news, self.listing, self.statistics])
+        on(self.text.submit, self.search, [self.text, self.image], **looking)
+        on(self.image.upload, self.search, [self.text, self.image], **looking)
+        on(self.image.clear, self.search, [self.text, self.image], **looking)
+        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.image])
+        on(self.dial.input, self.turn, [], **looking)
+        on(self.r_q.release, self.free, [self.r_q, self.r_c], **looking)
+        on(self.r_c.release, self.free, [self.r_q, self.r_c], **looking)
+        on(self.results.select, self.choose, [], **looking)
+        on(self.results.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
+        on(self.listing.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
+        on(self.listing.delete, self.remove, [], **shelf)
+        on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
+        on(self.drop.upload, self.receive, [self.drop], **shelf).then(
+            self.index,
+            [self.session],
+            shelf_outputs,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id="index",
+            concurrency_limit=UPLOADS,
+        )
+        gr.api(self.api_search, api_name="search", concurrency_id="search", concurrency_limit=SEARCHES)
+
+    # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
+
+    def arrive(self, session_id: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        return {**self._screen(visit, visit.arrive()), **self._shelf(visit, visit.shelf(), whole=False)}
+
+    def search(self, session_id: str | None, text: str, image: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        return self._screen(visit, visit.search(text or "", image))
+
+    def example(self, session_id: str | None, event: gr.EventData) -> Updates:
+        visit, text = self.visits.get(session_id), str(event._data.get("query", ""))
+        return {**self._screen(visit, visit.search(text)), self.text: text, self.image: None}
+
+    def turn(self, session_id: str | None, event: gr.EventData) -> Updates:
+        visit = self.visits.get(session_id)
+        stop = min(max(int(event._data.get("stop", 0)), 0), len(STOPS) - 1)
+        return self._screen(visit, visit.move(STOPS[stop]))
+
+    def free(self, session_id: str | None, r_q: int, r_c: int) -> Updates:
+        visit = self.visits.get(session_id)
+        return self._screen(visit, visit.move(Budget(int(r_q), int(r_c))))
+
+    def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
+        visit = self.visits.get(session_id)
+        return self._screen(visit, visit.choose(str(event._data.get("page", ""))))
+
+    def act(self, session_id: str | None, image: str | None, event: gr.EventData) -> Updates:
+        """The one action that a state offers, by name."""
+        visit = self.visits.get(session_id)
+        name, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
+        if name == "query":
+            return {**self._screen(visit, visit.search(value, image)), self.text: value}
+        if name == "documents":
+            return {self.session: visit.session.id, self.rooms: gr.Tabs(selected="documents")}
+        if name in ("restore", "clear"):
+            return self._shelf(visit, visit.restore() if name == "restore" else visit.clear())
+        return {self.session: visit.session.id}
+
+    def remove(self, session_id: str | None, event: gr.EventData) -> Updates:
+        visit = self.visits.get(session_id)
+        return self._shelf(visit, visit.remove(str(event._data.get("source", ""))))
+
+    def receive(self, session_id: str | None, files: Sequence[Upload] | None) -> Updates:
+        visit = self.visits.get(session_id)
+        return {**self._shelf(visit, visit.receive(files or [])), self.drop: None}
+
+    def index(self, session_id: str | None) -> Iterator[Updates]:
+        visit = self.visits.get(session_id)
+        for shelf in visit.index_inbox():
+            yield self._shelf(visit, shelf)
+
+    def stop(self, session_id: str | None) -> Updates:
+        self.visits.get(session_id).stop.set()
+        return {self.cancel: gr.Button("Stopping…", interactive=False)}
+
+    def api_search(self, query: str, budget: str = str(STOPS[-1]), k: int = 10) -> dict[str, Any]:
+        """Search the sample corpus. `budget` is "r_q x r_c", for example "8x16"; `k` hits, at most 100."""
+        try:
+            wanted = Budget.parse(budget)
+            trace = search(self.base, self.tools.encoder, Query(query), wanted, min(max(k, 1), 100))
+        except ValueError as error:
+            raise gr.Error(str(error)) from error
+        found = trace.as_json()
+        for hit in found["hits"]:
+            page = self.base.pages[hit["page_id"]]
+            hit |= {"source": page.source, "page": page.number, "title": page.title}
+        return found
+
+    # Screens and shelves to components
+
+    def _screen(self, visit: Visit, screen: Screen) -> Updates:
+        updates: Updates = {self.session: visit.session.id}
+        for name, component in self.regions.items():
+            html = getattr(screen, name)
+            if html is not None:
+                updates[component] = html
+        return updates
+
+    def _shelf(self, visit: Visit, shelf: Shelf, whole: bool = True) -> Updates:
+        updates: Updates = {self.session: visit.session.id}
+        for name in ("news", "listing", "statistics"):
+            html = getattr(shelf, name)
+            if html is not None:
+                updates[getattr(self, name)] = html
+        if whole:
+            updates[self.cancel] = gr.Button("Cancel", visible=shelf.busy, interactive=True)
+            if shelf.listing is not None:  # the pages changed, and so did what a search finds
+                updates |= self._screen(visit, visit.screen())
+        return updates
+
+
+def build_ui(
+    encoder: Encoder, base: Collection, curve: Curve | None = None, examples: Sequence[str] = ()
+) -> gr.Blocks:
+    """The page, ready for `launch(**launch_options())`.
+
+    Args:
+        encoder: encodes queries and uploads.
+        base: the sample corpus; every visitor starts with a copy.
+        curve: quality at the five stops, drawn on the dial; None draws no curve.
+        examples: queries offered under the query box.
+
+    Raises:
+        ValueError: when `base` was made by another encoder.
+    """
+    base.check_encoder(encoder)
+    page = Page(Visits(Tools(encoder, curve, tuple(examples)), base), base)
+    with gr.Blocks(
+        title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
+    ) as demo:
+        page.lay_out()
+        page.wire(demo)
+    return demo.queue(default_concurrency_limit=SEARCHES)
+
+
+def launch_options() -> dict[str, Any]:
+    """What Gradio 6 takes at launch: theme, CSS, head, and nothing fetched from elsewhere."""
+    return {
+        "theme": theme.theme(),
+        "css": theme.css(),
+        "head": theme.head(),
+        "footer_links": [],
+        "ssr_mode": False,
+        "max_file_size": max(LIMITS.max_file_bytes, LIMITS.max_archive_bytes),
+        "show_error": False,
+    }
+
+
+def _html(name: str, value: str = "", script: str | None = None) -> gr.HTML:
+    return gr.HTML(
+        value,
+        elem_id=name,
+        js_on_load=theme.script(script) if script else None,
+        apply_default_css=False,
+    )
+
+
+def _slider(label: str, top: int) -> gr.Slider:
+    return gr.Slider(1, top, value=top, step=1, label=label, buttons=[])
+
+
+def _uploads(payload: Any) -> list[Upload]:
+    """Gradio's FileData to uploads under the names that visitors gave their files."""
+    if payload is None:
+        return []
+    files = payload.root if hasattr(payload, "root") and isinstance(payload.root, list) else [payload]
+    return [Upload(Path(file.path), Path(file.orig_name or file.path).name) for file in files]

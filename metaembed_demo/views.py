@@ -1,0 +1,227 @@
+"""The search side of the page as HTML: header, results, the chosen page, footer, and the states between.
+
+Pure functions. Whatever comes from files or people goes through `safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .plots import STAGES, legend, score_bar
+from .records import Hit, Trace
+from .text import budget_text, bytes_text, data_uri, ms_text, plural, safe
+from .theme import reach
+
+
+class ShownPage(Protocol):
+    """What of a stored page the views need; see `collection.StoredPage`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def thumbnail(self) -> bytes: ...
+    @property
+    def picture(self) -> bytes: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def also(self) -> tuple[tuple[str, int], ...]: ...
+
+
+@dataclass(frozen=True)
+class Action:
+    """The one thing to do next: its label, and the name and value that the page's script sends back."""
+
+    label: str
+    name: str
+    value: str = ""
+
+
+def header(encoder: str, device: str, pages: int) -> str:
+    """The line on top of the page."""
+    status = f"{safe(encoder)} · {safe(device)} · {plural(pages, 'page')}"
+    return (
+        '<header class="top"><h1>MetaEmbed <span>one index, any budget</span></h1>'
+        f'<p class="status num">{status}</p>'
+        '<button type="button" class="mode" aria-label="Switch between light and dark">'
+        '<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">'
+        '<circle cx="10" cy="10" r="7.5" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+        '<path d="M10 2.5a7.5 7.5 0 0 1 0 15z" fill="currentColor"/></svg></button></header>'
+    )
+
+
+def examples(queries: Sequence[str]) -> str:
+    """Example queries as buttons."""
+    if not queries:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-query="{safe(query)}">{safe(query)}</button>' for query in queries
+    )
+    return f'<p class="examples"><span>Try</span>{buttons}</p>'
+
+
+def state(kind: str, title: str, text: str, action: Action | None = None) -> str:
+    """A designed moment without results: what happened, what to do, one action.
+
+    Args:
+        kind: "empty", "ready" or "error"; it picks the drawing.
+        title, text: plain text, escaped here.
+        action: the one button, or None.
+    """
+    button = ""
+    if action:
+        button = (
+            f'<button type="button" class="do" data-action="{safe(action.name)}" '
+            f'data-value="{safe(action.value)}">{safe(action.label)}</button>'
+        )
+    role = ' role="alert"' if kind == "error" else ""
+    return (
+        f'<div class="state {kind}"{role}>{_drawing(kind)}<h2>{safe(title)}</h2>'
+        f"<p>{safe(text)}</p>{button}</div>"
+    )
+
+
+def _drawing(kind: str) -> str:
+    """Five nested sheets, filled as far as the state has come."""
+    filled = {"empty": 0, "ready": 5, "error": 1}.get(kind, 0)
+    sheets = "".join(
+        f'<rect x="{4 + i * 9}" y="{20 - i * 4}" width="36" height="{28 + i * 8}" rx="2" '
+        f'style="--shade:var(--shade-{5 - i})" class="{"on" if 4 - i < filled else ""}"/>'
+        for i in reversed(range(5))
+    )
+    return f'<svg viewBox="0 0 80 68" width="80" height="68" aria-hidden="true">{sheets}</svg>'
+
+
+def no_pages() -> str:
+    return state(
+        "empty",
+        "There is nothing to search yet",
+        "Add PDFs or pictures under Documents, or bring back the sample corpus.",
+        Action("Restore the sample corpus", "restore"),
+    )
+
+
+def no_query(pages: int, example: str | None) -> str:
+    return state(
+        "ready",
+        f"{plural(pages, 'page')} ready to search",
+        "Ask in your own words, or drop a picture. Then move the dial and watch the order change.",
+        Action(f"Ask “{example}”", "query", example) if example else None,
+    )
+
+
+def failure(message: str, query: str) -> str:
+    return state("error", "The search did not finish", message, Action("Search again", "query", query))
+
+
+def results(
+    trace: Trace,
+    pages: Mapping[str, ShownPage],
+    gains: Mapping[str, Sequence[float]],
+    chosen: str | None,
+    weak: bool = False,
+) -> str:
+    """The hits as a list of cards.
+
+    Args:
+        trace: the search.
+        pages: page id -> page, for every hit.
+        gains: page id -> five prefix gains.
+        chosen: the id of the hit that is open.
+        weak: whether no page stands out; the list is then headed by a note.
+    """
+    top = max((hit.score for hit in trace.hits), default=1.0)
+    cards = "".join(
+        _card(hit, pages[hit.page_id], gains[hit.page_id], top, trace, hit.page_id == chosen)
+        for hit in trace.hits
+        if hit.page_id in pages
+    )
+    return (
+        '<section class="results" aria-label="Results"><div class="section-head">'
+        f"<h2>Best {len(trace.hits)} of {plural(trace.pages_searched, 'page')}</h2>"
+        f"{legend(reach(trace.budget))}</div>{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
+    )
+
+
+def _weak_note() -> str:
+    return (
+        '<div class="note"><p><b>No page stands out.</b> The best one scores hardly above the rest, '
+        "so the answer is probably not in these documents.</p>"
+        '<button type="button" class="do" data-action="documents">Add documents</button></div>'
+    )
+
+
+def _card(hit: Hit, page: ShownPage, gains: Sequence[float], top: float, trace: Trace, chosen: bool) -> str:
+    moved = _movement(trace.movement.get(hit.page_id, 0))
+    if trace.movement and hit.page_id not in trace.movement:
+        moved = '<span class="moved new">new</span>'
+    current = ' aria-current="true"' if chosen else ""
+    return (
+        f'<li><button type="button" class="hit" data-page="{safe(hit.page_id)}"{current}>'
+        f'<span class="thumb-box"><img src="{data_uri(page.thumbnail)}" alt=""></span>'
+        f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
+        f'<span class="hit-where">{_where(page)}</span>{moved}{score_bar(gains, top)}</button></li>'
+    )
+
+
+def _where(page: ShownPage) -> str:
+    return f'<span class="file">{safe(page.source)}</span><span class="num">p. {page.number}</span>'
+
+
+def _movement(places: int) -> str:
+    if not places:
+        return ""
+    name, arrow, words = ("up", "▲", "up") if places > 0 else ("down", "▼", "down")
+    return (
+        f'<span class="moved {name}"><span aria-hidden="true">{arrow}{abs(places)}</span>'
+        f'<span class="hidden">moved {words} {plural(abs(places), "place")}</span></span>'
+    )
+
+
+def page(shown: ShownPage, rank: int) -> str:
+    """The chosen page, large; a click opens it at full size."""
+    where = f"Page {shown.number} of {shown.source}"
+    also = ""
+    if shown.also:
+        places = ", ".join(f"{safe(source)} p. {number}" for source, number in shown.also)
+        also = f'<p class="also">The same page is also in {places}.</p>'
+    shape = "wide" if shown.width > shown.height else "tall"
+    return (
+        '<section class="page" aria-label="Chosen page">'
+        f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
+        f'<p class="hit-where">{_where(shown)}</p></div>'
+        f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
+        f'<img src="{data_uri(shown.picture)}" width="{shown.width}" height="{shown.height}" '
+        f'alt="{safe(where)}: {safe(shown.title)}"></button>{also}'
+        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
+        f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
+    )
+
+
+def footer(trace: Trace | None, pages: int, vectors: int, size: int) -> str:
+    """Stage times of the last search, and what the index holds.
+
+    Args:
+        trace: the last search or None.
+        pages, vectors: in the index; size: bytes they take.
+    """
+    index = f"Index {plural(pages, 'page')} · {plural(vectors, 'vector')} · {bytes_text(size)}"
+    stages = "No search yet"
+    if trace is not None:
+        times = " · ".join(
+            f"{stage} {trace.timings[stage]:.1f}" for stage in STAGES if stage in trace.timings
+        )
+        total = ms_text(trace.timings.get("total", 0.0))
+        budget = budget_text(trace.budget.r_q, trace.budget.r_c)
+        stages = f"{times} ms · {total} in all at {budget}"
+    return f'<footer class="foot num"><p>{stages}</p><p>{index}</p></footer>'

@@ -1,0 +1,293 @@
+"""One visitor at the page: searching, moving the dial, adding documents; the answers as HTML. No Gradio."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL.Image import Image
+
+from . import documents, plots, views
+from .collection import Collection, Report, StoredPage
+from .config import LIMITS
+from .dial import Curve, dial, readout
+from .encoder import Encoder
+from .ingest import Problem, Upload, read_files
+from .maxsim import align, prefix_gains
+from .records import STOPS, Budget, Page, Query, Trace
+from .search import explain_hit, research, search
+from .session import Session
+
+HITS = 10
+PROGRESS_EVERY_S = 0.15  # the bar moves at most this often
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Screen:
+    """The search side of the page, one HTML string a region; None leaves a region as it is."""
+
+    header: str | None = None
+    dial: str | None = None
+    results: str | None = None
+    page: str | None = None
+    alignment: str | None = None
+    timing: str | None = None
+    footer: str | None = None
+
+
+@dataclass
+class Shelf:
+    """The Documents tab; None leaves a region as it is. `busy` is whether an upload is being indexed."""
+
+    news: str | None = None
+    listing: str | None = None
+    statistics: str | None = None
+    busy: bool = False
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all visitors share: the encoder, the quality curve of the dial, the example queries."""
+
+    encoder: Encoder
+    curve: Curve | None = None
+    examples: Sequence[str] = ()
+
+
+@dataclass
+class Visit:
+    """One visitor: their session, and what only the page needs to know of them."""
+
+    tools: Tools
+    session: Session
+    inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
+    stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
+    used: float = field(default_factory=time.monotonic)  # when it was last asked for something
+    shown: tuple[str, int] | None = None  # id and rank of the picture that the browser holds
+
+    @property
+    def collection(self) -> Collection:
+        return self.session.collection
+
+    # Searching
+
+    def arrive(self) -> Screen:
+        """The page as a browser that has just loaded needs it."""
+        self.shown = None
+        return self.screen()
+
+    def search(self, text: str, image_path: str | None = None) -> Screen:
+        """Encode the query and open the best hit. An empty query goes back to the start."""
+        if not text.strip() and not image_path:
+            self.session.forget_search()
+            return self.screen()
+        if not len(self.collection):
+            return self.screen()
+        try:
+            query = Query(text.strip(), _picture(image_path) if image_path else None)
+            trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
+        except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
+            if not isinstance(error, ValueError):
+                log.exception("The search for %r failed", text)
+            self.session.forget_search()
+            return self._failed(str(error) or type(error).__name__, text)
+        self._take(trace, None)
+        return self.screen()
+
+    def move(self, budget: Budget) -> Screen:
+        """Another budget for the same query, with no encoding."""
+        start = time.perf_counter()
+        self.session.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        if self.session.trace is None:
+            return Screen(dial=self._dial(""))
+        self._again()
+        screen = self.screen()
+        screen.dial = self._dial(readout(True, (time.perf_counter() - start) * 1000, 0, 0))
+        return screen
+
+    def choose(self, page_id: str) -> Screen:
+        """Open another hit. An id that is not among the hits changes nothing."""
+        trace = self.session.trace
+        if trace is None or page_id not in {hit.page_id for hit in trace.hits}:
+            return Screen()
+        self._take(trace, page_id)
+        screen = self.screen()
+        screen.dial = screen.header = None
+        return screen
+
+    def _take(self, trace: Trace, chosen: str | None) -> None:
+        """Keep `trace` with the hit `chosen` explained; the best hit where that one is gone."""
+        ids = [hit.page_id for hit in trace.hits]
+        if chosen not in ids:
+            chosen = ids[0] if ids else None
+        with self.session.lock, self.collection.lock:
+            if chosen is not None and chosen in self.collection.pages:
+                trace = explain_hit(self.collection, trace, chosen)
+            self.session.trace, self.session.chosen = trace, chosen
+
+    def _again(self) -> None:
+        """Rank the kept query once more, after a move of the dial or a change of the pages."""
+        trace = self.session.trace
+        if trace is not None:
+            self._take(research(self.collection, trace, self.session.budget, HITS), self.session.chosen)
+
+    # The search side as HTML
+
+    def screen(self) -> Screen:
+        """Every region of the search side for the state that is."""
+        screen = Screen(self._header(), footer=self._footer(), page="", alignment="", timing="")
+        trace = self.session.trace
+        screen.dial = self._dial(_cost(trace))
+        if not len(self.collection):
+            screen.results = views.no_pages()
+        elif trace is None or not trace.hits:
+            screen.results = views.no_query(len(self.collection), next(iter(self.tools.examples), None))
+        else:
+            self._show(trace, screen)
+        if screen.page == "":
+            self.shown = None
+        return screen
+
+    def _show(self, trace: Trace, screen: Screen) -> None:
+        with self.collection.lock:
+            pages = {h.page_id: self.collection.pages[h.page_id] for h in trace.hits if self._has(h.page_id)}
+            vectors = dict(zip(pages, self.collection.index.vectors(list(pages)), strict=True))
+        query, r_c = trace.query_vectors[: trace.budget.r_q], trace.budget.r_c
+        gains = {
+            page_id: prefix_gains(align(page_id, query, rows[:r_c])).tolist()
+            for page_id, rows in vectors.items()
+        }
+        chosen = self.session.chosen
+        screen.results = views.results(trace, pages, gains, chosen)
+        screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates)
+        if trace.alignment is None or chosen is None or chosen not in pages:
+            return
+        full = align(chosen, trace.query_vectors, vectors[chosen]).similarity
+        screen.alignment = plots.alignment(trace.alignment, full, trace.budget)
+        screen.page = self._picture_of(pages[chosen], trace)
+
+    def _has(self, page_id: str) -> bool:
+        return page_id in self.collection.pages
+
+    def _picture_of(self, page: StoredPage, trace: Trace) -> str | None:
+        """The large picture, or None where the browser holds it already: it is most of what is sent."""
+        rank = next(hit.rank for hit in trace.hits if hit.page_id == page.id)
+        if self.shown == (page.id, rank):
+            return None
+        self.shown = (page.id, rank)
+        return views.page(page, rank)
+
+    def _failed(self, message: str, query: str) -> Screen:
+        self.shown = None
+        return Screen(results=views.failure(message, query), page="", alignment="", timing="")
+
+    def _header(self) -> str:
+        encoder = self.tools.encoder
+        return views.header(encoder.name, encoder.device, len(self.collection))
+
+    def _dial(self, told: str) -> str:
+        return dial(self.session.budget, self.bytes_per_stop(), self.tools.curve, told)
+
+    def _footer(self) -> str:
+        pages = len(self.collection)
+        vectors = pages * self.collection.index.r_c
+        return views.footer(self.session.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
+
+    def bytes_per_stop(self) -> list[int]:
+        """Index bytes a page at each of the five stops."""
+        return [self.collection.index.bytes_per_page(stop) for stop in STOPS]
+
+    # Documents
+
+    def shelf(self, news: str | None = None) -> Shelf:
+        """The Documents tab for the state that is."""
+        index, pages = self.collection.index, len(self.collection)
+        return Shelf(
+            news,
+            documents.listing(self.collection.documents(), pages),
+            documents.statistics(pages, pages * index.r_c, self.bytes_per_stop(), index.dim),
+        )
+
+    def receive(self, files: Sequence[Upload]) -> Shelf:
+        """Take uploaded files in; `index_inbox` indexes them."""
+        self.inbox += files
+        self.stop.clear()
+        return Shelf(documents.waiting(len(files)), busy=True)
+
+    def index_inbox(self) -> Iterator[Shelf]:
+        """Index what was received, page by page, until done or until `stop` is set."""
+        files, self.inbox = self.inbox, []
+        if not files:
+            return
+        report, error, last = Report(), "", 0.0
+        adding = self.collection.add(files, self.tools.encoder, report, LIMITS)
+        try:
+            for at in adding:
+                if self.stop.is_set():
+                    break
+                if time.monotonic() - last >= PROGRESS_EVERY_S:
+                    last = time.monotonic()
+                    yield Shelf(documents.progress(at.done, at.total, at.source, at.number), busy=True)
+        except Exception as stopped:  # the pages so far stay, and the visitor is told
+            log.exception("Indexing stopped early")
+            error = str(stopped) or type(stopped).__name__
+        finally:  # closing keeps what was read
+            adding.close()
+        ended = documents.Outcome(
+            report.added,
+            tuple(report.duplicates),
+            tuple(report.problems),
+            report.seconds,
+            cancelled=self.stop.is_set() and not report.finished,
+            error=error,
+        )
+        self._again()
+        yield self.shelf(documents.outcome(ended))
+
+    def remove(self, source: str) -> Shelf:
+        """Take a document out and rank the open search again. An unknown one changes nothing."""
+        if source in {document.source for document in self.collection.documents()}:
+            self.collection.remove(source)
+        return self._after_change()
+
+    def clear(self) -> Shelf:
+        """Take every document out."""
+        self.collection.clear()
+        return self._after_change()
+
+    def restore(self) -> Shelf:
+        """Bring back the sample pages that were removed; the visitor's own stay."""
+        self.session.restore_samples()
+        return self._after_change()
+
+    def _after_change(self) -> Shelf:
+        if len(self.collection):
+            self._again()
+        else:
+            self.session.forget_search()
+        return self.shelf("")
+
+
+def _cost(trace: Trace | None) -> str:
+    if trace is None:
+        return '<span class="hint">Arrow keys or a click move it</span>'
+    return readout(False, 0.0, trace.timings["rerank"], trace.timings["total"])
+
+
+def _picture(path: str) -> Image:
+    """The query picture, through the same checks as an uploaded file.
+
+    Raises:
+        ValueError: when it cannot be read; the message says why.
+    """
+    found: Page | Problem | None = next(read_files([Upload(Path(path), Path(path).name)], LIMITS), None)
+    if isinstance(found, Problem):
+        raise ValueError(found.message)
+    if found is None or found.image is None:
+        raise ValueError("The picture is empty. Drop another one.")
+    return found.image

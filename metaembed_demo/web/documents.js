@@ -1,0 +1,20 @@
+element.addEventListener("click", (event) => {
+  const remove = event.target.closest("[data-remove]");
+  if (remove) {
+    remove.disabled = true;
+    return trigger("delete", { source: remove.dataset.remove });
+  }
+  const action = event.target.closest("[data-action]");
+  if (!action) return;
+  if (action.dataset.sure && !action.dataset.armed) { // asked twice before everything goes
+    const label = action.textContent;
+    action.dataset.armed = "1";
+    action.textContent = action.dataset.sure;
+    setTimeout(() => {
+      delete action.dataset.armed;
+      if (action.textContent === action.dataset.sure) action.textContent = label;
+    }, 4000);
+    return;
+  }
+  trigger("submit", { action: action.dataset.action, value: action.dataset.value || "" });
+});
