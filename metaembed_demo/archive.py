@@ -1,0 +1,106 @@
+"""ZIP archives: their members one at a time, unpacked within the limits, never under their own path."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from .config import Limits
+from .files import ACCEPTED, MEBIBYTE, Checked, Problem, Upload, check, is_accepted, mebibytes
+
+
+def members(archive_file: Checked, limits: Limits) -> Iterator[Checked | Problem]:
+    name = archive_file.name
+    try:
+        archive = zipfile.ZipFile(archive_file.path)
+    except Exception:
+        yield Problem(name, f"{name} cannot be opened: the archive is damaged or cut off. Pack it again.")
+        return
+    with archive, tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
+        wanted = [info for info in archive.infolist() if _wanted(info)]
+        if not wanted:
+            yield Problem(
+                name,
+                f"{name} holds nothing that can be read. Pack {ACCEPTED.replace(' and ZIP', '')} into it.",
+            )
+        unpacked = 0
+        for info in wanted[: limits.max_archive_files]:
+            unpacked += info.file_size
+            if unpacked > limits.max_archive_bytes:
+                yield Problem(
+                    name,
+                    f"{name} unpacks to more than {mebibytes(limits.max_archive_bytes)}: {_inner(info)} and "
+                    "what follows was left out. Split the archive.",
+                )
+                return
+            yield from _member(archive, info, name, Path(folder, "member"), limits)
+        if len(wanted) > limits.max_archive_files:
+            yield Problem(
+                name,
+                f"{name} holds {len(wanted):,} files, over the limit of {limits.max_archive_files:,}. The "
+                f"first {limits.max_archive_files:,} were read; split the archive to add the rest.",
+            )
+
+
+def _wanted(info: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(info.filename).parts
+    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
+    return not info.is_dir() and not hidden and is_accepted(PurePosixPath(info.filename).name)
+
+
+def _inner(info: zipfile.ZipInfo) -> str:
+    """The member's name, for showing only: nothing is ever written under it."""
+    return "/".join(part for part in PurePosixPath(info.filename).parts if part not in ("/", "..")) or "?"
+
+
+def _member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, archive_name: str, target: Path, limits: Limits
+) -> Iterator[Checked | Problem]:
+    name = f"{archive_name}/{_inner(info)}"
+
+    def problem(message: str) -> Problem:
+        return Problem(name, f"{name} {message}")
+
+    if info.flag_bits & 1:
+        yield problem("is protected by a password. Unpack the archive and add the file itself.")
+    elif PurePosixPath(name).suffix.lower() == ".zip":
+        yield problem("is an archive inside an archive. Unpack it and add what it holds.")
+    elif info.file_size > limits.max_file_bytes:
+        yield problem(
+            f"unpacks to {mebibytes(info.file_size)}, over the limit of {mebibytes(limits.max_file_bytes)} a "
+            "file. Split it or make it smaller."
+        )
+    elif _is_bomb(info, limits):
+        yield problem(
+            f"unpacks to {info.file_size // max(1, info.compress_size):,} times its packed size: it looks "
+            "like a decompression bomb and was not opened. Add the file itself if it is real."
+        )
+    else:
+        try:
+            _unpack(archive, info, target)
+        except Exception:
+            yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
+            return
+        try:
+            yield check(Upload(target, name), limits)
+        finally:
+            target.unlink(missing_ok=True)
+
+
+def _is_bomb(info: zipfile.ZipInfo, limits: Limits) -> bool:
+    # Below a mebibyte there is no harm, and a nearly white page may well pack that tightly.
+    return info.file_size > MEBIBYTE and info.file_size > limits.max_archive_ratio * info.compress_size
+
+
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
+    """Write one member to `target`. No more is read than the directory announced, whatever the data does."""
+    left = info.file_size
+    with archive.open(info) as packed, target.open("wb") as out:
+        while left > 0 and (block := packed.read(min(left, MEBIBYTE))):
+            out.write(block)
+            left -= len(block)
+        packed.read(1)  # reaching the end is what checks the CRC
+    if left:
+        raise zipfile.BadZipFile(f"{info.filename} is cut off")

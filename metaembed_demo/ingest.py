@@ -1,0 +1,103 @@
+"""Files -> pages, one at a time.
+
+A bad file never ends the batch: it gives a Problem in its place, and the next file is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from . import images, pdf
+from .archive import members
+from .config import LIMITS, Limits
+from .files import Checked, Problem, Upload, check, uploads
+from .records import Page, page_id
+
+__all__ = ["Problem", "Upload", "count_pages", "read_files", "uploads"]
+
+
+def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
+    """How many pages `read_files` will try to read. Nothing is rendered; bad files count 0."""
+    return sum(_count(item, limits) for file in files for item in _expand(file, limits))
+
+
+def _count(item: Checked | Problem, limits: Limits) -> int:
+    if isinstance(item, Problem):
+        return 0
+    try:
+        if item.kind != "PDF":
+            return images.count_frames(item.path, limits)
+        with pdf.PdfFile(item.path, limits) as document:
+            return min(len(document), limits.max_pages)
+    except Exception:
+        return 0
+
+
+def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Page | Problem]:
+    """The pages of all files in turn, with a Problem for whatever cannot be read.
+
+    Never raises for bad content. No more than a few pages are in memory, however long the document.
+    """
+    for file in files:
+        for item in _expand(file, limits):
+            if isinstance(item, Problem):
+                yield item
+            else:
+                yield from _guarded(item, limits)
+
+
+def _guarded(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
+    pages = _pdf_pages(item, limits) if item.kind == "PDF" else _image_pages(item, limits)
+    try:
+        yield from pages
+    except (pdf.PdfError, images.ImageError) as error:
+        yield Problem(item.name, f"{item.name} {error}")
+    except Exception as error:
+        yield Problem(item.name, f"{item.name} could not be read ({type(error).__name__}: {error}).")
+
+
+def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
+    with pdf.PdfFile(item.path, limits) as document:
+        last = min(len(document), limits.max_pages)
+        for page in document.pages(last):
+            if isinstance(page, pdf.BadPage):
+                yield Problem(item.name, f"Page {page.number} of {item.name} {page.why}")
+            else:
+                identity = page_id(page.image, page.words)
+                yield Page(identity, item.name, page.number, page.image, page.words, page.pictures)
+        if len(document) > last:
+            yield _too_many_pages(item, f"{len(document):,} pages", limits)
+
+
+def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
+    number, found = 0, 0
+    for number, image in enumerate(images.frames(item.path, limits), start=1):
+        if not isinstance(image, images.ImageError):
+            found += 1
+            yield Page(page_id(image), item.name, number, image, pictures=((0.0, 0.0, 1.0, 1.0),))
+        elif item.kind == "TIFF" and (found or number > 1):
+            yield Problem(item.name, f"Page {number} of {item.name} {image}")
+        else:
+            yield Problem(item.name, f"{item.name} {image}")
+    if number == limits.max_pages and images.has_more_frames(item.path, number, limits):
+        yield _too_many_pages(item, f"more than {number:,} pages", limits)
+
+
+def _too_many_pages(item: Upload, size: str, limits: Limits) -> Problem:
+    return Problem(
+        item.name,
+        f"{item.name} has {size}, over the limit of {limits.max_pages:,}. The first {limits.max_pages:,} "
+        "were read; split the file to add the rest.",
+    )
+
+
+def _expand(file: Upload, limits: Limits) -> Iterator[Checked | Problem]:
+    """The file itself once checked, or the members of a ZIP archive, each on disk while it is looked at."""
+    try:
+        checked = check(file, limits)
+        if isinstance(checked, Problem) or checked.kind != "ZIP":
+            yield checked
+        else:
+            yield from members(checked, limits)
+    except OSError as error:
+        yield Problem(file.name, f"{file.name} cannot be opened: {error.strerror or error}.")

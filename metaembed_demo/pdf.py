@@ -1,0 +1,393 @@
+"""PDF files: poppler renders the pages; pdfium reads text layer and layout, and renders where poppler cannot.
+
+pdfium is not thread-safe, so every call into it holds one module lock, taken for a page at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pypdfium2
+import pypdfium2.raw as pdfium
+from numpy.typing import NDArray
+from PIL import Image
+
+from .config import LIMITS, RENDER, Limits
+from .records import Box, Word
+
+CHUNK = 4  # pages that one poppler process renders: starting it costs as much as a page
+POPPLER_TIMEOUT_S = 60
+SMALLEST_PICTURE = 0.03  # of the page's area; logos and rules below this say little
+NESTING = 4  # levels of form objects looked into for pictures
+TAIL = 4096  # bytes at the end of a whole PDF that hold its end marks
+PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+_lock = threading.RLock()
+
+
+class PdfError(Exception):
+    """Why a PDF or a page cannot be read: the rest of a sentence that begins with its name."""
+
+
+@dataclass(frozen=True)
+class PdfPage:
+    """One rendered page: RGB picture, words in file order, boxes of the pictures placed on it."""
+
+    number: int
+    image: Image.Image
+    words: tuple[Word, ...]
+    pictures: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class BadPage:
+    """A page that cannot be read, and why (the rest of a sentence)."""
+
+    number: int
+    why: str
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """What pdfium says of a page before it is drawn; `pixels` is the size to draw it at."""
+
+    pixels: tuple[int, int]
+    words: tuple[Word, ...]
+    pictures: tuple[Box, ...]
+
+
+class PdfFile:
+    """An open PDF; a context manager. `len` is its number of pages.
+
+    Raises:
+        PdfError: on opening, when it is protected, cut off, damaged or has no page.
+    """
+
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+        self.path, self.limits = path.resolve(), limits
+        _check_tail(path)
+        with _lock:
+            self._document = _open(path)
+            self._length = len(self._document)
+            if not self._length:
+                self._document.close()
+                raise PdfError("has no pages. Export it again.")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __enter__(self) -> PdfFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            self._document.close()
+
+    def pages(self, last: int) -> Iterator[PdfPage | BadPage]:
+        """Pages 1 to `last`. At most CHUNK pictures are in memory at a time."""
+        for first in range(1, last + 1, CHUNK):
+            outlines = {n: self._outline(n) for n in range(first, min(first + CHUNK, last + 1))}
+            sizes = {n: outline.pixels for n, outline in outlines.items() if isinstance(outline, _Outline)}
+            drawn = draw_with_poppler(self.path, sizes)
+            for number, outline in outlines.items():
+                if isinstance(outline, BadPage):
+                    yield outline
+                else:
+                    yield self._page(number, outline, drawn.pop(number, None))
+
+    def _outline(self, number: int) -> _Outline | BadPage:
+        with _lock:
+            try:
+                page = self._document[number - 1]
+            except pypdfium2.PdfiumError:
+                return BadPage(number, "is damaged and was left out. Export the document again.")
+            try:
+                width, height = page.get_size()
+                pixels = _pixels(width, height, self.limits)
+                frame = _Frame.of(page)
+                return _Outline(pixels, _words(page, frame), _pictures(page, frame, self.limits))
+            except (PdfError, pypdfium2.PdfiumError) as error:
+                return BadPage(number, str(error))
+            finally:
+                page.close()
+
+    def _page(self, number: int, outline: _Outline, image: Image.Image | None) -> PdfPage | BadPage:
+        if image is None:
+            try:
+                image = self._draw_with_pdfium(number, outline.pixels)
+            except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
+                return BadPage(number, f"cannot be drawn ({error}). Print it to a new PDF.")
+        if not outline.words and _is_blank(image) and _poppler_complains(self.path, number):
+            return BadPage(number, "is damaged: nothing on it can be drawn. Export the document again.")
+        return PdfPage(number, image, outline.words, outline.pictures)
+
+    def _draw_with_pdfium(self, number: int, pixels: tuple[int, int]) -> Image.Image:
+        with _lock:
+            page = self._document[number - 1]
+            try:
+                bitmap = page.render(scale=max(pixels) / max(page.get_size()))
+                image = bitmap.to_pil().convert("RGB")
+                bitmap.close()
+            finally:
+                page.close()
+        # pdfium rounds up where poppler is told the exact size.
+        return image if image.size == pixels else image.resize(pixels, Image.Resampling.BICUBIC)
+
+
+def _check_tail(path: Path) -> None:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4 * TAIL))
+        tail = file.read().rstrip(b"\0\r\n\t ")[-TAIL:]
+    if b"%%EOF" not in tail and b"startxref" not in tail:
+        raise PdfError("is cut off: the end of the file is missing. Download or export it again.")
+
+
+def _open(path: Path) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", 0) == PASSWORD_ERROR or "password" in str(error).lower():
+            raise PdfError("is protected by a password. Save a copy without it and add that.") from None
+        raise PdfError("is damaged and cannot be opened as a PDF. Download or export it again.") from None
+
+
+def _pixels(width: float, height: float, limits: Limits) -> tuple[int, int]:
+    """Size in pixels to draw a page of `width` x `height` points at; never above the limits."""
+    if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
+        raise PdfError(f"has no usable size ({width} x {height} points). Export the document again.")
+    scale = min(
+        RENDER.dpi / 72,
+        RENDER.max_side / max(width, height),
+        math.sqrt(limits.max_pixels / width / height),
+    )
+    return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+# Drawing
+
+
+def draw_with_poppler(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image]:
+    """Pictures of the pages in `sizes` (number -> pixels); without those that poppler cannot draw."""
+    import pdf2image
+
+    if shutil.which("pdftoppm") is None:
+        return {}
+    drawn: dict[int, Image.Image] = {}
+    for size, numbers in _runs(sizes):
+        try:
+            images = pdf2image.convert_from_path(
+                path,
+                first_page=numbers[0],
+                last_page=numbers[-1],
+                size=size,
+                use_cropbox=True,
+                timeout=POPPLER_TIMEOUT_S,
+            )
+        except Exception:
+            continue  # poppler missing or beaten: pdfium draws these
+        if len(images) == len(numbers):
+            drawn |= {n: i for n, i in zip(numbers, images, strict=True) if i.size == size}
+    return drawn
+
+
+def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list[int]]]:
+    """Neighbouring pages of the same size, which one poppler process can draw.
+
+    >>> _runs({1: (9, 9), 2: (9, 9), 4: (9, 9), 5: (8, 8)})
+    [((9, 9), [1, 2]), ((9, 9), [4]), ((8, 8), [5])]
+    """
+    keyed = [(sizes[n], n - i, n) for i, n in enumerate(sorted(sizes))]
+    return [(key[0], [n for *_, n in run]) for key, run in groupby(keyed, key=lambda k: k[:2])]
+
+
+def _is_blank(image: Image.Image) -> bool:
+    return all(low >= 250 for low, _ in image.convert("RGB").getextrema())  # type: ignore[misc]
+
+
+def _poppler_complains(path: Path, number: int) -> bool:
+    """Whether poppler finds errors on a page; False without poppler. Asked only of pages that look blank."""
+    import pdf2image
+    from pdf2image.exceptions import PDFSyntaxError
+
+    if shutil.which("pdftoppm") is None:
+        return False
+    try:
+        pdf2image.convert_from_path(
+            path, first_page=number, last_page=number, size=64, strict=True, timeout=POPPLER_TIMEOUT_S
+        )
+    except PDFSyntaxError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+# Reading the layout
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Maps page coordinates (points, origin bottom left, unrotated) to fractions of the page as seen."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+    quarter_turns: int  # clockwise
+
+    @classmethod
+    def of(cls, page: pypdfium2.PdfPage) -> _Frame:
+        rect = pdfium.FS_RECTF()
+        pdfium.FPDF_GetPageBoundingBox(page, ctypes.byref(rect))
+        width, height = rect.right - rect.left, rect.top - rect.bottom
+        return cls(rect.left, rect.bottom, width, height, pdfium.FPDFPage_GetRotation(page) % 4)
+
+    def boxes(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 4) left, bottom, right, top in points -> (n, 4) x0, y0, x1, y1 in fractions, unclipped."""
+        x = (points[:, [0, 2]] - self.left) / self.width
+        y = 1 - (points[:, [3, 1]] - self.bottom) / self.height
+        for _ in range(self.quarter_turns):
+            x, y = 1 - y[:, ::-1], x
+        return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1)
+
+
+def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[Word, ...]:
+    text_page = page.get_textpage()
+    try:
+        codes, points = _characters(text_page)
+    finally:
+        text_page.close()
+    characters = [chr(code) for code in codes]
+    # 2 is pdfium's mark for a hyphen at the end of a line; U+FFFE was its mark earlier.
+    characters = ["-" if c in "\x02\ufffe" else c for c in characters]
+    boxes = frame.boxes(points)
+    found = []
+    for first, last in _spans(characters, boxes):
+        x0, y0 = boxes[first:last, :2].min(0)
+        x1, y1 = boxes[first:last, 2:].max(0)
+        if 0 <= (x0 + x1) / 2 <= 1 and 0 <= (y0 + y1) / 2 <= 1:  # what is cropped away is not on the page
+            text = "".join(characters[first:last])
+            found.append(
+                Word(
+                    text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
+                    _clipped(x0, y0, x1, y1),
+                )
+            )
+    return tuple(found)
+
+
+def _characters(text_page: pypdfium2.PdfTextPage) -> tuple[list[int], NDArray[np.float64]]:
+    """Code points (n,) and boxes (n, 4) in points. Loose boxes: alike in height along a line."""
+    count = max(0, pdfium.FPDFText_CountChars(text_page))
+    rect = pdfium.FS_RECTF()
+    reference = ctypes.byref(rect)
+    codes, rows = [], []
+    for i in range(count):
+        codes.append(pdfium.FPDFText_GetUnicode(text_page, i))
+        if pdfium.FPDFText_GetLooseCharBox(text_page, i, reference):
+            rows.append((rect.left, rect.bottom, rect.right, rect.top))
+        else:
+            rows.append((0.0, 0.0, 0.0, 0.0))
+    return codes, np.asarray(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _spans(characters: list[str], boxes: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
+    """First and one past the last character of each word: up to a space, or a jump across the page."""
+    size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    apart = np.maximum(boxes[1:, :2] - boxes[:-1, 2:], boxes[:-1, :2] - boxes[1:, 2:]).max(1, initial=-1)
+    jumps = apart > 1.2 * np.maximum(size[1:], size[:-1])
+    start: int | None = None
+    for i, character in enumerate(characters):
+        inside = character.isprintable() and not character.isspace()
+        if start is not None and (not inside or jumps[i - 1]):
+            yield start, i
+            start = None
+        if inside and start is None:
+            start = i
+    if start is not None:
+        yield start, len(characters)
+
+
+def _clipped(x0: float, y0: float, x1: float, y1: float) -> Box:
+    x0, y0, x1, y1 = (round(min(1.0, max(0.0, float(v))), 5) for v in (x0, y0, x1, y1))
+    return x0, y0, x1, y1
+
+
+def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[Box, ...]:
+    """Boxes of the raster pictures on the page, strips of one picture joined, small ones left out.
+
+    Raises:
+        PdfError: when a picture has more pixels than the limit, before anything is unpacked.
+    """
+    corners = np.asarray(list(_picture_points(page, limits)), dtype=np.float64).reshape(-1, 4)
+    boxes = _joined([_clipped(*row) for row in frame.boxes(corners)])
+    return tuple(box for box in boxes if (box[2] - box[0]) * (box[3] - box[1]) >= SMALLEST_PICTURE)
+
+
+def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[float, float, float, float]]:
+    identity = np.eye(3)
+    waiting = [
+        (pdfium.FPDFPage_GetObject(page, i), identity, 0) for i in range(pdfium.FPDFPage_CountObjects(page))
+    ]
+    while waiting:
+        item, matrix, level = waiting.pop()
+        kind = pdfium.FPDFPageObj_GetType(item)
+        if kind == pdfium.FPDF_PAGEOBJ_IMAGE:
+            _check_picture(item, limits)
+            corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ matrix
+            (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, :2].max(0)
+            yield float(x0), float(y0), float(x1), float(y1)
+        elif kind == pdfium.FPDF_PAGEOBJ_FORM and level < NESTING:
+            inner = _matrix(item) @ matrix
+            for i in range(pdfium.FPDFFormObj_CountObjects(item)):
+                waiting.append((pdfium.FPDFFormObj_GetObject(item, i), inner, level + 1))
+
+
+def _matrix(item: object) -> NDArray[np.float64]:
+    m = pdfium.FS_MATRIX()
+    pdfium.FPDFPageObj_GetMatrix(item, ctypes.byref(m))
+    return np.array([[m.a, m.b, 0], [m.c, m.d, 0], [m.e, m.f, 1]])
+
+
+def _check_picture(item: object, limits: Limits) -> None:
+    width, height = ctypes.c_uint(), ctypes.c_uint()
+    pdfium.FPDFImageObj_GetImagePixelSize(item, ctypes.byref(width), ctypes.byref(height))
+    if width.value * height.value > limits.max_pixels:
+        raise PdfError(
+            f"holds a picture of {width.value} x {height.value} pixels, over the limit of "
+            f"{limits.max_pixels:,}. Export the document at a lower resolution."
+        )
+
+
+def _joined(boxes: list[Box]) -> list[Box]:
+    """Boxes with those joined that are strips or tiles of one picture: they touch and line up.
+
+    >>> _joined([(0.1, 0.1, 0.9, 0.3), (0.1, 0.3, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)])
+    [(0.1, 0.1, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)]
+    """
+    found: list[Box] = []
+    for box in sorted(set(boxes), key=lambda b: (b[1], b[0])):
+        while (other := next((b for b in found if _one_picture(b, box)), None)) is not None:
+            found.remove(other)
+            box = (*map(min, other[:2], box[:2]), *map(max, other[2:], box[2:]))  # type: ignore[assignment]
+        found.append(box)
+    return sorted(found, key=lambda b: (b[1], b[0]))
+
+
+def _one_picture(a: Box, b: Box, near: float = 0.004) -> bool:
+    x_apart = max(a[0], b[0]) - min(a[2], b[2])
+    y_apart = max(a[1], b[1]) - min(a[3], b[3])
+    same_x = abs(a[0] - b[0]) < near and abs(a[2] - b[2]) < near
+    same_y = abs(a[1] - b[1]) < near and abs(a[3] - b[3]) < near
+    nested = x_apart <= -0.9 * min(a[2] - a[0], b[2] - b[0]) and y_apart <= -0.9 * min(
+        a[3] - a[1], b[3] - b[1]
+    )
+    return nested or (same_x and abs(y_apart) < near) or (same_y and abs(x_apart) < near)
