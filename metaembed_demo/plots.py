@@ -257,6 +257,7 @@ def storage(bytes_per_page: Sequence[int], pages: int) -> str:
     return (
         f'<figure class="storage"><h3>The coarsest stop needs {ratio:.0f} times less memory than the finest'
         '</h3><table class="num"><thead><tr><th scope="col">Stop</th>'
-        '<th scope="col"><span class="hidden">Size</span></th><th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
+        '<th scope="col"><span class="hidden">Size</span></th>'
+        '<th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></figure>"
     )
