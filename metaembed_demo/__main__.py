@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from . import shelf
-from .beir import Judgements, collect, load_beir
+from .beir import Judgements, collect, load_beir, open_picture
 from .collection import NO_SESSION, Collection, Progress, Report
 from .config import SERVER
 from .curves import evaluate
@@ -154,7 +154,7 @@ def show_index(result: dict[str, Any]) -> None:
 def run_search(options: argparse.Namespace) -> dict[str, Any]:
     with told():
         shelf.manifest(options.index)  # before the encoder is loaded, which takes seconds
-        query = Query(options.query.strip(), _picture(options.image))
+        query = Query(options.query.strip(), open_picture(options.image) if options.image else None)
         encoder = load_encoder(options.encoder)
         collection = Collection.load(options.index, encoder.fingerprint)
     trace = search(collection, encoder, query, options.budget, options.k, options.exact)
@@ -327,19 +327,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -
             c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
-
-
-def _picture(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"There is no picture {path}.") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def _budget(text: str) -> Budget:

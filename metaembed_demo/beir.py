@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL.Image import Image
 
 from . import disk, shelf
 from .collection import NO_SESSION, Collection, Progress, Report
 from .encoder import Encoder
-from .ingest import Upload, uploads
+from .ingest import Problem, Upload, read_files, uploads
 from .records import Query
 from .stored import StoredPage
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
-SUFFIXES = frozenset([".pdf", ".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".zip"])
 DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds
 
 # What a judgement is about: ("page", page id) or ("file", source), else ("missing", corpus id).
@@ -41,7 +40,8 @@ class Beir:
 def load_beir(folder: Path) -> Beir:
     """Read queries and judgements, and list the corpus files; those are opened later.
 
-    The corpus is every supported file in the folder and below, less qrels/ and the queries' own pictures.
+    The corpus is every supported file in the folder and below, but for hidden files, qrels/, and the queries'
+    own pictures unless they are judged.
     Judgements of unknown queries, and grades of 0 or below, are left out.
 
     Raises:
@@ -94,6 +94,20 @@ def collect(
     good = {name: d for name, d in digests.items() if not any(_from_file(source, name) for source in bad)}
     disk.write_json(keep / DIGESTS, good)
     return collection
+
+
+def open_picture(path: Path) -> Image:
+    """A picture to ask with: the first page of any file that can be indexed.
+
+    Raises:
+        ValueError: when it cannot be read; the message names it and says why.
+    """
+    first = next(read_files([Upload(path, path.name)]), None)
+    if isinstance(first, Problem):
+        raise ValueError(first.message)
+    if first is None or first.image is None:
+        raise ValueError(f"{path.name} holds no picture.")
+    return first.image
 
 
 class Judgements:
@@ -165,16 +179,9 @@ def _queries(folder: Path) -> tuple[dict[str, Query], set[Path]]:
             image = None
             if name:
                 pictures.add((folder / name).resolve())
-                image = ImageOps.exif_transpose(Image.open(folder / name)).convert("RGB")
+                image = open_picture(folder / name)
             query = Query(text, image)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OSError,
-            Image.DecompressionBombError,
-        ) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f'{file}, line {at}: {error!r}. A line is {{"_id": ..., "text": ...}}.'
             ) from error
@@ -216,8 +223,6 @@ def _text(file: Path) -> str:
 
 
 def _in_corpus(file: Upload, folder: Path, pictures: set[Path], used: set[str]) -> bool:
-    if file.path.suffix.lower() not in SUFFIXES:
-        return False
     relative = Path(os.path.relpath(file.path, folder))
     if relative.parts[0] == "qrels" or any(part.startswith(".") for part in relative.parts):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from time import perf_counter
+from typing import cast
 
 from . import shelf
 from .config import LIMITS, Limits
@@ -273,18 +275,21 @@ class _Adding:
         started = perf_counter()
         self.total = count_pages(files, self.limits)
         try:
-            for item in read_files(files, self.limits):
-                if isinstance(item, Problem):
-                    yield self._problem(item)
-                elif self._full():
-                    self._flush()
-                    yield self._problem(self._no_room(item))
-                    return
-                else:
-                    yield self._page(item)
+            # Closed at once on a cancel, so that open files and unpacked archives go away.
+            items = cast(Generator[Page | Problem, None, None], read_files(files, self.limits))
+            with contextlib.closing(items):
+                for item in items:
+                    if isinstance(item, Problem):
+                        yield self._problem(item)
+                    elif self._full():
+                        self._flush()
+                        yield self._problem(self._no_room(item))
+                        return
+                    else:
+                        yield self._page(item)
             self._flush()
             self.report.finished = True
-        except GeneratorExit:
+        except (GeneratorExit, KeyboardInterrupt):
             self._flush()  # what was read before the cancel stays
             raise
         finally:

@@ -24,7 +24,7 @@ def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> P
 def serve(monkeypatch: pytest.MonkeyPatch, *items: Page | Problem) -> None:
     """Let the next `Collection.add` meet `items` instead of files."""
     monkeypatch.setattr(collection_module, "count_pages", lambda files, limits: _pages(items))
-    monkeypatch.setattr(collection_module, "read_files", lambda files, limits: iter(items))
+    monkeypatch.setattr(collection_module, "read_files", lambda files, limits: (item for item in items))
     monkeypatch.setattr(collection_module, "read", lambda page: page)
 
 
