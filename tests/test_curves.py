@@ -14,7 +14,7 @@ from metaembed_demo import collection as collection_module
 from metaembed_demo.baselines import best_chunk, bm25
 from metaembed_demo.beir import Beir, Judgements, collect, load_beir, open_picture
 from metaembed_demo.collection import Collection, Report
-from metaembed_demo.curves import evaluate, grade, ndcg, quality, recall, reciprocal_rank
+from metaembed_demo.curves import evaluate, ndcg, quality, recall, reciprocal_rank
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import Page, Query, Word
 
