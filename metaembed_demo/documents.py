@@ -81,10 +81,7 @@ def outcome(ended: Outcome) -> str:
     if ended.error:
         parts.append(f'<p class="stopped">Indexing stopped early: {safe(ended.error)}</p>')
     if problems:
-        items = "".join(
-            f"<li><b>{safe(problem.source)}</b><span>{safe(_without_name(problem))}</span></li>"
-            for problem in problems
-        )
+        items = "".join(f"<li>{_problem(problem)}</li>" for problem in problems)
         parts.append(f"<h4>{plural(len(problems), 'problem')}</h4><ul class='problems'>{items}</ul>")
     if twice:
         items = "".join(f"<li><span>{safe(line)}</span></li>" for line in twice)
@@ -95,14 +92,12 @@ def outcome(ended: Outcome) -> str:
     return f'<section class="outcome {kind}" role="status">{"".join(parts)}</section>'
 
 
-def _without_name(problem: ShownProblem) -> str:
-    """The message; its leading file name is dropped where the list shows the name already."""
-    message = problem.message
-    for lead in (f"{problem.source}: ", f"{problem.source} "):
-        if message.startswith(lead) and len(message) > len(lead):
-            rest = message[len(lead) :]
-            return rest[0].upper() + rest[1:]
-    return message
+def _problem(problem: ShownProblem) -> str:
+    """The message with the file's name standing out; the name goes first where the message lacks it."""
+    name, message = problem.source, problem.message
+    if message.startswith(name):
+        return f"<b>{safe(name)}</b>{safe(message[len(name) :])}"
+    return f"<b>{safe(name)}</b>: {safe(message)}"
 
 
 def failed(message: str) -> str:
@@ -147,6 +142,8 @@ def statistics(pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int
     Args:
         pages, vectors: counts; bytes_per_page: five sizes, one a stop; dim: components of a vector.
     """
+    if not pages:
+        return ""
     size = bytes_per_page[-1] * pages
     facts = (("Pages", f"{pages:,}"), ("Vectors", f"{vectors:,}"), ("Size", bytes_text(size)))
     cells = "".join(f"<div><dt>{name}</dt><dd class='num'>{value}</dd></div>" for name, value in facts)

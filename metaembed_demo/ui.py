@@ -114,10 +114,11 @@ class Page:
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                 self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            gr.HTML(
+            _html(
+                "free-hint",
                 '<p class="hint">Only the five stops are trained. What lies between them works, because '
                 "every budget is a prefix of the same vectors, but no training step asked for it.</p>",
-                apply_default_css=False,
+                script="free.js",
             )
         with gr.Row(elem_id="stage"):
             self.results = _html("results", script="results.js")
@@ -152,10 +153,12 @@ class Page:
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
-        search_outputs = [self.session, *self.regions.values(), self.text]
+        search_outputs = [self.session, *self.regions.values(), self.r_q, self.r_c, self.text]
         shelf_outputs = [
             self.session,
             *self.regions.values(),
+            self.r_q,
+            self.r_c,
             self.news,
             self.listing,
             self.statistics,
@@ -273,6 +276,8 @@ class Page:
             html = getattr(screen, name)
             if html is not None:
                 updates[component] = html
+        if screen.dial is not None:
+            updates |= {self.r_q: visit.session.budget.r_q, self.r_c: visit.session.budget.r_c}
         return updates
 
     def _shelf(self, visit: Visit, shelf: Shelf, whole: bool = True) -> Updates:

@@ -51,7 +51,7 @@ def header(encoder: str, device: str, pages: int) -> str:
     """The line on top of the page."""
     status = f"{safe(encoder)} · {safe(device)} · {plural(pages, 'page')}"
     return (
-        '<header class="top"><h1>MetaEmbed <span>one index, any budget</span></h1>'
+        '<header class="top"><h1>MetaEmbed demo <span>one index, any budget</span></h1>'
         f'<p class="status num">{status}</p>'
         '<button type="button" class="mode" aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">'

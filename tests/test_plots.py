@@ -363,7 +363,7 @@ def test_outcome_gives_each_problem_its_own_message_and_tells_duplicates() -> No
     drawn = Document(documents.outcome(documents.Outcome(3, ("c.pdf page 1 is the same.",), problems, 2.0)))
     assert "3 pages added in 2.0 s" in drawn.words
     assert "2 problems" in drawn.words
-    for words in ("a.pdf", "Is empty.", "b.pdf", "Needs a password.", "c.pdf page 1 is the same."):
+    for words in ("a.pdf is empty.", "b.pdf needs a password.", "c.pdf page 1 is the same."):
         assert words in drawn.words
 
 
