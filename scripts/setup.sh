@@ -44,7 +44,7 @@ install_torch() { # the CPU build where there is no GPU: it is a tenth of the si
     printf '%s' "$plan" | grep -q '"nvidia'; then
     say "No GPU here: installing the CPU build of torch"
     .venv/bin/pip install -q uv && .venv/bin/uv pip install -q --python .venv/bin/python \
-      --torch-backend cpu -c constraints.txt torch && return
+      --torch-backend cpu -c constraints.txt torch 2>/dev/null && return
     say "The CPU build is not to be had; taking the one for GPUs, which also runs here"
   fi
   .venv/bin/pip install -q -c constraints.txt torch
