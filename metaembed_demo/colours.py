@@ -1,0 +1,87 @@
+"""The colours of a picture by name, and whether it is a drawing or in shades of grey."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .records import FloatArray
+
+SIDE = 96  # pixels, the size at which colours are counted
+LEAST_SHARE = 0.12  # of the picture's area
+MOST = 4
+GREY_CHROMA = 0.06  # mean of largest less smallest channel, 0 to 1, below which a picture has no colour
+# Upper end of each hue, in degrees.
+HUES = ((15, "red"), (42, "orange"), (68, "yellow"), (165, "green"), (190, "turquoise"), (255, "blue"))
+HUES_BEYOND = ((290, "purple"), (335, "pink"), (361, "red"))
+
+
+def colours(image: Image.Image) -> list[str]:
+    """Names of the colours that cover more than LEAST_SHARE of the picture, the largest first."""
+    names, counts = np.unique(_names(_small(image)), return_counts=True)
+    order = np.argsort(-counts)[:MOST]
+    return [str(names[i]) for i in order if counts[i] >= LEAST_SHARE * counts.sum()]
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether the picture has no colour to speak of."""
+    pixels = _small(image)
+    chroma = pixels.max(-1) - pixels.min(-1)
+    return bool(chroma.mean() < GREY_CHROMA and np.quantile(chroma, 0.98) < 3 * GREY_CHROMA)
+
+
+def is_drawing(image: Image.Image) -> bool:
+    """Whether large areas are exactly flat, as in charts, logos and screenshots; cameras leave noise."""
+    small = image.convert("RGB")
+    small = small.crop(_middle(small.size, 900))
+    pixels = np.asarray(small, dtype=np.int16)
+    if min(pixels.shape[:2]) < 2:
+        return True
+    across = np.abs(pixels[:, 1:] - pixels[:, :-1]).max(-1)
+    down = np.abs(pixels[1:] - pixels[:-1]).max(-1)
+    flat = (float((across <= 1).mean()) + float((down <= 1).mean())) / 2
+    return flat > 0.62
+
+
+def _middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    width, height = size
+    left, top = max(0, (width - side) // 2), max(0, (height - side) // 2)
+    return left, top, min(width, left + side), min(height, top + side)
+
+
+def _small(image: Image.Image) -> FloatArray:
+    """(n, 3) pixels from 0 to 1."""
+    small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    return (np.asarray(small, dtype=np.float32) / np.float32(255)).reshape(-1, 3)
+
+
+def _names(pixels: FloatArray) -> NDArray[np.str_]:
+    """(n, 3) -> (n,) colour names, by hue, saturation and value."""
+    value, low = pixels.max(1), pixels.min(1)
+    chroma = value - low
+    saturation = chroma / np.maximum(value, 1e-6)
+    hue = _hue(pixels, value, chroma)
+    names = np.full(len(pixels), "red", dtype="<U9")
+    for end, name in reversed((*HUES, *HUES_BEYOND)):
+        names[hue < end] = name
+    warm = (hue < 48) & (saturation > 0.22)
+    names[warm & (value < 0.62)] = "brown"
+    names[warm & (value >= 0.62) & (saturation < 0.45)] = "beige"
+    names[((hue >= 320) | (hue < 12)) & (value > 0.75) & (saturation < 0.55)] = "pink"
+    names[(saturation < 0.16) | (chroma < 0.08)] = "grey"
+    names[(names == "grey") & (value > 0.86)] = "white"
+    names[value < 0.17] = "black"
+    return names
+
+
+def _hue(pixels: FloatArray, value: FloatArray, chroma: FloatArray) -> FloatArray:
+    """(n,) degrees."""
+    red, green, blue = pixels.T
+    safe = np.maximum(chroma, 1e-6)
+    sextant = np.where(
+        value == red,
+        ((green - blue) / safe) % 6,
+        np.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    return (60 * sextant).astype(np.float32)

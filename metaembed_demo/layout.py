@@ -1,0 +1,251 @@
+"""Reading order: words with boxes, in any order -> the order a person reads them in.
+
+A recursive XY-cut over line fragments. Two columns are taken apart only where the white band between them
+runs past several lines and both sides read like prose; a table, whose cells are short and stand in rows,
+is left in its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from .records import Word
+
+WORD_GAP = 0.75  # of the line's height: farther apart, words belong to different fragments
+COLUMN_GAP = 0.6  # of the line's height: the narrowest band of white between two columns
+LEAST_LINES = 3  # of a column
+LEAST_WORDS = 3  # in the middle line of a column of prose
+LEAST_FILL = 0.45  # of a column's width that its middle line takes
+ALIGNED = 0.3  # of the line's height: nearer, the baselines of two columns count as the same row
+DEPTH = 40  # cuts within cuts; pages need five or six
+
+
+@dataclass(frozen=True)
+class _Fragment:
+    """Neighbouring words of one line. `top` and `bottom` span its middle only, so that tight lines part."""
+
+    words: tuple[int, ...]  # positions in the input
+    left: float
+    right: float
+    top: float
+    bottom: float
+    height: float  # of the tallest word
+
+    @property
+    def middle(self) -> float:
+        return (self.top + self.bottom) / 2
+
+
+def reading_order(words: Sequence[Word], aspect: float = 1.0, slope: float = 0.0) -> list[Word]:
+    """The same words in reading order; sideways words come last.
+
+    `aspect` is the page's width by its height. `slope` is how far lines run downhill, in page heights per
+    page width, as on a crooked scan.
+    """
+    upright = [i for i, word in enumerate(words) if not _is_sideways(word, aspect)]
+    fragments = _fragments(words, upright, aspect, slope)
+    order = [i for fragment in _cut(fragments, DEPTH) for i in fragment.words]
+    placed = set(order)
+    return [words[i] for i in order] + [word for i, word in enumerate(words) if i not in placed]
+
+
+def _is_sideways(word: Word, aspect: float) -> bool:
+    x0, y0, x1, y1 = word.box
+    return len(word.text) > 2 and y1 - y0 > 1.5 * (x1 - x0) * aspect
+
+
+# Words -> fragments of lines
+
+
+def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: float) -> list[_Fragment]:
+    """Chains of words, each the nearest to the right of the one before, on the same line.
+
+    Lengths are in page heights both ways, so that widths and heights compare.
+    """
+    boxes = {}
+    for i in chosen:
+        x0, y0, x1, y1 = words[i].box
+        fall = slope * (x0 + x1) / 2
+        boxes[i] = (x0 * aspect, y0 - fall, x1 * aspect, y1 - fall)
+    follower = _followers(boxes)
+    led = set(follower.values())
+    found = []
+    for i in chosen:
+        if i not in led:
+            chain = [i]
+            while chain[-1] in follower:
+                chain.append(follower[chain[-1]])
+            found.append(_fragment(chain, [boxes[k] for k in chain]))
+    return found
+
+
+def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]]) -> _Fragment:
+    height = median(y1 - y0 for _, y0, _, y1 in boxes)
+    middle = median((y0 + y1) / 2 for _, y0, _, y1 in boxes)
+    return _Fragment(
+        tuple(chain),
+        min(box[0] for box in boxes),
+        max(box[2] for box in boxes),
+        middle - 0.3 * height,
+        middle + 0.3 * height,
+        height,
+    )
+
+
+def _followers(boxes: dict[int, tuple[float, float, float, float]]) -> dict[int, int]:
+    """Each word -> the one that follows it on its line; no word follows two."""
+    by_middle = sorted(boxes, key=lambda i: boxes[i][1] + boxes[i][3])
+    middles = [(boxes[i][1] + boxes[i][3]) / 2 for i in by_middle]
+    best: dict[int, tuple[float, int]] = {}  # a word -> its leader and the gap between them
+    for at, i in enumerate(by_middle):
+        height = boxes[i][3] - boxes[i][1]
+        nearest: tuple[float, int] | None = None
+        for step in (1, -1):
+            k = at + step
+            while 0 <= k < len(by_middle) and abs(middles[k] - middles[at]) <= 0.5 * height:
+                j = by_middle[k]
+                gap = _gap(boxes[i], boxes[j])
+                if gap is not None and (nearest is None or gap < nearest[0]):
+                    nearest = (gap, j)
+                k += step
+        if nearest is not None and (nearest[1] not in best or nearest[0] < best[nearest[1]][0]):
+            best[nearest[1]] = (nearest[0], i)
+    return {leader: word for word, (_, leader) in best.items()}
+
+
+def _gap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float | None:
+    """White between a and b on its right, when they stand on one line and close enough."""
+    shorter, taller = sorted((a[3] - a[1], b[3] - b[1]))
+    if min(a[3], b[3]) - max(a[1], b[1]) < 0.5 * shorter or a[0] + a[2] >= b[0] + b[2]:
+        return None
+    gap = b[0] - a[2]
+    return gap if -0.5 * taller <= gap <= WORD_GAP * taller else None
+
+
+# Fragments -> columns and bands
+
+
+def _cut(fragments: list[_Fragment], depth: int) -> list[_Fragment]:
+    """Columns from left to right where there are columns, else bands from top to bottom."""
+    if len(fragments) < 2 or depth == 0:
+        return _rows(fragments)
+    columns = _columns(fragments)
+    if len(columns) > 1:
+        return [fragment for column in columns for fragment in _cut(column, depth - 1)]
+    bands = _bands(fragments)
+    found: list[_Fragment] = []
+    at = 0
+    while at < len(bands):
+        end, in_columns = _run(bands, at)
+        run = [fragment for band in bands[at:end] for fragment in band]
+        found += _cut(run, depth - 1) if in_columns else [f for band in bands[at:end] for f in _rows(band)]
+        at = end
+    return found
+
+
+def _rows(fragments: list[_Fragment]) -> list[_Fragment]:
+    """Line by line, each from left to right."""
+    found: list[list[_Fragment]] = []
+    for fragment in sorted(fragments, key=lambda f: f.middle):
+        if found and fragment.middle - found[-1][0].middle < ALIGNED * max(
+            fragment.height, found[-1][0].height
+        ):
+            found[-1].append(fragment)
+        else:
+            found.append([fragment])
+    return [fragment for row in found for fragment in sorted(row, key=lambda f: f.left)]
+
+
+def _bands(fragments: list[_Fragment]) -> list[list[_Fragment]]:
+    """Split wherever a horizontal line crosses no fragment."""
+    found: list[list[_Fragment]] = []
+    bottom = -1.0
+    for fragment in sorted(fragments, key=lambda f: f.top):
+        if found and fragment.top < bottom:
+            found[-1].append(fragment)
+        else:
+            found.append([fragment])
+        bottom = max(bottom, fragment.bottom)
+    return found
+
+
+def _run(bands: list[list[_Fragment]], start: int) -> tuple[int, bool]:
+    """One past the last band to take in one go from `start`, and whether it stands in columns.
+
+    Columns open with a band that has white in it and last until a band closes that white, or half as long
+    where what follows is not in columns. A stretch that is not in columns, such as a table, is left in
+    steps: columns may begin further down.
+    """
+    end, held = start + 1, list(bands[start])
+    if not _free(held):
+        return end, False
+    while end < len(bands) and _free(held + bands[end]):
+        held += bands[end]
+        end += 1
+    for last in (end, (start + end) // 2):
+        tried = [fragment for band in bands[start:last] for fragment in band]
+        if 2 <= last - start < len(bands) and len(_columns(tried)) > 1:
+            return last, True
+    return start + max(1, (end - start) // 8), False
+
+
+def _free(fragments: list[_Fragment]) -> list[tuple[float, float]]:
+    """The vertical white bands within the fragments' width that are wide enough to part columns."""
+    least = COLUMN_GAP * median(f.height for f in fragments)
+    found, right = [], float("inf")
+    for fragment in sorted(fragments, key=lambda f: f.left):
+        if fragment.left - right >= least:
+            found.append((right, fragment.left))
+        right = fragment.right if right == float("inf") else max(right, fragment.right)
+    return found
+
+
+def _columns(fragments: list[_Fragment]) -> list[list[_Fragment]]:
+    """The fragments parted at every white band between two columns of prose; one list if there is none."""
+    gaps = _free(fragments)
+    while gaps and len(fragments) >= 2 * LEAST_LINES:
+        edges = [left for left, _ in gaps]
+        parts: list[list[_Fragment]] = [[] for _ in range(len(gaps) + 1)]
+        for fragment in fragments:
+            parts[sum(fragment.left > edge for edge in edges)].append(fragment)
+        bad = [k for k in range(len(gaps)) if not _are_columns(parts[k], parts[k + 1])]
+        if not bad:
+            return parts
+        gaps.pop(min(bad, key=lambda k: gaps[k][1] - gaps[k][0]))
+    return [fragments]
+
+
+def _are_columns(a: list[_Fragment], b: list[_Fragment]) -> bool:
+    if min(len(_line_tops(a)), len(_line_tops(b))) < LEAST_LINES:
+        return False
+    if _is_prose(a) and _is_prose(b):
+        return True
+    return not _share_rows(a, b) and min(_words_a_line(a), _words_a_line(b)) >= 2
+
+
+def _line_tops(fragments: list[_Fragment]) -> list[float]:
+    found: list[float] = []
+    for fragment in sorted(fragments, key=lambda f: f.middle):
+        if not found or fragment.middle - found[-1] > ALIGNED * fragment.height:
+            found.append(fragment.middle)
+    return found
+
+
+def _words_a_line(fragments: list[_Fragment]) -> float:
+    return median(len(fragment.words) for fragment in fragments)
+
+
+def _is_prose(fragments: list[_Fragment]) -> bool:
+    width = max(f.right for f in fragments) - min(f.left for f in fragments)
+    lines = median(f.right - f.left for f in fragments)
+    return _words_a_line(fragments) >= LEAST_WORDS and lines >= LEAST_FILL * width
+
+
+def _share_rows(a: list[_Fragment], b: list[_Fragment]) -> bool:
+    """Whether most lines of the shorter side have a partner at their height on the other: a table."""
+    fewer, more = sorted((_line_tops(a), _line_tops(b)), key=len)
+    near = ALIGNED * median(f.height for f in a + b)
+    shared = sum(any(abs(middle - other) <= near for other in more) for middle in fewer)
+    return shared >= 0.6 * len(fewer)

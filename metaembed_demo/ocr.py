@@ -1,0 +1,129 @@
+"""Text in pictures: RapidOCR (PP-OCRv6 small) -> words with boxes. The models load on first use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .records import Box, Word
+
+if TYPE_CHECKING:
+    from rapidocr import RapidOCR
+
+DETECT_SIDE = 1152  # pixels that the longer side is scaled down to for finding lines, not for reading them
+WORKERS = max(1, min(4, os.cpu_count() or 1))
+LEAST_SCORE = 0.6  # mean certainty of a line's characters; below, it is mostly texture
+UPRIGHT = 1.5  # RapidOCR turns lines this many times taller than wide before reading them
+_load_lock = threading.Lock()
+
+
+def recognise(image: Image.Image) -> tuple[Word, ...]:
+    """Words of kind "ocr" with boxes as fractions of `image`, line by line, each line from left to right."""
+    pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])  # RapidOCR takes BGR
+    quads = _lines(pixels)
+    if not len(quads):
+        return ()
+    reader = _reader()
+    crops = _detector().crop_text_regions(pixels, quads)
+    # Lines side by side on one thread each: faster than one line over all threads.
+    read = _pool().map(reader, crops)
+    scale = np.array([image.width, image.height], dtype=np.float64)
+    return tuple(
+        word for quad, line in zip(quads / scale, read, strict=True) for word in _words(quad, line, scale)
+    )
+
+
+def slope(words: Sequence[Word]) -> float:
+    """How far lines run downhill, in picture heights per picture width; 0 for words of level lines."""
+    rises = [
+        (b.box[1] + b.box[3] - a.box[1] - a.box[3]) / (b.box[0] + b.box[2] - a.box[0] - a.box[2])
+        for a, b in pairwise(words)
+        if a.box[2] <= b.box[0] + 0.002 and b.box[0] - a.box[2] < 0.03
+        if abs(b.box[1] - a.box[1]) < 0.5 * (a.box[3] - a.box[1])
+    ]
+    return median(rises) if len(rises) >= 8 else 0.0
+
+
+def _lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Corners (n, 4, 2) of the text lines, clockwise from the top left, in pixels."""
+    boxes = getattr(_detector()(pixels), "boxes", None)
+    return np.zeros((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
+
+
+def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> Iterator[Word]:
+    """The words of one line; `quad` (4, 2) in fractions, `scale` (2,) the picture's width and height."""
+    if line.txts is None or not line.txts or line.scores[0] < LEAST_SCORE or not line.word_results:
+        return
+    info = line.word_results[0]
+    across, down = np.linalg.norm((quad[1] - quad[0]) * scale), np.linalg.norm((quad[3] - quad[0]) * scale)
+    if down >= UPRIGHT * across:  # the crop was turned: its left edge is the line's upper end
+        quad = quad[[1, 2, 3, 0]]
+    columns = max(1.0, float(info.line_txt_len))
+    for characters, places in zip(info.words, info.word_cols, strict=True):
+        text = "".join(characters).strip()
+        if not text:
+            continue
+        half = 0.5 * (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 1.0
+        first = min(1.0, max(0.0, (places[0] + 0.5 - half) / columns))
+        last = min(1.0, max(first, (places[-1] + 0.5 + half) / columns))
+        yield Word(text, _between(quad, first, last), "ocr")
+
+
+def _between(quad: NDArray[np.float64], first: float, last: float) -> Box:
+    """The upright box around a line's stretch from `first` to `last` (fractions of its length)."""
+    top, bottom = quad[1] - quad[0], quad[2] - quad[3]
+    corners = [quad[0] + first * top, quad[0] + last * top, quad[3] + first * bottom, quad[3] + last * bottom]
+    low, high = np.clip(np.min(corners, 0), 0, 1), np.clip(np.max(corners, 0), 0, 1)
+    return (
+        round(float(low[0]), 5),
+        round(float(low[1]), 5),
+        round(float(high[0]), 5),
+        round(float(high[1]), 5),
+    )
+
+
+@lru_cache(1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(WORKERS, thread_name_prefix="ocr")
+
+
+def _detector() -> RapidOCR:
+    with _load_lock:
+        return _engine("det")
+
+
+def _reader() -> RapidOCR:
+    with _load_lock:
+        return _engine("rec")
+
+
+@lru_cache(2)
+def _engine(stage: str) -> RapidOCR:
+    """One that only finds lines ("det") or only reads a cropped line ("rec"); safe to call from threads."""
+    logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+    from rapidocr import RapidOCR
+
+    return RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.use_det": stage == "det",
+            "Global.use_cls": False,  # tells upside-down lines, at the price of a pass over each
+            "Global.use_rec": stage == "rec",
+            "Global.return_word_box": stage == "rec",
+            "Det.limit_type": "max",
+            "Det.limit_side_len": DETECT_SIDE,
+            "EngineConfig.onnxruntime.intra_op_num_threads": WORKERS if stage == "det" else 1,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )

@@ -1,0 +1,98 @@
+"""Page -> Words: the text layer or OCR in reading order, then what its pictures show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from .layout import reading_order
+from .ocr import recognise, slope
+from .records import Box, Page, Word
+from .visual import visual_words
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp has fewer
+LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names
+WORDS_IN_PICTURE = 12  # of the text layer, from which a picture is a background or a scan with a text layer
+READ_PICTURE = 0.05  # of the page's area, from which a picture on a page is read by OCR too
+TEXT_SHARE = 0.06  # of a picture's area under read words, from which it is a page of text, not a view
+
+
+def read(page: Page) -> Page:
+    """The page with all its words: text in reading order, then visual words.
+
+    A page without a usable text layer, and an image file, is read by OCR. A picture file, and a picture on
+    a page, is also named in visual words, unless it is a page of text. A page without an image keeps the
+    words it has, in reading order.
+    """
+    if page.image is None:
+        return page.with_words(reading_order(page.words))
+    if not is_usable(page.words):
+        return page.with_words(read_image(page.image))
+    aspect = page.image.width / page.image.height
+    found, shown = list(page.words), list[Word]()
+    for box in page.pictures:
+        inside = sum(_holds(box, word.box) for word in page.words)
+        if inside < WORDS_IN_PICTURE:
+            read_here, shown_here = _read_picture(page.image, box, with_text=inside == 0)
+            found += read_here
+            shown += shown_here
+    return page.with_words([*reading_order(found, aspect), *shown])
+
+
+def read_image(image: Image.Image) -> tuple[Word, ...]:
+    """OCR words of a picture in reading order, then visual words unless it is a page of text."""
+    image = image.convert("RGB")
+    words = recognise(image)
+    ordered = reading_order(words, image.width / image.height, slope(words))
+    return (*ordered, *(() if is_text(words) else visual_words(image)))
+
+
+def is_usable(words: Sequence[Word]) -> bool:
+    """Whether a text layer says what the page says.
+
+    >>> is_usable([Word("Invoice", WHOLE), Word("2024-17", WHOLE)]), is_usable([Word("p.3", WHOLE)])
+    (True, False)
+    """
+    text = "".join(word.text for word in words)
+    legible = sum(c.isprintable() and c != "\ufffd" and not "\ue000" <= c <= "\uf8ff" for c in text)
+    return sum(c.isalnum() for c in text) >= LEAST_LETTERS and legible >= LEAST_LEGIBLE * len(text)
+
+
+def is_text(words: Sequence[Word]) -> bool:
+    """Whether a picture is a page of text: its words cover much of it."""
+    return sum((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in words) >= TEXT_SHARE
+
+
+def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], list[Word]]:
+    """OCR words (of a large picture, `with_text`) and visual words of one picture, placed on the page."""
+    x0, y0, x1, y1 = box
+    crop = page.crop(
+        (round(x0 * page.width), round(y0 * page.height), round(x1 * page.width), round(y1 * page.height))
+    )
+    if min(crop.size) < 8:
+        return [], []
+    large = (x1 - x0) * (y1 - y0) > READ_PICTURE
+    words = recognise(crop) if large and with_text else ()
+    shown = () if is_text(words) else visual_words(crop)
+    return [_placed(word, box) for word in words], [_placed(word, box) for word in shown]
+
+
+def _placed(word: Word, box: Box) -> Word:
+    """A word of a picture that stands at `box` on its page, with its box as fractions of the page.
+
+    >>> _placed(Word("x", (0.5, 0.0, 1.0, 1.0)), (0.2, 0.4, 0.6, 0.8)).box
+    (0.4, 0.4, 0.6, 0.8)
+    """
+    wide, high = box[2] - box[0], box[3] - box[1]
+    x0, y0, x1, y1 = word.box
+    placed = (box[0] + x0 * wide, box[1] + y0 * high, box[0] + x1 * wide, box[1] + y1 * high)
+    left, top, right, bottom = (round(value, 5) for value in placed)
+    return Word(word.text, (left, top, right, bottom), word.kind)
+
+
+def _holds(box: Box, inner: Box) -> bool:
+    """Whether the middle of `inner` lies in `box`."""
+    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
