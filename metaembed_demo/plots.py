@@ -187,7 +187,8 @@ def _table(found: Alignment, budget: Budget) -> str:
     return (
         f'<details class="as-table"><summary>The {len(found.gains)} maxima of '
         f"{budget_text(budget.r_q, budget.r_c)} as a table</summary>"
-        '<table class="num"><thead><tr><th scope="col">Query token</th><th scope="col">Candidate token</th>'
+        '<table class="figures num"><thead><tr><th scope="col">Query token</th>'
+        '<th scope="col">Candidate token</th>'
         f'<th scope="col">Group</th><th scope="col">Cosine</th></tr></thead><tbody>{rows}</tbody>'
         f'<tfoot><tr><td colspan="3">MaxSim score</td><td>{float(found.gains.sum()):.3f}</td></tr></tfoot>'
         "</table></details>"
@@ -220,7 +221,8 @@ def timing(timings: dict[str, float], pages: int, candidates: int) -> str:
     return (
         f'<figure class="timing"><h3>{_slowest(shown, total)}</h3>'
         f'<div class="stack" role="img" aria-label="{_stage_words(shown)}">{bar}</div>'
-        f'<table class="num"><thead class="hidden"><tr><th>Stage</th><th>Milliseconds</th><th>Share</th></tr>'
+        f'<table class="figures named num"><thead class="hidden"><tr><th>Stage</th>'
+        f"<th>Milliseconds</th><th>Share</th></tr>"
         f"</thead><tbody>{rows}</tbody><tfoot><tr><th scope='row'>In all</th><td>{ms_text(total)}</td>"
         f"<td>100%</td></tr></tfoot></table>"
         f"<figcaption>Wall time on the server, without drawing the page. {scored}</figcaption></figure>"
@@ -256,7 +258,7 @@ def storage(bytes_per_page: Sequence[int], pages: int) -> str:
     )
     return (
         f'<figure class="storage"><h3>The coarsest stop needs {ratio:.0f} times less memory than the finest'
-        '</h3><table class="num"><thead><tr><th scope="col">Stop</th>'
+        '</h3><table class="figures named num"><thead><tr><th scope="col">Stop</th>'
         '<th scope="col"><span class="hidden">Size</span></th>'
         '<th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></figure>"

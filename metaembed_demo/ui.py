@@ -163,7 +163,6 @@ class Page:
             self.listing,
             self.statistics,
             self.cancel,
-            self.drop,
             self.rooms,
         ]
 
@@ -174,6 +173,7 @@ class Page:
             return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **limits, **more})
 
         looking = {"outputs": search_outputs}
+        latest = {**looking, "trigger_mode": "always_last"}
         shelf = {"outputs": shelf_outputs}
         on(demo.load, self.arrive, [], outputs=[*search_outputs, self.news, self.listing, self.statistics])
         on(self.text.submit, self.search, [self.text, self.image], **looking)
@@ -181,14 +181,16 @@ class Page:
         on(self.image.clear, self.search, [self.text, self.image], **looking)
         on(self.examples.select, self.example, [], outputs=[*search_outputs, self.image])
         on(self.dial.input, self.turn, [], **looking)
-        on(self.r_q.release, self.free, [self.r_q, self.r_c], **looking)
-        on(self.r_c.release, self.free, [self.r_q, self.r_c], **looking)
+        on(self.r_q.release, self.free, [self.r_q, self.r_c], **latest)
+        on(self.r_c.release, self.free, [self.r_q, self.r_c], **latest)
         on(self.results.select, self.choose, [], **looking)
         on(self.results.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [self.drop], **shelf).then(
+        # The drop is an output only where it always gets a value: Gradio makes a component anew for
+        # each visitor once an event leaves it out, and then `_uploads` would be gone.
+        on(self.drop.upload, self.receive, [self.drop], outputs=[*shelf_outputs, self.drop]).then(
             self.index,
             [self.session],
             shelf_outputs,
@@ -220,7 +222,10 @@ class Page:
 
     def free(self, session_id: str | None, r_q: int, r_c: int) -> Updates:
         visit = self.visits.get(session_id)
-        return self._screen(visit, visit.move(Budget(int(r_q), int(r_c))))
+        updates = self._screen(visit, visit.move(Budget(int(r_q), int(r_c))))
+        for slider in (self.r_q, self.r_c):  # they may have gone on moving
+            updates.pop(slider)
+        return updates
 
     def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)

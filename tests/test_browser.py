@@ -1,0 +1,415 @@
+"""The real page in a real browser, on the real encoder and the sample corpus."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from reportlab.lib.pagesizes import A5
+from reportlab.pdfgen.canvas import Canvas
+
+from metaembed_demo.config import ROOT
+
+START_S = 600  # the first start indexes the sample corpus; later ones read the kept index
+ANSWER_MS = 60_000
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+STOPS = ["1×1", "2×4", "4×8", "8×16", "16×64"]
+
+
+# The app and the browser
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, started as a user starts it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    temporary = tmp_path_factory.mktemp("gradio")
+    surroundings = {
+        **os.environ,
+        "METAEMBED_HOST": "127.0.0.1",
+        "METAEMBED_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(temporary),
+    }
+    app = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=surroundings,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        told = _until_ready(app)
+        assert re.search(rf"Address\s+http://127\.0\.0\.1:{port}", told), told
+        assert re.search(r"Encoder\s+\S+ on \S+", told), told
+        assert re.search(r"Corpus\s+\d+ pages of \d+ documents", told), told
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+def _until_ready(app: subprocess.Popen[str]) -> str:
+    """What the app prints until it is ready; it goes on being read so that the pipe never fills."""
+    lines: list[str] = []
+    ready = threading.Event()
+
+    def read() -> None:
+        assert app.stdout is not None
+        for line in app.stdout:
+            lines.append(line)
+            if line.startswith("Ready in"):
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert ready.wait(START_S), "The app did not start in time:\n" + "".join(lines)
+    assert app.poll() is None, "The app ended:\n" + "".join(lines)
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)  # None: playwright's own
+        yield opened
+        opened.close()
+
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(address: str, browser: Browser) -> Iterator[Opener]:
+    """Opens the page as a new visitor. In the end nothing may have gone wrong or asked elsewhere."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def opener(width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(ANSWER_MS)
+        page.on("console", lambda said: said.type == "error" and faults.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}") or dialog.dismiss())
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "data:", "blob:"))
+                or faults.append(f"asked elsewhere: {request.url}")
+            ),
+        )
+        page.goto(address)
+        page.wait_for_selector("#dial [role=slider]")
+        return page
+
+    yield opener
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def ask(page: Page, query: str) -> None:
+    """Type a query and press Enter; wait for its answer."""
+    page.evaluate("document.querySelectorAll('.hit').forEach((hit) => { hit.dataset.old = '1'; })")
+    page.fill("#query textarea, #query input", query)
+    page.press("#query textarea, #query input", "Enter")
+    page.wait_for_selector(".hit:not([data-old])")
+
+
+def room(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def page_count(page: Page) -> int:
+    """Pages in the index, as the header says."""
+    found = re.search(r"([\d,]+) pages?$", page.inner_text(".top .status"))
+    assert found
+    return int(found[1].replace(",", ""))
+
+
+def make_pdf(path: Path, pages: list[str]) -> Path:
+    canvas = Canvas(str(path), pagesize=A5)
+    for text in pages:
+        for line, words in enumerate(re.findall(r"(?:\S+\s*){1,7}", text)):
+            canvas.drawString(40, 540 - 18 * line, words)
+        canvas.showPage()
+    canvas.save()
+    return path
+
+
+def make_picture(path: Path) -> Path:
+    picture = Image.new("RGB", (480, 320), (230, 140, 40))
+    ImageDraw.Draw(picture).ellipse([160, 80, 320, 240], fill=(250, 220, 90))
+    picture.save(path)
+    return path
+
+
+# Searching
+
+
+def test_a_query_by_enter_then_the_dial_through_all_stops_by_keyboard(visit: Opener) -> None:
+    page = visit()
+    ask(page, "How much energy was used in each quarter?")
+    expect(page.locator(".hit")).to_have_count(10)
+    slider = page.locator("[role=slider]")
+    slider.focus()
+    shades = []
+    for stop, name in enumerate(STOPS):
+        slider.press("Home" if stop == 0 else "ArrowRight")
+        expect(page.locator("#dial-title b").first).to_have_text(name)  # drawn by the server
+        expect(slider).to_have_attribute("aria-valuenow", str(stop + 1))
+        expect(page.locator(".readout")).to_contain_text("nothing encoded again")
+        cost = re.search(r"([\d.]+) ms server time", page.inner_text(".readout"))
+        assert cost
+        assert float(cost[1]) > 0
+        shades.append(page.locator(".hit").first.locator(".bar i").count())
+        assert page.locator(".matrix rect.ring").count() == [1, 2, 4, 8, 16][stop]
+    assert shades == [1, 2, 3, 4, 5]
+    slider.press("ArrowRight")  # at the end of the dial nothing happens
+    expect(slider).to_have_attribute("aria-valuenow", "5")
+
+
+def test_the_dial_answers_fast_fingers_with_the_last_stop(visit: Opener) -> None:
+    page = visit()
+    ask(page, "train timetable")
+    page.locator("[role=slider]").focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    expect(page.locator(".legend .off")).to_have_count(3)
+    expect(page.locator("[role=slider]")).to_have_attribute("aria-valuenow", "2")
+
+
+def test_the_dial_moves_by_click(visit: Opener) -> None:
+    page = visit()
+    page.locator(".stop").nth(1).click()
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+
+
+def test_a_free_budget_is_marked_as_untrained(visit: Opener) -> None:
+    page = visit()
+    ask(page, "train timetable")
+    page.click("#free button")
+    tokens = page.locator("#free input[type=range]").first
+    tokens.focus()
+    for _ in range(5):
+        tokens.press("ArrowLeft")
+    expect(page.locator("#dial-title")).to_contain_text("untrained stop")
+    expect(page.locator("#dial-title b").first).to_have_text("11×64")
+
+
+def test_a_hit_opens_large_with_its_alignment_and_timing(visit: Opener) -> None:
+    page = visit()
+    ask(page, "How much energy was used in each quarter?")
+    first = page.locator(".hit").first
+    expect(first).to_have_attribute("aria-current", "true")
+    before = page.get_attribute(".picture img", "src")
+    third = page.locator(".hit").nth(2)
+    title = third.locator(".hit-title").inner_text()
+    first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(third).to_have_attribute("aria-current", "true")
+    expect(page.locator(".page h2")).to_contain_text(title)
+    assert page.get_attribute(".picture img", "src") != before
+    assert page.evaluate("document.querySelector('.picture img').naturalWidth") > 200
+
+    page.locator(".cells").focus()
+    page.keyboard.press("ArrowDown")  # to the first row's maximum, then one row down
+    expect(page.locator(".reading")).to_contain_text("Query token 1 takes its maximum")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".reading")).to_contain_text("Query token 2")
+
+    page.get_by_role("tab", name="Timing", exact=True).click()
+    expect(page.locator(".timing h3")).to_contain_text(re.compile(r"takes \d+% of [\d.]+ ms"))
+
+    page.locator(".picture").click()
+    expect(page.locator("dialog.lightbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.lightbox")).to_be_hidden()
+
+
+def test_an_example_fills_the_box_and_searches(visit: Opener) -> None:
+    page = visit()
+    example = page.locator(".examples button").first
+    words = example.inner_text()
+    example.click()
+    page.wait_for_selector(".hit")
+    expect(page.locator("#query textarea, #query input")).to_have_value(words)
+
+
+def test_a_picture_is_a_query(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    page.set_input_files("#query-image input[type=file]", str(make_picture(tmp_path / "sun.png")))
+    page.wait_for_selector(".hit")
+    expect(page.locator(".hit")).to_have_count(10)
+
+
+def test_a_query_of_markup_stays_text(visit: Opener) -> None:
+    page = visit()
+    ask(page, "<img src=x onerror=alert(1)> ${alert(2)} {{value}}")
+    assert page.locator("img[onerror]").count() == 0
+
+
+# Documents
+
+
+def test_a_pdf_a_picture_and_a_broken_file(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    before = page_count(page)
+    text = "The lighthouse keeper of Ulmholm polishes the brass lens every Thursday morning."
+    pdf = make_pdf(tmp_path / "Ulmholm & Söhne <b>.pdf", [text, "Appendix with the tide tables of Ulmholm."])
+    picture = make_picture(tmp_path / "sun.png")
+    broken = tmp_path / "broken.pdf"
+    broken.write_bytes(pdf.read_bytes()[:300])
+    room(page, "Documents")
+    page.set_input_files("#drop input[type=file]", [str(pdf), str(picture), str(broken)])
+    page.wait_for_selector(".outcome")
+
+    expect(page.locator(".outcome h3")).to_contain_text("3 pages added")
+    expect(page.locator(".problems li")).to_have_count(1)
+    expect(page.locator(".problems li")).to_contain_text("broken.pdf")
+    row = page.locator(".listing li", has_text="Ulmholm & Söhne <b>.pdf")
+    expect(row).to_contain_text("2 pages")
+    assert page_count(page) == before + 3
+
+    room(page, "Search")
+    ask(page, "Who polishes the brass lens of the lighthouse?")
+    expect(page.locator(".hit").first).to_contain_text("Ulmholm & Söhne <b>.pdf")
+
+    room(page, "Documents")
+    page.set_input_files("#drop input[type=file]", [str(pdf)])
+    expect(page.locator(".outcome")).to_contain_text("2 pages already in the index")
+
+    row.get_by_role("button").click()
+    expect(row).to_have_count(0)
+    assert page_count(page) == before + 1
+    room(page, "Search")
+    expect(page.locator(".hit", has_text="Ulmholm")).to_have_count(0)
+
+
+def test_indexing_is_cancelled_and_what_was_done_stays(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    before = page_count(page)
+    words = ["apple", "bread", "cloud", "drum", "eagle", "flute", "grass", "horn", "iron", "jade", "kite"]
+    texts = [f"Sheet {i}. " + " ".join(words[(i + j) % 11] for j in range(60)) for i in range(200)]
+    pdf = make_pdf(tmp_path / "long.pdf", texts)
+    room(page, "Documents")
+    page.set_input_files("#drop input[type=file]", [str(pdf)])
+    page.wait_for_function("Number(document.querySelector('[role=progressbar]')?.ariaValueNow) >= 4")
+    assert "of 200 pages" in page.inner_text(".progress")
+    assert "long.pdf" in page.inner_text(".progress")
+    page.click("#cancel")
+    page.wait_for_selector(".outcome")
+    expect(page.locator(".outcome h3")).to_contain_text("Cancelled")
+    added = page_count(page) - before
+    assert 4 <= added < 200
+    expect(page.locator(".listing li", has_text="long.pdf")).to_contain_text(f"{added} pages")
+    expect(page.locator("#cancel")).to_be_hidden()
+
+
+def test_clearing_asks_twice_leaves_a_designed_page_and_is_undone(visit: Opener) -> None:
+    page = visit()
+    before = page_count(page)
+    room(page, "Documents")
+    clear = page.locator("[data-action=clear]")
+    clear.click()
+    expect(clear).to_contain_text("Really remove")
+    assert page_count(page) == before
+    clear.click()
+    expect(page.locator(".top .status")).to_contain_text("0 pages")
+    room(page, "Search")
+    expect(page.locator("#results .state")).to_contain_text("nothing to search")
+    page.click("#results [data-action=restore]")
+    expect(page.locator("#results .state")).to_contain_text(f"{before} pages ready")
+
+
+def test_visitors_do_not_see_each_others_documents(visit: Opener, tmp_path: Path) -> None:
+    mine, yours = visit(), visit()
+    room(mine, "Documents")
+    mine.set_input_files("#drop input[type=file]", [str(make_pdf(tmp_path / "secret.pdf", ["My diary."]))])
+    mine.wait_for_selector(".outcome")
+    expect(mine.locator(".listing")).to_contain_text("secret.pdf")
+    yours.reload()
+    yours.wait_for_selector("#dial [role=slider]")
+    room(yours, "Documents")
+    expect(yours.locator(".listing li").first).to_be_visible()
+    expect(yours.locator(".listing")).not_to_contain_text("secret.pdf")
+
+
+# Sizes and modes
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_nothing_scrolls_sideways(visit: Opener, width: int) -> None:
+    page = visit(width, 844)
+    ask(page, "How much energy was used in each quarter?")
+    page.click("#free button")
+    for name in ("Search", "Documents"):
+        room(page, name)
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        outside = page.evaluate(
+            """(width) => [...document.querySelectorAll('.contain *')].filter((each) => {
+                const box = each.getBoundingClientRect();
+                return box.width && box.right > width + 1 && each.checkVisibility({ opacityProperty: true })
+                    && !each.closest('.hidden, .visually-hidden, .sr-only, [aria-hidden=true]');
+            }).map((each) => each.outerHTML.slice(0, 80))""",
+            width,
+        )
+        assert outside == []
+
+
+def test_narrow_screens_show_the_page_below_the_results(visit: Opener) -> None:
+    page = visit(390, 844)
+    ask(page, "How much energy was used in each quarter?")
+    tops = [
+        page.locator(part).bounding_box() for part in ("#query", "#dial", "#results", "#page", "#evidence")
+    ]
+    heights = [box["y"] for box in tops if box]
+    assert len(heights) == 5
+    assert heights == sorted(heights)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_mode_follows_the_system_until_it_is_switched(visit: Opener, scheme: str) -> None:
+    page = visit(scheme=scheme)
+
+    def is_dark() -> bool:
+        red = re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[0]
+        return int(red) < 128
+
+    assert is_dark() == (scheme == "dark")
+    page.click(".mode")
+    assert is_dark() != (scheme == "dark")
+    page.reload()
+    page.wait_for_selector("#dial [role=slider]")
+    page.wait_for_timeout(500)
+    assert is_dark() != (scheme == "dark"), "the choice is kept"
