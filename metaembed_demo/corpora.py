@@ -144,12 +144,9 @@ def _sections(path: Path, plain: bool) -> list[tuple[str, str]]:
 
 
 def _walk(element, sections: list[tuple[str, list[str]]]) -> None:  # type: ignore[no-untyped-def]
-    if not isinstance(element.tag, str):
-        text = []
-    elif element.tag.lower() in _HEADINGS:
+    if isinstance(element.tag, str) and element.tag.lower() in _HEADINGS:
         sections.append((element.text_content(), []))
-        text = []
-    else:
+    elif isinstance(element.tag, str):
         space = " " if element.tag.lower() in _BLOCKS else ""
         text = sections[-1][1]
         text.append(space + (element.text or ""))

@@ -9,8 +9,9 @@ to 128 dimensions and normalised, are the embedding (paper, section 3.1).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,6 +22,7 @@ from transformers import BertModel
 from . import minilm
 from .config import BUDGETS, PATHS
 from .minilm import LAYERS, WIDTH, MiniLM, TextStates
+from .reading import read_image
 from .records import Embedding, Page, Query
 
 HEADS = 12
@@ -77,7 +79,7 @@ class MetaPath(nn.Module):
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
         self.layers = nn.ModuleList(MetaLayer() for _ in range(LAYERS))
         self.project = nn.Linear(WIDTH, DIM, bias=False)
-        self.register_buffer("segment", segments(), persistent=False)
+        self.segment = segments()
 
     def pages(self, text: TextStates) -> torch.Tensor:
         """(B, R_C, DIM) unit rows."""
@@ -87,6 +89,9 @@ class MetaPath(nn.Module):
         """(B, R_Q, DIM) unit rows."""
         return self._forward(self.query_tokens, text, None)
 
+    def _layers(self) -> Iterable[MetaLayer]:
+        return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
+
     def _forward(
         self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor | None
     ) -> torch.Tensor:
@@ -95,7 +100,7 @@ class MetaPath(nn.Module):
         room = len(tokens)
         closed = torch.zeros(batch, room, length).masked_fill(~text.mask[:, None], float("-inf"))
         open_ = torch.zeros(batch, room, room)
-        for layer, states in zip(self.layers, text.layers, strict=True):
+        for layer, states in zip(self._layers(), text.layers, strict=True):
             bias = closed if distances is None else closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
         return F.normalize(self.project(meta).float(), dim=-1)
@@ -103,9 +108,9 @@ class MetaPath(nn.Module):
     @torch.no_grad()
     def start_from(self, model: BertModel) -> None:
         """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike."""
-        for mine, theirs in zip(self.layers, model.encoder.layer, strict=True):
+        for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer, strict=True):
             attention, output = theirs.attention, theirs.output
-            pairs = {
+            pairs: dict[nn.Module, nn.Module] = {
                 mine.query: attention.self.query,
                 mine.key: attention.self.key,
                 mine.value: attention.self.value,
@@ -160,7 +165,7 @@ class Mini:
         return self._encode([self.text.tokens(_query_words(query)) for query in queries], self.meta.queries)
 
     @torch.inference_mode()
-    def _encode(self, texts: list[list[int]], path) -> list[Embedding]:  # type: ignore[no-untyped-def]
+    def _encode(self, texts: list[list[int]], path: Callable[[TextStates], torch.Tensor]) -> list[Embedding]:
         # Texts of like length go together, so that padding costs little.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, Embedding] = {}
@@ -174,8 +179,6 @@ class Mini:
 def _query_words(query: Query) -> list[str]:
     words = query.text.split()
     if query.image is not None:
-        from .reading import read_image
-
         words += [word.text for word in read_image(query.image)]
     return words
 

@@ -56,7 +56,8 @@ class MiniLM:
         tokenizer.no_padding()
         self.tokenizer = tokenizer
         self.model = model.eval().requires_grad_(False)
-        self.cls, self.sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+        vocabulary = tokenizer.get_vocab()
+        self.cls, self.sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
 
     def tokens(self, words: Sequence[str]) -> list[int]:
         """Word pieces of the words, no special tokens, cut to what MAX_WINDOWS hold."""
@@ -69,7 +70,7 @@ class MiniLM:
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
-        """Run the text path over texts given as token ids. An empty text still has one window, [CLS] [SEP]."""
+        """Run the text path over texts given as token ids. An empty text still is one window, [CLS] [SEP]."""
         windows = [self._windows(tokens) for tokens in token_lists]
         flat = [window for group in windows for window in group]
         states, pooled = self._run(flat)

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from . import corpora, minilm
@@ -113,7 +112,10 @@ class Trainer:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.meta.parameters(), recipe.clip)
         self.optimizer.step()
-        scale = float(np.mean([layer.segment_scale.item() for layer in self.meta.layers]))
+        scales: list[torch.Tensor] = [
+            v for n, v in self.meta.named_parameters() if n.endswith("segment_scale")
+        ]
+        scale = torch.stack(scales).mean().item()
         return loss.item(), scale
 
     def _log(self, row: dict[str, Any]) -> None:
