@@ -44,6 +44,15 @@ def is_drawing(image: Image.Image) -> bool:
     return flat > 0.62
 
 
+def paper_share(image: Image.Image) -> float:
+    """Share of the picture near its most common tone, if that is a light one, as paper is; else 0."""
+    pixels = _small(image)
+    paper = np.median(pixels, 0)
+    if paper.min() < 0.5 or paper.max() - paper.min() > 0.35:
+        return 0.0
+    return float((np.abs(pixels - paper).max(1) < 0.15).mean())
+
+
 def _middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
     width, height = size
     left, top = max(0, (width - side) // 2), max(0, (height - side) // 2)

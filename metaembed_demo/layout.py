@@ -13,12 +13,14 @@ from statistics import median
 
 from .records import Word
 
-WORD_GAP = 0.75  # of the line's height: farther apart, words belong to different fragments
-COLUMN_GAP = 0.6  # of the line's height: the narrowest band of white between two columns
+WORD_GAP = 0.45  # of the line's height: farther apart, words belong to different fragments
+COLUMN_GAP = 0.5  # of the line's height: the narrowest band of white between two columns
 LEAST_LINES = 3  # of a column
 LEAST_WORDS = 3  # in the middle line of a column of prose
 LEAST_FILL = 0.45  # of a column's width that its middle line takes
+LABEL = 0.2  # of a column's width: what stands before a white band may be this wide in a list
 ALIGNED = 0.3  # of the line's height: nearer, the baselines of two columns count as the same row
+MOST_GAPS = 7  # four columns, each a list with its labels; a stretch with more is a table
 DEPTH = 40  # cuts within cuts; pages need five or six
 
 
@@ -53,7 +55,7 @@ def reading_order(words: Sequence[Word], aspect: float = 1.0, slope: float = 0.0
 
 def _is_sideways(word: Word, aspect: float) -> bool:
     x0, y0, x1, y1 = word.box
-    return len(word.text) > 2 and y1 - y0 > 1.5 * (x1 - x0) * aspect
+    return len(word.text) > 3 and y1 - y0 > 1.5 * (x1 - x0) * aspect
 
 
 # Words -> fragments of lines
@@ -147,15 +149,7 @@ def _cut(fragments: list[_Fragment], depth: int) -> list[_Fragment]:
 
 def _rows(fragments: list[_Fragment]) -> list[_Fragment]:
     """Line by line, each from left to right."""
-    found: list[list[_Fragment]] = []
-    for fragment in sorted(fragments, key=lambda f: f.middle):
-        if found and fragment.middle - found[-1][0].middle < ALIGNED * max(
-            fragment.height, found[-1][0].height
-        ):
-            found[-1].append(fragment)
-        else:
-            found.append([fragment])
-    return [fragment for row in found for fragment in sorted(row, key=lambda f: f.left)]
+    return [fragment for line in _lines(fragments) for fragment in sorted(line, key=lambda f: f.left)]
 
 
 def _bands(fragments: list[_Fragment]) -> list[list[_Fragment]]:
@@ -178,11 +172,10 @@ def _run(bands: list[list[_Fragment]], start: int) -> tuple[int, bool]:
     where what follows is not in columns. A stretch that is not in columns, such as a table, is left in
     steps: columns may begin further down.
     """
-    end, held = start + 1, list(bands[start])
-    if not _free(held):
+    end, white = start + 1, _free(bands[start])
+    if not white:
         return end, False
-    while end < len(bands) and _free(held + bands[end]):
-        held += bands[end]
+    while end < len(bands) and (white := _still_free(white, bands[end])):
         end += 1
     for last in (end, (start + end) // 2):
         tried = [fragment for band in bands[start:last] for fragment in band]
@@ -202,10 +195,25 @@ def _free(fragments: list[_Fragment]) -> list[tuple[float, float]]:
     return found
 
 
+def _still_free(white: list[tuple[float, float]], band: list[_Fragment]) -> list[tuple[float, float]]:
+    """What a further band leaves of the white bands."""
+    least = COLUMN_GAP * median(f.height for f in band)
+    for f in band:
+        white = [
+            (left, right)
+            for start, end in white
+            for left, right in ((start, min(end, f.left)), (max(start, f.right), end))
+            if right - left >= least
+        ]
+    return white
+
+
 def _columns(fragments: list[_Fragment]) -> list[list[_Fragment]]:
     """The fragments parted at every white band between two columns of prose; one list if there is none."""
     gaps = _free(fragments)
-    while gaps and len(fragments) >= 2 * LEAST_LINES:
+    if len(gaps) > MOST_GAPS or len(fragments) < 2 * LEAST_LINES:
+        return [fragments]
+    while gaps:
         edges = [left for left, _ in gaps]
         parts: list[list[_Fragment]] = [[] for _ in range(len(gaps) + 1)]
         for fragment in fragments:
@@ -218,34 +226,49 @@ def _columns(fragments: list[_Fragment]) -> list[list[_Fragment]]:
 
 
 def _are_columns(a: list[_Fragment], b: list[_Fragment]) -> bool:
-    if min(len(_line_tops(a)), len(_line_tops(b))) < LEAST_LINES:
+    left, right = _lines(a), _lines(b)
+    if min(len(left), len(right)) < LEAST_LINES:
         return False
-    if _is_prose(a) and _is_prose(b):
+    if _is_table(a) or _is_table(b):
+        return False
+    if _is_prose(left) and _is_prose(right):
         return True
-    return not _share_rows(a, b) and min(_words_a_line(a), _words_a_line(b)) >= 2
+    return not _share_rows(left, right) and min(_words_a_line(left), _words_a_line(right)) >= 2
 
 
-def _line_tops(fragments: list[_Fragment]) -> list[float]:
-    found: list[float] = []
+def _lines(fragments: list[_Fragment]) -> list[list[_Fragment]]:
+    """Fragments at the same height together, from top to bottom."""
+    found: list[list[_Fragment]] = []
     for fragment in sorted(fragments, key=lambda f: f.middle):
-        if not found or fragment.middle - found[-1] > ALIGNED * fragment.height:
-            found.append(fragment.middle)
+        near = ALIGNED * max(fragment.height, found[-1][0].height) if found else 0.0
+        if found and fragment.middle - found[-1][0].middle < near:
+            found[-1].append(fragment)
+        else:
+            found.append([fragment])
     return found
 
 
-def _words_a_line(fragments: list[_Fragment]) -> float:
-    return median(len(fragment.words) for fragment in fragments)
+def _is_table(fragments: list[_Fragment]) -> bool:
+    """Whether white bands run through all of it, other than one after bullets, numbers or labels."""
+    gaps = _free(fragments)
+    left, right = min(f.left for f in fragments), max(f.right for f in fragments)
+    return len(gaps) > 1 or any(start - left > LABEL * (right - left) for start, _ in gaps)
 
 
-def _is_prose(fragments: list[_Fragment]) -> bool:
-    width = max(f.right for f in fragments) - min(f.left for f in fragments)
-    lines = median(f.right - f.left for f in fragments)
-    return _words_a_line(fragments) >= LEAST_WORDS and lines >= LEAST_FILL * width
+def _words_a_line(lines: list[list[_Fragment]]) -> float:
+    return median(sum(len(fragment.words) for fragment in line) for line in lines)
 
 
-def _share_rows(a: list[_Fragment], b: list[_Fragment]) -> bool:
+def _is_prose(lines: list[list[_Fragment]]) -> bool:
+    lefts = [min(f.left for f in line) for line in lines]
+    rights = [max(f.right for f in line) for line in lines]
+    fill = median(right - left for left, right in zip(lefts, rights, strict=True))
+    return _words_a_line(lines) >= LEAST_WORDS and fill >= LEAST_FILL * (max(rights) - min(lefts))
+
+
+def _share_rows(a: list[list[_Fragment]], b: list[list[_Fragment]]) -> bool:
     """Whether most lines of the shorter side have a partner at their height on the other: a table."""
-    fewer, more = sorted((_line_tops(a), _line_tops(b)), key=len)
-    near = ALIGNED * median(f.height for f in a + b)
+    fewer, more = sorted(([line[0].middle for line in a], [line[0].middle for line in b]), key=len)
+    near = ALIGNED * median(f.height for line in a + b for f in line)
     shared = sum(any(abs(middle - other) <= near for other in more) for middle in fewer)
     return shared >= 0.6 * len(fewer)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 DETECT_SIDE = 1152  # pixels that the longer side is scaled down to for finding lines, not for reading them
 WORKERS = max(1, min(4, os.cpu_count() or 1))
-LEAST_SCORE = 0.6  # mean certainty of a line's characters; below, it is mostly texture
+LEAST_SCORE = 0.7  # mean certainty of a line's characters; below, it is mostly texture
+SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # the same for lines of so few characters: any round thing reads as an O
 UPRIGHT = 1.5  # RapidOCR turns lines this many times taller than wide before reading them
 _load_lock = threading.Lock()
 
@@ -63,7 +64,9 @@ def _lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> Iterator[Word]:
     """The words of one line; `quad` (4, 2) in fractions, `scale` (2,) the picture's width and height."""
-    if line.txts is None or not line.txts or line.scores[0] < LEAST_SCORE or not line.word_results:
+    if not line.txts or not line.word_results:
+        return
+    if line.scores[0] < SHORT.get(len(line.txts[0].strip()), LEAST_SCORE):
         return
     info = line.word_results[0]
     across, down = np.linalg.norm((quad[1] - quad[0]) * scale), np.linalg.norm((quad[3] - quad[0]) * scale)

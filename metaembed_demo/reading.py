@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from .colours import paper_share
 from .layout import reading_order
 from .ocr import recognise, slope
 from .records import Box, Page, Word
@@ -16,7 +17,9 @@ LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp ha
 LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names
 WORDS_IN_PICTURE = 12  # of the text layer, from which a picture is a background or a scan with a text layer
 READ_PICTURE = 0.05  # of the page's area, from which a picture on a page is read by OCR too
-TEXT_SHARE = 0.06  # of a picture's area under read words, from which it is a page of text, not a view
+PAGE_LETTERS = 80  # read letters and digits of a page of text, at least
+TEXT_SHARE = 0.2  # of a picture's area under words, from which it is a page of text
+PAPER_SHARE = 0.85  # of its area in one light colour, from which it is one too, however short the letter
 
 
 def read(page: Page) -> Page:
@@ -46,7 +49,7 @@ def read_image(image: Image.Image) -> tuple[Word, ...]:
     image = image.convert("RGB")
     words = recognise(image)
     ordered = reading_order(words, image.width / image.height, slope(words))
-    return (*ordered, *(() if is_text(words) else visual_words(image)))
+    return (*ordered, *(() if is_text(image, words) else visual_words(image)))
 
 
 def is_usable(words: Sequence[Word]) -> bool:
@@ -60,9 +63,12 @@ def is_usable(words: Sequence[Word]) -> bool:
     return sum(c.isalnum() for c in text) >= LEAST_LETTERS and legible >= LEAST_LEGIBLE * len(text)
 
 
-def is_text(words: Sequence[Word]) -> bool:
-    """Whether a picture is a page of text: its words cover much of it."""
-    return sum((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in words) >= TEXT_SHARE
+def is_text(image: Image.Image, words: Sequence[Word]) -> bool:
+    """Whether a picture is a page of text, given the `words` read in it, and not a view or a diagram."""
+    if sum(c.isalnum() for word in words for c in word.text) < PAGE_LETTERS:
+        return False
+    covered = sum((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in words)
+    return covered >= TEXT_SHARE or paper_share(image) >= PAPER_SHARE
 
 
 def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], list[Word]]:
@@ -75,7 +81,7 @@ def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Wo
         return [], []
     large = (x1 - x0) * (y1 - y0) > READ_PICTURE
     words = recognise(crop) if large and with_text else ()
-    shown = () if is_text(words) else visual_words(crop)
+    shown = () if is_text(crop, words) else visual_words(crop)
     return [_placed(word, box) for word in words], [_placed(word, box) for word in shown]
 
 
