@@ -105,15 +105,17 @@ def failed(message: str) -> str:
     return outcome(Outcome(0, (), (), 0.0, error=message))
 
 
-def listing(documents: Sequence[ShownDocument], pages: int) -> str:
-    """The documents with page counts and a remove button each."""
+def listing(documents: Sequence[ShownDocument], pages: int, samples: bool = True) -> str:
+    """The documents with page counts and a remove button each.
+
+    Args:
+        pages: in the index; samples: whether there is a sample corpus to bring back.
+    """
     if not documents:
-        return state(
-            "empty",
-            "No documents",
-            "Drop files on the left; they stay in this browser session only.",
-            Action("Restore the sample corpus", "restore"),
-        )
+        text = "Drop files to begin; they stay in this browser session only."
+        action = Action("Restore the sample corpus", "restore") if samples else None
+        return state("empty", "No documents", text, action)
+    restore = '<button type="button" data-action="restore">Restore samples</button>'
     rows = "".join(
         f'<li><span class="kind">{safe(_kind(document))}</span>'
         f'<span class="file" title="{safe(document.source)}">{safe(document.source)}</span>'
@@ -125,7 +127,7 @@ def listing(documents: Sequence[ShownDocument], pages: int) -> str:
     return (
         '<section class="listing" aria-label="Documents"><div class="section-head">'
         f"<h2>{plural(len(documents), 'document')}, {plural(pages, 'page')}</h2>"
-        '<p class="tools"><button type="button" data-action="restore">Restore samples</button>'
+        f'<p class="tools">{restore if samples else ""}'
         f'<button type="button" data-action="clear" data-sure="Really remove {len(documents)}?">'
         f"Clear all</button></p></div><ul>{rows}</ul></section>"
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from . import documents, theme, views
 from .collection import Collection
@@ -23,6 +24,7 @@ from .visit import Screen, Shelf, Tools, Visit
 
 Updates = dict[Any, Any]
 SEARCHES, UPLOADS = 2, 1  # at a time, for all visitors together
+DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
 STATE_TTL_S = 24 * 3600  # a backstop; `Sessions` ends a session much earlier, by its last use
 
 
@@ -70,6 +72,7 @@ class Page:
     def __init__(self, visits: Visits, base: Collection) -> None:
         self.visits, self.base = visits, base
         self.tools = visits.tools
+        self._turn = 0  # see `views.drop`
 
     # Layout
 
@@ -97,17 +100,7 @@ class Page:
                 autofocus=True,
                 submit_btn="Search",
             )
-            self.image = gr.Image(
-                label="Picture",
-                show_label=False,
-                type="filepath",
-                image_mode=None,
-                sources=["upload"],
-                elem_id="query-image",
-                height=56,
-                buttons=[],
-                placeholder="Drop a picture",
-            )
+            self.picture = _html("picture", views.drop(DROP_PICTURE, many=False), script="drop.js")
         self.examples = _html("examples", views.examples(self.tools.examples), script="examples.js")
         self.dial = _html("dial", script="dial.js")
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
@@ -133,16 +126,7 @@ class Page:
     def _documents_room(self) -> None:
         with gr.Row(elem_id="shelf"):
             with gr.Column(elem_id="shelf-add"):
-                self.drop = gr.File(
-                    label="Drop PDFs, pictures or a zip of them",
-                    file_count="multiple",
-                    type="filepath",
-                    height=160,
-                    show_label=False,
-                    elem_id="drop",
-                )
-                # Gradio hands on cleaned-up names; visitors know their files by their own.
-                self.drop.preprocess = _uploads  # type: ignore[method-assign,assignment]
+                self.drop = _html("drop", views.drop(DROP_FILES, many=True), script="drop.js")
                 gr.HTML(documents.limits(LIMITS), apply_default_css=False)
                 self.news = _html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
@@ -176,21 +160,19 @@ class Page:
         latest = {**looking, "trigger_mode": "always_last"}
         shelf = {"outputs": shelf_outputs}
         on(demo.load, self.arrive, [], outputs=[*search_outputs, self.news, self.listing, self.statistics])
-        on(self.text.submit, self.search, [self.text, self.image], **looking)
-        on(self.image.upload, self.search, [self.text, self.image], **looking)
-        on(self.image.clear, self.search, [self.text, self.image], **looking)
-        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.image])
+        on(self.text.submit, self.search, [self.text], **looking)
+        on(self.picture.upload, self.show_picture, [self.text], **looking)
+        on(self.picture.clear, self.drop_picture, [self.text], **looking)
+        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.picture])
         on(self.dial.input, self.turn, [], **looking)
         on(self.r_q.release, self.free, [self.r_q, self.r_c], **latest)
         on(self.r_c.release, self.free, [self.r_q, self.r_c], **latest)
         on(self.results.select, self.choose, [], **looking)
-        on(self.results.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
-        on(self.listing.submit, self.act, [self.image], outputs=[*shelf_outputs, self.text])
+        on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
+        on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        # The drop is an output only where it always gets a value: Gradio makes a component anew for
-        # each visitor once an event leaves it out, and then `_uploads` would be gone.
-        on(self.drop.upload, self.receive, [self.drop], outputs=[*shelf_outputs, self.drop]).then(
+        on(self.drop.upload, self.receive, [], **shelf).then(
             self.index,
             [self.session],
             shelf_outputs,
@@ -207,13 +189,27 @@ class Page:
         visit = self.visits.get(session_id)
         return {**self._screen(visit, visit.arrive()), **self._shelf(visit, visit.shelf(), whole=False)}
 
-    def search(self, session_id: str | None, text: str, image: str | None) -> Updates:
+    def search(self, session_id: str | None, text: str) -> Updates:
         visit = self.visits.get(session_id)
-        return self._screen(visit, visit.search(text or "", image))
+        return self._screen(visit, visit.search(text or ""))
+
+    def show_picture(self, session_id: str | None, text: str, event: gr.EventData) -> Updates:
+        visit = self.visits.get(session_id)
+        visit.picture = next(iter(_uploads(event)), None)
+        return self._screen(visit, visit.search(text or ""))
+
+    def drop_picture(self, session_id: str | None, text: str) -> Updates:
+        visit = self.visits.get(session_id)
+        visit.picture = None
+        return self._screen(visit, visit.search(text or ""))
 
     def example(self, session_id: str | None, event: gr.EventData) -> Updates:
+        """Search for an example alone, so the picture goes."""
         visit, text = self.visits.get(session_id), str(event._data.get("query", ""))
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.image: None}
+        visit.picture = None
+        self._turn += 1
+        picture = views.drop(DROP_PICTURE, many=False, turn=self._turn)
+        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
 
     def turn(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
@@ -231,12 +227,12 @@ class Page:
         visit = self.visits.get(session_id)
         return self._screen(visit, visit.choose(str(event._data.get("page", ""))))
 
-    def act(self, session_id: str | None, image: str | None, event: gr.EventData) -> Updates:
+    def act(self, session_id: str | None, event: gr.EventData) -> Updates:
         """The one action that a state offers, by name."""
         visit = self.visits.get(session_id)
         name, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
         if name == "query":
-            return {**self._screen(visit, visit.search(value, image)), self.text: value}
+            return {**self._screen(visit, visit.search(value)), self.text: value}
         if name == "documents":
             return {self.session: visit.session.id, self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):
@@ -247,9 +243,9 @@ class Page:
         visit = self.visits.get(session_id)
         return self._shelf(visit, visit.remove(str(event._data.get("source", ""))))
 
-    def receive(self, session_id: str | None, files: Sequence[Upload] | None) -> Updates:
+    def receive(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        return {**self._shelf(visit, visit.receive(files or [])), self.drop: None}
+        return self._shelf(visit, visit.receive(_uploads(event)))
 
     def index(self, session_id: str | None) -> Iterator[Updates]:
         visit = self.visits.get(session_id)
@@ -313,7 +309,7 @@ def build_ui(
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
-    page = Page(Visits(Tools(encoder, curve, tuple(examples)), base), base)
+    page = Page(Visits(Tools(encoder, curve, tuple(examples), len(base) > 0), base), base)
     with gr.Blocks(
         title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
     ) as demo:
@@ -348,9 +344,12 @@ def _slider(label: str, top: int) -> gr.Slider:
     return gr.Slider(1, top, value=top, step=1, label=label, buttons=[])
 
 
-def _uploads(payload: Any) -> list[Upload]:
-    """Gradio's FileData to uploads under the names that visitors gave their files."""
-    if payload is None:
-        return []
-    files = payload.root if hasattr(payload, "root") and isinstance(payload.root, list) else [payload]
-    return [Upload(Path(file.path), Path(file.orig_name or file.path).name) for file in files]
+def _uploads(event: gr.EventData) -> list[Upload]:
+    """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
+    folder = Path(get_upload_folder()).resolve()
+    found = []
+    for file in event._data.get("files", []):
+        path = Path(str(file["path"])).resolve()
+        if path.is_relative_to(folder) and path.is_file():
+            found.append(Upload(path, PurePath(str(file["name"])).name or path.name))
+    return found

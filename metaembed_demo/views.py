@@ -70,6 +70,28 @@ def examples(queries: Sequence[str]) -> str:
     return f'<p class="examples"><span>Try</span>{buttons}</p>'
 
 
+def drop(words: str, many: bool, turn: int = 0) -> str:
+    """A place to drop files.
+
+    Args:
+        words: what it says at rest. many: several files of any kind, else one picture, which is shown.
+        turn: another number draws the place anew, empty.
+    """
+    kinds = "multiple" if many else 'accept="image/*"'
+    picture = ""
+    if not many:
+        clear = '<button type="button" class="drop-clear" aria-label="Remove the picture">✕</button>'
+        picture = f'<img alt="" hidden>{clear}'
+    return (
+        f'<div class="drop {"many" if many else "one"}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
+        f'<input type="file" {kinds} class="hidden" aria-label="{safe(words)}">'
+        '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
+        '<path d="M12 16V5m-5 5 5-5 5 5M4 16v3h16v-3" fill="none" stroke="currentColor" '
+        'stroke-width="1.6"/></svg>'
+        f'<span class="drop-words" role="status">{safe(words)}</span></label>{picture}</div>'
+    )
+
+
 def state(kind: str, title: str, text: str, action: Action | None = None) -> str:
     """A designed moment without results: what happened, what to do, one action.
 
@@ -102,13 +124,14 @@ def _drawing(kind: str) -> str:
     return f'<svg viewBox="0 0 80 68" width="80" height="68" aria-hidden="true">{sheets}</svg>'
 
 
-def no_pages() -> str:
-    return state(
-        "empty",
-        "There is nothing to search yet",
-        "Add PDFs or pictures under Documents, or bring back the sample corpus.",
-        Action("Restore the sample corpus", "restore"),
-    )
+def no_pages(samples: bool = True) -> str:
+    """An empty index. `samples`: whether there is a sample corpus to bring back."""
+    title = "There is nothing to search yet"
+    if not samples:
+        text = "Add PDFs or pictures under Documents; they are searchable page by page as they are read."
+        return state("empty", title, text, Action("Add documents", "documents"))
+    text = "Add PDFs or pictures under Documents, or bring back the sample corpus."
+    return state("empty", title, text, Action("Restore the sample corpus", "restore"))
 
 
 def no_query(pages: int, example: str | None) -> str:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from PIL.Image import Image
 
@@ -57,6 +56,7 @@ class Tools:
     encoder: Encoder
     curve: Curve | None = None
     examples: Sequence[str] = ()
+    samples: bool = True  # whether there is a sample corpus to bring back
 
 
 @dataclass
@@ -65,6 +65,7 @@ class Visit:
 
     tools: Tools
     session: Session
+    picture: Upload | None = None  # the picture beside the query box
     inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
     stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
     used: float = field(default_factory=time.monotonic)  # when it was last asked for something
@@ -81,15 +82,18 @@ class Visit:
         self.shown = None
         return self.screen()
 
-    def search(self, text: str, image_path: str | None = None) -> Screen:
-        """Encode the query and open the best hit. An empty query goes back to the start."""
-        if not text.strip() and not image_path:
+    def search(self, text: str) -> Screen:
+        """Encode the query, with the picture if there is one, and open the best hit.
+
+        An empty query goes back to the start.
+        """
+        if not text.strip() and self.picture is None:
             self.session.forget_search()
             return self.screen()
         if not len(self.collection):
             return self.screen()
         try:
-            query = Query(text.strip(), _picture(image_path) if image_path else None)
+            query = Query(text.strip(), _picture(self.picture) if self.picture else None)
             trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
         except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
             if not isinstance(error, ValueError):
@@ -144,7 +148,7 @@ class Visit:
         trace = self.session.trace
         screen.dial = self._dial(_cost(trace))
         if not len(self.collection):
-            screen.results = views.no_pages()
+            screen.results = views.no_pages(self.tools.samples)
         elif trace is None or not trace.hits:
             screen.results = views.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
@@ -209,7 +213,7 @@ class Visit:
         index, pages = self.collection.index, len(self.collection)
         return Shelf(
             news,
-            documents.listing(self.collection.documents(), pages),
+            documents.listing(self.collection.documents(), pages, self.tools.samples),
             documents.statistics(pages, pages * index.r_c, self.bytes_per_stop(), index.dim),
         )
 
@@ -279,13 +283,13 @@ def _cost(trace: Trace | None) -> str:
     return readout(False, 0.0, trace.timings["rerank"], trace.timings["total"])
 
 
-def _picture(path: str) -> Image:
+def _picture(file: Upload) -> Image:
     """The query picture, through the same checks as an uploaded file.
 
     Raises:
         ValueError: when it cannot be read; the message says why.
     """
-    found: Page | Problem | None = next(read_files([Upload(Path(path), Path(path).name)], LIMITS), None)
+    found: Page | Problem | None = next(read_files([file], LIMITS), None)
     if isinstance(found, Problem):
         raise ValueError(found.message)
     if found is None or found.image is None:

@@ -267,9 +267,23 @@ def test_an_example_fills_the_box_and_searches(visit: Opener) -> None:
 
 def test_a_picture_is_a_query(visit: Opener, tmp_path: Path) -> None:
     page = visit()
-    page.set_input_files("#query-image input[type=file]", str(make_picture(tmp_path / "sun.png")))
+    page.set_input_files("#picture input[type=file]", str(make_picture(tmp_path / "sun.png")))
     page.wait_for_selector(".hit")
     expect(page.locator(".hit")).to_have_count(10)
+    expect(page.locator("#picture img")).to_be_visible()
+    page.locator(".examples button").first.click()  # an example is a query of its own
+    expect(page.locator("#picture img")).to_be_hidden()
+
+
+def test_a_picture_that_cannot_be_read_is_told_in_place_and_removed(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"this is no picture")
+    page.set_input_files("#picture input[type=file]", str(bad))
+    expect(page.locator("#results .state.error")).to_contain_text("bad.png")
+    page.click(".drop-clear")
+    expect(page.locator("#results .state.ready")).to_be_visible()
+    expect(page.locator("#picture .drop-words")).to_have_text("Drop a picture")
 
 
 def test_a_query_of_markup_stays_text(visit: Opener) -> None:
