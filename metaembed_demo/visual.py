@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .colours import colours, is_drawing, is_grey
-from .imagenet import categories, label
+from .imagenet import categories, name_of_class, names
 from .records import Box, FloatArray, Word
 
 SIDE = 260  # pixels, the network's input
 MEAN, SPREAD = 0.498, 0.502
-LABELS = 1000
+NOISE = 0.01  # probability below which a class is one of many that share the doubt
 MOST_WHOLE = 5  # labels of the whole picture
 MOST_REGION = 2  # further labels of one region
-SURE_WHOLE = 0.06  # least probability of a label of the whole picture
-SURE_REGION = 0.25  # and of a region alone: a crop out of context is often misread
-SURE_CATEGORY = 0.25  # least probability of all labels of a category together
+SURE_WHOLE = 0.08  # least probability of a label of the whole picture
+SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misread
+SURE_CATEGORY = 0.2  # least probability of all labels of a category together
 REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
 _load_lock = threading.Lock()
@@ -39,6 +39,16 @@ class _Region:
 
     box: Box
     probability: FloatArray
+
+    @cached_property
+    def named(self) -> FloatArray:
+        """Probability of each of `imagenet.names()`."""
+        return np.bincount(name_of_class(), self.probability).astype(np.float32)
+
+    @cached_property
+    def clear(self) -> FloatArray:
+        """`probability` without the classes that share what doubt is left: many of them would add up."""
+        return np.where(self.probability >= NOISE, self.probability, 0).astype(np.float32)
 
 
 def visual_words(image: Image.Image) -> tuple[Word, ...]:
@@ -64,26 +74,28 @@ def _look(image: Image.Image, drawing: bool) -> list[str]:
 
 def _labels(image: Image.Image, cautious: bool) -> Iterator[tuple[str, Box]]:
     """Labels and categories with their boxes. The network knows photographs; of a drawing it must be sure."""
-    caution = 3.0 if cautious else 1.0
+    caution = 2.5 if cautious else 1.0
     whole, *regions = _classified(image)
-    pooled = np.max([r.probability for r in regions], 0) if regions else whole.probability
-    together = (1 - REGION_WEIGHT) * whole.probability + REGION_WEIGHT * pooled
-    for index in np.argsort(-together)[:MOST_WHOLE]:
-        if together[index] >= SURE_WHOLE * caution:
-            yield label(int(index)), _best_box(int(index), whole, regions)
-    for name, members in categories().items():
-        if together[members].sum() >= SURE_CATEGORY * caution:
-            yield name, whole.box
+    pooled = np.max([r.named for r in regions], 0) if regions else whole.named
+    together = (1 - REGION_WEIGHT) * whole.named + REGION_WEIGHT * pooled
+    for i in np.argsort(-together)[:MOST_WHOLE]:
+        if together[i] >= SURE_WHOLE * caution:
+            yield names()[i], _best_box(int(i), whole, regions)
+    for region in (whole, *regions):
+        least = SURE_CATEGORY if region is whole else SURE_REGION
+        for name, members in categories().items():
+            if region.clear[members].sum() >= least * caution:
+                yield name, region.box
     for region in regions:
-        for index in np.argsort(-region.probability)[:MOST_REGION]:
-            if region.probability[index] >= SURE_REGION * caution:
-                yield label(int(index)), region.box
+        for i in np.argsort(-region.named)[:MOST_REGION]:
+            if region.named[i] >= SURE_REGION * caution:
+                yield names()[i], region.box
 
 
-def _best_box(index: int, whole: _Region, regions: list[_Region]) -> Box:
+def _best_box(name: int, whole: _Region, regions: list[_Region]) -> Box:
     """The region that shows it much more clearly than the whole picture does, else the whole picture."""
-    best = max(regions, key=lambda r: float(r.probability[index]), default=whole)
-    return best.box if best.probability[index] > 2 * whole.probability[index] else whole.box
+    best = max(regions, key=lambda r: float(r.named[name]), default=whole)
+    return best.box if best.named[name] > 2 * whole.named[name] else whole.box
 
 
 def _classified(image: Image.Image) -> list[_Region]:
