@@ -1,4 +1,4 @@
-"""Take the README's screenshots: `python docs/screenshots.py`. Starts the app on the sample corpus in a browser."""
+"""Take the README's screenshots: `python docs/screenshots.py`. Starts the app on the sample corpus."""
 
 from __future__ import annotations
 

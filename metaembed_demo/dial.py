@@ -76,7 +76,7 @@ def dial(
         f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
         f'aria-valuetext="{_words(budget, bytes_per_page, curve)}" data-stop="{round(at)}" '
         f'data-exact="{int(budget.trained)}" style="--at:{at:.3f}">'
-        f"{_chart(heights, lit)}{columns}"
+        f"{_chart(heights, lit)}{_axis(curve)}{columns}"
         f'<span class="thumb" aria-hidden="true"></span></div></section>'
     )
 
@@ -137,6 +137,10 @@ def _chart(heights: list[float] | None, lit: int) -> str:
         '<svg class="curve" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
         f'{bands}<polyline points="{line}"/></svg>'
     )
+
+
+def _axis(curve: Curve | None) -> str:
+    return '<span class="axis" aria-hidden="true">nDCG@5</span>' if curve else ""
 
 
 def _column(

@@ -28,10 +28,12 @@ def bytes_text(n: float) -> str:
 
 def ms_text(ms: float) -> str:
     """
-    >>> ms_text(3.14159)
-    '3.1 ms'
+    >>> [ms_text(ms) for ms in (3.14159, 187.2, 1580.1)]
+    ['3.1 ms', '187 ms', '1.6 s']
     """
-    return f"{ms:.1f} ms"
+    if ms >= 999.5:
+        return f"{ms / 1000:.1f} s"
+    return f"{ms:.1f} ms" if ms < 99.95 else f"{ms:.0f} ms"
 
 
 def plural(n: int, noun: str) -> str:

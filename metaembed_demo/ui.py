@@ -137,6 +137,8 @@ class Page:
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
+        # First, so that the endpoint and not a handler of the page gets the name.
+        gr.api(self.api_search, api_name="search", concurrency_id="search", concurrency_limit=SEARCHES)
         search_outputs = [self.session, *self.regions.values(), self.r_q, self.r_c, self.text]
         shelf_outputs = [
             self.session,
@@ -158,12 +160,15 @@ class Page:
 
         looking = {"outputs": search_outputs}
         latest = {**looking, "trigger_mode": "always_last"}
+        # A search may wait for the encoder: web/search.css draws a line while it does.
+        asking = {"show_progress": "minimal", "show_progress_on": self.results}
+        searching = {**looking, **asking}
         shelf = {"outputs": shelf_outputs}
         on(demo.load, self.arrive, [], outputs=[*search_outputs, self.news, self.listing, self.statistics])
-        on(self.text.submit, self.search, [self.text], **looking)
-        on(self.picture.upload, self.show_picture, [self.text], **looking)
-        on(self.picture.clear, self.drop_picture, [self.text], **looking)
-        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.picture])
+        on(self.text.submit, self.search, [self.text], **searching)
+        on(self.picture.upload, self.show_picture, [self.text], **searching)
+        on(self.picture.clear, self.drop_picture, [self.text], **searching)
+        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.picture], **asking)
         on(self.dial.input, self.turn, [], **looking)
         on(self.r_q.release, self.free, [self.r_q, self.r_c], **latest)
         on(self.r_c.release, self.free, [self.r_q, self.r_c], **latest)
@@ -181,7 +186,6 @@ class Page:
             concurrency_id="index",
             concurrency_limit=UPLOADS,
         )
-        gr.api(self.api_search, api_name="search", concurrency_id="search", concurrency_limit=SEARCHES)
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
 

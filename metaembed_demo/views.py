@@ -171,7 +171,7 @@ def results(
     )
     return (
         '<section class="results" aria-label="Results"><div class="section-head">'
-        f"<h2>Best {len(trace.hits)} of {plural(trace.pages_searched, 'page')}</h2>"
+        f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{legend(reach(trace.budget))}</div>{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
     )
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from reportlab.lib.pagesizes import A5
@@ -376,6 +378,20 @@ def test_visitors_do_not_see_each_others_documents(visit: Opener, tmp_path: Path
     room(yours, "Documents")
     expect(yours.locator(".listing li").first).to_be_visible()
     expect(yours.locator(".listing")).not_to_contain_text("secret.pdf")
+
+
+# The API
+
+
+def test_the_api_searches_the_sample_corpus_and_hides_the_rest(address: str) -> None:
+    client = Client(address, verbose=False)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/search"]
+    found = client.predict("How do I descale the machine?", "8x16", 3, api_name="/search")
+    assert found["budget"] == {"r_q": 8, "r_c": 16, "trained": True}
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3]
+    assert all(hit["source"] and hit["page"] >= 1 and hit["title"] for hit in found["hits"])
+    with pytest.raises(AppError, match="is not a budget"):
+        client.predict("How do I descale the machine?", "large", 3, api_name="/search")
 
 
 # Sizes and modes
