@@ -135,8 +135,6 @@ def sniff(path: Path) -> str | None:
     """What a file is by its first bytes: a value of SUFFIXES, a phrase for some others, or None."""
     with path.open("rb") as file:
         head = file.read(1024)
-    if b"%PDF-" in head:  # readers allow junk before it
-        return "PDF"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
@@ -144,6 +142,8 @@ def sniff(path: Path) -> str | None:
     for magic, kind in MAGIC:
         if head.startswith(magic):
             return _zip_kind(path) if kind == "ZIP" else kind
+    if b"%PDF-" in head:  # readers allow junk before it
+        return "PDF"
     return _text_kind(head)
 
 

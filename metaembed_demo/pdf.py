@@ -28,7 +28,7 @@ POPPLER_TIMEOUT_S = 60
 SMALLEST_PICTURE = 0.03  # of the page's area; logos and rules below this say little
 NESTING = 4  # levels of form objects looked into for pictures
 TAIL = 4096  # bytes at the end of a whole PDF that hold its end marks
-PASSWORD_ERROR = 4  # FPDF_ERR_PASSWORD
+NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
 
 
@@ -78,7 +78,7 @@ class PdfFile:
             self._length = len(self._document)
             if not self._length:
                 self._document.close()
-                raise PdfError("has no pages. Export it again.")
+                raise PdfError(NO_PAGES)
 
     def __len__(self) -> int:
         return self._length
@@ -151,11 +151,16 @@ def _check_tail(path: Path) -> None:
 
 
 def _open(path: Path) -> pypdfium2.PdfDocument:
+    # pdfium leaves its last error as it was when a document parses but has no page, so it is set first.
+    pdfium.FPDF_LoadDocument(b"", None)
     try:
         return pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if getattr(error, "err_code", 0) == PASSWORD_ERROR or "password" in str(error).lower():
+    except pypdfium2.PdfiumError:
+        reason = pdfium.FPDF_GetLastError()
+        if reason == pdfium.FPDF_ERR_PASSWORD:
             raise PdfError("is protected by a password. Save a copy without it and add that.") from None
+        if reason == pdfium.FPDF_ERR_FILE:
+            raise PdfError(NO_PAGES) from None
         raise PdfError("is damaged and cannot be opened as a PDF. Download or export it again.") from None
 
 
