@@ -6,19 +6,23 @@ import hashlib
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from . import disk
 from .beir import Beir, Judgements, collect, load_beir
 from .collection import Collection, Progress, Report
 from .config import PATHS
-from .curves import evaluate
+from .curves import encode, evaluate
 from .dial import Curve
 from .encoder import Encoder
 from .ingest import uploads
+from .records import STOPS
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap
@@ -72,17 +76,29 @@ def _open_corpus(corpus: Path) -> Beir:
 
 
 def _collect(beir: Beir, encoder: Encoder, folder: Path, tell: Tell) -> tuple[Collection, Report]:
-    """Through the cache; where that is damaged, once more from nothing; else in memory."""
-    for keep in (folder, folder, None):
-        report = Report()
-        try:
-            return collect(beir, encoder, report, keep, _teller(tell)), report
-        except (ValueError, OSError) as error:
-            if keep is None:
-                raise
-            tell(f"The cached sample index is not usable ({error}); indexing again.")
-            shutil.rmtree(folder, ignore_errors=True)
-    raise AssertionError("unreachable")
+    """Through the cache where it can be written, else in memory; a damaged one is made anew."""
+    keep = folder if _writable(folder) else None
+    if keep is None:
+        tell(f"{folder.parent} cannot be written: the sample index will not be kept.")
+    report = Report()
+    try:
+        return collect(beir, encoder, report, keep, _teller(tell)), report
+    except (ValueError, OSError) as error:
+        if keep is None:
+            raise
+        tell(f"The kept sample index is not usable, so it is made anew. {error}")
+    shutil.rmtree(folder, ignore_errors=True)
+    report = Report()
+    return collect(beir, encoder, report, keep, _teller(tell)), report
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _teller(tell: Tell) -> Callable[[Progress], None]:
@@ -108,18 +124,28 @@ def _curve(beir: Beir, collection: Collection, encoder: Encoder, folder: Path, t
     try:
         kept = disk.read_json(folder / KEPT_CURVE)
         if kept.get("key") == key:
-            return Curve(tuple(float(score) for score in kept["scores"]), int(kept["questions"]))
+            return Curve(tuple(kept["scores"]), int(kept["questions"]), tuple(kept["floors"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing kept, or nothing of use
     tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
     measured = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
-    curve = Curve(tuple(row["ndcg@5"] for row in measured["budgets"]), measured["queries"])
+    scores = tuple(row["ndcg@5"] for row in measured["budgets"])
+    curve = Curve(scores, measured["queries"], _floors(beir, collection, encoder))
     try:
-        kept = {"key": key, "scores": list(curve.scores), "questions": curve.questions}
+        kept = {"key": key, **asdict(curve)}
         disk.write_json(folder / KEPT_CURVE, kept)
     except OSError as error:
         log.warning("The curve could not be kept: %s", error)
     return curve
+
+
+def _floors(beir: Beir, collection: Collection, encoder: Encoder) -> tuple[float, ...]:
+    """The mean cosine a query token that 19 in 20 best hits reach, at each stop."""
+    vectors, _ = encode(encoder, beir, list(beir.qrels))
+    best = [
+        [collection.index.search(q, stop, 1)[0].score / stop.r_q for q in vectors.values()] for stop in STOPS
+    ]
+    return tuple(round(float(np.percentile(scores, 5)), 4) for scores in best)
 
 
 def _state(beir: Beir, collection: Collection, encoder: Encoder) -> str:

@@ -167,13 +167,20 @@ class Visit:
             for page_id, rows in vectors.items()
         }
         chosen = self.session.chosen
-        screen.results = views.results(trace, pages, gains, chosen)
+        screen.results = views.results(trace, pages, gains, chosen, self._is_weak(trace))
         screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates)
         if trace.alignment is None or chosen is None or chosen not in pages:
             return
         full = align(chosen, trace.query_vectors, vectors[chosen]).similarity
         screen.alignment = plots.alignment(trace.alignment, full, trace.budget)
         screen.page = self._picture_of(pages[chosen], trace)
+
+    def _is_weak(self, trace: Trace) -> bool:
+        """Whether no page stands out. Pictures as queries were not measured, so nothing is said of them."""
+        curve = self.tools.curve
+        return (
+            curve is not None and not trace.query_image and curve.is_weak(trace.hits[0].score, trace.budget)
+        )
 
     def _has(self, page_id: str) -> bool:
         return page_id in self.collection.pages

@@ -183,6 +183,22 @@ def test_curve_needs_five_scores() -> None:
         Curve((0.1, 0.2), 3)
 
 
+def test_a_hit_below_what_questions_reach_is_weak() -> None:
+    curve = Curve((0.4, 0.5, 0.5, 0.6, 0.6), 64, floors=(0.5, 0.55, 0.6, 0.6, 0.6))
+    assert curve.is_weak(0.49, STOPS[0])
+    assert not curve.is_weak(0.51, STOPS[0])
+    assert curve.is_weak(16 * 0.59, STOPS[4])
+    assert not curve.is_weak(15 * 0.61, Budget(15, 60))
+    assert not Curve((0.4, 0.5, 0.5, 0.6, 0.6), 64).is_weak(0.0, STOPS[0])
+
+
+def test_results_tell_when_no_page_stands_out() -> None:
+    pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
+    gains = dict.fromkeys(pages, [1.0] * 5)
+    assert "No page stands out" in Document(views.results(trace(), pages, gains, "p1", weak=True)).words
+    assert "No page stands out" not in Document(views.results(trace(), pages, gains, "p1")).words
+
+
 def test_higher_quality_is_drawn_higher() -> None:
     drawn = Document(dial(STOPS[0], SIZES, Curve((0.6, 0.5, 0.4, 0.5, 0.7), 9)))
     heights = [float(re.findall(r"bottom:([\d.]+)%", each["style"])[0]) for each in drawn.all(class_="point")]
