@@ -81,11 +81,12 @@ def _labels(image: Image.Image, cautious: bool) -> Iterator[tuple[str, Box]]:
     for i in np.argsort(-together)[:MOST_WHOLE]:
         if together[i] >= SURE_WHOLE * caution:
             yield names()[i], _best_box(int(i), whole, regions)
-    for region in (whole, *regions):
-        least = SURE_CATEGORY if region is whole else SURE_REGION
-        for name, members in categories().items():
-            if region.clear[members].sum() >= least * caution:
-                yield name, region.box
+    for name, members in categories().items():
+        shares = [float(region.clear[members].sum()) for region in (whole, *regions)]
+        if (1 - REGION_WEIGHT) * shares[0] + REGION_WEIGHT * max(shares) >= SURE_CATEGORY * caution:
+            yield name, whole.box
+        elif max(shares) >= SURE_REGION * caution:
+            yield name, (whole, *regions)[shares.index(max(shares))].box
     for region in regions:
         for i in np.argsort(-region.named)[:MOST_REGION]:
             if region.named[i] >= SURE_REGION * caution:
