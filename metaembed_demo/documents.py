@@ -72,12 +72,8 @@ def progress(done: int, total: int, source: str, number: int) -> str:
 def outcome(ended: Outcome) -> str:
     """What an upload brought: pages added, what was there already, and each problem with its own message."""
     problems, twice = list(ended.problems), list(ended.duplicates)
-    speed = f" in {ended.seconds:.1f} s" if ended.added else ""
     kind = "warn" if problems or ended.error or ended.cancelled else "good"
-    title = f"{plural(ended.added, 'page')} added{speed}"
-    if ended.cancelled:
-        title = f"Cancelled. {plural(ended.added, 'page')} added so far and searchable"
-    parts = [f"<h3>{title}</h3>"]
+    parts = [f"<h3>{_headline(ended)}</h3>"]
     if ended.error:
         parts.append(f'<p class="stopped">Indexing stopped early: {safe(ended.error)}</p>')
     if problems:
@@ -90,6 +86,15 @@ def outcome(ended: Outcome) -> str:
             f"in the index</summary><ul>{items}</ul></details>"
         )
     return f'<section class="outcome {kind}" role="status">{"".join(parts)}</section>'
+
+
+def _headline(ended: Outcome) -> str:
+    added = plural(ended.added, "page")
+    if ended.cancelled:
+        return f"Cancelled. {added} added so far and searchable"
+    if ended.added:
+        return f"{added} added in {ended.seconds:.1f} s"
+    return "Nothing new" if ended.duplicates and not ended.problems else "No page was added"
 
 
 def _problem(problem: ShownProblem) -> str:

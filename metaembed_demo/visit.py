@@ -68,6 +68,7 @@ class Visit:
     picture: Upload | None = None  # the picture beside the query box
     inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
     stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
+    indexing: bool = False
     used: float = field(default_factory=time.monotonic)  # when it was last asked for something
     shown: tuple[str, int] | None = None  # id and rank of the picture that the browser holds
 
@@ -226,8 +227,9 @@ class Visit:
 
     def receive(self, files: Sequence[Upload]) -> Shelf:
         """Take uploaded files in; `index_inbox` indexes them."""
+        if not self.indexing:  # else a cancel that is on its way would be lost
+            self.stop.clear()
         self.inbox += files
-        self.stop.clear()
         return Shelf(documents.waiting(len(files)), busy=True)
 
     def index_inbox(self) -> Iterator[Shelf]:
@@ -235,6 +237,7 @@ class Visit:
         files, self.inbox = self.inbox, []
         if not files:
             return
+        self.indexing = True
         report, error, last = Report(), "", 0.0
         adding = self.collection.add(files, self.tools.encoder, report, LIMITS)
         try:
@@ -249,6 +252,7 @@ class Visit:
             error = str(stopped) or type(stopped).__name__
         finally:  # closing keeps what was read
             adding.close()
+            self.indexing = False
         ended = documents.Outcome(
             report.added,
             tuple(report.duplicates),
