@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .colours import paper_share
 from .records import Box, Word
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
 
 DETECT_SIDE = 1152  # pixels that the longer side is scaled down to for finding lines, not for reading them
+GLANCE_SIDE = 640  # the same for a first look, which spares most photographs the second one
+GLANCE_PAPER = 0.5  # share of paper from which there is no first look
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 LEAST_SCORE = 0.7  # mean certainty of a line's characters; below, it is mostly texture
 SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # the same for lines of so few characters: any round thing reads as an O
@@ -31,7 +34,10 @@ _load_lock = threading.Lock()
 
 def recognise(image: Image.Image) -> tuple[Word, ...]:
     """Words of kind "ocr" with boxes as fractions of `image`, line by line, each line from left to right."""
-    pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])  # RapidOCR takes BGR
+    pixels = _bgr(image)
+    # Small type on paper is lost at a glance; in a view, the larger type around it is not.
+    if paper_share(image) < GLANCE_PAPER and not _text_at_a_glance(image):
+        return ()
     quads = _lines(pixels)
     if not len(quads):
         return ()
@@ -60,6 +66,17 @@ def _lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Corners (n, 4, 2) of the text lines, clockwise from the top left, in pixels."""
     boxes = getattr(_detector()(pixels), "boxes", None)
     return np.zeros((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
+
+
+def _text_at_a_glance(image: Image.Image) -> bool:
+    small = image.copy()
+    small.thumbnail((GLANCE_SIDE, GLANCE_SIDE), reducing_gap=2.0)
+    return small.size == image.size or len(_lines(_bgr(small))) > 0
+
+
+def _bgr(image: Image.Image) -> NDArray[np.uint8]:
+    """(height, width, 3), as RapidOCR takes it."""
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> Iterator[Word]:
