@@ -16,8 +16,8 @@ from .records import Word
 WORD_GAP = 0.45  # of the line's height: farther apart, words belong to different fragments
 COLUMN_GAP = 0.5  # of the line's height: the narrowest band of white between two columns
 LEAST_LINES = 3  # of a column
-LEAST_WORDS = 3  # in the middle line of a column of prose
-LEAST_FILL = 0.45  # of a column's width that its middle line takes
+LEAST_WORDS = 3  # with letters, in the median line of a column of prose
+LEAST_FILL = 0.45  # of a column's width that its median line takes
 LABEL = 0.2  # of a column's width: what stands before a white band may be this wide in a list
 ALIGNED = 0.3  # of the line's height: nearer, the baselines of two columns count as the same row
 MOST_GAPS = 7  # four columns, each a list with its labels; a stretch with more is a table
@@ -33,7 +33,8 @@ class _Fragment:
     right: float
     top: float
     bottom: float
-    height: float  # of the tallest word
+    height: float
+    telling: int  # words of at least two letters: numbers and bullets do not make a line prose
 
     @property
     def middle(self) -> float:
@@ -79,11 +80,12 @@ def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: f
             chain = [i]
             while chain[-1] in follower:
                 chain.append(follower[chain[-1]])
-            found.append(_fragment(chain, [boxes[k] for k in chain]))
+            telling = sum(sum(map(str.isalpha, words[k].text)) >= 2 for k in chain)
+            found.append(_fragment(chain, [boxes[k] for k in chain], telling))
     return found
 
 
-def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]]) -> _Fragment:
+def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], telling: int) -> _Fragment:
     height = median(y1 - y0 for _, y0, _, y1 in boxes)
     middle = median((y0 + y1) / 2 for _, y0, _, y1 in boxes)
     return _Fragment(
@@ -93,6 +95,7 @@ def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]]) 
         middle - 0.3 * height,
         middle + 0.3 * height,
         height,
+        telling,
     )
 
 
@@ -256,7 +259,7 @@ def _is_table(fragments: list[_Fragment]) -> bool:
 
 
 def _words_a_line(lines: list[list[_Fragment]]) -> float:
-    return median(sum(len(fragment.words) for fragment in line) for line in lines)
+    return median(sum(fragment.telling for fragment in line) for line in lines)
 
 
 def _is_prose(lines: list[list[_Fragment]]) -> bool:

@@ -2,97 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import zipfile
-import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from files_made import make_pdf, one_page, only_problem, page_object, png_bytes, split
 from PIL import Image, ImageDraw
-from reportlab.lib import pdfencrypt
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo import pdf
-from metaembed_demo.config import LIMITS, RENDER, Limits
-from metaembed_demo.ingest import Problem, Upload, count_pages, read_files, uploads
-from metaembed_demo.records import Page
-
-
-def split(files: Sequence[Upload], limits: Limits = LIMITS) -> tuple[list[Page], list[Problem]]:
-    found = list(read_files(files, limits))
-    return [p for p in found if isinstance(p, Page)], [p for p in found if isinstance(p, Problem)]
-
-
-def only_problem(path: Path, limits: Limits = LIMITS) -> str:
-    """The message for a file that gives one Problem and no page, between two good files that are read."""
-    good = path.parent / "good.png"
-    Image.new("RGB", (20, 10), "green").save(good)
-    pages, problems = split(
-        [Upload(good, "first.png"), Upload(path, path.name), Upload(good, "last.png")], limits
-    )
-    assert [page.source for page in pages] == ["first.png", "last.png"]
-    assert len(problems) == 1
-    assert problems[0].source == path.name
-    assert path.name in problems[0].message
-    return problems[0].message
-
-
-def make_pdf(path: Path, pages: int = 2, **options: object) -> Path:
-    canvas = Canvas(str(path), pagesize=A4, **options)
-    for number in range(1, pages + 1):
-        canvas.setFont("Helvetica", 12)
-        canvas.drawString(72, 720, f"Chapter {number} of the manual")
-        canvas.showPage()
-    canvas.save()
-    return path
-
-
-def write_pdf(path: Path, objects: dict[int, bytes]) -> Path:
-    """A PDF of the given objects, whose root is object 1, with a correct cross-reference table."""
-    out = bytearray(b"%PDF-1.4\n")
-    offsets = {}
-    for number, body in objects.items():
-        offsets[number] = len(out)
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    start, size = len(out), max(objects) + 1
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % size
-    for number in range(1, size):
-        out += b"%010d 00000 n \n" % offsets[number] if number in offsets else b"0000000000 65535 f \n"
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, start)
-    path.write_bytes(out)
-    return path
-
-
-def stream(content: bytes, extra: bytes = b"") -> bytes:
-    return b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(content), extra, content)
-
-
-FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
-
-
-def page_object(box: str = "0 0 200 100", contents: int = 5, extra: str = "") -> bytes:
-    return (
-        f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents {contents} 0 R {extra} "
-        "/Resources << /Font << /F 4 0 R >> >> >>"
-    ).encode()
-
-
-def one_page(path: Path, page: bytes, text: bytes = b"BT /F 12 Tf 20 60 Td (corner words) Tj ET") -> Path:
-    objects = {
-        1: b"<< /Type /Catalog /Pages 2 0 R >>",
-        2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        3: page,
-        4: FONT,
-        5: stream(text),
-    }
-    return write_pdf(path, objects)
-
+from metaembed_demo.config import LIMITS, RENDER
+from metaembed_demo.ingest import count_pages, read_files, uploads
 
 # What is accepted
 
@@ -327,12 +251,6 @@ def test_same_names_from_two_folders_stay_apart(tmp_path: Path) -> None:
     assert names == ["p.png", "y/p.png"]
 
 
-def png_bytes(colour: str = "red") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def test_an_archive_is_read_through(tmp_path: Path) -> None:
     make_pdf(tmp_path / "manual.pdf", 2)
     with zipfile.ZipFile(tmp_path / "box.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -415,180 +333,6 @@ def test_unreadable_archives(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "nothing.zip", "w") as archive:
         archive.writestr("readme.txt", b"hello")
     assert "holds nothing that can be read" in only_problem(tmp_path / "nothing.zip")
-
-
-# What is wrong with a file
-
-
-def test_empty_file(tmp_path: Path) -> None:
-    (tmp_path / "void.pdf").touch()
-    assert "is empty (0 bytes)" in only_problem(tmp_path / "void.pdf")
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    assert "does not exist" in only_problem(tmp_path / "gone.pdf")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("page.pdf", b"<!DOCTYPE html><html><body>Not found", "not a PDF, as its name says, but a web page"),
-        ("photo.jpg", png_bytes(), "but a PNG picture. Rename it to photo.png"),
-        ("report.png", b"%PDF-1.7\n%%EOF", "but a PDF. Rename it to report.pdf"),
-        ("notes.pdf", "Zürich, 3 May".encode(), "but plain text"),
-        ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown kind. It may be damaged"),
-        ("pictures.zip", b"Rar!\x1a\x07\x00 and so on", "but a RAR archive"),
-        ("drawing.png", b'<?xml version="1.0"?><svg xmlns="x"></svg>', "but an SVG drawing"),
-        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "but a HEIC or AVIF picture"),
-    ],
-)
-def test_not_what_its_name_says(tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    assert said in only_problem(tmp_path / name)
-
-
-def test_kinds_that_are_not_accepted(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "letter.docx", "w") as archive:
-        archive.writestr("[Content_Types].xml", b"<Types/>")
-    message = only_problem(tmp_path / "letter.docx")
-    assert "is an Office document, which cannot be read here" in message
-    assert "PDF, PNG" in message
-
-
-def test_truncated_pdf(tmp_path: Path) -> None:
-    whole = make_pdf(tmp_path / "whole.pdf", 5).read_bytes()
-    for share in (0.3, 0.6, 0.95):
-        (tmp_path / "cut.pdf").write_bytes(whole[: int(len(whole) * share)])
-        assert "is cut off" in only_problem(tmp_path / "cut.pdf")
-
-
-def test_corrupt_pdf(tmp_path: Path) -> None:
-    (tmp_path / "corrupt.pdf").write_bytes(b"%PDF-1.4\n" + bytes(range(256)) * 20 + b"\nstartxref\n12\n%%EOF")
-    assert "is damaged and cannot be opened as a PDF" in only_problem(tmp_path / "corrupt.pdf")
-
-
-def test_password_protected_pdf(tmp_path: Path) -> None:
-    lock = pdfencrypt.StandardEncryption("open sesame", "owner", strength=128)
-    make_pdf(tmp_path / "locked.pdf", encrypt=lock)
-    assert "is protected by a password" in only_problem(tmp_path / "locked.pdf")
-
-
-def test_pdf_that_only_forbids_printing_is_read(tmp_path: Path) -> None:
-    lock = pdfencrypt.StandardEncryption("", "owner", canPrint=0, strength=128)
-    pages, problems = split(uploads([make_pdf(tmp_path / "restricted.pdf", 1, encrypt=lock)]))
-    assert not problems
-    assert pages[0].text == "Chapter 1 of the manual"
-
-
-def test_zero_page_pdf(tmp_path: Path) -> None:
-    """Also right after a protected one: pdfium remembers its last error."""
-    lock = pdfencrypt.StandardEncryption("open sesame", "owner", strength=128)
-    assert "password" in only_problem(make_pdf(tmp_path / "locked.pdf", encrypt=lock))
-    objects = {1: b"<< /Type /Catalog /Pages 2 0 R >>", 2: b"<< /Type /Pages /Kids [] /Count 0 >>"}
-    write_pdf(tmp_path / "none.pdf", objects)
-    assert "has no pages" in only_problem(tmp_path / "none.pdf")
-
-
-def three_pages(path: Path, middle: bytes, contents: bytes) -> Path:
-    objects = {
-        1: b"<< /Type /Catalog /Pages 2 0 R >>",
-        2: b"<< /Type /Pages /Kids [3 0 R 6 0 R 7 0 R] /Count 3 >>",
-        3: page_object(),
-        4: FONT,
-        5: stream(b"BT /F 12 Tf 20 60 Td (good page) Tj ET"),
-        6: middle,
-        7: page_object(),
-        8: contents,
-    }
-    return write_pdf(path, objects)
-
-
-@pytest.mark.parametrize("middle", [b"(no page at all)", page_object("0 0 0 0", 8), page_object(contents=8)])
-def test_one_broken_page_leaves_the_others(tmp_path: Path, middle: bytes) -> None:
-    garbage = stream(
-        zlib.compress(b"BT /F 12 Tf 20 60 Td (lost page) Tj ET")[:9] + b"\xff" * 40, b"/Filter /FlateDecode"
-    )
-    path = three_pages(tmp_path / "three.pdf", middle, garbage)
-    pages, problems = split(uploads([path]))
-    assert [page.number for page in pages if page.text == "good page"] == [1, 3]
-    broken = [page.number for page in pages if page.text != "good page"]
-    assert broken == []
-    [problem] = problems
-    assert problem.source == "three.pdf"
-    assert problem.message.startswith("Page 2 of three.pdf ")
-
-
-def test_a_page_left_blank_on_purpose_is_a_page(tmp_path: Path) -> None:
-    path = three_pages(tmp_path / "blank.pdf", page_object(contents=8), stream(b""))
-    pages, problems = split(uploads([path]))
-    assert not problems
-    assert len(pages) == 3
-
-
-def bomb_png(width: int, height: int) -> bytes:
-    """A valid PNG of one tone, packed row by row, so that no picture is ever in memory."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [10_000, 16_000])  # under and over what Pillow itself refuses
-def test_decompression_bomb(tmp_path: Path, side: int) -> None:
-    (tmp_path / "bomb.png").write_bytes(bomb_png(side, side))
-    message = only_problem(tmp_path / "bomb.png")
-    assert "decompression bomb" in message
-
-
-def test_pixel_limit(tmp_path: Path) -> None:
-    noise = np.random.default_rng(1).integers(0, 255, (90, 120, 3)).astype(np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    message = only_problem(tmp_path / "noise.png", replace(LIMITS, max_pixels=10_000))
-    assert "120 x 90 pixels, over the limit of 10,000" in message
-
-
-def test_picture_over_the_pixel_limit_inside_a_pdf(tmp_path: Path) -> None:
-    canvas = Canvas(str(tmp_path / "scan.pdf"), pagesize=(200, 200))
-    canvas.drawImage(ImageReader(Image.new("1", (4000, 4000))), 0, 0, 200, 200)
-    canvas.showPage()
-    canvas.drawString(20, 100, "second")
-    canvas.showPage()
-    canvas.save()
-    pages, [problem] = split(uploads([tmp_path / "scan.pdf"]), replace(LIMITS, max_pixels=1_000_000))
-    assert [page.text for page in pages] == ["second"]
-    assert "4000 x 4000 pixels" in problem.message
-
-
-def test_byte_limit(tmp_path: Path) -> None:
-    path = make_pdf(tmp_path / "heavy.pdf")
-    assert "over the limit of 500 bytes" in only_problem(path, replace(LIMITS, max_file_bytes=500))
-
-
-def test_page_limit_keeps_the_first_pages(tmp_path: Path) -> None:
-    limits = replace(LIMITS, max_pages=3)
-    frames = [Image.new("L", (9, 9), tone) for tone in range(5)]
-    frames[0].save(tmp_path / "long.tif", save_all=True, append_images=frames[1:])
-    files = uploads([make_pdf(tmp_path / "long.pdf", 5), tmp_path / "long.tif"])
-    assert count_pages(files, limits) == 6
-    pages, problems = split(files, limits)
-    assert [page.number for page in pages] == [1, 2, 3, 1, 2, 3]
-    assert [problem.source for problem in problems] == ["long.pdf", "long.tif"]
-    assert "has 5 pages, over the limit of 3. The first 3 were read" in problems[0].message
-    assert split(uploads([make_pdf(tmp_path / "just.pdf", 3)]), limits)[1] == []
-
-
-def test_truncated_images(tmp_path: Path) -> None:
-    noise = np.random.default_rng(2).integers(0, 255, (60, 60, 3)).astype(np.uint8)
-    for name in ("cut.png", "cut.jpg", "cut.webp", "cut.bmp", "cut.tif"):
-        path = tmp_path / name
-        Image.fromarray(noise).save(path)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        assert "Download or export it again" in only_problem(path), name
 
 
 def test_bad_files_count_no_pages(tmp_path: Path) -> None:

@@ -139,6 +139,22 @@ def test_tables_stay_in_their_rows(tmp_path: Path, width: int) -> None:
     assert [word.text for word in read(page).words] == expected
 
 
+def test_an_invoice_stays_in_its_rows(tmp_path: Path) -> None:
+    """Its addresses and its items line up in two halves, which are nevertheless not columns of prose."""
+    heads = [("Marrow Hill Farm Shop", "Invoice number PP-3391"), ("Attn. Dora Pike", "Date 2 May 2024")]
+    items = [("Redesign of the online shop, fixed price", "1 project 2,150.00 2,150.00")]
+    items += [(f"Product photographs of the {word} harvest", "34 photos 12.00 408.00") for word in "abcdefgh"]
+    canvas = Canvas(str(tmp_path / "invoice.pdf"), pagesize=A4)
+    canvas.setFont("Helvetica", 9)
+    rows = [*heads, *items]
+    for row, pair in enumerate(rows):
+        for x, line in zip((60, 340), pair, strict=True):
+            canvas.drawString(x, 700 - 14 * row, line)
+    canvas.save()
+    expected = " ".join(cell for pair in rows for cell in pair).split()
+    assert [word.text for word in read(one(tmp_path / "invoice.pdf")).words] == expected
+
+
 def test_two_lists_side_by_side_on_a_slide(tmp_path: Path) -> None:
     rng = random.Random(4)
     lists = [[f"• {prose(rng, 4)}" for _ in range(6)] for _ in range(2)]
