@@ -9,7 +9,7 @@ import pkgutil
 from . import __path__ as package
 from .base import CORPUS
 
-HELPERS = {"base", "__main__"}
+HELPERS = {"base", "pictures", "__main__"}
 
 
 def main() -> None:
