@@ -9,7 +9,7 @@ import pkgutil
 from . import __path__ as package
 from .base import CORPUS
 
-HELPERS = {"base", "pictures", "__main__"}
+HELPERS = {"base", "layout", "pictures", "__main__"}
 
 
 def main() -> None:
