@@ -188,7 +188,7 @@ def timeline(canvas: Any) -> None:
 def money(canvas: Any) -> None:
     head(canvas, "Who pays the 31 million")
     start = 90.0
-    for name, share, colour in (
+    for _, share, colour in (
         ("State fund", 58, "#102a43"),
         ("Town", 27, "#84cc16"),
         ("Railway", 9, "#bcccdc"),
