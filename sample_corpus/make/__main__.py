@@ -15,23 +15,24 @@ HELPERS = {"base", "layout", "pictures", "__main__"}
 def main() -> None:
     for module in sorted(m.name for m in pkgutil.iter_modules(package) if m.name not in HELPERS):
         importlib.import_module(f".{module}", __package__).main()
-    merge_questions()
+    queries, qrels = merged()
+    (CORPUS / "queries.jsonl").write_text(queries, encoding="utf-8")
+    (CORPUS / "qrels").mkdir(exist_ok=True)
+    (CORPUS / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
 
 
-def merge_questions() -> None:
-    """questions/*.jsonl -> queries.jsonl and qrels/test.tsv in BEIR's layout."""
+def merged() -> tuple[str, str]:
+    """questions/*.jsonl -> the text of queries.jsonl and of qrels/test.tsv in BEIR's layout."""
     rows = [
         json.loads(line)
         for file in sorted((CORPUS / "make" / "questions").glob("*.jsonl"))
         for line in file.read_text(encoding="utf-8").splitlines()
+        if line.strip()
     ]
     queries = [{"_id": row["_id"], "text": row["text"], "kind": row["kind"]} for row in rows]
     lines = [f"{row['_id']}\t{answer}\t{score}" for row in rows for answer, score in row["answers"].items()]
-    (CORPUS / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in queries), encoding="utf-8")
-    (CORPUS / "qrels").mkdir(exist_ok=True)
-    (CORPUS / "qrels" / "test.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    lines.insert(0, "query-id\tcorpus-id\tscore")
+    return "".join(json.dumps(query) + "\n" for query in queries), "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
