@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
-import pkgutil
 import re
 from collections import Counter
 from functools import cache
@@ -16,9 +14,8 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
-import sample_corpus.make as package
 from metaembed_demo.config import PATHS
-from sample_corpus.make.__main__ import HELPERS, merged
+from sample_corpus.make.__main__ import documents, merged
 
 CORPUS = PATHS.sample_corpus
 PDFS = sorted(CORPUS.glob("*.pdf"))
@@ -92,11 +89,6 @@ def answers() -> list[tuple[str, str, int]]:
         rows = list(csv.reader(file, delimiter="\t"))
     assert rows[0] == ["query-id", "corpus-id", "score"]
     return [(query, target, int(score)) for query, target, score in rows[1:]]
-
-
-def modules() -> list[ModuleType]:
-    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in HELPERS)
-    return [importlib.import_module(f"sample_corpus.make.{name}") for name in names]
 
 
 def test_enough_documents_and_pages() -> None:
@@ -207,7 +199,7 @@ def test_merged_questions_are_up_to_date() -> None:
     assert (CORPUS / "qrels" / "test.tsv").read_text(encoding="utf-8") == qrels
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize("module", documents(), ids=lambda module: module.__name__.rpartition(".")[2])
 def test_script_writes_the_document_that_is_kept(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from types import ModuleType
 
 from . import __path__ as package
 from .base import CORPUS
 
-HELPERS = {"base", "layout", "pictures", "__main__"}
+NOT_DOCUMENTS = {"pictures", "__main__"}  # pictures needs packages that are not kept here
+
+
+def documents() -> list[ModuleType]:
+    """The modules that write one document each; those with no `main` only help."""
+    names = sorted(m.name for m in pkgutil.iter_modules(package) if m.name not in NOT_DOCUMENTS)
+    modules = [importlib.import_module(f".{name}", __package__) for name in names]
+    return [module for module in modules if hasattr(module, "main")]
 
 
 def main() -> None:
-    for module in sorted(m.name for m in pkgutil.iter_modules(package) if m.name not in HELPERS):
-        importlib.import_module(f".{module}", __package__).main()
+    for module in documents():
+        module.main()
     queries, qrels = merged()
     (CORPUS / "queries.jsonl").write_text(queries, encoding="utf-8")
     (CORPUS / "qrels").mkdir(exist_ok=True)
