@@ -98,8 +98,8 @@ def _title(budget: Budget, curve: Curve | None) -> str:
     score = curve.scores[STOPS.index(budget)]
     return (
         f"{name} <span>{tokens} "
-        f'<span class="sep">·</span> nDCG@5 <b class="num">{score:.2f}</b> '
-        f"on {curve.questions} sample questions</span>"
+        f'<span class="worth"><span class="sep">·</span> nDCG@5 <b class="num">{score:.2f}</b> '
+        f"on {curve.questions} sample questions</span></span>"
     )
 
 

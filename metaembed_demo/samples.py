@@ -167,8 +167,10 @@ def pick_examples(beir: Beir) -> tuple[str, ...]:
         if EXAMPLE_LENGTH[0] <= len(text) <= EXAMPLE_LENGTH[1] and beir.queries[key].image is None:
             best = max(judged, key=lambda corpus_id: judged[corpus_id])
             about.setdefault(best.rpartition("#")[0] or best, []).append(text)
-    firsts = [texts[0] for texts in about.values()]
-    return tuple(_spread(firsts, EXAMPLES))
+    pages = [texts[0] for source, texts in about.items() if source.lower().endswith(".pdf")]
+    pictures = [texts[0] for source, texts in about.items() if not source.lower().endswith(".pdf")]
+    chosen = _spread(pages, EXAMPLES - bool(pictures))
+    return tuple(chosen + _spread(pictures, EXAMPLES - len(chosen)))
 
 
 def _spread(items: Sequence[str], n: int) -> list[str]:
