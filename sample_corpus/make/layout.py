@@ -12,7 +12,7 @@ from reportlab.lib.colors import Color
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Paragraph, Table
+from reportlab.platypus import Frame, Paragraph, Table
 
 from .base import PICTURES
 
@@ -45,6 +45,26 @@ class Sheet:
             raise ValueError(f"Page {self.number} is too full: {height:.0f} pt do not fit below {y:.0f}.")
         flowable.drawOn(self.canvas, x, self.height - y - height)
         return float(y + height)
+
+    def columns(
+        self,
+        texts: Sequence[str],
+        style: ParagraphStyle,
+        x: float,
+        y: float,
+        width: float,
+        n: int,
+        gap: float = 12,
+    ) -> float:
+        """Set paragraphs in n columns as even as can be, tops at y; returns the y below the longest."""
+        wide = (width - gap * (n - 1)) / n
+        for high in range(int(style.leading), int(self.height - y), 3):
+            places = [(x + i * (wide + gap), self.height - y - high, wide, float(high)) for i in range(n)]
+            blank = Canvas(io.BytesIO(), pagesize=(self.width, self.height))
+            if _fill(texts, style, places, blank):
+                _fill(texts, style, places, self.canvas)
+                return y + high
+        raise ValueError(f"Page {self.number} is too full for the columns at {y:.0f}.")
 
     def table(self, rows: list[list[Any]], style: Any, x: float, y: float, widths: Sequence[float]) -> float:
         return self.flow(Table(rows, colWidths=list(widths), style=style), x, y, sum(widths))
@@ -159,3 +179,18 @@ class Sheet:
     def save(self) -> None:
         """Write the file; the last page must have been ended by `turn`."""
         self.canvas.save()
+
+
+def _fill(
+    texts: Sequence[str], style: ParagraphStyle, places: Sequence[tuple[float, ...]], canvas: Any
+) -> bool:
+    """Run paragraphs through the frames at `places` (x, y, width, height); whether all of it fits."""
+    story: list[Any] = [Paragraph(text, style) for text in texts]
+    for place in places:
+        frame = Frame(*place, 0, 0, 0, 0)
+        while story and frame.add(story[0], canvas):
+            story.pop(0)
+        if story and (parts := frame.split(story[0], canvas)):
+            frame.add(parts[0], canvas)
+            story[:1] = parts[1:]
+    return not story
