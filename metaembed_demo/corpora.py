@@ -72,7 +72,7 @@ def prepare(folder: Path) -> Path:
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
         for package in (*HTML_SOURCES, *DICTIONARIES, WORDNET):
-            _fetch(package, folder)
+            fetch(package, folder)
         partial = done.with_suffix(".part")
         with partial.open("w") as out:
             for document in _documents(folder):
@@ -88,7 +88,8 @@ def load(path: Path) -> list[Document]:
         return [Document(source, name, [(h, t) for h, t in sections]) for source, name, sections in rows]
 
 
-def _fetch(package: str, folder: Path) -> None:
+def fetch(package: str, folder: Path) -> None:
+    """Download and unpack a Debian package into `folder`, once. Raises RuntimeError when that fails."""
     target = folder / package
     if target.exists():
         return

@@ -12,15 +12,15 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .corpora import Document
 
 UNIT_WORDS = 220  # longer sections are cut, so that a page can begin inside one
 CLUSTER = 4  # pages of one batch that come from the same document: hard negatives
 DEV_SHARE = 25  # one document in so many is kept for the dev set
-VISUAL_SHARE = 0.08
 NOISE_SHARE = 0.15
+DICTIONARIES = ("dict-", "wordnet")
 QUESTIONS = (
     "what is {}?",
     "how does {} work?",
@@ -31,16 +31,47 @@ QUESTIONS = (
     "{} meaning",
     "when should I use {}?",
 )
+PICTURE_QUERIES = (
+    "{}",
+    "{}",
+    "a picture of a {}",
+    "a photo of a {}",
+    "where is the {}?",
+    "a {} in the picture",
+)
 COLOURS = ["black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]
 GENERIC = 4  # a heading that occurs more often than this says too little about its page
 
 
 @dataclass(frozen=True)
+class Mix:
+    """What a batch is made of, as shares of its clusters; the rest is prose."""
+
+    pictures: float  # lists of visual words
+    entries: float  # a few dictionary entries: short pages in general English
+    foreign: float  # queries a page that no page of the batch is meant to answer: only the teacher ranks them
+
+
+EARLY = Mix(pictures=0.08, entries=0.0, foreign=0.0)
+LATE = Mix(pictures=0.2, entries=0.3, foreign=0.5)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that a picture can show: its names, the categories it belongs to, what it looks like."""
+
+    names: list[str]
+    categories: list[str]
+    description: str
+
+
+@dataclass(frozen=True)
 class Lesson:
-    """A page's words and queries that it answers."""
+    """A page's words, queries that it answers, and queries that it need not answer."""
 
     words: list[str]
     queries: list[str]
+    foreign: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -56,29 +87,46 @@ class Unit:
 class Course:
     """All training material, and the way to draw a batch from it."""
 
-    def __init__(self, documents: Sequence[Document], pictures: Sequence[tuple[list[str], str]] = ()) -> None:
-        """pictures: (names, description) of each thing that a picture can show."""
+    def __init__(self, documents: Sequence[Document], things: Sequence[Thing] = ()) -> None:
         counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
         self.generic = {heading for heading, n in counts.items() if n > GENERIC}
         split = [(d, self._units(d)) for d in documents]
         self.train = [(d.source, units) for d, units in split if not is_dev(d) and units]
         self.dev = [(d, units) for d, units in split if is_dev(d) and units]
-        self.pictures = list(pictures)
+        self.things = list(things)
         # Long documents are drawn more often, but less than in proportion: variety counts too.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
 
-    def batch(self, size: int, seed: int) -> list[Lesson]:
+    def batch(self, size: int, seed: int, mix: Mix = EARLY) -> list[Lesson]:
         """`size` lessons in clusters of CLUSTER; the same seed gives the same batch."""
         rng = random.Random(seed)
         lessons: list[Lesson] = []
         while len(lessons) < size:
-            room = min(CLUSTER, size - len(lessons))
-            if self.pictures and rng.random() < VISUAL_SHARE:
-                lessons += [self._picture(rng) for _ in range(room)]
-            else:
-                units = rng.choices(self.train, self.weights)[0][1]
-                lessons += [lesson for _ in range(room) if (lesson := self._lesson(units, rng))]
+            cluster = self._cluster(min(CLUSTER, size - len(lessons)), rng, mix)
+            lessons += [
+                replace(lesson, foreign=[self._foreign(rng)]) if rng.random() < mix.foreign else lesson
+                for lesson in cluster
+            ]
         return lessons
+
+    def _cluster(self, room: int, rng: random.Random, mix: Mix) -> list[Lesson]:
+        roll = rng.random()
+        if self.things and roll < mix.pictures:
+            # No neighbours here: pictures of one theme would all be right.
+            return [self._picture(rng) for _ in range(room)]
+        short = roll < mix.pictures + mix.entries
+        while True:
+            source, units = rng.choices(self.train, self.weights)[0]
+            if not short or source.startswith(DICTIONARIES):
+                break
+        sizes = (rng.randint(10, 120),) * 3 if short else None
+        return [lesson for _ in range(room) if (lesson := self._lesson(units, rng, sizes))]
+
+    def _foreign(self, rng: random.Random) -> str:
+        unit = rng.choice(rng.choices(self.train, self.weights)[0][1])
+        if self._telling(unit.heading) and rng.random() < 0.5:
+            return _ask(unit.heading, rng)
+        return " ".join(rng.choice(unit.sentences).split()[:25])
 
     def dev_lessons(self, count: int, seed: int = 7, words: tuple[int, int] = (450, 800)) -> list[Lesson]:
         """Long pages of unseen technical documents, one heading each as the query, absent from the page."""
@@ -117,10 +165,11 @@ class Course:
     def _telling(self, heading: str) -> bool:
         return len(heading) > 3 and heading.lower() not in self.generic
 
-    def _lesson(self, units: list[Unit], rng: random.Random) -> Lesson | None:
-        target = rng.choices(
-            [rng.randint(30, 150), rng.randint(150, 400), rng.randint(400, 850)], [0.25, 0.4, 0.35]
-        )[0]
+    def _lesson(
+        self, units: list[Unit], rng: random.Random, sizes: tuple[int, ...] | None = None
+    ) -> Lesson | None:
+        sizes = sizes or (rng.randint(30, 150), rng.randint(150, 400), rng.randint(400, 850))
+        target = rng.choices(sizes, [0.25, 0.4, 0.35])[0]
         page = _run(units, rng.randrange(len(units)), target)
         queries, hidden = [], []
         headed = [unit for unit in page if self._telling(unit.heading)]
@@ -142,20 +191,17 @@ class Course:
         return Lesson(_noise(words, rng) if rng.random() < NOISE_SHARE else words, queries)
 
     def _picture(self, rng: random.Random) -> Lesson:
-        at = rng.randrange(len(self.pictures))
-        names, description = self.pictures[at]
-        near = [
-            rng.choice(self.pictures[(at + rng.randint(-4, 4)) % len(self.pictures)][0]) for _ in range(3)
-        ]
-        far = [rng.choice(rng.choice(self.pictures)[0]) for _ in range(rng.randint(0, 3))]
-        labels = [*names[:2], *rng.sample(near, rng.randint(0, 3)), *far]
+        """A list of visual words as `reading` makes it: some labels right, some near, some wrong."""
+        at = rng.randrange(len(self.things))
+        thing = self.things[at]
+        near = [rng.choice(self.things[(at + rng.randint(-4, 4)) % len(self.things)].names) for _ in range(3)]
+        far = [rng.choice(rng.choice(self.things).names) for _ in range(rng.randint(0, 3))]
+        labels = [*thing.names[:2], *rng.sample(near, rng.randint(0, 3)), *far]
+        look = ["black and white"] if rng.random() < 0.15 else rng.sample(COLOURS, rng.randint(1, 3))
         style = rng.choice(("photograph", "photograph", "drawing"))
-        words = " ".join([style, *labels, *rng.sample(COLOURS, rng.randint(1, 3))]).split()
-        sentence = rng.choice(_sentences(description))
-        asked = rng.choice(
-            ("a picture of a {}", "{}", "a photo of a {}", "where is the {}?", "a {} in the picture")
-        )
-        return Lesson(words, [asked.format(rng.choice(names)), sentence])
+        words = " ".join([*labels, *thing.categories, *look, style]).split()
+        asked = rng.choice(PICTURE_QUERIES).format(rng.choice([*thing.names, *thing.categories]))
+        return Lesson(words, [asked, rng.choice(_sentences(thing.description))])
 
 
 def is_dev(document: Document) -> bool:

@@ -31,14 +31,15 @@ def mmr_loss(
 ) -> torch.Tensor:
     """The sum over budgets of InfoNCE and, where there is a teacher, KL to its scores.
 
-    scores: a (B_q, B_p) matrix for each budget; positives: (B_q,) the page that answers each query;
+    scores: a (B_q, B_p) matrix for each budget; positives: (B_q,) the page that answers each query, or -1
+    where none does and only the teacher is followed;
     teacher: (B_q, B_p) cosines of the teacher.
     """
     target = None if teacher is None else F.log_softmax(teacher / teacher_temperature, dim=1)
     loss = scores[0].new_zeros(())
     for matrix in scores:
         logits = matrix / temperature
-        loss = loss + F.cross_entropy(logits, positives)
+        loss = loss + F.cross_entropy(logits, positives, ignore_index=-1)
         if target is not None:
             divergence = F.kl_div(
                 F.log_softmax(logits, dim=1), target, reduction="batchmean", log_target=True

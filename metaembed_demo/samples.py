@@ -17,10 +17,10 @@ import numpy as np
 from . import disk
 from .beir import Beir, Judgements, collect, load_beir
 from .collection import Collection, Progress, Report
-from .config import PATHS
+from .config import PATHS, SERVER
 from .curves import encode, evaluate
 from .dial import Curve
-from .encoder import Encoder
+from .encoder import Encoder, load_encoder
 from .ingest import uploads
 from .records import STOPS
 
@@ -181,3 +181,7 @@ def _spread(items: Sequence[str], n: int) -> list[str]:
     if len(items) <= n:
         return list(items)
     return [items[round(i * len(items) / n)] for i in range(n)]
+
+
+if __name__ == "__main__":  # set-up indexes the samples, so that the first start does not have to
+    open_samples(load_encoder(SERVER.encoder))

