@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from reportlab.graphics.charts.lineplots import LinePlot
@@ -15,7 +16,7 @@ STYLE = styles(size=9.5, accent="#111827")
 TEAL, PALE = HexColor("#0f766e"), HexColor("#f0fdfa")
 
 
-def grid(rows: list[tuple[str, ...]], widths: list[int]) -> Table:
+def grid(rows: Sequence[tuple[str, ...]], widths: list[int]) -> Table:
     table = Table(rows, colWidths=widths, hAlign="LEFT", repeatRows=1)
     table.setStyle(
         TableStyle(

@@ -78,8 +78,8 @@ def scan(text: str, number: int) -> io.BytesIO:
             )
             y += 33
     paper = paper.rotate((0.7, -0.5)[number], resample=Image.Resampling.BICUBIC, fillcolor=236)
-    shade = np.asarray(paper.filter(ImageFilter.GaussianBlur(0.6)), dtype=np.float32)
-    shade = shade + rng.normal(0, 5, shade.shape) - np.linspace(0, 14, shade.shape[1])[None]
+    soft = np.asarray(paper.filter(ImageFilter.GaussianBlur(0.6)), dtype=np.float32)
+    shade = soft + rng.normal(0, 5, soft.shape) - np.linspace(0, 14, soft.shape[1])[None]
     grey = np.clip(shade, 0, 255)
     tinted = np.stack([grey, grey * 0.985, grey * 0.93], axis=-1).astype(np.uint8)
     stream = io.BytesIO()
