@@ -33,7 +33,7 @@ MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less p
 class Recipe:
     """Everything that decides the weights, beside the data."""
 
-    steps: int = 600
+    steps: int = 520
     batch: int = 48  # pages; each brings one or two queries
     curriculum: int = 325  # the step from which pictures and short general pages are drawn more often
     late_batch: int = 80  # pages from then on: they are shorter

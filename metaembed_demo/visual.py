@@ -74,7 +74,7 @@ def _look(image: Image.Image, drawing: bool) -> list[str]:
 
 def _labels(image: Image.Image, cautious: bool) -> Iterator[tuple[str, Box]]:
     """Labels and categories with their boxes. The network knows photographs; of a drawing it must be sure."""
-    caution = 2.5 if cautious else 1.0
+    caution = 1.5 if cautious else 1.0
     whole, *regions = _classified(image)
     pooled = np.max([r.named for r in regions], 0) if regions else whole.named
     together = (1 - REGION_WEIGHT) * whole.named + REGION_WEIGHT * pooled
