@@ -7,7 +7,7 @@ from reportlab.platypus import PageBreak, Paragraph, Spacer, Table, TableStyle
 
 from .base import CORPUS, build, footer, styles
 
-STYLE = styles(size=10.5, accent="#312e81")
+STYLE = styles(size=12.6, accent="#312e81")
 NIGHT, PALE = HexColor("#312e81"), HexColor("#eef0fb")
 
 WEEKS = (
@@ -36,8 +36,8 @@ def grid(rows: tuple[tuple[str, ...], ...], widths: list[int]) -> Table:
                 ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 10),
                 ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, PALE]),
                 ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-                ("TOPPADDING", (0, 0), (-1, -1), 6),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
+                ("TOPPADDING", (0, 0), (-1, -1), 12),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 12),
             ]
         )
     )

@@ -12,7 +12,7 @@ from reportlab.platypus import PageBreak, Paragraph, Spacer, Table, TableStyle
 
 from .base import CORPUS, GREY, HAIR, INK, build, footer, styles
 
-STYLE = styles(size=9.5, accent="#111827")
+STYLE = styles(size=11, accent="#111827")
 TEAL, PALE = HexColor("#0f766e"), HexColor("#f0fdfa")
 
 
@@ -21,12 +21,14 @@ def grid(rows: Sequence[tuple[str, ...]], widths: list[int]) -> Table:
     table.setStyle(
         TableStyle(
             [
-                ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 8.5),
-                ("FONT", (0, 1), (-1, -1), "Helvetica", 8.5),
+                ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 9.5),
+                ("FONT", (0, 1), (-1, -1), "Helvetica", 9.5),
                 ("BACKGROUND", (0, 0), (-1, 0), TEAL),
                 ("TEXTCOLOR", (0, 0), (-1, 0), white),
                 ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, PALE]),
                 ("GRID", (0, 0), (-1, -1), 0.4, HAIR),
+                ("TOPPADDING", (0, 0), (-1, -1), 6),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
             ]
         )
     )
@@ -102,6 +104,21 @@ def main() -> None:
         ("Operating temperature", "", "-40", "–", "125", "°C"),
         ("Bus clock", "", "10", "400", "1000", "kHz"),
     ]
+    battery = [
+        ("One reading every", "Mean current", "Coin cell, 220 mAh", "Two AA cells"),
+        ("second", "6.4 µA", "3.4 years", "15 years"),
+        ("10 seconds", "0.9 µA", "8 years", "shelf life"),
+        ("minute", "0.4 µA", "8.4 years", "shelf life"),
+        ("hour", "0.3 µA", "8.7 years", "shelf life"),
+    ]
+    solder = [
+        ("Step", "Temperature", "Time"),
+        ("Preheat", "150 to 190 °C", "60 to 110 s"),
+        ("Above liquidus, 217 °C", "–", "45 to 75 s"),
+        ("Peak", "245 °C, never above 260 °C", "at most 20 s"),
+        ("Cooling", "at most 4 °C per second", "–"),
+        ("Passes through the oven", "–", "two"),
+    ]
     orders = [
         ("Code", "Filter cap", "Output", "Reel of", "Price from 1,000"),
         ("HX-31-B", "none", "I²C, address 0x44", "2,500", "1.92 EUR"),
@@ -149,6 +166,14 @@ def main() -> None:
             "Stresses beyond 6.0 V on any pin destroy the part. Recovery after a week at 95 %RH takes up to twelve hours at room climate; baking at 100 °C for six hours shortens it.",
             body,
         ),
+        Paragraph("How long a battery lasts", h1),
+        grid(battery, [115, 90, 130, 110]),
+        Spacer(1, 10),
+        Paragraph(
+            "Calculated from typical currents at high repeatability and 25 °C, self-discharge of one per cent a year "
+            "included. Below -10 °C a coin cell gives about half of this; use lithium thionyl chloride outdoors.",
+            body,
+        ),
         PageBreak(),
         Paragraph("Response", h1),
         response(),
@@ -165,6 +190,15 @@ def main() -> None:
         Paragraph("Handling", h1),
         Paragraph(
             "Store in the sealed bag at 10 to 50 °C. After reflow, leave the parts in 75 %RH for twelve hours, or the first readings are too low. Keep the opening free of flux, glue vapour and fingerprints; isopropanol is the only cleaner allowed. Do not seal the package with conformal coating.",
+            body,
+        ),
+        Paragraph("Reflow profile", h2),
+        grid(solder, [170, 170, 110]),
+        Spacer(1, 10),
+        Paragraph("Marking", h2),
+        Paragraph(
+            "The lid carries two lines: type and option, then year, week and a letter for the lot. Pin 1 is at the "
+            "corner with the dot. A lid without a dot is a mechanical sample that measures nothing.",
             body,
         ),
         Paragraph("Revision history", h2),

@@ -7,7 +7,7 @@ from reportlab.platypus import PageBreak, Paragraph, Spacer, Table, TableStyle
 
 from .base import CORPUS, HAIR, build, footer, styles
 
-STYLE = styles(size=10.5, accent="#9a3412")
+STYLE = styles(size=13.6, accent="#9a3412")
 SAND, RUST = HexColor("#fdf3e7"), HexColor("#9a3412")
 
 
@@ -46,12 +46,12 @@ def main() -> None:
             [
                 ("BACKGROUND", (0, 0), (-1, 0), RUST),
                 ("TEXTCOLOR", (0, 0), (-1, 0), white),
-                ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 10),
-                ("FONT", (0, 1), (-1, -1), "Helvetica", 10),
+                ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 9.4),
+                ("FONT", (0, 1), (-1, -1), "Helvetica", 9.4),
                 ("ROWBACKGROUNDS", (0, 1), (-1, -1), [white, SAND]),
                 ("LINEBELOW", (0, 0), (-1, -1), 0.5, HAIR),
-                ("TOPPADDING", (0, 0), (-1, -1), 6),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 6),
+                ("TOPPADDING", (0, 0), (-1, -1), 10),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 10),
             ]
         )
     )

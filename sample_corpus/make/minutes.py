@@ -7,7 +7,7 @@ from reportlab.platypus import PageBreak, Paragraph, Spacer, Table, TableStyle
 
 from .base import CORPUS, HAIR, build, footer, styles
 
-STYLE = styles("Times-Roman", "Times-Bold", 11, accent="#3b5d34")
+STYLE = styles("Times-Roman", "Times-Bold", 13, accent="#3b5d34")
 
 FIRST = (
     (
