@@ -1,1 +1,1 @@
-"""Writes the sample corpus: one module a document, each with `build(path)`. See __main__.py."""
+"""Writes the sample corpus: one module a document, each with `main()`. See __main__.py."""
