@@ -23,7 +23,7 @@ from .config import BUDGETS, PATHS
 from .imagenet import categories
 from .lessons import EARLY, LATE, Course, Lesson, Thing
 from .mini import MetaPath, save_meta
-from .minilm import MiniLM, TextStates
+from .minilm import MiniLM
 from .mmr import mmr_loss, nested_scores
 
 MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less padding
@@ -77,7 +77,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the recipe's last step, writing log, dev figures and checkpoints."""
-        self._resume()
+        self.resume()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
             loss, scale = self._learn(self._batch())
@@ -136,7 +136,8 @@ class Trainer:
         torch.save(state, partial)
         partial.rename(self.folder / "checkpoint.pt")
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Go on from the last checkpoint in the run's folder, if there is one."""
         path = self.folder / "checkpoint.pt"
         if path.exists():
             state = torch.load(path, weights_only=True)
@@ -154,21 +155,17 @@ def encode_lessons(
     vectors, windows = [], []
     for start in range(0, len(lessons), MICRO_BATCH):
         part = lessons[start : start + MICRO_BATCH]
-        states = _states(text, [text.tokens(lesson.words) for lesson in part])
+        states = text.states([text.tokens(lesson.words) for lesson in part])
         vectors.append(meta.pages(states))
         windows += states.windows
     foreign = [query for lesson in lessons for query in lesson.foreign]
     asked = [query for lesson in lessons for query in lesson.queries] + foreign
     answered = [i for i, lesson in enumerate(lessons) for _ in lesson.queries]
     positives = torch.tensor(answered + [-1] * len(foreign))
-    states = _states(text, [text.tokens(query.split()) for query in asked])
+    states = text.states([text.tokens(query.split()) for query in asked])
     whole = torch.stack([rows.mean(0) for rows in states.windows])
     teacher = torch.stack([(whole @ rows.T).amax(1) for rows in windows], 1)
     return meta.queries(states), torch.cat(vectors), teacher, positives
-
-
-def _states(text: MiniLM, tokens: list[list[int]]) -> TextStates:
-    return text.states(tokens)
 
 
 @torch.no_grad()
@@ -230,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     course = Course(corpora.load(corpora.prepare(data)), picture_things())
     trainer = Trainer(Recipe(**options), course, run)
     if export:
-        trainer._resume()
+        trainer.resume()
     else:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()

@@ -140,7 +140,7 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     assert all("16x64" in row["dev"] for row in rows if "dev" in row)
 
     again = Trainer(recipe, course, tmp_path)
-    again._resume()
+    again.resume()
     assert again.step == 4
     for name, tensor in trainer.meta.state_dict().items():
         torch.testing.assert_close(again.meta.state_dict()[name], tensor)
