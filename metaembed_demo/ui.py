@@ -107,12 +107,7 @@ class Page:
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                 self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            _html(
-                "free-hint",
-                '<p class="hint">Only the five stops are trained. What lies between them works, because '
-                "every budget is a prefix of the same vectors, but no training step asked for it.</p>",
-                script="free.js",
-            )
+            self.free_hint = _html("free-hint", views.free_hint(), script="free.js")
         with gr.Row(elem_id="stage"):
             self.results = _html("results", script="results.js")
             self.page = _html("page", script="page.js")
@@ -152,14 +147,13 @@ class Page:
             self.rooms,
         ]
 
-        # "always_last" drops what an event carries, so the dial's script holds moves back itself.
+        # Gradio's "always_last" may answer an older move, so the dials' scripts hold moves back themselves.
         def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
             limits = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
             return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **limits, **more})
 
         looking = {"outputs": search_outputs}
-        latest = {**looking, "trigger_mode": "always_last"}
         # A search may wait for the encoder: web/search.css draws a line while it does.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
@@ -170,8 +164,7 @@ class Page:
         on(self.picture.clear, self.drop_picture, [self.text], **searching)
         on(self.examples.select, self.example, [], outputs=[*search_outputs, self.picture], **asking)
         on(self.dial.input, self.turn, [], **looking)
-        on(self.r_q.release, self.free, [self.r_q, self.r_c], **latest)
-        on(self.r_c.release, self.free, [self.r_q, self.r_c], **latest)
+        on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint])
         on(self.results.select, self.choose, [], **looking)
         on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
@@ -220,12 +213,13 @@ class Page:
         stop = min(max(int(event._data.get("stop", 0)), 0), len(STOPS) - 1)
         return self._screen(visit, visit.move(STOPS[stop]))
 
-    def free(self, session_id: str | None, r_q: int, r_c: int) -> Updates:
+    def free(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        updates = self._screen(visit, visit.move(Budget(int(r_q), int(r_c))))
+        budget, turn = Budget.parse(str(event._data.get("budget"))), int(event._data.get("turn", 0))
+        updates = self._screen(visit, visit.move(budget))
         for slider in (self.r_q, self.r_c):  # they may have gone on moving
             updates.pop(slider)
-        return updates
+        return {**updates, self.free_hint: views.free_hint(turn)}
 
     def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
@@ -345,7 +339,7 @@ def _html(name: str, value: str = "", script: str | None = None) -> gr.HTML:
 
 
 def _slider(label: str, top: int) -> gr.Slider:
-    return gr.Slider(1, top, value=top, step=1, label=label, buttons=[])
+    return gr.Slider(1, top, value=top, step=1, label=label, buttons=[], interactive=True)
 
 
 def _uploads(event: gr.EventData) -> list[Upload]:

@@ -70,6 +70,14 @@ def examples(queries: Sequence[str]) -> str:
     return f'<p class="examples"><span>Try</span>{buttons}</p>'
 
 
+def free_hint(turn: int = 0) -> str:
+    """What the free sliders mean. `turn` is the number of the move that it answers."""
+    return (
+        f'<p class="hint" data-turn="{turn}">Only the five stops are trained. What lies between them works, '
+        "because every budget is a prefix of the same vectors, but no training step asked for it.</p>"
+    )
+
+
 def drop(words: str, many: bool, turn: int = 0) -> str:
     """A place to drop files.
 
