@@ -25,13 +25,18 @@ demo = build_ui(encoder, samples.collection, samples.curve, samples.examples)
 if __name__ == "__main__":
     pages, documents = len(samples.collection), len(samples.collection.documents())
     seconds = time.perf_counter() - STARTED
-    demo.launch(
-        server_name=SERVER.host,
-        server_port=SERVER.port,
-        quiet=True,
-        prevent_thread_lock=True,
-        **launch_options(),
-    )
+    try:
+        demo.launch(
+            server_name=SERVER.host,
+            server_port=SERVER.port,
+            quiet=True,
+            prevent_thread_lock=True,
+            **launch_options(),
+        )
+    except ValueError:
+        # Gradio gives its page three seconds to answer. A busy machine takes longer, and serves all the same.
+        if not demo.is_running:
+            raise
     say(f"Address   http://{SERVER.host}:{SERVER.port}")
     say(f"Encoder   {encoder.name} on {encoder.device}")
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
