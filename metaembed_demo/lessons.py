@@ -52,8 +52,7 @@ class Mix:
     foreign: float  # queries a page that no page of the batch is meant to answer: only the teacher ranks them
 
 
-EARLY = Mix(pictures=0.08, entries=0.0, foreign=0.0)
-LATE = Mix(pictures=0.2, entries=0.3, foreign=0.5)
+MIX = Mix(pictures=0.15, entries=0.25, foreign=0.25)
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,12 @@ class Course:
         split = [(d, self._units(d)) for d in documents]
         self.train = [(d.source, units) for d, units in split if not is_dev(d) and units]
         self.dev = [(d, units) for d, units in split if is_dev(d) and units]
+        self.entries = [units for source, units in self.train if source.startswith(DICTIONARIES)]
         self.things = list(things)
         # Long documents are drawn more often, but less than in proportion: variety counts too.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
 
-    def batch(self, size: int, seed: int, mix: Mix = EARLY) -> list[Lesson]:
+    def batch(self, size: int, seed: int, mix: Mix = MIX) -> list[Lesson]:
         """`size` lessons in clusters of CLUSTER; the same seed gives the same batch."""
         rng = random.Random(seed)
         lessons: list[Lesson] = []
@@ -114,11 +114,11 @@ class Course:
         if self.things and roll < mix.pictures:
             # No neighbours here: pictures of one theme would all be right.
             return [self._picture(rng) for _ in range(room)]
-        short = roll < mix.pictures + mix.entries
-        while True:
-            source, units = rng.choices(self.train, self.weights)[0]
-            if not short or source.startswith(DICTIONARIES):
-                break
+        short = bool(self.entries) and roll < mix.pictures + mix.entries
+        if short:
+            units = rng.choice(self.entries)
+        else:
+            _, units = rng.choices(self.train, self.weights)[0]
         sizes = (rng.randint(10, 120),) * 3 if short else None
         return [lesson for _ in range(room) if (lesson := self._lesson(units, rng, sizes))]
 
@@ -128,13 +128,29 @@ class Course:
             return _ask(unit.heading, rng)
         return " ".join(rng.choice(unit.sentences).split()[:25])
 
+    def sentences(self, count: int, seed: int) -> list[str]:
+        """Single sentences of training documents."""
+        rng = random.Random(seed)
+        drawn = rng.choices(self.train, self.weights, k=count)
+        return [rng.choice(rng.choice(units).sentences) for _, units in drawn]
+
+    def dev_entries(self, count: int, seed: int = 7) -> list[Lesson]:
+        """Short pages of unseen dictionaries: three entries each, one headword as the query, taken out."""
+        rng = random.Random(seed)
+        found: list[Lesson] = []
+        for document, units in self.dev:
+            at = [i for i, unit in enumerate(units) if self._telling(unit.heading)]
+            if document.source.startswith(DICTIONARIES) and at:
+                start = rng.choice(at)
+                asked = units[start].heading
+                found.append(Lesson(_words(units[start : start + 3], without=asked), [asked]))
+        return found[:count]
+
     def dev_lessons(self, count: int, seed: int = 7, words: tuple[int, int] = (450, 800)) -> list[Lesson]:
         """Long pages of unseen technical documents, one heading each as the query, absent from the page."""
         rng = random.Random(seed)
         found: list[Lesson] = []
-        usable = [
-            units for document, units in self.dev if not document.source.startswith(("dict", "wordnet"))
-        ]
+        usable = [units for document, units in self.dev if not document.source.startswith(DICTIONARIES)]
         for units in rng.sample(usable, len(usable)):
             start, made = 0, 0
             while start < len(units) and made < 6:

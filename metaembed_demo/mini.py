@@ -2,8 +2,9 @@
 
 The text path is MiniLM, untouched. The Meta Tokens (16 for a query, 64 for a page) go through their own
 copy of its six layers; at each layer they attend to the text states entering that layer and to one
-another, but the text never sees them, as in a causal vision-language model. Their last states, projected
-to 128 dimensions and normalised, are the embedding (paper, section 3.1).
+another, but the text never sees them, as in a causal vision-language model. After the last layer they
+look once more, at the text's final states. What comes of it, projected to 128 dimensions and normalised,
+is the embedding (paper, section 3.1).
 """
 
 from __future__ import annotations
@@ -38,10 +39,17 @@ def segments() -> torch.Tensor:
     Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
     the order of the nested budgets. Without it all tokens learn the same thing and the curve stays flat.
     """
-    rows = [(0.0, 1.0)]
-    for parts in (3, 4, 8, 48):
-        rows += [(i / parts, (i + 1) / parts) for i in range(parts)]
-    return torch.tensor(rows)
+    return _parts(1, 3, 4, 8, 48)
+
+
+def query_segments() -> torch.Tensor:
+    """(R_Q, 2) the same for a query's tokens: twice the whole, then halves, quarters and eighths."""
+    return _parts(1, 1, 2, 4, 8)
+
+
+def _parts(*counts: int) -> torch.Tensor:
+    """(sum of counts, 2): 0..1 cut into so many equal parts, for each count in turn."""
+    return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 
 
 def distance(place: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
@@ -70,44 +78,71 @@ class MetaLayer(nn.Module):
         return self.norm_out(meta + self.down(F.gelu(self.up(meta))))
 
 
+class LastLook(nn.Module):
+    """After the last layer: each Meta Token pools the text's final states, and adds what it carries itself.
+
+    `query` and `keep` start at zero, so that before training a token is the mean of its segment's final
+    states, which is what MiniLM was trained to embed a text as. Training starts from there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.keep = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.segment_scale = nn.Parameter(torch.tensor(2.0))
+        for zero in (self.query, self.keep):
+            nn.init.zeros_(zero.weight)
+            nn.init.zeros_(zero.bias)
+
+    def forward(self, meta: torch.Tensor, text: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """meta (B, R, WIDTH), text (B, T, WIDTH), bias (B, R, T) -> (B, R, WIDTH)."""
+        text = text.to(meta.dtype)
+        q, k, v = _heads(self.query(meta)), _heads(self.key(text)), _heads(text)
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None].to(q.dtype))
+        return read.transpose(1, 2).flatten(2) + self.keep(meta)
+
+
 class MetaPath(nn.Module):
-    """Everything that is trained: Meta Tokens, six layers, the projection."""
+    """Everything that is trained: Meta Tokens, six layers, the last look, the projection."""
 
     def __init__(self) -> None:
         super().__init__()
         self.query_tokens = nn.Parameter(torch.zeros(R_Q, WIDTH))
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
         self.layers = nn.ModuleList(MetaLayer() for _ in range(LAYERS))
+        self.look = LastLook()
         self.project = nn.Linear(WIDTH, DIM, bias=False)
-        self.segment = segments()
+        self.page_segments, self.query_segments = segments(), query_segments()
 
     def pages(self, text: TextStates) -> torch.Tensor:
         """(B, R_C, DIM) unit rows."""
-        return self._forward(self.page_tokens, text, distance(text.place, self.segment))
+        return self._forward(self.page_tokens, text, distance(text.place, self.page_segments))
 
     def queries(self, text: TextStates) -> torch.Tensor:
         """(B, R_Q, DIM) unit rows."""
-        return self._forward(self.query_tokens, text, None)
+        return self._forward(self.query_tokens, text, distance(text.place, self.query_segments))
 
     def _layers(self) -> Iterable[MetaLayer]:
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
-    def _forward(
-        self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _forward(self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor) -> torch.Tensor:
         batch, length = text.mask.shape
         meta = tokens.expand(batch, -1, -1)
         room = len(tokens)
         closed = torch.zeros(batch, room, length).masked_fill(~text.mask[:, None], float("-inf"))
         open_ = torch.zeros(batch, room, room)
         for layer, states in zip(self._layers(), text.layers, strict=True):
-            bias = closed if distances is None else closed - layer.segment_scale * distances
+            bias = closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
-        return F.normalize(self.project(meta).float(), dim=-1)
+        seen = self.look(meta, text.final, closed - self.look.segment_scale * distances)
+        return F.normalize(self.project(seen).float(), dim=-1)
 
     @torch.no_grad()
-    def start_from(self, model: BertModel) -> None:
-        """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike."""
+    def start_from(self, model: BertModel, embeddings: torch.Tensor) -> None:
+        """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike.
+
+        The projection starts as the principal directions of `embeddings` (n, WIDTH), MiniLM's own of some
+        texts, so that it keeps their cosines as well as DIM dimensions can.
+        """
         for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer, strict=True):
             attention, output = theirs.attention, theirs.output
             pairs: dict[nn.Module, nn.Module] = {
@@ -125,7 +160,8 @@ class MetaPath(nn.Module):
         cls = model.embeddings(input_ids=torch.tensor([[101]]))[0, 0]
         for tokens in (self.query_tokens, self.page_tokens):
             tokens.copy_(cls + torch.randn_like(tokens))
-        nn.init.orthogonal_(self.project.weight)
+        _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # by growing eigenvalue
+        self.project.weight.copy_(directions[:, -DIM:].T)
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:

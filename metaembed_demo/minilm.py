@@ -36,6 +36,7 @@ class TextStates:
     """What the text path knows of a batch of texts, padded to the longest.
 
     layers: LAYERS tensors (B, T, WIDTH), the states entering each layer.
+    final: (B, T, WIDTH), the states leaving the last one; MiniLM's own embedding is their mean.
     mask: (B, T) bool, true where there is a token.
     place: (B, T) float32, where in its text a token stands, in 0..1.
     windows: B tensors (w, WIDTH), the unit mean-pooled embedding of each window: what MiniLM itself
@@ -43,6 +44,7 @@ class TextStates:
     """
 
     layers: list[torch.Tensor]
+    final: torch.Tensor
     mask: torch.Tensor
     place: torch.Tensor
     windows: list[torch.Tensor]
@@ -87,7 +89,7 @@ class MiniLM:
             for layer, state in zip(layers, states, strict=True):
                 layer[row, :length] = state[start:end]
         edges = np.cumsum([0, *map(len, windows)])
-        return TextStates(layers, mask, place, [pooled[a:b] for a, b in pairwise(edges)])
+        return TextStates(layers[:-1], layers[-1], mask, place, [pooled[a:b] for a, b in pairwise(edges)])
 
     def _windows(self, tokens: Sequence[int]) -> list[list[int]]:
         step = WINDOW - 2
@@ -95,7 +97,7 @@ class MiniLM:
         return [[self.cls, *tokens[start : start + step], self.sep] for start in starts]
 
     def _run(self, windows: Sequence[Sequence[int]]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """States entering each layer, unpadded, (sum of lengths, WIDTH) each; pooled windows (n, WIDTH)."""
+        """LAYERS + 1 states, unpadded, (sum of lengths, WIDTH) each; pooled windows (n, WIDTH)."""
         # Windows of like length go together: less padding.
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         parts: list[list[torch.Tensor]] = [[] for _ in windows]
@@ -107,8 +109,8 @@ class MiniLM:
             means = (hidden[-1] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             pooled[rows] = torch.nn.functional.normalize(means.float(), dim=-1)
             for k, i in enumerate(rows):
-                parts[i] = [hidden[layer][k, : len(windows[i])] for layer in range(LAYERS)]
-        return [torch.cat([part[layer] for part in parts]) for layer in range(LAYERS)], pooled
+                parts[i] = [states[k, : len(windows[i])] for states in hidden]
+        return [torch.cat(states) for states in zip(*parts, strict=True)], pooled
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str], max_tokens: int = 256) -> FloatArray:

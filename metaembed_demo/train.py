@@ -21,7 +21,7 @@ import torch
 from . import corpora, minilm
 from .config import BUDGETS, PATHS
 from .imagenet import categories
-from .lessons import EARLY, LATE, Course, Lesson, Thing
+from .lessons import Course, Lesson, Thing
 from .mini import MetaPath, save_meta
 from .minilm import MiniLM
 from .mmr import mmr_loss, nested_scores
@@ -33,22 +33,21 @@ MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less p
 class Recipe:
     """Everything that decides the weights, beside the data."""
 
-    steps: int = 520
-    batch: int = 48  # pages; each brings one or two queries
-    curriculum: int = 325  # the step from which pictures and short general pages are drawn more often
-    late_batch: int = 80  # pages from then on: they are shorter
+    steps: int = 280
+    batch: int = 48  # pages; each brings one or two queries, and some a foreign one
     rate: float = 2e-4  # of the six layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
-    project_rate: float = 5.0  # times `rate`, for the projection and the segment scales
-    warmup: int = 30  # steps
+    project_rate: float = 5.0  # times `rate`, for the last look, the projection and the segment scales
+    warmup: int = 20  # steps
     temperature: float = 0.04  # of the scores
     teacher_temperature: float = 0.05
     teacher_weight: float = 1.0
     clip: float = 1.0  # gradient norm
     seed: int = 1
-    dev_pages: int = 300
-    dev_every: int = 100  # steps; a checkpoint is written then, and every `save_every`
-    save_every: int = 25
+    sample: int = 2000  # sentences whose principal directions the projection starts as
+    dev_pages: int = 300  # at most, of each kind
+    dev_every: int = 70  # steps
+    save_every: int = 10
 
 
 class Trainer:
@@ -59,7 +58,6 @@ class Trainer:
         self.recipe, self.course, self.folder = recipe, course, folder
         self.text = minilm.load()
         self.meta = MetaPath()
-        self.meta.start_from(self.text.model)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.01)
         self.step = 0
 
@@ -70,17 +68,18 @@ class Trainer:
             factor = 1.0
             if name.endswith("_tokens"):
                 factor = recipe.token_rate
-            elif name.startswith("project") or name.endswith("segment_scale"):
+            elif name.startswith(("look", "project")) or name.endswith("segment_scale"):
                 factor = recipe.project_rate
             rates.setdefault(factor, []).append(parameter)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
 
     def run(self) -> None:
         """Train until the recipe's last step, writing log, dev figures and checkpoints."""
-        self.resume()
+        if not self.resume():
+            self._begin()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
-            loss, scale = self._learn(self._batch())
+            loss, scale = self._learn(self.course.batch(self.recipe.batch, self._seed()))
             self.step += 1
             seconds = time.perf_counter() - start
             self._log({"step": self.step, "loss": loss, "segment_scale": scale, "seconds": seconds})
@@ -88,15 +87,26 @@ class Trainer:
             if self.step % self.recipe.save_every == 0 or last:
                 self._save()
             if self.step % self.recipe.dev_every == 0 or last:
-                self._log({"step": self.step, "dev": evaluate(self.text, self.meta, self._dev())})
+                self._judge()
 
-    def _batch(self) -> list[Lesson]:
-        recipe = self.recipe
-        size, mix = (recipe.batch, EARLY) if self.step < recipe.curriculum else (recipe.late_batch, LATE)
-        return self.course.batch(size, recipe.seed * 1_000_003 + self.step, mix)
+    def _begin(self) -> None:
+        sample = self.course.sentences(self.recipe.sample, self.recipe.seed)
+        self.meta.start_from(self.text.model, torch.from_numpy(self.text.embed(sample)))
+        for name, lessons in self._dev().items():
+            self._log({"step": 0, name: baselines(self.text, lessons)})
+        self._judge()
 
-    def _dev(self) -> list[Lesson]:
-        return self.course.dev_lessons(self.recipe.dev_pages)
+    def _judge(self) -> None:
+        for name, lessons in self._dev().items():
+            self._log({"step": self.step, name: evaluate(self.text, self.meta, lessons)})
+
+    def _seed(self) -> int:
+        return self.recipe.seed * 1_000_003 + self.step
+
+    def _dev(self) -> dict[str, list[Lesson]]:
+        pages = self.recipe.dev_pages
+        kinds = {"long": self.course.dev_lessons(pages), "entries": self.course.dev_entries(pages)}
+        return {name: lessons for name, lessons in kinds.items() if lessons}
 
     def _learn(self, lessons: Sequence[Lesson]) -> tuple[float, float]:
         recipe = self.recipe
@@ -104,10 +114,10 @@ class Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * warm * max(cosine, 0.02)
-        with torch.autocast("cpu", torch.bfloat16):
-            queries, pages, teacher, positives = encode_lessons(self.text, self.meta, lessons)
+        # In float32: bf16 autocast is much slower on a CPU without instructions for it.
+        queries, pages, teacher, positives = encode_lessons(self.text, self.meta, lessons)
         loss = mmr_loss(
-            nested_scores(queries.float(), pages.float()),
+            nested_scores(queries, pages),
             positives,
             teacher,
             recipe.temperature,
@@ -136,14 +146,16 @@ class Trainer:
         torch.save(state, partial)
         partial.rename(self.folder / "checkpoint.pt")
 
-    def resume(self) -> None:
-        """Go on from the last checkpoint in the run's folder, if there is one."""
+    def resume(self) -> bool:
+        """Go on from the last checkpoint in the run's folder; whether there is one."""
         path = self.folder / "checkpoint.pt"
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            self.meta.load_state_dict(state["meta"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        self.meta.load_state_dict(state["meta"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        return True
 
 
 def encode_lessons(
@@ -170,32 +182,27 @@ def encode_lessons(
 
 @torch.no_grad()
 def evaluate(text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """nDCG@5 for each budget and for the teacher, each page being the one answer to its queries."""
-    meta.eval()
-    parts = [encode_lessons(text, meta, [lesson]) for lesson in lessons]
-    queries, pages = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-    right = torch.tensor([i for i, p in enumerate(parts) for _ in p[3]])
-    meta.train()
-    matrices = {
-        f"{r_q}x{r_c}": m for (r_q, r_c), m in zip(BUDGETS, nested_scores(queries, pages), strict=True)
-    }
-    matrices |= _baselines(text, lessons)
-    return {name: round(_ndcg(matrix, right), 4) for name, matrix in matrices.items()}
+    """nDCG@5 for each budget, each page being the one answer to its queries."""
+    queries, pages, _, right = encode_lessons(text, meta, lessons)
+    scores = zip(BUDGETS, nested_scores(queries, pages), strict=True)
+    return {f"{r_q}x{r_c}": _ndcg(matrix, right) for (r_q, r_c), matrix in scores}
 
 
-def _baselines(text: MiniLM, lessons: Sequence[Lesson]) -> dict[str, torch.Tensor]:
+def baselines(text: MiniLM, lessons: Sequence[Lesson]) -> dict[str, float]:
+    """nDCG@5 of MiniLM's single vector, and of its best window."""
+    right = torch.tensor([i for i, lesson in enumerate(lessons) for _ in lesson.queries])
     asked = torch.from_numpy(text.embed([query for lesson in lessons for query in lesson.queries]))
     single = torch.from_numpy(text.embed([" ".join(lesson.words) for lesson in lessons]))
     windows = [text.states([text.tokens(lesson.words)]).windows[0] for lesson in lessons]
     best = torch.stack([(asked @ rows.T).amax(1) for rows in windows], 1)
-    return {"minilm_single": asked @ single.T, "minilm_best_chunk": best}
+    return {"minilm_single": _ndcg(asked @ single.T, right), "minilm_best_chunk": _ndcg(best, right)}
 
 
 def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
     """nDCG@k where each query has one right page."""
     own = scores.gather(1, right[:, None])
     rank = (scores > own).sum(1)
-    return float(torch.where(rank < k, 1 / torch.log2(rank + 2.0), torch.zeros(())).mean())
+    return round(float(torch.where(rank < k, 1 / torch.log2(rank + 2.0), torch.zeros(())).mean()), 4)
 
 
 def picture_things() -> list[Thing]:
@@ -213,7 +220,7 @@ def picture_things() -> list[Thing]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The `train` command; 0 when the weights are written."""
+    """The `train` command; 0 when the weights are written, 2 when there is nothing to make them from."""
     parser = argparse.ArgumentParser(prog="python -m metaembed_demo train", description=__doc__)
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
@@ -224,12 +231,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     out, run, data, export = (options.pop(name) for name in ("out", "run", "data", "export"))
     run.mkdir(parents=True, exist_ok=True)
-    course = Course(corpora.load(corpora.prepare(data)), picture_things())
-    trainer = Trainer(Recipe(**options), course, run)
-    if export:
-        trainer.resume()
-    else:
+    try:
+        documents = corpora.load(corpora.prepare(data))
+    except RuntimeError as error:
+        print(f"metaembed_demo train: {error}", file=sys.stderr)
+        return 2
+    trainer = Trainer(Recipe(**options), Course(documents, picture_things()), run)
+    if not export:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()
+    elif not trainer.resume():
+        print(f"metaembed_demo train: there is no checkpoint in {run} to export.", file=sys.stderr)
+        return 2
     save_meta(trainer.meta, out)
     return 0

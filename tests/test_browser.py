@@ -224,6 +224,15 @@ def test_a_free_budget_is_marked_as_untrained(visit: Opener) -> None:
         tokens.press("ArrowLeft")
     expect(page.locator("#dial-title")).to_contain_text("untrained stop")
     expect(page.locator("#dial-title b").first).to_have_text("11×64")
+    number = page.locator("#free input[type=number]").nth(1)
+    number.fill("24")
+    number.press("Tab")
+    expect(page.locator("#dial-title b").first).to_have_text("11×24")
+    page.locator(".stop").nth(2).click()
+    expect(page.locator("#dial-title b").first).to_have_text("4×8")
+    expect(number).to_have_value("8")  # the sliders follow the dial
+    tokens.press("ArrowRight")
+    expect(page.locator("#dial-title b").first).to_have_text("5×8")
 
 
 def test_a_hit_opens_large_with_its_alignment_and_timing(visit: Opener) -> None:

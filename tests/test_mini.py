@@ -9,7 +9,16 @@ from safetensors.torch import save_file
 
 from metaembed_demo import minilm
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.mini import SEGMENT_CAP, MetaPath, Mini, distance, load_meta, save_meta, segments
+from metaembed_demo.mini import (
+    SEGMENT_CAP,
+    MetaPath,
+    Mini,
+    distance,
+    load_meta,
+    query_segments,
+    save_meta,
+    segments,
+)
 from metaembed_demo.records import STOPS, Page, Query, Word
 
 SHORT = "Turn the steam knob until it stops."
@@ -76,6 +85,8 @@ def test_the_right_page_wins_at_every_budget(mini: Mini) -> None:
 
 def test_meta_tokens_differ_from_one_another(mini: Mini) -> None:
     """Collapsed tokens would make every budget score the same."""
+    query = mini.encode_queries([Query("which bus goes to the harbour after the concert?")])[0].vectors
+    assert (query @ query.T)[~np.eye(16, dtype=bool)].mean() < 0.95
     topics = ["bread", "trains", "taxes", "stars", "violins", "dogs"]
     varied = " ".join(f"Chapter {i} is about {topic}." for i, topic in enumerate(topics))
     vectors = mini.encode_pages([page(varied * 5)])[0].vectors
@@ -83,9 +94,9 @@ def test_meta_tokens_differ_from_one_another(mini: Mini) -> None:
     assert similarity[~np.eye(64, dtype=bool)].mean() < 0.95
 
 
-def test_segments_go_from_the_whole_page_to_fine() -> None:
-    table = segments()
-    assert table.shape == (64, 2)
+@pytest.mark.parametrize(("table", "tokens"), [(segments(), 64), (query_segments(), 16)])
+def test_segments_go_from_the_whole_to_fine(table: torch.Tensor, tokens: int) -> None:
+    assert table.shape == (tokens, 2)
     assert table[0].tolist() == [0, 1]
     widths = [round(float(end - start), 5) for start, end in table]
     assert widths == sorted(widths, reverse=True)
@@ -102,6 +113,20 @@ def test_text_never_sees_the_meta_tokens() -> None:
     text = minilm.load()
     states = text.states([text.tokens(SHORT.split())])
     np.testing.assert_allclose(states.windows[0].numpy(), text.embed([SHORT]), atol=1e-5)
+
+
+def test_training_starts_from_minilm_itself() -> None:
+    """Untrained, the token that sees the whole page is MiniLM's own embedding, in fewer dimensions."""
+    text = minilm.load()
+    meta = MetaPath()
+    some = torch.from_numpy(text.embed([SHORT, MEDIUM, "a red kite"]))
+    meta.start_from(text.model, some)
+    vectors = meta.pages(text.states([text.tokens(SHORT.split())]))[0]
+    expected = torch.nn.functional.normalize(meta.project(some[0]), dim=0)
+    torch.testing.assert_close(vectors[0], expected, atol=1e-4, rtol=1e-4)
+    # With three embeddings nothing is lost: their span lies within the projection.
+    cosines = torch.nn.functional.normalize(meta.project(some), dim=1)
+    torch.testing.assert_close(cosines @ cosines.T, some @ some.T, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_survive_saving(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from metaembed_demo import corpora
 from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
-from metaembed_demo.lessons import LATE, Course, Thing, is_dev
+from metaembed_demo.lessons import Course, Thing, is_dev
 from metaembed_demo.mmr import mmr_loss, nested_scores
-from metaembed_demo.train import Recipe, Trainer, _ndcg
+from metaembed_demo.train import Recipe, Trainer, _ndcg, main
 
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
 
@@ -69,21 +70,19 @@ def test_batches_repeat_and_keep_the_dev_set_apart() -> None:
     assert len(course.train) == len(made) - len(kept)
 
 
-def test_the_late_mix_draws_pictures_and_foreign_queries() -> None:
+def test_a_batch_mixes_pictures_and_foreign_queries() -> None:
     entries = [
         Document("dict-toy", f"dict-{n}", [("loaf", "bread baked in one piece, " * 4)]) for n in range(9)
     ]
     banjo = Thing(["banjo"], ["musical instrument"], "A round body with strings.")
     lessons = [
-        lesson
-        for seed in range(20)
-        for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed, LATE)
+        lesson for seed in range(20) for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed)
     ]
     shown = [lesson for lesson in lessons if lesson.words[0] == "banjo"]
     assert shown
     assert all("instrument" in lesson.words and lesson.queries[1] == banjo.description for lesson in shown)
     foreign = sum(len(lesson.foreign) for lesson in lessons)
-    assert 0.3 < foreign / len(lessons) < 0.7
+    assert 0.1 < foreign / len(lessons) < 0.4
 
 
 def test_a_foreign_query_follows_the_teacher_alone() -> None:
@@ -129,7 +128,7 @@ def test_ndcg_of_known_ranks() -> None:
 
 
 def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
-    recipe = Recipe(steps=4, batch=6, warmup=1, dev_every=4, save_every=2, dev_pages=4)
+    recipe = Recipe(steps=4, batch=6, warmup=1, sample=60, dev_every=4, save_every=2, dev_pages=4)
     course = Course(documents())
     trainer = Trainer(recipe, course, tmp_path)
     trainer.run()
@@ -137,11 +136,34 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
-    assert all("16x64" in row["dev"] for row in rows if "dev" in row)
+    judged = [row["long"] for row in rows if "long" in row]
+    assert [set(figures) for figures in judged] == [
+        {"minilm_single", "minilm_best_chunk"},
+        *[{"1x1", "2x4", "4x8", "8x16", "16x64"}] * 2,
+    ]
 
     again = Trainer(recipe, course, tmp_path)
-    again.resume()
+    assert again.resume()
     assert again.step == 4
     for name, tensor in trainer.meta.state_dict().items():
         torch.testing.assert_close(again.meta.state_dict()[name], tensor)
     assert not any(p.requires_grad for p in again.text.model.parameters())
+
+
+def test_export_without_a_checkpoint_and_missing_data_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(corpora, "prepare", lambda folder: folder)
+    monkeypatch.setattr(corpora, "load", lambda path: documents())
+    out = tmp_path / "weights.safetensors"
+    options = ["--run", str(tmp_path / "run"), "--data", str(tmp_path), "--out", str(out)]
+    assert main([*options, "--export"]) == 2
+    assert "no checkpoint" in capsys.readouterr().err
+    assert not out.exists()
+
+    def fails(folder: Path) -> Path:
+        raise RuntimeError("The Debian package wordnet-base could not be fetched.")
+
+    monkeypatch.setattr(corpora, "prepare", fails)
+    assert main(options) == 2
+    assert "wordnet-base" in capsys.readouterr().err
