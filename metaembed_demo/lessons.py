@@ -97,24 +97,24 @@ class Course:
         # Long documents are drawn more often, but less than in proportion: variety counts too.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
 
-    def batch(self, size: int, seed: int, mix: Mix = MIX) -> list[Lesson]:
+    def batch(self, size: int, seed: int) -> list[Lesson]:
         """`size` lessons in clusters of CLUSTER; the same seed gives the same batch."""
         rng = random.Random(seed)
         lessons: list[Lesson] = []
         while len(lessons) < size:
-            cluster = self._cluster(min(CLUSTER, size - len(lessons)), rng, mix)
+            cluster = self._cluster(min(CLUSTER, size - len(lessons)), rng)
             lessons += [
-                replace(lesson, foreign=[self._foreign(rng)]) if rng.random() < mix.foreign else lesson
+                replace(lesson, foreign=[self._foreign(rng)]) if rng.random() < MIX.foreign else lesson
                 for lesson in cluster
             ]
         return lessons
 
-    def _cluster(self, room: int, rng: random.Random, mix: Mix) -> list[Lesson]:
+    def _cluster(self, room: int, rng: random.Random) -> list[Lesson]:
         roll = rng.random()
-        if self.things and roll < mix.pictures:
+        if self.things and roll < MIX.pictures:
             # No neighbours here: pictures of one theme would all be right.
             return [self._picture(rng) for _ in range(room)]
-        short = bool(self.entries) and roll < mix.pictures + mix.entries
+        short = bool(self.entries) and roll < MIX.pictures + MIX.entries
         if short:
             units = rng.choice(self.entries)
         else:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,18 @@ class Trainer:
     def _begin(self) -> None:
         sample = self.course.sentences(self.recipe.sample, self.recipe.seed)
         self.meta.start_from(self.text.model, torch.from_numpy(self.text.embed(sample)))
-        for name, lessons in self._dev().items():
+        for name, lessons in self._dev.items():
             self._log({"step": 0, name: baselines(self.text, lessons)})
         self._judge()
 
     def _judge(self) -> None:
-        for name, lessons in self._dev().items():
+        for name, lessons in self._dev.items():
             self._log({"step": self.step, name: evaluate(self.text, self.meta, lessons)})
 
     def _seed(self) -> int:
         return self.recipe.seed * 1_000_003 + self.step
 
+    @cached_property
     def _dev(self) -> dict[str, list[Lesson]]:
         pages = self.recipe.dev_pages
         kinds = {"long": self.course.dev_lessons(pages), "entries": self.course.dev_entries(pages)}
