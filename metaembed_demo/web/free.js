@@ -2,7 +2,10 @@
 // one, so this script reads the sliders and sends them: one move at a time, the latest when it is answered.
 const PATIENCE_MS = 3000;
 const room = document.getElementById("free");
-const read = () => [...room.querySelectorAll("input[type=range]")].map((each) => each.value).join("x");
+const STEPS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
+const held = new Map(); // slider -> where the arrow keys have it: Gradio may put an older value back meanwhile
+const sliders = () => [...room.querySelectorAll("input[type=range]")];
+const read = () => sliders().map((each) => held.get(each) ?? each.value).join("x");
 let sent = null; // the budget that an answer is awaited for
 let sentAt = 0;
 let turn = 0;
@@ -14,9 +17,27 @@ function send() {
   trigger("input", { budget: sent, turn: ++turn });
 }
 
+function put(slider, value) {
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+room.addEventListener("keydown", (event) => {
+  const slider = event.target, step = STEPS[event.key];
+  if (slider.type !== "range" || !step) return;
+  event.preventDefault();
+  const to = (held.get(slider) ?? Number(slider.value)) + step;
+  held.set(slider, Math.max(Number(slider.min), Math.min(Number(slider.max), to)));
+  put(slider, held.get(slider));
+  setTimeout(send);
+});
+room.addEventListener("input", (event) => { if (event.isTrusted) held.clear(); }); // moved by other means
 room.addEventListener("change", () => setTimeout(send)); // after the number and its slider have met
 watch("value", () => {
   const answered = sent;
   sent = null;
-  if (answered !== null && answered !== read()) send();
+  if (answered === null) return;
+  if (answered !== read()) return send();
+  held.forEach((value, slider) => { if (Number(slider.value) !== value) put(slider, value); });
+  held.clear();
 });
