@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         "folder", type=Path, metavar="BEIR_DIR", help="corpus files, queries.jsonl, qrels/test.tsv"
     )
     sub.add_argument("--baselines", action="store_true", help="also BM25 and MiniLM on the same words")
+    sub.add_argument("--each", action="store_true", help="in the JSON, also nDCG@5 of every query")
     sub.add_argument("--index", type=Path, metavar="DIR", help="keep the index there and use it again")
 
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
@@ -217,6 +218,8 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         from .baselines import baselines
 
         result["baselines"] = baselines(collection, beir, judgements)
+    for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
+        del row["each"]
     return {
         **result,
         "missing": len(judgements.missing),
@@ -233,8 +236,12 @@ def show_eval(result: dict[str, Any]) -> None:
     for row in [*result["budgets"], *result.get("baselines", [])]:
         ms = f"{row['latency_ms_p50']:.2f}" if "latency_ms_p50" in row else ""
         name = row["budget"] if "budget" in row else row["name"]
-        rows.append([name, *(f"{row[f]:.3f}" for f in figures), str(row["bytes_per_page"]), ms])
-    table(["budget", *figures, "bytes/page", "ms p50"], rows, right=set(range(1, 9)))
+        low, high = row["ci95"]["ndcg@5"]
+        cells = [f"{row[f]:.3f}" for f in figures]
+        cells.insert(1, f"{low:.3f}-{high:.3f}")
+        rows.append([name, *cells, str(row["bytes_per_page"]), ms])
+    head = ["budget", figures[0], "95% interval", *figures[1:], "bytes/page", "ms p50"]
+    table(head, rows, right=set(range(1, 10)))
     print(f"{result['encoder']}: {result['pages']} pages, {result['queries']} queries")
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .beir import Beir, Judgements, Unit
 from .collection import Collection
@@ -17,6 +18,7 @@ from .records import STOPS, FloatArray
 
 Row = dict[str, Any]
 ENCODE_BATCH = 16  # queries
+RESAMPLES = 2000  # of the bootstrap
 
 
 def ndcg(gains: Sequence[float], judged: Sequence[float], k: int) -> float:
@@ -70,10 +72,34 @@ def grade(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> tuple[lis
 def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Row:
     """Mean nDCG@5 and @10, recall@1, @5, @10 and MRR of `rankings`, query id -> page ids, best first.
 
-    A judged file or page that is not in the corpus counts as not found.
+    A judged file or page that is not in the corpus counts as not found. `ci95` holds the bootstrap interval
+    of each mean, `each` the nDCG@5 of every query, so that two rows can be compared query by query.
     """
     rows = [_of_query(judgements.ranking(rankings[key]), judged) for key, judged in judgements.judged.items()]
-    return {name: round(statistics.fmean(row[name] for row in rows), 4) for name in rows[0]}
+    of_each = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {
+        **{name: round(float(values.mean()), 4) for name, values in of_each.items()},
+        "ci95": {name: interval(values) for name, values in of_each.items()},
+        "each": dict(zip(judgements.judged, of_each["ndcg@5"].round(4).tolist(), strict=True)),
+    }
+
+
+def interval(values: FloatArray | NDArray[np.float64]) -> list[float]:
+    """The 95% interval of the mean of `values` (n,), from the percentiles of RESAMPLES resampled means.
+
+    The seed is fixed, so every row of a report draws the same queries.
+
+    >>> interval(np.ones(8))
+    [1.0, 1.0]
+    """
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    return [round(float(edge), 4) for edge in np.percentile(values[drawn].mean(1), [2.5, 97.5])]
+
+
+def gain(row: Row, other: Row) -> Row:
+    """How much higher the mean nDCG@5 of `row` is than that of `other`, with its paired 95% interval."""
+    values = np.array([row["each"][key] - other["each"][key] for key in row["each"]])
+    return {"points": round(100 * float(values.mean()), 2), "ci95": [100 * edge for edge in interval(values)]}
 
 
 def evaluate(collection: Collection, encoder: Encoder, beir: Beir, judgements: Judgements) -> Row:
@@ -101,6 +127,7 @@ def evaluate(collection: Collection, encoder: Encoder, beir: Beir, judgements: J
                 **quality(rankings, judgements),
                 "bytes_per_page": index.bytes_per_page(budget),
                 "latency_ms_p50": round(statistics.median(times), 3),
+                "latency_ms_p95": round(float(np.percentile(times, 95)), 3),
             }
         )
     return {

@@ -2,17 +2,20 @@
 
 A page is a run of neighbouring sections. A query is one section's heading, a sentence of it, or some words
 of that sentence; heading and sentence are then mostly taken out of the page, so that sharing words is not
-enough. Some pages are lists of visual words, as `reading` makes of pictures.
+enough. Some pages are lists of visual words, as `reading` makes of pictures. Some are asked natural questions
+that we wrote for them (assets/questions.jsonl).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from .corpora import Document
 
@@ -40,6 +43,7 @@ PICTURE_QUERIES = (
     "a {} in the picture",
 )
 COLOURS = ["black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]
+STARTS = 8  # words that tell which part of a document a question was written for
 GENERIC = 4  # a heading that occurs more often than this says too little about its page
 
 
@@ -49,10 +53,25 @@ class Mix:
 
     pictures: float  # lists of visual words
     entries: float  # a few dictionary entries: short pages in general English
+    asked: float  # pages with natural questions
     foreign: float  # queries a page that no page of the batch is meant to answer: only the teacher ranks them
 
 
-MIX = Mix(pictures=0.15, entries=0.25, foreign=0.25)
+MIX = Mix(pictures=0.1, entries=0.2, asked=0.3, foreign=0.25)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A natural question and the part of a document that answers it: its package and first words."""
+
+    source: str
+    starts: str
+    text: str
+
+
+def load_questions(path: Path) -> list[Question]:
+    """Read JSON lines with the fields of `Question`."""
+    return [Question(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 @dataclass(frozen=True)
@@ -86,13 +105,19 @@ class Unit:
 class Course:
     """All training material, and the way to draw a batch from it."""
 
-    def __init__(self, documents: Sequence[Document], things: Sequence[Thing] = ()) -> None:
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        things: Sequence[Thing] = (),
+        questions: Sequence[Question] = (),
+    ) -> None:
         counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
         self.generic = {heading for heading, n in counts.items() if n > GENERIC}
         split = [(d, self._units(d)) for d in documents]
         self.train = [(d.source, units) for d, units in split if not is_dev(d) and units]
         self.dev = [(d, units) for d, units in split if is_dev(d) and units]
         self.entries = [units for source, units in self.train if source.startswith(DICTIONARIES)]
+        self.asked = self._asked(questions)
         self.things = list(things)
         # Long documents are drawn more often, but less than in proportion: variety counts too.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
@@ -114,13 +139,45 @@ class Course:
         if self.things and roll < MIX.pictures:
             # No neighbours here: pictures of one theme would all be right.
             return [self._picture(rng) for _ in range(room)]
-        short = bool(self.entries) and roll < MIX.pictures + MIX.entries
+        roll -= MIX.pictures
+        if self.asked and 0 <= roll < MIX.asked:
+            return [self._answer(rng) for _ in range(room)]
+        short = bool(self.entries) and 0 <= roll - MIX.asked < MIX.entries
         if short:
             units = rng.choice(self.entries)
         else:
             _, units = rng.choices(self.train, self.weights)[0]
         sizes = (rng.randint(10, 120),) * 3 if short else None
         return [lesson for _ in range(room) if (lesson := self._lesson(units, rng, sizes))]
+
+    def _asked(self, questions: Sequence[Question]) -> list[tuple[list[Unit], int, list[str]]]:
+        """Parts of training documents that questions were written for: units, which one, its questions."""
+        texts: dict[tuple[str, str], list[str]] = {}
+        for question in questions:
+            texts.setdefault((question.source, question.starts), []).append(question.text)
+        found = []
+        for source, units in self.train:
+            for at, unit in enumerate(units):
+                asked = texts.pop((source, starts(unit)), None)
+                if asked:
+                    found.append((units, at, asked))
+        return found
+
+    def _answer(self, rng: random.Random) -> Lesson:
+        """A page around a part that answers questions, which may stand anywhere on it."""
+        units, at, asked = rng.choice(self.asked)
+        target = rng.choice((150, 350, 600, 600))
+        start, size = at, units[at].size
+        before = (target - size) * rng.random()
+        while start > 0 and size + units[start - 1].size < before:
+            start -= 1
+            size += units[start].size
+        page = _run(units, start, target)
+        if start + len(page) <= at:
+            page = [units[at]]
+        hidden = [unit.heading for unit in page if rng.random() < 0.3]
+        words = _words(page, without=hidden)
+        return Lesson(_noise(words, rng) if rng.random() < NOISE_SHARE else words, asked[:2])
 
     def _foreign(self, rng: random.Random) -> str:
         unit = rng.choice(rng.choices(self.train, self.weights)[0][1])
@@ -223,6 +280,11 @@ class Course:
 def is_dev(document: Document) -> bool:
     """Whether a document is kept out of training; decided by its name, so that it never changes."""
     return hashlib.sha256(f"{document.source}/{document.name}".encode()).digest()[0] % DEV_SHARE == 0
+
+
+def starts(unit: Unit) -> str:
+    """The first words of a unit, by which a `Question` names it."""
+    return " ".join(" ".join(unit.sentences).split()[:STARTS])
 
 
 def _share(source: str) -> float:

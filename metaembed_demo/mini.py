@@ -3,8 +3,8 @@
 The text path is MiniLM, untouched. The Meta Tokens (16 for a query, 64 for a page) go through their own
 copy of its six layers; at each layer they attend to the text states entering that layer and to one
 another, but the text never sees them, as in a causal vision-language model. After the last layer they
-look once more, at the text's final states. What comes of it, projected to 128 dimensions and normalised,
-is the embedding (paper, section 3.1).
+look once more, at the text's final states, and at rare words more than at common ones. What comes of it,
+turned so that its first dimensions say most, and normalised, is the embedding (paper, section 3.1).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from transformers import BertModel
 
 from . import minilm
 from .config import BUDGETS, PATHS
-from .minilm import LAYERS, WIDTH, MiniLM, TextStates
+from .minilm import LAYERS, VOCABULARY, WIDTH, MiniLM, TextStates
 from .reading import read_image
 from .records import Embedding, Page, Query
 
 HEADS = 12
-DIM = 128
+DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
 PAGE_BATCH = 8  # pages in one forward pass
+QUERY_RARITY = 1.25  # before training; a page's is 1
 SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths
 
 
@@ -82,13 +83,13 @@ class LastLook(nn.Module):
     """After the last layer: each Meta Token pools the text's final states, and adds what it carries itself.
 
     `query` and `keep` start at zero, so that before training a token is the mean of its segment's final
-    states, which is what MiniLM was trained to embed a text as. Training starts from there.
+    states, rare words weighing more. As such a mean MiniLM was trained to embed a text.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.query, self.key, self.keep = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-        self.segment_scale = nn.Parameter(torch.tensor(2.0))
+        self.segment_scale = nn.Parameter(torch.tensor(4.0))
         for zero in (self.query, self.keep):
             nn.init.zeros_(zero.weight)
             nn.init.zeros_(zero.bias)
@@ -102,7 +103,7 @@ class LastLook(nn.Module):
 
 
 class MetaPath(nn.Module):
-    """Everything that is trained: Meta Tokens, six layers, the last look, the projection."""
+    """Everything that is trained: Meta Tokens, six layers, the last look, word rarity, the projection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,21 +111,42 @@ class MetaPath(nn.Module):
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
         self.layers = nn.ModuleList(MetaLayer() for _ in range(LAYERS))
         self.look = LastLook()
-        self.project = nn.Linear(WIDTH, DIM, bias=False)
+        self.rarity = nn.Parameter(torch.zeros(VOCABULARY))  # of each word piece, a logarithm
+        self.query_rarity = nn.Parameter(torch.tensor(QUERY_RARITY))
+        self.page_rarity = nn.Parameter(torch.tensor(1.0))
+        # A rotation, fixed: trained, it lost points on texts unlike the training's (assets/README.md).
+        self.project = nn.Linear(WIDTH, DIM, bias=False).requires_grad_(False)
         self.page_segments, self.query_segments = segments(), query_segments()
 
     def pages(self, text: TextStates) -> torch.Tensor:
         """(B, R_C, DIM) unit rows."""
-        return self._forward(self.page_tokens, text, distance(text.place, self.page_segments))
+        distances = distance(text.place, self.page_segments)
+        return self._forward(self.page_tokens, text, distances, self.page_rarity)
 
     def queries(self, text: TextStates) -> torch.Tensor:
         """(B, R_Q, DIM) unit rows."""
-        return self._forward(self.query_tokens, text, distance(text.place, self.query_segments))
+        distances = distance(text.place, self.query_segments)
+        return self._forward(self.query_tokens, text, distances, self.query_rarity)
+
+    def pooled(self, text: TextStates, of_queries: bool) -> torch.Tensor:
+        """(B, R, DIM) unit rows of the last look alone: what `start_from` starts at."""
+        segment = self.query_segments if of_queries else self.page_segments
+        nothing = torch.zeros(len(text.ids), len(segment), WIDTH)
+        weight = self.query_rarity if of_queries else self.page_rarity
+        bias = self._look_bias(text, distance(text.place, segment), weight)
+        return F.normalize(self.project(self.look(nothing, text.final, bias)).float(), dim=-1)
 
     def _layers(self) -> Iterable[MetaLayer]:
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
-    def _forward(self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor) -> torch.Tensor:
+    def _look_bias(self, text: TextStates, distances: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """(B, R, T): far words count less, rare ones more, padding not at all."""
+        rarity = (weight * self.rarity[text.ids]).masked_fill(~text.mask, float("-inf"))
+        return rarity[:, None] - self.look.segment_scale * distances
+
+    def _forward(
+        self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
         batch, length = text.mask.shape
         meta = tokens.expand(batch, -1, -1)
         room = len(tokens)
@@ -133,15 +155,16 @@ class MetaPath(nn.Module):
         for layer, states in zip(self._layers(), text.layers, strict=True):
             bias = closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
-        seen = self.look(meta, text.final, closed - self.look.segment_scale * distances)
+        seen = self.look(meta, text.final, self._look_bias(text, distances, weight))
         return F.normalize(self.project(seen).float(), dim=-1)
 
     @torch.no_grad()
-    def start_from(self, model: BertModel, embeddings: torch.Tensor) -> None:
+    def start_from(self, model: BertModel, embeddings: torch.Tensor, rarity: torch.Tensor) -> None:
         """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike.
 
         The projection starts as the principal directions of `embeddings` (n, WIDTH), MiniLM's own of some
-        texts, so that it keeps their cosines as well as DIM dimensions can.
+        texts, the strongest first, so that a prefix of the dimensions keeps their cosines best.
+        rarity: (VOCABULARY,) the logarithm of how rare each word piece is.
         """
         for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer, strict=True):
             attention, output = theirs.attention, theirs.output
@@ -161,7 +184,8 @@ class MetaPath(nn.Module):
         for tokens in (self.query_tokens, self.page_tokens):
             tokens.copy_(cls + torch.randn_like(tokens))
         _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # by growing eigenvalue
-        self.project.weight.copy_(directions[:, -DIM:].T)
+        self.project.weight.copy_(directions[:, -DIM:].flip(1).T)
+        self.rarity.copy_(rarity)
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
@@ -192,12 +216,12 @@ class Mini:
         return cls(minilm.load(), meta, f"mini-{digest[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
-        """One (64, 128) embedding a page, from its words; run `reading.read` first."""
+        """One (64, 384) embedding a page, from its words; run `reading.read` first."""
         texts = [self.text.tokens([word.text for word in page.words]) for page in pages]
         return self._encode(texts, self.meta.pages)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
-        """One (16, 128) embedding a query. A picture is read into words, which follow the text."""
+        """One (16, 384) embedding a query. A picture is read into words, which follow the text."""
         return self._encode([self.text.tokens(_query_words(query)) for query in queries], self.meta.queries)
 
     @torch.inference_mode()
@@ -220,7 +244,7 @@ def _query_words(query: Query) -> list[str]:
 
 
 def save_meta(meta: MetaPath, path: Path) -> None:
-    """Write the trained part as float16 safetensors (about 21 MB)."""
+    """Write the trained part as float16 safetensors (about 23 MB)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in meta.state_dict().items()}, path)
 

@@ -26,6 +26,7 @@ from .records import FloatArray
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384
 LAYERS = 6
+VOCABULARY = 30_522  # word pieces
 WINDOW = 128  # tokens, [CLS] and [SEP] among them: the length MiniLM was trained at
 MAX_WINDOWS = 32  # of one page, about 3,000 words; what follows is not read
 WINDOW_BATCH = 16  # windows in one forward pass, so that memory is bounded by this and not by the page
@@ -39,15 +40,14 @@ class TextStates:
     final: (B, T, WIDTH), the states leaving the last one; MiniLM's own embedding is their mean.
     mask: (B, T) bool, true where there is a token.
     place: (B, T) float32, where in its text a token stands, in 0..1.
-    windows: B tensors (w, WIDTH), the unit mean-pooled embedding of each window: what MiniLM itself
-        makes of a chunk of about 95 words, and so the best-chunk teacher.
+    ids: (B, T) int64, the word pieces; 0 is padding.
     """
 
     layers: list[torch.Tensor]
     final: torch.Tensor
     mask: torch.Tensor
     place: torch.Tensor
-    windows: list[torch.Tensor]
+    ids: torch.Tensor
 
 
 class MiniLM:
@@ -75,42 +75,40 @@ class MiniLM:
         """Run the text path over texts given as token ids. An empty text still is one window, [CLS] [SEP]."""
         windows = [self._windows(tokens) for tokens in token_lists]
         flat = [window for group in windows for window in group]
-        states, pooled = self._run(flat)
+        states = self._run(flat)
         lengths = [sum(map(len, group)) for group in windows]
         longest = max(lengths)
         mask = torch.zeros(len(windows), longest, dtype=torch.bool)
         place = torch.zeros(len(windows), longest)
+        ids = torch.zeros(len(windows), longest, dtype=torch.int64)
         layers = [state.new_zeros(len(windows), longest, WIDTH) for state in states]
         bounds = np.cumsum([0, *lengths])
         for row, (start, end) in enumerate(pairwise(bounds)):
             length = int(end - start)
             mask[row, :length] = True
             place[row, :length] = (torch.arange(length) + 0.5) / length
+            ids[row, :length] = torch.tensor([token for window in windows[row] for token in window])
             for layer, state in zip(layers, states, strict=True):
                 layer[row, :length] = state[start:end]
-        edges = np.cumsum([0, *map(len, windows)])
-        return TextStates(layers[:-1], layers[-1], mask, place, [pooled[a:b] for a, b in pairwise(edges)])
+        return TextStates(layers[:-1], layers[-1], mask, place, ids)
 
     def _windows(self, tokens: Sequence[int]) -> list[list[int]]:
         step = WINDOW - 2
         starts = range(0, max(len(tokens), 1), step)
         return [[self.cls, *tokens[start : start + step], self.sep] for start in starts]
 
-    def _run(self, windows: Sequence[Sequence[int]]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """LAYERS + 1 states, unpadded, (sum of lengths, WIDTH) each; pooled windows (n, WIDTH)."""
+    def _run(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """LAYERS + 1 states, unpadded, (sum of lengths, WIDTH) each."""
         # Windows of like length go together: less padding.
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         parts: list[list[torch.Tensor]] = [[] for _ in windows]
-        pooled = torch.zeros(len(windows), WIDTH)
         for start in range(0, len(order), WINDOW_BATCH):
             rows = order[start : start + WINDOW_BATCH]
             ids, mask = _pad([windows[i] for i in rows])
             hidden = self.model(ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
-            means = (hidden[-1] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            pooled[rows] = torch.nn.functional.normalize(means.float(), dim=-1)
             for k, i in enumerate(rows):
                 parts[i] = [states[k, : len(windows[i])] for states in hidden]
-        return [torch.cat(states) for states in zip(*parts, strict=True)], pooled
+        return [torch.cat(states) for states in zip(*parts, strict=True)]
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str], max_tokens: int = 256) -> FloatArray:
@@ -122,6 +120,15 @@ class MiniLM:
             hidden = self.model(ids_row, attention_mask=mask.long()).last_hidden_state
             rows.append(torch.nn.functional.normalize(hidden.mean(1), dim=-1)[0].numpy())
         return np.stack(rows) if rows else np.zeros((0, WIDTH), np.float32)
+
+    @torch.no_grad()
+    def token_vectors(self, words: Sequence[str]) -> FloatArray:
+        """The final state of every word piece, (n, WIDTH) float32 unit rows; [CLS] alone if there is none."""
+        windows = self._windows(self.tokens(words))
+        final = self._run(windows)[-1]
+        special = torch.tensor([id_ in (self.cls, self.sep) for window in windows for id_ in window])
+        kept = final[~special] if not special.all() else final[:1]
+        return torch.nn.functional.normalize(kept.float(), dim=-1).numpy()
 
 
 def load() -> MiniLM:

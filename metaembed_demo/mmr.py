@@ -26,23 +26,23 @@ def mmr_loss(
     positives: torch.Tensor,
     teacher: torch.Tensor | None = None,
     temperature: float = 0.04,
-    teacher_temperature: float = 0.05,
-    teacher_weight: float = 1.0,
+    teacher_temperature: float = 0.06,
+    positive_weight: float = 1.0,
 ) -> torch.Tensor:
     """The sum over budgets of InfoNCE and, where there is a teacher, KL to its scores.
 
     scores: a (B_q, B_p) matrix for each budget; positives: (B_q,) the page that answers each query, or -1
     where none does and only the teacher is followed;
-    teacher: (B_q, B_p) cosines of the teacher.
+    teacher: (B_q, B_p) scores of the teacher; positive_weight: of InfoNCE, beside 1 for the teacher.
     """
     target = None if teacher is None else F.log_softmax(teacher / teacher_temperature, dim=1)
     loss = scores[0].new_zeros(())
     for matrix in scores:
         logits = matrix / temperature
-        loss = loss + F.cross_entropy(logits, positives, ignore_index=-1)
+        loss = loss + positive_weight * F.cross_entropy(logits, positives, ignore_index=-1)
         if target is not None:
             divergence = F.kl_div(
                 F.log_softmax(logits, dim=1), target, reduction="batchmean", log_target=True
             )
-            loss = loss + teacher_weight * divergence
+            loss = loss + divergence
     return loss

@@ -1,7 +1,7 @@
 """Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
 
 The text path is frozen, so its states are made without gradients; only the meta path learns. The teacher
-is the best chunk by MiniLM itself: the windows that the text path pools anyway.
+is MiniLM itself, with as many vectors as it has: MaxSim over all tokens, and over the meta path's segments.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 import torch
 
 from . import corpora, minilm
+from .baselines import best_chunk
 from .config import BUDGETS, PATHS
 from .imagenet import categories
-from .lessons import Course, Lesson, Thing
+from .lessons import Course, Lesson, Thing, load_questions
 from .mini import MetaPath, save_meta
-from .minilm import MiniLM
+from .minilm import VOCABULARY, MiniLM
 from .mmr import mmr_loss, nested_scores
+from .teacher import Reading, Teacher
 
 MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less padding
 
@@ -34,20 +36,24 @@ MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less p
 class Recipe:
     """Everything that decides the weights, beside the data."""
 
-    steps: int = 280
+    steps: int = 60
     batch: int = 48  # pages; each brings one or two queries, and some a foreign one
-    rate: float = 2e-4  # of the six layers
+    rate: float = 1e-4  # of the six layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
-    project_rate: float = 5.0  # times `rate`, for the last look, the projection and the segment scales
-    warmup: int = 20  # steps
+    look_rate: float = 5.0  # times `rate`, for where the last look falls, and the scales of its biases
+    rarity_rate: float = 10.0  # times `rate`, for the rarity of words
+    warmup: int = 10  # steps
+    mmr: bool = True  # False: the finest budget alone, as in the paper's ablation
     temperature: float = 0.04  # of the scores
-    teacher_temperature: float = 0.05
-    teacher_weight: float = 1.0
+    teacher_temperature: float = 0.06
+    teacher_tokens: float = 0.6  # weight of MaxSim over all tokens, beside 1 for that over segments
+    positive_weight: float = 0.3  # of InfoNCE, beside 1 for the teacher
     clip: float = 1.0  # gradient norm
     seed: int = 1
     sample: int = 2000  # sentences whose principal directions the projection starts as
     dev_pages: int = 300  # at most, of each kind
-    dev_every: int = 70  # steps
+    rarity_batches: int = 60  # whose pages' words are counted for their rarity
+    dev_every: int = 30  # steps
     save_every: int = 10
 
 
@@ -66,18 +72,25 @@ class Trainer:
         recipe = self.recipe
         rates: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.meta.named_parameters():
+            if not parameter.requires_grad:
+                continue
             factor = 1.0
             if name.endswith("_tokens"):
                 factor = recipe.token_rate
-            elif name.startswith(("look", "project")) or name.endswith("segment_scale"):
-                factor = recipe.project_rate
+            elif name == "rarity":
+                factor = recipe.rarity_rate
+            elif name.startswith(("look.query", "look.key")) or name.endswith(("segment_scale", "_rarity")):
+                factor = recipe.look_rate
             rates.setdefault(factor, []).append(parameter)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
 
     def run(self) -> None:
         """Train until the recipe's last step, writing log, dev figures and checkpoints."""
+        self._begin()
         if not self.resume():
-            self._begin()
+            for name, lessons in self._dev.items():
+                self._log({"step": 0, name: baselines(self.text, lessons)})
+            self._judge()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
             loss, scale = self._learn(self.course.batch(self.recipe.batch, self._seed()))
@@ -91,11 +104,24 @@ class Trainer:
                 self._judge()
 
     def _begin(self) -> None:
+        """What training starts from, and the teacher, which is that start."""
         sample = self.course.sentences(self.recipe.sample, self.recipe.seed)
-        self.meta.start_from(self.text.model, torch.from_numpy(self.text.embed(sample)))
-        for name, lessons in self._dev.items():
-            self._log({"step": 0, name: baselines(self.text, lessons)})
-        self._judge()
+        embeddings = torch.from_numpy(self.text.embed(sample))
+        self.meta.start_from(self.text.model, embeddings, self._rarity())
+        special = [self.text.cls, self.text.sep]
+        self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
+
+    def _rarity(self) -> torch.Tensor:
+        """(VOCABULARY,) log of the inverse document frequency of each word piece over some batches."""
+        seen = torch.ones(VOCABULARY)
+        pages = 1
+        for seed in range(self.recipe.rarity_batches):
+            for lesson in self.course.batch(self.recipe.batch, seed):
+                seen[list(set(self.text.tokens(lesson.words)))] += 1
+                pages += 1
+        rarity = torch.log(pages / seen)
+        rarity[[self.text.cls, self.text.sep]] = 0
+        return torch.log(rarity + 1e-3)
 
     def _judge(self) -> None:
         for name, lessons in self._dev.items():
@@ -117,14 +143,15 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * warm * max(cosine, 0.02)
         # In float32: bf16 autocast is much slower on a CPU without instructions for it.
-        queries, pages, teacher, positives = encode_lessons(self.text, self.meta, lessons)
+        found = encode(self.text, self.meta, lessons, self.teacher)
+        scores = nested_scores(found.queries, found.pages)
         loss = mmr_loss(
-            nested_scores(queries, pages),
-            positives,
-            teacher,
+            scores if recipe.mmr else scores[-1:],
+            found.positives,
+            found.teacher,
             recipe.temperature,
             recipe.teacher_temperature,
-            recipe.teacher_weight,
+            recipe.positive_weight,
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -160,44 +187,53 @@ class Trainer:
         return True
 
 
-def encode_lessons(
-    text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """queries (Q, R_q, D), pages (P, R_c, D), teacher cosines (Q, P), the page of each query (Q,) or -1."""
-    order = sorted(range(len(lessons)), key=lambda i: len(lessons[i].words))
-    lessons = [lessons[i] for i in order]
-    vectors, windows = [], []
+@dataclass(frozen=True)
+class Encoded:
+    """queries (Q, R_q, D), pages (P, R_c, D), the page of each query (Q,) or -1, teacher's scores (Q, P)."""
+
+    queries: torch.Tensor
+    pages: torch.Tensor
+    positives: torch.Tensor
+    teacher: torch.Tensor | None
+
+
+def encode(
+    text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson], teacher: Teacher | None = None
+) -> Encoded:
+    """Pages in order of length, so that a micro-batch needs little padding, and their queries."""
+    lessons = sorted(lessons, key=lambda lesson: len(lesson.words))
+    vectors: list[torch.Tensor] = []
+    taught: list[Reading] = []
     for start in range(0, len(lessons), MICRO_BATCH):
         part = lessons[start : start + MICRO_BATCH]
         states = text.states([text.tokens(lesson.words) for lesson in part])
         vectors.append(meta.pages(states))
-        windows += states.windows
+        taught += [teacher.read(states, of_queries=False)] if teacher else []
     foreign = [query for lesson in lessons for query in lesson.foreign]
     asked = [query for lesson in lessons for query in lesson.queries] + foreign
     answered = [i for i, lesson in enumerate(lessons) for _ in lesson.queries]
-    positives = torch.tensor(answered + [-1] * len(foreign))
     states = text.states([text.tokens(query.split()) for query in asked])
-    whole = torch.stack([rows.mean(0) for rows in states.windows])
-    teacher = torch.stack([(whole @ rows.T).amax(1) for rows in windows], 1)
-    return meta.queries(states), torch.cat(vectors), teacher, positives
+    scores = teacher.scores(teacher.read(states, of_queries=True), Reading.join(taught)) if teacher else None
+    positives = torch.tensor(answered + [-1] * len(foreign))
+    return Encoded(meta.queries(states), torch.cat(vectors), positives, scores)
 
 
 @torch.no_grad()
 def evaluate(text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]) -> dict[str, float]:
     """nDCG@5 for each budget, each page being the one answer to its queries."""
-    queries, pages, _, right = encode_lessons(text, meta, lessons)
-    scores = zip(BUDGETS, nested_scores(queries, pages), strict=True)
-    return {f"{r_q}x{r_c}": _ndcg(matrix, right) for (r_q, r_c), matrix in scores}
+    found = encode(text, meta, lessons)
+    scores = zip(BUDGETS, nested_scores(found.queries, found.pages), strict=True)
+    return {f"{r_q}x{r_c}": _ndcg(matrix, found.positives) for (r_q, r_c), matrix in scores}
 
 
 def baselines(text: MiniLM, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """nDCG@5 of MiniLM's single vector, and of its best window."""
+    """nDCG@5 of MiniLM's single vector, and of its best chunk."""
     right = torch.tensor([i for i, lesson in enumerate(lessons) for _ in lesson.queries])
-    asked = torch.from_numpy(text.embed([query for lesson in lessons for query in lesson.queries]))
-    single = torch.from_numpy(text.embed([" ".join(lesson.words) for lesson in lessons]))
-    windows = [text.states([text.tokens(lesson.words)]).windows[0] for lesson in lessons]
-    best = torch.stack([(asked @ rows.T).amax(1) for rows in windows], 1)
-    return {"minilm_single": _ndcg(asked @ single.T, right), "minilm_best_chunk": _ndcg(best, right)}
+    asked = [query for lesson in lessons for query in lesson.queries]
+    pages = [" ".join(lesson.words) for lesson in lessons]
+    single = torch.from_numpy(text.embed(asked) @ text.embed(pages).T)
+    best = torch.from_numpy(best_chunk(text, pages, asked)[0])
+    return {"minilm_single": _ndcg(single, right), "minilm_best_chunk": _ndcg(best, right)}
 
 
 def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
@@ -225,7 +261,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The `train` command; 0 when the weights are written, 2 when there is nothing to make them from."""
     parser = argparse.ArgumentParser(prog="python -m metaembed_demo train", description=__doc__)
     for name, value in asdict(Recipe()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=value)
+        else:
+            parser.add_argument(option, type=type(value), default=value)
     parser.add_argument("--out", type=Path, default=PATHS.mini_weights, help="where the weights go")
     parser.add_argument("--run", type=Path, default=PATHS.cache / "train" / "run", help="checkpoints and log")
     parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="fetched and prepared data")
@@ -238,7 +278,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         print(f"metaembed_demo train: {error}", file=sys.stderr)
         return 2
-    trainer = Trainer(Recipe(**options), Course(documents, picture_things()), run)
+    questions = load_questions(PATHS.assets / "questions.jsonl")
+    trainer = Trainer(Recipe(**options), Course(documents, picture_things(), questions), run)
     if not export:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()

@@ -11,10 +11,10 @@ from PIL import Image
 from sklearn.metrics import ndcg_score
 
 from metaembed_demo import collection as collection_module
-from metaembed_demo.baselines import best_chunk, bm25
+from metaembed_demo.baselines import best_chunk, bm25, token_maxsim, without_mmr
 from metaembed_demo.beir import Beir, Judgements, collect, load_beir, open_picture
 from metaembed_demo.collection import Collection, Report
-from metaembed_demo.curves import evaluate, ndcg, quality, recall, reciprocal_rank
+from metaembed_demo.curves import evaluate, gain, interval, ndcg, quality, recall, reciprocal_rank
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import Page, Query, Word
 
@@ -51,6 +51,24 @@ def test_recall_and_reciprocal_rank_by_hand() -> None:
     assert [recall(met, 4, k) for k in (1, 2, 5)] == [0.0, 0.25, 0.75]
     assert reciprocal_rank(met) == 0.5
     assert reciprocal_rank([0, 0]) == 0.0
+
+
+def test_the_interval_is_that_of_a_mean() -> None:
+    assert interval(np.full(9, 0.25)) == [0.25, 0.25]
+    values = np.random.default_rng(1).random(400)
+    low, high = interval(values)
+    assert low < values.mean() < high
+    spread = 1.96 * values.std() / math.sqrt(len(values))
+    assert high - low == pytest.approx(2 * spread, rel=0.1)
+    assert interval(values) == [low, high]
+
+
+def test_gains_are_paired() -> None:
+    worse = {"each": {"a": 0.0, "b": 0.5, "c": 0.2}}
+    better = {"each": {"c": 0.3, "a": 0.1, "b": 0.6}}
+    found = gain(better, worse)
+    assert found["points"] == pytest.approx(10)
+    assert found["ci95"] == pytest.approx([10, 10])  # however far the queries lie apart
 
 
 # Ids
@@ -292,7 +310,10 @@ def test_the_report_has_the_five_budgets(folder: Path) -> None:
             "recall@5",
             "mrr",
             "latency_ms_p50",
+            "latency_ms_p95",
         } <= row.keys()
+        assert row["ci95"]["mrr"] == [row["mrr"]] * 2  # one query: nothing to resample
+        assert list(row["each"]) == ["1"]
     json.dumps(found)
 
 
@@ -337,3 +358,23 @@ def test_the_best_chunk_is_the_greatest_cosine_of_a_page() -> None:
     scores, chunks = best_chunk(Model(), ["lead only", far, ""], ["gold", "lead"])
     assert scores.tolist() == [[0, 1, 0], [1, 0, 0]]
     assert chunks == 4
+
+
+def test_token_maxsim_sums_each_query_tokens_best_match() -> None:
+    class Model:
+        def token_vectors(self, words):
+            known = {"red": [1.0, 0.0], "kite": [0.0, 1.0], "both": [0.6, 0.8]}
+            return np.array([known[word] for word in words], np.float32)
+
+    scores, tokens = token_maxsim(Model(), ["red red", "both", "red kite"], ["red", "red kite"])
+    np.testing.assert_allclose(scores, [[1, 0.6, 1], [1, 1.4, 2]], atol=1e-6)
+    assert tokens == 5
+
+
+def test_the_model_without_mmr_is_measured_on_the_stored_words(corpus: Collection) -> None:
+    beir = Beir(Path(), {"q": Query("alpha 2")}, {"q": {"a.pdf#2": 1}}, [])
+    judgements = Judgements(beir.qrels, corpus)
+    whole, cut = without_mmr(ENCODER, corpus, beir, judgements)
+    assert (whole["name"], whole["bytes_per_page"]) == ("Mini trained without MMR, 16x64", 16384)
+    assert (cut["name"], cut["bytes_per_page"]) == ("Mini trained without MMR, 1x1", 256)
+    assert whole["ndcg@5"] == evaluate(corpus, ENCODER, beir, judgements)["budgets"][-1]["ndcg@5"]

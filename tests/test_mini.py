@@ -39,8 +39,8 @@ def mini() -> Mini:
 def test_shapes_and_lengths(mini: Mini) -> None:
     (embedding,) = mini.encode_pages([page(MEDIUM)])
     (query,) = mini.encode_queries([Query("how much water fits?")])
-    assert embedding.vectors.shape == (64, 128)
-    assert query.vectors.shape == (16, 128)
+    assert embedding.vectors.shape == (64, 384)
+    assert query.vectors.shape == (16, 384)
     assert embedding.vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(embedding.vectors, axis=1), 1, atol=1e-5)
 
@@ -109,24 +109,42 @@ def test_distance_is_zero_inside_and_capped_outside() -> None:
 
 
 def test_text_never_sees_the_meta_tokens() -> None:
-    """The text path is MiniLM itself: its pooled window is MiniLM's own sentence embedding."""
+    """The text path is MiniLM itself: the mean of its final states is MiniLM's own sentence embedding."""
     text = minilm.load()
     states = text.states([text.tokens(SHORT.split())])
-    np.testing.assert_allclose(states.windows[0].numpy(), text.embed([SHORT]), atol=1e-5)
+    mean = torch.nn.functional.normalize(states.final[0].mean(0), dim=0)
+    np.testing.assert_allclose(mean.numpy(), text.embed([SHORT])[0], atol=1e-5)
+    assert states.ids[0].tolist() == [text.cls, *text.tokens(SHORT.split()), text.sep]
 
 
 def test_training_starts_from_minilm_itself() -> None:
-    """Untrained, the token that sees the whole page is MiniLM's own embedding, in fewer dimensions."""
+    """Untrained and with no word rarer than another, the token of the whole page is MiniLM's embedding."""
     text = minilm.load()
     meta = MetaPath()
     some = torch.from_numpy(text.embed([SHORT, MEDIUM, "a red kite"]))
-    meta.start_from(text.model, some)
-    vectors = meta.pages(text.states([text.tokens(SHORT.split())]))[0]
+    meta.start_from(text.model, some, torch.zeros(minilm.VOCABULARY))
+    states = text.states([text.tokens(SHORT.split())])
+    vectors = meta.pages(states)[0]
     expected = torch.nn.functional.normalize(meta.project(some[0]), dim=0)
     torch.testing.assert_close(vectors[0], expected, atol=1e-4, rtol=1e-4)
-    # With three embeddings nothing is lost: their span lies within the projection.
-    cosines = torch.nn.functional.normalize(meta.project(some), dim=1)
-    torch.testing.assert_close(cosines @ cosines.T, some @ some.T, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(meta.pooled(states, of_queries=False)[0], vectors, atol=1e-4, rtol=1e-4)
+    # The projection is a rotation: cosines stay. Its first three dimensions span the three embeddings.
+    turned = meta.project(some)
+    torch.testing.assert_close(turned @ turned.T, some @ some.T, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(turned[:, 3:], torch.zeros(3, 381), atol=1e-4, rtol=0)
+
+
+def test_a_rare_word_weighs_more() -> None:
+    text = minilm.load()
+    meta = MetaPath()
+    rarity = torch.zeros(minilm.VOCABULARY)
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    states = text.states([text.tokens(["the", "kite", "flew", "over", "the", "old", "town"])])
+    kite = torch.nn.functional.normalize(meta.project(states.final[0, 2]), dim=0)
+    plain = meta.pages(states)[0, 0] @ kite
+    rarity[text.tokens(["kite"])] = 3.0
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    assert meta.pages(states)[0, 0] @ kite > plain + 0.05
 
 
 def test_weights_survive_saving(tmp_path) -> None:  # type: ignore[no-untyped-def]

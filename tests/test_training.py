@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaembed_demo import corpora
+from metaembed_demo import corpora, minilm
+from metaembed_demo.config import PATHS
 from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
-from metaembed_demo.lessons import Course, Thing, is_dev
+from metaembed_demo.lessons import Course, Question, Thing, is_dev, load_questions
+from metaembed_demo.mini import MetaPath
 from metaembed_demo.mmr import mmr_loss, nested_scores
+from metaembed_demo.teacher import Teacher, token_scores
 from metaembed_demo.train import Recipe, Trainer, _ndcg, main
 
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
@@ -76,13 +79,56 @@ def test_a_batch_mixes_pictures_and_foreign_queries() -> None:
     ]
     banjo = Thing(["banjo"], ["musical instrument"], "A round body with strings.")
     lessons = [
-        lesson for seed in range(20) for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed)
+        lesson for seed in range(60) for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed)
     ]
     shown = [lesson for lesson in lessons if lesson.words[0] == "banjo"]
     assert shown
     assert all("instrument" in lesson.words and lesson.queries[1] == banjo.description for lesson in shown)
     foreign = sum(len(lesson.foreign) for lesson in lessons)
     assert 0.1 < foreign / len(lessons) < 0.4
+
+
+def test_pages_with_our_questions_hold_the_part_that_answers() -> None:
+    made = documents()
+    document = next(document for document in made if not is_dev(document))
+    text = document.sections[1][1]
+    question = Question("toy", " ".join(text.split()[:8]), "what does the remark say?")
+    lost = Question("toy", "nobody ever wrote this", "lost?")
+    course = Course(made, questions=[question, lost])
+    assert len(course.asked) == 1
+    asked = [
+        lesson for seed in range(10) for lesson in course.batch(12, seed) if question.text in lesson.queries
+    ]
+    assert asked
+    answers = set(text.split())
+    assert all(len(answers & set(lesson.words)) > 0.8 * len(answers) for lesson in asked)
+
+
+def test_the_questions_shipped_are_well_formed() -> None:
+    questions = load_questions(PATHS.assets / "questions.jsonl")
+    assert len(questions) > 2000
+    assert len({question.text for question in questions}) == len(questions)
+    assert not any("faq" in question.source for question in questions)
+
+
+def test_token_scores_are_means_of_best_matches() -> None:
+    one, two = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    assert token_scores([one, two], [one, two]).tolist() == [[1.0, 1.0], [0.5, 1.0]]
+
+
+def test_the_teacher_reads_texts_without_special_tokens() -> None:
+    text, meta = minilm.load(), MetaPath()
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), torch.zeros(minilm.VOCABULARY))
+    teacher = Teacher(meta, [text.cls, text.sep], token_weight=0.5)
+    states = text.states([text.tokens(["red", "kite"]), text.tokens([]), text.tokens(["kite"] * 300)])
+    reading = teacher.read(states, of_queries=True)
+    assert [len(tokens) for tokens in reading.tokens] == [2, 1, 300]
+    scores = teacher.scores(reading, teacher.read(states, of_queries=False))
+    assert scores.shape == (3, 3)
+    assert scores[0].argmax() == 0
+    with torch.no_grad():
+        meta.look.segment_scale.zero_()  # the teacher is a copy: training does not move it
+    torch.testing.assert_close(teacher.read(states, of_queries=True).segments, reading.segments)
 
 
 def test_a_foreign_query_follows_the_teacher_alone() -> None:
@@ -128,7 +174,9 @@ def test_ndcg_of_known_ranks() -> None:
 
 
 def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
-    recipe = Recipe(steps=4, batch=6, warmup=1, sample=60, dev_every=4, save_every=2, dev_pages=4)
+    recipe = Recipe(
+        steps=4, batch=6, warmup=1, sample=60, rarity_batches=2, dev_every=4, save_every=2, dev_pages=4
+    )
     course = Course(documents())
     trainer = Trainer(recipe, course, tmp_path)
     trainer.run()

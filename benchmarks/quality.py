@@ -1,0 +1,160 @@
+"""Quality on the frozen dev sets: `python benchmarks/quality.py` writes quality.json and docs/quality-*.png.
+
+Every row of a set is measured in one run on the same words: Mini at its five budgets, BM25, MiniLM as one
+vector, as its best chunk and as all its tokens, and, where `--without-mmr` names weights, Mini trained
+without MMR. Beside each mean stands its bootstrap 95% interval; `gains` holds paired differences.
+Run benchmarks/devsets.py first; Chromium draws the plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
+from metaembed_demo.baselines import baselines, without_mmr  # noqa: E402
+from metaembed_demo.beir import Judgements, collect, load_beir  # noqa: E402
+from metaembed_demo.collection import Report  # noqa: E402
+from metaembed_demo.config import PATHS  # noqa: E402
+from metaembed_demo.curves import Row, evaluate, gain  # noqa: E402
+from metaembed_demo.encoder import Encoder  # noqa: E402
+from metaembed_demo.mini import Mini  # noqa: E402
+
+SETS = {
+    "long": "Long technical pages, natural questions",
+    "business": "Business pages with a text layer",
+    "business-scans": "The same pages, scanned",
+    "pictures": "Drawings, asked for by title",
+    "pictures-alike": "Drawings, asked for by another of the same thing",
+}
+OUT = ROOT / "benchmarks" / "quality.json"
+COLOURS = ("#9a6700", "#5b6473", "#1f7a8c", "#7a2331", "#2f5d3a")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
+    parser.add_argument("--weights", type=Path, default=PATHS.mini_weights)
+    parser.add_argument("--without-mmr", type=Path, help="weights of `train --no-mmr`")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--plots-only", action="store_true", help="draw what quality.json holds")
+    options = parser.parse_args()
+    found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {"sets": {}}
+    if not options.plots_only:
+        encoder = Mini.load(options.weights)
+        plain = Mini.load(options.without_mmr) if options.without_mmr else None
+        found["machine"] = {"python": platform.python_version(), "encoder": encoder.fingerprint}
+        for name in options.sets:
+            found["sets"][name] = measure(options.devsets / name, encoder, plain)
+            OUT.write_text(json.dumps(found, indent=1) + "\n")
+            tell(name, found["sets"][name])
+    for name in found["sets"]:
+        draw(name, found["sets"][name], ROOT / "docs" / f"quality-{name}.png")
+
+
+def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, Any]:
+    """All rows of one dev set, and the paired gains between them."""
+    beir = load_beir(folder)
+    report = Report()
+    collection = collect(beir, encoder, report)
+    assert not report.problems, report.problems
+    judgements = Judgements(beir.qrels, collection)
+    found = evaluate(collection, encoder, beir, judgements)
+    rows: list[Row] = [*baselines(collection, beir, judgements)]
+    if plain:
+        rows += without_mmr(plain, collection, beir, judgements)
+    budgets = found["budgets"]
+    lowest, highest = budgets[0], budgets[-1]
+    found["baselines"] = rows
+    found["gains"] = {
+        **{f"{b['budget']} over {a['budget']}": gain(b, a) for a, b in pairwise(budgets)},
+        f"{highest['budget']} over {lowest['budget']}": gain(highest, lowest),
+        **{f"{highest['budget']} over {row['name']}": gain(highest, row) for row in rows},
+        **{f"{lowest['budget']} over {row['name']}": gain(lowest, row) for row in rows},
+    }
+    for row in [*budgets, *rows]:
+        del row["each"]
+    return found
+
+
+def tell(name: str, found: dict[str, Any]) -> None:
+    print(f"\n{SETS[name]}: {found['pages']} pages, {found['queries']} queries")
+    for row in [*found["budgets"], *found["baselines"]]:
+        low, high = row["ci95"]["ndcg@5"]
+        label = row.get("budget") or row["name"]
+        print(
+            f"  {label:45} nDCG@5 {row['ndcg@5']:.3f} ({low:.3f}-{high:.3f})  recall@5 {row['recall@5']:.3f}"
+        )
+    for between, points in found["gains"].items():
+        print(f"  {between}: {points['points']:+.1f} ({points['ci95'][0]:+.1f} to {points['ci95'][1]:+.1f})")
+
+
+def draw(name: str, found: dict[str, Any], target: Path) -> None:
+    """Quality over bytes a page: the curve of budgets with its intervals, and every baseline as a point."""
+    figure = go.Figure()
+    budgets = found["budgets"]
+    figure.add_scatter(
+        x=[row["bytes_per_page"] for row in budgets],
+        y=[row["ndcg@5"] for row in budgets],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [row["ci95"]["ndcg@5"][1] - row["ndcg@5"] for row in budgets],
+            "arrayminus": [row["ndcg@5"] - row["ci95"]["ndcg@5"][0] for row in budgets],
+            "thickness": 1,
+        },
+        text=[row["budget"].replace("x", " × ") for row in budgets],
+        textposition="bottom right",
+        mode="lines+markers+text",
+        line={"color": "#234b8c", "width": 3},
+        marker={"size": 9},
+        name="MetaEmbed-Mini",
+    )
+    for row, colour in zip(found["baselines"], COLOURS, strict=False):
+        figure.add_scatter(
+            x=[max(row["bytes_per_page"], 1)],
+            y=[row["ndcg@5"]],
+            mode="markers",
+            marker={"size": 12, "symbol": "diamond", "color": colour},
+            name=row["name"],
+        )
+    figure.update_layout(
+        template="simple_white",
+        title=f"{SETS[name]}: {found['pages']} pages, {found['queries']} queries",
+        xaxis={"type": "log", "title": "bytes a page (float16)"},
+        yaxis={"title": "nDCG@5, 95% interval", "showgrid": True},
+        font={"family": "DejaVu Sans, sans-serif", "size": 14},
+        legend={"orientation": "h", "y": -0.2},
+        width=1000,
+        height=600,
+    )
+    screenshot(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}), target)
+
+
+def screenshot(html: str, target: Path) -> None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser_path = next((path for path in map(shutil.which, names) if path), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1000, "height": 600}, device_scale_factor=2)
+        page.set_content(html)
+        page.wait_for_selector(".main-svg")
+        page.locator(".plotly-graph-div").screenshot(path=target)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Drawings of Debian's package openclipart-svg (public domain), titled: what the image side learns from.
+
+A title counts when it is made of words that WordNet knows, so that file names, artists and other languages
+stay out. Drawings of one title are all in the dev set or all in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from . import corpora
+
+PACKAGE = "openclipart-svg"
+FOLDER = "usr/share/openclipart/svg"
+# Folders whose drawings show things; elsewhere are buttons, flags, signs, stars and patterns.
+SHOWN = (
+    "animals", "buildings", "computer/hardware", "containers", "education", "electronics", "food",
+    "geography/astronomy", "office", "people", "plants", "recreation", "science", "tools", "transportation",
+)  # fmt: skip
+LEFT_OUT = ("/cards/", "/roadsigns/", "/aiga-symbols/", "/smilies/", "/stickmen/", "/chess/", "/hummers/")
+FILLERS = frozenset(
+    "a an and b black bw color colour in large big of on outline small the w white with".split()  # noqa: SIM905
+)
+MOST_WORDS = 5  # of a title
+DEV_SHARE = (2, 5)  # two titles in five are dev: the set needs 500 candidates
+SIDE = 380  # pixels of a rendered drawing, about
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One SVG: its name within the package, where it lies, its title in plain words, its keywords."""
+
+    name: str
+    path: Path
+    title: str
+    keywords: tuple[str, ...]
+
+
+def fetch(data: Path) -> Path:
+    """The unpacked folder of SVGs; WordNet, which checks the titles, comes along. Raises RuntimeError."""
+    corpora.fetch(PACKAGE, data)
+    corpora.fetch(corpora.WORDNET, data)
+    return data / PACKAGE / FOLDER
+
+
+def drawings(folder: Path) -> Iterator[Drawing]:
+    """Drawings with a usable title, by name. `folder` is what `fetch` returns."""
+    from lxml import etree  # only training needs it
+
+    known = _words(folder.parents[len(Path(FOLDER).parts)] / corpora.WORDNET / "usr/share/wordnet")
+    for path in sorted(folder.rglob("*.svg")):
+        name = path.relative_to(folder).as_posix()
+        if not name.startswith(SHOWN) or any(part in name for part in LEFT_OUT):
+            continue
+        root = etree.fromstring(path.read_bytes(), etree.XMLParser(recover=True, huge_tree=True))
+        work = None if root is None else root.find(".//{*}Work")
+        if work is None:
+            continue
+        title = plain_title(work.findtext("{*}title") or "", known)
+        keywords = tuple((item.text or "").strip() for item in work.iterfind("{*}subject//{*}li"))
+        if title:
+            yield Drawing(name, path, title, tuple(k for k in keywords if k in known))
+
+
+def is_dev(drawing: Drawing) -> bool:
+    """Whether drawings of this title are kept out of training."""
+    return hashlib.sha256(drawing.title.encode()).digest()[0] % DEV_SHARE[1] < DEV_SHARE[0]
+
+
+def plain_title(title: str, known: frozenset[str]) -> str:
+    """A title's words in lower case, singular where that is known; empty when a word is not known.
+
+    >>> known = frozenset({"cherry", "pie"})
+    >>> plain_title("Cherry Pies (B and W)", known), plain_title("gateau_01", known)
+    ('cherry pie', '')
+    """
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r"\(.*?\)", " ", title))
+    words = [word.lower() for word in re.findall(r"[A-Za-z]+", spaced)]
+    told = [_singular(word, known) for word in words if word not in FILLERS and len(word) > 1]
+    return " ".join(told) if 0 < len(told) <= MOST_WORDS and all(word in known for word in told) else ""
+
+
+def render(drawing: Drawing, target: Path) -> None:
+    """Write the drawing as a PNG on white. Raises RuntimeError when rsvg-convert is missing or fails."""
+    side = str(SIDE)
+    command = [
+        "rsvg-convert",
+        "-w",
+        side,
+        "-h",
+        side,
+        "-a",
+        "-b",
+        "white",
+        "-o",
+        str(target),
+        str(drawing.path),
+    ]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RuntimeError(
+            f"{drawing.name} could not be rendered ({error}); rsvg-convert comes with librsvg2-bin."
+        ) from error
+
+
+def _singular(word: str, known: frozenset[str]) -> str:
+    return word[:-1] if word.endswith("s") and word[:-1] in known else word
+
+
+@cache
+def _words(wordnet: Path) -> frozenset[str]:
+    """Every word of every noun, verb and adjective of WordNet, in lower case."""
+    found: set[str] = set()
+    for name in ("data.noun", "data.verb", "data.adj"):
+        for line in (wordnet / name).read_text(errors="replace").splitlines():
+            if not line.startswith("  "):
+                fields = line.split(" ")
+                lemmas = [fields[4 + 2 * i] for i in range(int(fields[3], 16))]
+                found |= {word for lemma in lemmas for word in lemma.split("(")[0].lower().split("_")}
+    return frozenset(found)

@@ -1,0 +1,70 @@
+"""The teacher of MetaEmbed-Mini: MiniLM itself, late interaction over more vectors than a page may keep.
+
+Its score is MaxSim over the meta path's segments as they are before training, plus a part of MaxSim over
+every token. It needs no labels, so it can rank any query against any page of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from .config import BUDGETS
+from .mini import MetaPath
+from .minilm import TextStates
+from .mmr import nested_scores
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Texts as the teacher has them: segments (B, R, D); tokens, B tensors (n, WIDTH). Unit rows."""
+
+    segments: torch.Tensor
+    tokens: list[torch.Tensor]
+
+    @staticmethod
+    def join(parts: Sequence[Reading]) -> Reading:
+        return Reading(
+            torch.cat([part.segments for part in parts]), [rows for part in parts for rows in part.tokens]
+        )
+
+
+class Teacher:
+    """A frozen copy of the meta path as training starts from it. Special tokens take no part."""
+
+    def __init__(self, start: MetaPath, special: Sequence[int], token_weight: float) -> None:
+        self.start = deepcopy(start).requires_grad_(False)
+        self.special, self.token_weight = torch.tensor(special), token_weight
+
+    @torch.no_grad()
+    def read(self, states: TextStates, of_queries: bool) -> Reading:
+        """What the teacher needs of a batch of texts."""
+        kept = states.mask & ~torch.isin(states.ids, self.special)
+        unit = F.normalize(states.final, dim=-1)
+        tokens = [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, kept, strict=True)]
+        return Reading(self.start.pooled(states, of_queries), tokens)
+
+    @torch.no_grad()
+    def scores(self, queries: Reading, pages: Reading) -> torch.Tensor:
+        """(B_q, B_p)."""
+        (coarse,) = nested_scores(queries.segments, pages.segments, BUDGETS[-1:])
+        return coarse + self.token_weight * token_scores(queries.tokens, pages.tokens)
+
+
+def token_scores(queries: Sequence[torch.Tensor], pages: Sequence[torch.Tensor]) -> torch.Tensor:
+    """MaxSim over all tokens, divided by the query's number of them: (B_q, B_p).
+
+    >>> one, two = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> token_scores([one, two], [one]).tolist()
+    [[1.0], [0.5]]
+    """
+    lengths = torch.tensor([len(query) for query in queries])
+    owner = torch.repeat_interleave(torch.arange(len(queries)), lengths)
+    stacked = torch.cat(list(queries))
+    best = torch.stack([(stacked @ page.T).amax(1) for page in pages], 1)
+    sums = torch.zeros(len(queries), len(pages)).index_add_(0, owner, best)
+    return sums / lengths[:, None]
