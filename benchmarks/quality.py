@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
+from docs.screenshots import launch  # noqa: E402
 from metaembed_demo.baselines import baselines, without_mmr  # noqa: E402
 from metaembed_demo.beir import Judgements, collect, load_beir  # noqa: E402
 from metaembed_demo.collection import Report  # noqa: E402
@@ -41,7 +41,6 @@ SETS = {
 }
 OUT = ROOT / "benchmarks" / "quality.json"
 COLOURS = ("#9a6700", "#5b6473", "#1f7a8c", "#7a2331", "#2f5d3a")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
 
 
 def main() -> None:
@@ -145,10 +144,8 @@ def draw(name: str, found: dict[str, Any], target: Path) -> None:
 
 
 def screenshot(html: str, target: Path) -> None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser_path = next((path for path in map(shutil.which, names) if path), None)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
+        browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1000, "height": 600}, device_scale_factor=2)
         page.set_content(html)
         page.wait_for_selector(".main-svg")

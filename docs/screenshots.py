@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "screenshots"
@@ -48,6 +48,13 @@ def served() -> Iterator[str]:
     finally:
         app.terminate()
         app.wait(30)
+
+
+def launch(playwright: Playwright) -> Browser:
+    """The system's Chromium, or playwright's own where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    return playwright.chromium.launch(executable_path=found, args=FLAGS)
 
 
 def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:
@@ -116,10 +123,8 @@ def take(browser: Browser, address: str) -> None:
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)
     with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = launch(playwright)
         take(browser, address)
         browser.close()
     print(f"Wrote {len(list(OUT.glob('*.png')))} pictures to {OUT.relative_to(ROOT)}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from .beir import Beir, Judgements
 from .collection import Collection
+from .config import BYTES_PER_COMPONENT
 from .curves import Row, encode, quality, rank
 from .encoder import Encoder
 from .maxsim import maxsim
@@ -44,7 +45,7 @@ def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> lis
     single = model.embed(asked, SINGLE_TOKENS) @ model.embed(texts, SINGLE_TOKENS).T
     chunked, chunks = best_chunk(model, texts, asked)
     late, tokens = token_maxsim(model, texts, asked)
-    vector_bytes = 2 * minilm.WIDTH  # stored as float16, like ours
+    vector_bytes = BYTES_PER_COMPONENT * minilm.WIDTH
     return [
         row("BM25 (English stop words, no stemming)", keyword, keyword_bytes),
         row(f"MiniLM, one mean-pooled vector of {SINGLE_TOKENS} tokens", single, vector_bytes),
@@ -126,7 +127,7 @@ def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements
             key: rank(maxsim(query[: budget.r_q], vectors[:, : budget.r_c]), ids)
             for key, query in queries.items()
         }
-        size = 2 * encoder.dim * budget.r_c
+        size = BYTES_PER_COMPONENT * encoder.dim * budget.r_c
         rows.append(
             {
                 "name": f"Mini trained without MMR, {budget}",

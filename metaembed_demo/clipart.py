@@ -121,7 +121,6 @@ def _words(wordnet: Path) -> frozenset[str]:
     for name in ("data.noun", "data.verb", "data.adj"):
         for line in (wordnet / name).read_text(errors="replace").splitlines():
             if not line.startswith("  "):
-                fields = line.split(" ")
-                lemmas = [fields[4 + 2 * i] for i in range(int(fields[3], 16))]
-                found |= {word for lemma in lemmas for word in lemma.split("(")[0].lower().split("_")}
+                lemmas = corpora.lemmas(line)
+                found |= {word for lemma in lemmas for word in lemma.split("(")[0].lower().split(" ")}
     return frozenset(found)

@@ -203,11 +203,15 @@ def _wordnet(folder: Path) -> Iterator[tuple[str, str]]:
         for line in (folder / name).read_text(errors="replace").splitlines():
             if line.startswith("  ") or " | " not in line:
                 continue
-            fields, gloss = line.split(" | ", 1)
-            parts = fields.split()
-            lemmas = [parts[4 + 2 * i].replace("_", " ") for i in range(int(parts[3], 16))]
+            gloss = line.split(" | ", 1)[1]
             if len(gloss.split()) >= 6:
-                yield ", ".join(lemmas[:3]), " ".join(gloss.split())
+                yield ", ".join(lemmas(line)[:3]), " ".join(gloss.split())
+
+
+def lemmas(line: str) -> list[str]:
+    """The words and phrases of one line of a WordNet data file, as they are spelled."""
+    fields = line.split(" | ", 1)[0].split()
+    return [fields[4 + 2 * i].replace("_", " ") for i in range(int(fields[3], 16))]
 
 
 def _bundles(source: str, entries: list[tuple[str, str]]) -> Iterator[Document]:
