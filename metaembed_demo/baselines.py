@@ -56,7 +56,7 @@ def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> lis
 
 def query_text(query: Query) -> str:
     """The query's text and the words read from its picture, as the encoder gets them."""
-    shown = [word.text for word in read_image(query.image)] if query.image is not None else []
+    shown = [word.text for word in read_image(query.image).words] if query.image is not None else []
     return " ".join([*query.text.split(), *shown])
 
 

@@ -1,7 +1,8 @@
 """Drawings of Debian's package openclipart-svg (public domain), titled: what the image side learns from.
 
 A title counts when it is made of words that WordNet knows, so that file names, artists and other languages
-stay out. Drawings of one title are all in the dev set or all in training.
+stay out. Drawings of one title are all in the dev set or all in training. One without such a title may still
+have keywords; then it is for training only.
 """
 
 from __future__ import annotations
@@ -29,17 +30,23 @@ FILLERS = frozenset(
 )
 MOST_WORDS = 5  # of a title
 DEV_SHARE = (2, 5)  # two titles in five are dev: the set needs 500 candidates
+CAPTION_KEYWORDS = 3
 SIDE = 380  # pixels of a rendered drawing, about
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One SVG: its name within the package, where it lies, its title in plain words, its keywords."""
+    """One SVG: its name within the package, where it lies, its title in plain words or "", its keywords."""
 
     name: str
     path: Path
     title: str
     keywords: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """The title, or the first keywords of a drawing without one."""
+        return self.title or " ".join(self.keywords[:CAPTION_KEYWORDS])
 
 
 def fetch(data: Path) -> Path:
@@ -49,8 +56,18 @@ def fetch(data: Path) -> Path:
     return data / PACKAGE / FOLDER
 
 
-def drawings(folder: Path) -> Iterator[Drawing]:
-    """Drawings with a usable title, by name. `folder` is what `fetch` returns."""
+def training_drawings(folder: Path) -> list[Drawing]:
+    """What the picture side may learn from: no title of the dev sets, nor a caption that is one."""
+    found = list(drawings(folder, untitled=True))
+    dev_titles = {drawing.title for drawing in found if drawing.title and is_dev(drawing)}
+    return [drawing for drawing in found if drawing.caption not in dev_titles]
+
+
+def drawings(folder: Path, untitled: bool = False) -> Iterator[Drawing]:
+    """Drawings with a usable title, by name. `folder` is what `fetch` returns.
+
+    untitled: also those that have keywords only.
+    """
     from lxml import etree  # only training needs it
 
     known = _words(folder.parents[len(Path(FOLDER).parts)] / corpora.WORDNET / "usr/share/wordnet")
@@ -63,9 +80,10 @@ def drawings(folder: Path) -> Iterator[Drawing]:
         if work is None:
             continue
         title = plain_title(work.findtext("{*}title") or "", known)
-        keywords = tuple((item.text or "").strip() for item in work.iterfind("{*}subject//{*}li"))
-        if title:
-            yield Drawing(name, path, title, tuple(k for k in keywords if k in known))
+        words = ((item.text or "").strip() for item in work.iterfind("{*}subject//{*}li"))
+        keywords = tuple(word for word in words if word in known)
+        if title or (untitled and keywords):
+            yield Drawing(name, path, title, keywords)
 
 
 def is_dev(drawing: Drawing) -> bool:

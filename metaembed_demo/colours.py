@@ -14,6 +14,8 @@ MOST = 4
 NEAR_BLACK = 8  # of 255
 FLAT = 0.5  # share of pixels like their neighbour, from which a picture is a drawing
 GREY_CHROMA = 0.06  # mean of largest less smallest channel, 0 to 1, below which a picture has no colour
+GROUND_NEAR = 12  # of 255, within which a pixel has the colour of the ground
+GROUND_SHARE = 0.75  # of the edge in one colour, from which a picture is a thing on a plain ground
 # Upper end of each hue, in degrees.
 HUES = ((15, "red"), (42, "orange"), (68, "yellow"), (165, "green"), (190, "turquoise"), (255, "blue"))
 HUES_BEYOND = ((290, "purple"), (335, "pink"), (361, "red"))
@@ -53,6 +55,22 @@ def paper_share(image: Image.Image) -> float:
     if paper.min() < 0.5 or paper.max() - paper.min() > 0.35:
         return 0.0
     return float((np.abs(pixels - paper).max(1) < 0.15).mean())
+
+
+def ground(image: Image.Image) -> tuple[tuple[int, int, int], tuple[int, int, int, int]] | None:
+    """The one colour around a thing, and the box of pixels that differ from it; None when the edge varies."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.int16)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    colour = np.median(edge, 0).astype(np.int16)
+    if (np.abs(edge - colour).max(1) <= GROUND_NEAR).mean() < GROUND_SHARE:
+        return None
+    thing = np.abs(pixels - colour).max(2) > GROUND_NEAR
+    rows, columns = np.flatnonzero(thing.any(1)), np.flatnonzero(thing.any(0))
+    if not len(rows):
+        return None
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    red, green, blue = (int(value) for value in colour)
+    return (red, green, blue), box
 
 
 def _middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:

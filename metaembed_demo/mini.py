@@ -1,18 +1,18 @@
 """MetaEmbed-Mini: Meta Tokens over a frozen MiniLM, for any CPU.
 
 The text path is MiniLM, untouched. The Meta Tokens (16 for a query, 64 for a page) go through their own
-copy of its six layers; at each layer they attend to the text states entering that layer and to one
-another, but the text never sees them, as in a causal vision-language model. After the last layer they
-look once more, at the text's final states, and at rare words more than at common ones. What comes of it,
-turned so that its first dimensions say most, and normalised, is the embedding (paper, section 3.1).
+copy of its last layers; at each layer they attend to the text states entering that layer and to one
+another, but the text never sees them, as in a causal vision-language model. Then they know where to look:
+each pools the text's final states and the views of pictures, rare words more than common ones. What comes
+of it, turned so that its first dimensions say most, and normalised, is the embedding (paper, section 3.1).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,15 +22,21 @@ from transformers import BertModel
 
 from . import minilm
 from .config import BUDGETS, PATHS
-from .minilm import LAYERS, VOCABULARY, WIDTH, MiniLM, TextStates
+from .minilm import VOCABULARY, WIDTH, MiniLM, TextStates
 from .reading import read_image
-from .records import Embedding, Page, Query
+from .records import Embedding, Page, Query, View
+from .sight import Sight
 
 HEADS = 12
 DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
 PAGE_BATCH = 8  # pages in one forward pass
 QUERY_RARITY = 1.25  # before training; a page's is 1
+META_LAYERS = (
+    2  # of the text path's six, the last ones; more cost time and brought nothing (assets/README.md)
+)
+WHOLE_VIEW, REGION_VIEW = 1, 2  # word pieces that MiniLM never uses: how much a view weighs beside words
+VIEW_WEIGHTS = (3.5, 1.0)  # of a whole picture and of a region, logarithms as words have them
 SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths
 
 
@@ -80,93 +86,125 @@ class MetaLayer(nn.Module):
 
 
 class LastLook(nn.Module):
-    """After the last layer: each Meta Token pools the text's final states, and adds what it carries itself.
+    """After the last layer: each Meta Token pools the text's final states, and nothing else.
 
-    `query` and `keep` start at zero, so that before training a token is the mean of its segment's final
-    states, rare words weighing more. As such a mean MiniLM was trained to embed a text.
+    `query` starts at zero, so that before training a token is the mean of its segment's final states, rare
+    words weighing more. As such a mean MiniLM was trained to embed a text.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.key, self.keep = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.query, self.key = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
         self.segment_scale = nn.Parameter(torch.tensor(4.0))
-        for zero in (self.query, self.keep):
-            nn.init.zeros_(zero.weight)
-            nn.init.zeros_(zero.bias)
+        nn.init.zeros_(self.query.weight)
+        nn.init.zeros_(self.query.bias)
 
     def forward(self, meta: torch.Tensor, text: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """meta (B, R, WIDTH), text (B, T, WIDTH), bias (B, R, T) -> (B, R, WIDTH)."""
         text = text.to(meta.dtype)
         q, k, v = _heads(self.query(meta)), _heads(self.key(text)), _heads(text)
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None].to(q.dtype))
-        return read.transpose(1, 2).flatten(2) + self.keep(meta)
+        return read.transpose(1, 2).flatten(2)
 
 
 class MetaPath(nn.Module):
-    """Everything that is trained: Meta Tokens, six layers, the last look, word rarity, the projection."""
+    """All that the project makes itself: Meta Tokens, their layers, the last look, word rarity, the sight."""
+
+    state_length: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.query_tokens = nn.Parameter(torch.zeros(R_Q, WIDTH))
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
-        self.layers = nn.ModuleList(MetaLayer() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(MetaLayer() for _ in range(META_LAYERS))
         self.look = LastLook()
         self.rarity = nn.Parameter(torch.zeros(VOCABULARY))  # of each word piece, a logarithm
         self.query_rarity = nn.Parameter(torch.tensor(QUERY_RARITY))
         self.page_rarity = nn.Parameter(torch.tensor(1.0))
         # A rotation, fixed: trained, it lost points on texts unlike the training's (assets/README.md).
         self.project = nn.Linear(WIDTH, DIM, bias=False).requires_grad_(False)
+        self.sight = Sight()
+        self.register_buffer("state_length", torch.tensor(1.0))  # typical of a final state, for a view
         self.page_segments, self.query_segments = segments(), query_segments()
 
-    def pages(self, text: TextStates) -> torch.Tensor:
-        """(B, R_C, DIM) unit rows."""
-        distances = distance(text.place, self.page_segments)
-        return self._forward(self.page_tokens, text, distances, self.page_rarity)
+    def pages(self, text: TextStates, views: Sequence[Sequence[View]] = ()) -> torch.Tensor:
+        """(B, R_C, DIM) unit rows. `views`: of each page's pictures; none where empty."""
+        return self._forward(self.page_tokens, text, views, self.page_segments, self.page_rarity)
 
-    def queries(self, text: TextStates) -> torch.Tensor:
+    def queries(self, text: TextStates, views: Sequence[Sequence[View]] = ()) -> torch.Tensor:
         """(B, R_Q, DIM) unit rows."""
-        distances = distance(text.place, self.query_segments)
-        return self._forward(self.query_tokens, text, distances, self.query_rarity)
+        return self._forward(self.query_tokens, text, views, self.query_segments, self.query_rarity)
 
     def pooled(self, text: TextStates, of_queries: bool) -> torch.Tensor:
-        """(B, R, DIM) unit rows of the last look alone: what `start_from` starts at."""
+        """(B, R, DIM) unit rows of the last look alone, at words only: what `start_from` starts at."""
         segment = self.query_segments if of_queries else self.page_segments
         nothing = torch.zeros(len(text.ids), len(segment), WIDTH)
-        weight = self.query_rarity if of_queries else self.page_rarity
-        bias = self._look_bias(text, distance(text.place, segment), weight)
-        return F.normalize(self.project(self.look(nothing, text.final, bias)).float(), dim=-1)
+        return self._looked(nothing, text, segment, self.query_rarity if of_queries else self.page_rarity)
 
     def _layers(self) -> Iterable[MetaLayer]:
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
-    def _look_bias(self, text: TextStates, distances: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """(B, R, T): far words count less, rare ones more, padding not at all."""
-        rarity = (weight * self.rarity[text.ids]).masked_fill(~text.mask, float("-inf"))
-        return rarity[:, None] - self.look.segment_scale * distances
-
     def _forward(
-        self, tokens: torch.Tensor, text: TextStates, distances: torch.Tensor, weight: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        text: TextStates,
+        views: Sequence[Sequence[View]],
+        segment: torch.Tensor,
+        weight: torch.Tensor,
     ) -> torch.Tensor:
-        batch, length = text.mask.shape
+        batch, room = len(text.mask), len(tokens)
         meta = tokens.expand(batch, -1, -1)
-        room = len(tokens)
-        closed = torch.zeros(batch, room, length).masked_fill(~text.mask[:, None], float("-inf"))
+        closed = torch.zeros(batch, room, text.mask.shape[1]).masked_fill(~text.mask[:, None], float("-inf"))
         open_ = torch.zeros(batch, room, room)
-        for layer, states in zip(self._layers(), text.layers, strict=True):
+        distances = distance(text.place, segment)
+        for layer, states in zip(self._layers(), text.layers[-META_LAYERS:], strict=True):
             bias = closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
-        seen = self.look(meta, text.final, self._look_bias(text, distances, weight))
-        return F.normalize(self.project(seen).float(), dim=-1)
+        return self._looked(meta, self.with_views(text, views), segment, weight)
+
+    def _looked(
+        self, meta: torch.Tensor, seen: TextStates, segment: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """Far words count less, rare ones more, padding not at all."""
+        rarity = (weight * self.rarity[seen.ids]).masked_fill(~seen.mask, float("-inf"))
+        bias = rarity[:, None] - self.look.segment_scale * distance(seen.place, segment)
+        return F.normalize(self.project(self.look(meta, seen.final, bias)).float(), dim=-1)
+
+    def with_views(self, text: TextStates, views: Sequence[Sequence[View]]) -> TextStates:
+        """Views as further final states behind the words, which make room for them; no layer has states."""
+        if not any(views):
+            return text
+        rows = [self._row(text, i, views[i]) for i in range(len(text.ids))]
+        final, ids = (nn.utils.rnn.pad_sequence(list(column), batch_first=True) for column in zip(*rows))
+        lengths = torch.tensor([len(row) for _, row in rows])[:, None]
+        steps = torch.arange(ids.shape[1])
+        mask = steps < lengths
+        return TextStates([], final, mask, ((steps + 0.5) / lengths) * mask, ids)
+
+    def _row(self, text: TextStates, i: int, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, WIDTH) final states and (n,) word pieces of one text and its views, without padding."""
+        kept = text.mask[i]
+        kinds = [WHOLE_VIEW if view.whole else REGION_VIEW for view in views]
+        final = torch.cat([text.final[i, kept], self.state_length * self.sight(views)])
+        return final, torch.cat([text.ids[i, kept], torch.tensor(kinds, dtype=torch.int64)])
+
+    def take(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Set everything from a `state_dict`. Raises KeyError or RuntimeError when it is not of this model."""
+        self.sight = Sight(len(tensors["sight.keys"]))
+        self.load_state_dict(tensors)
 
     @torch.no_grad()
-    def start_from(self, model: BertModel, embeddings: torch.Tensor, rarity: torch.Tensor) -> None:
-        """Copy MiniLM's layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike.
+    def start_from(
+        self, model: BertModel, embeddings: torch.Tensor, rarity: torch.Tensor, state_length: float = 1.0
+    ) -> None:
+        """Copy MiniLM's last layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike.
 
         The projection starts as the principal directions of `embeddings` (n, WIDTH), MiniLM's own of some
         texts, the strongest first, so that a prefix of the dimensions keeps their cosines best.
         rarity: (VOCABULARY,) the logarithm of how rare each word piece is.
+        state_length: mean length of MiniLM's final states, which a view shall have too.
         """
-        for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer, strict=True):
+        for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer[-META_LAYERS:], strict=True):
             attention, output = theirs.attention, theirs.output
             pairs: dict[nn.Module, nn.Module] = {
                 mine.query: attention.self.query,
@@ -185,12 +223,20 @@ class MetaPath(nn.Module):
             tokens.copy_(cls + torch.randn_like(tokens))
         _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # by growing eigenvalue
         self.project.weight.copy_(directions[:, -DIM:].flip(1).T)
+        self.state_length.fill_(state_length)
         self.rarity.copy_(rarity)
+        self.rarity[[WHOLE_VIEW, REGION_VIEW]] = torch.tensor(VIEW_WEIGHTS)
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
     """(B, n, WIDTH) -> (B, HEADS, n, WIDTH / HEADS)."""
     return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+
+
+class Route(Protocol):
+    """`MetaPath.pages` or `MetaPath.queries`."""
+
+    def __call__(self, text: TextStates, views: Sequence[Sequence[View]]) -> torch.Tensor: ...
 
 
 class Mini:
@@ -216,44 +262,49 @@ class Mini:
         return cls(minilm.load(), meta, f"mini-{digest[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
-        """One (64, 384) embedding a page, from its words; run `reading.read` first."""
+        """One (64, 384) embedding a page, from its words and views; run `reading.read` first."""
         texts = [self.text.tokens([word.text for word in page.words]) for page in pages]
-        return self._encode(texts, self.meta.pages)
+        return self._encode(texts, [page.views for page in pages], self.meta.pages)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
-        """One (16, 384) embedding a query. A picture is read into words, which follow the text."""
-        return self._encode([self.text.tokens(_query_words(query)) for query in queries], self.meta.queries)
+        """One (16, 384) embedding a query. A picture is read into words, which follow the text, and views."""
+        read = [_read(query) for query in queries]
+        texts = [self.text.tokens(words) for words, _ in read]
+        return self._encode(texts, [views for _, views in read], self.meta.queries)
 
     @torch.inference_mode()
-    def _encode(self, texts: list[list[int]], path: Callable[[TextStates], torch.Tensor]) -> list[Embedding]:
+    def _encode(
+        self, texts: list[list[int]], views: Sequence[Sequence[View]], path: Route
+    ) -> list[Embedding]:
         # Texts of like length go together, so that padding costs little.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, Embedding] = {}
         for start in range(0, len(order), PAGE_BATCH):
             rows = order[start : start + PAGE_BATCH]
-            vectors = path(self.text.states([texts[i] for i in rows]))
+            vectors = path(self.text.states([texts[i] for i in rows]), [views[i] for i in rows])
             found |= {i: Embedding(vectors[k].numpy().copy()) for k, i in enumerate(rows)}
         return [found[i] for i in range(len(texts))]
 
 
-def _query_words(query: Query) -> list[str]:
-    words = query.text.split()
-    if query.image is not None:
-        words += [word.text for word in read_image(query.image)]
-    return words
+def _read(query: Query) -> tuple[list[str], Sequence[View]]:
+    if query.image is None:
+        return query.text.split(), ()
+    contents = read_image(query.image)
+    return [*query.text.split(), *(word.text for word in contents.words)], contents.views
 
 
 def save_meta(meta: MetaPath, path: Path) -> None:
-    """Write the trained part as float16 safetensors (about 23 MB)."""
+    """Write the trained part as float16 safetensors (about 15 MB)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in meta.state_dict().items()}, path)
 
 
 def load_meta(path: Path) -> MetaPath:
     """Read what `save_meta` wrote. Raises ValueError when the file does not fit this model."""
-    meta = MetaPath()
     try:
-        meta.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+        meta = MetaPath()
+        meta.take(tensors)
     except Exception as error:
         raise ValueError(f"{path.name} does not hold MetaEmbed-Mini weights: {error}") from error
     return meta

@@ -1,18 +1,18 @@
-"""Page -> Words: the text layer or OCR in reading order, then what its pictures show."""
+"""Page -> Words: the text layer or OCR in reading order, then what its pictures show, in words and views."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from PIL import Image
 
 from .colours import paper_share
 from .layout import reading_order
 from .ocr import recognise, slope
-from .records import Box, Page, Word
-from .visual import visual_words
+from .records import Box, Page, View, Word
+from .visual import WHOLE, Contents, look
 
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp has fewer
 LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names
 WORDS_IN_PICTURE = 12  # of the text layer, from which a picture is a background or a scan with a text layer
@@ -32,24 +32,26 @@ def read(page: Page) -> Page:
     if page.image is None:
         return page.with_words(reading_order(page.words))
     if not is_usable(page.words):
-        return page.with_words(read_image(page.image))
+        return page.with_words(*read_image(page.image))
     aspect = page.image.width / page.image.height
-    found, shown = list(page.words), list[Word]()
+    found, shown, views = list(page.words), list[Word](), list[View]()
     for box in page.pictures:
         inside = sum(_holds(box, word.box) for word in page.words)
         if inside < WORDS_IN_PICTURE:
-            read_here, shown_here = _read_picture(page.image, box, with_text=inside == 0)
-            found += read_here
-            shown += shown_here
-    return page.with_words([*reading_order(found, aspect), *shown])
+            words, seen = _read_picture(page.image, box, with_text=inside == 0)
+            found += words
+            shown += seen.words
+            views += seen.views
+    return page.with_words([*reading_order(found, aspect), *shown], views)
 
 
-def read_image(image: Image.Image) -> tuple[Word, ...]:
-    """OCR words of a picture in reading order, then visual words unless it is a page of text."""
+def read_image(image: Image.Image) -> Contents:
+    """OCR words of a picture in reading order, then visual words; those and views unless it is a page of text."""
     image = image.convert("RGB")
     words = recognise(image)
     ordered = reading_order(words, image.width / image.height, slope(words))
-    return (*ordered, *(() if is_text(image, words) else visual_words(image)))
+    seen = _seen(image, words)
+    return Contents((*ordered, *seen.words), seen.views)
 
 
 def is_usable(words: Sequence[Word]) -> bool:
@@ -71,18 +73,26 @@ def is_text(image: Image.Image, words: Sequence[Word]) -> bool:
     return covered >= TEXT_SHARE or paper_share(image) >= PAPER_SHARE
 
 
-def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], list[Word]]:
-    """OCR words (of a large picture, `with_text`) and visual words of one picture, placed on the page."""
+def _seen(image: Image.Image, words: Sequence[Word]) -> Contents:
+    """What a picture shows, given the `words` read in it: nothing if it is a page of text."""
+    return Contents((), ()) if is_text(image, words) else look(image)
+
+
+def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], Contents]:
+    """OCR words (of a large picture, `with_text`), and what one picture shows, placed on the page."""
     x0, y0, x1, y1 = box
     crop = page.crop(
         (round(x0 * page.width), round(y0 * page.height), round(x1 * page.width), round(y1 * page.height))
     )
     if min(crop.size) < 8:
-        return [], []
+        return [], Contents((), ())
     large = (x1 - x0) * (y1 - y0) > READ_PICTURE
     words = recognise(crop) if large and with_text else ()
-    shown = () if is_text(crop, words) else visual_words(crop)
-    return [_placed(word, box) for word in words], [_placed(word, box) for word in shown]
+    seen = _seen(crop, words)
+    views = tuple(replace(view, box=_within(view.box, box)) for view in seen.views)
+    return [_placed(word, box) for word in words], Contents(
+        tuple(_placed(word, box) for word in seen.words), views
+    )
 
 
 def _placed(word: Word, box: Box) -> Word:
@@ -91,11 +101,16 @@ def _placed(word: Word, box: Box) -> Word:
     >>> _placed(Word("x", (0.5, 0.0, 1.0, 1.0)), (0.2, 0.4, 0.6, 0.8)).box
     (0.4, 0.4, 0.6, 0.8)
     """
+    return Word(word.text, _within(word.box, box), word.kind)
+
+
+def _within(inner: Box, box: Box) -> Box:
+    """`inner`, given in fractions of `box`, in fractions of the page."""
     wide, high = box[2] - box[0], box[3] - box[1]
-    x0, y0, x1, y1 = word.box
+    x0, y0, x1, y1 = inner
     placed = (box[0] + x0 * wide, box[1] + y0 * high, box[0] + x1 * wide, box[1] + y1 * high)
     left, top, right, bottom = (round(value, 5) for value in placed)
-    return Word(word.text, (left, top, right, bottom), word.kind)
+    return left, top, right, bottom
 
 
 def _holds(box: Box, inner: Box) -> bool:

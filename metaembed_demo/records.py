@@ -28,13 +28,28 @@ class Word:
     kind: WordKind = "text"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A picture, or one region of it, as the picture network sees it.
+
+    features: (1280,) float32, the network's last map averaged over the region.
+    probability: (1000,) float32, of each ImageNet class.
+    whole: whether it is the whole picture.
+    """
+
+    box: Box
+    features: FloatArray
+    probability: FloatArray
+    whole: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a PDF, or one picture.
 
     `pictures` are the boxes of the raster pictures placed on a PDF page; an image file is one picture
     that fills its page. Straight from `ingest` the words are the raw text layer in file order;
-    `reading.read` returns the same page with all its words in reading order.
+    `reading.read` returns the same page with all its words in reading order, and `views` of its pictures.
     """
 
     id: str  # hash of the content, see `page_id`
@@ -43,14 +58,15 @@ class Page:
     image: Image | None  # RGB; None once only the stored picture is kept
     words: tuple[Word, ...] = ()
     pictures: tuple[Box, ...] = ()
+    views: tuple[View, ...] = ()
 
     @property
     def text(self) -> str:
         """The words in order, one space between."""
         return " ".join(word.text for word in self.words)
 
-    def with_words(self, words: Sequence[Word]) -> Page:
-        return replace(self, words=tuple(words))
+    def with_words(self, words: Sequence[Word], views: Sequence[View] = ()) -> Page:
+        return replace(self, words=tuple(words), views=tuple(views))
 
 
 def page_id(image: Image, words: Sequence[Word] = ()) -> str:

