@@ -70,7 +70,7 @@ def grade(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> tuple[lis
 
 
 def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Row:
-    """Mean nDCG@5 and @10, recall@1, @5, @10 and MRR of `rankings`, query id -> page ids, best first.
+    """Mean nDCG@5 and @10, recall@1, @5, @10, hit@5 and MRR of `rankings`, query id -> page ids, best first.
 
     A judged file or page that is not in the corpus counts as not found. `ci95` holds the bootstrap interval
     of each mean, `each` the nDCG@5 of every query, so that two rows can be compared query by query.
@@ -168,7 +168,7 @@ def _of_query(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> dict[
     gains, met = grade(ranking, judged)
     row = {f"ndcg@{k}": ndcg(gains, list(judged.values()), k) for k in (5, 10)}
     row |= {f"recall@{k}": recall(met, len(judged), k) for k in (1, 5, 10)}
-    return {**row, "mrr": reciprocal_rank(met)}
+    return {**row, "hit@5": float(any(met[:5])), "mrr": reciprocal_rank(met)}
 
 
 def _discounted(gains: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,31 +31,44 @@ TELL_EVERY = 200  # drawings
 def fit(sight: Sight, text: MiniLM, data: Path) -> None:
     """Fit it to the drawings under `data`, fetched if need be. Raises RuntimeError if they cannot be had."""
     drawings = clipart.training_drawings(clipart.fetch(data))
-    features = torch.from_numpy(_features(drawings, data / KEPT))
+    features = _features(drawings, data / KEPT)
+    drawings = [drawing for drawing in drawings if drawing.name in features]
     captions = torch.from_numpy(text.embed([drawing.caption for drawing in drawings]))
+    seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
-    sight.fit(Captioned(features, captions), class_rows(), names, names + DESCRIPTION * described)
+    sight.fit(Captioned(seen, captions), class_rows(), names, names + DESCRIPTION * described)
 
 
-def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> FloatArray:
-    """(len(drawings), 1280), from `kept` where it holds those drawings."""
-    names = [drawing.name for drawing in drawings]
-    if kept.exists():
-        with np.load(kept) as stored:
-            if stored["names"].tolist() == names:
-                return np.asarray(stored["features"])
-    rows = []
+def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, FloatArray]:
+    """Name -> (1280,), for those that can be rendered. What `kept` holds is not made again."""
+    if not shutil.which("rsvg-convert"):
+        raise RuntimeError("rsvg-convert is missing, which renders drawings: apt-get install librsvg2-bin")
+    found = _kept(kept)
+    for number, drawing in enumerate(drawings):
+        if drawing.name not in found:
+            try:
+                found[drawing.name] = _seen(drawing)
+            except RuntimeError as error:
+                print(f"left out: {error}", file=sys.stderr)
+        if number % TELL_EVERY == 0 or number == len(drawings) - 1:
+            print(f"drawing {number + 1} of {len(drawings)}", file=sys.stderr, flush=True)
+            np.savez(kept, names=np.array(list(found)), features=np.stack(list(found.values())))
+    return found
+
+
+def _kept(path: Path) -> dict[str, FloatArray]:
+    if not path.exists():
+        return {}
+    with np.load(path) as stored:
+        return dict(zip(stored["names"].tolist(), stored["features"], strict=True))
+
+
+def _seen(drawing: clipart.Drawing) -> FloatArray:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "drawing.png"
-        for number, drawing in enumerate(drawings):
-            if number % TELL_EVERY == 0:
-                print(f"drawing {number} of {len(drawings)}", file=sys.stderr, flush=True)
-            clipart.render(drawing, target)
-            rows.append(views_of(Image.open(target).convert("RGB"), regions=False)[0].features)
-    features = np.stack(rows)
-    np.savez(kept, names=np.array(names), features=features)
-    return features
+        clipart.render(drawing, target)
+        return views_of(Image.open(target).convert("RGB"), regions=False)[0].features
 
 
 def _names(index: int) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -24,8 +25,9 @@ from . import minilm
 from .config import BUDGETS, PATHS
 from .minilm import VOCABULARY, WIDTH, MiniLM, TextStates
 from .reading import read_image
-from .records import Embedding, Page, Query, View
+from .records import Embedding, Page, Query, View, Word
 from .sight import Sight
+from .visual import WHOLE, Contents
 
 HEADS = 12
 DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5 (assets/README.md)
@@ -35,8 +37,8 @@ QUERY_RARITY = 1.25  # before training; a page's is 1
 META_LAYERS = (
     2  # of the text path's six, the last ones; more cost time and brought nothing (assets/README.md)
 )
-WHOLE_VIEW, REGION_VIEW = 1, 2  # word pieces that MiniLM never uses: how much a view weighs beside words
-VIEW_WEIGHTS = (3.5, 1.0)  # of a whole picture and of a region, logarithms as words have them
+VIEW = 1  # a word piece that MiniLM never uses; its rarity is what a view weighs beside words
+VIEW_WEIGHT = 3.5  # before training, a logarithm as words have them
 SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths
 
 
@@ -59,11 +61,20 @@ def _parts(*counts: int) -> torch.Tensor:
     return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 
 
-def distance(place: torch.Tensor, segment: torch.Tensor) -> torch.Tensor:
-    """(B, R, T) how far each place (B, T) lies outside each segment (R, 2), in segment widths, capped."""
+def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
+    """(B, R, T) how far each token lies outside each segment (R, 2), in segment widths, capped."""
     start, end = segment[:, 0, None], segment[:, 1, None]
-    outside = torch.maximum(start - place[:, None], place[:, None] - end).clamp(min=0)
+    first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
+    outside = torch.maximum(start - last, first - end).clamp(min=0)
     return (outside / (end - start)).clamp(max=SEGMENT_CAP)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a text's pictures show: their views, and how many of its last word pieces name what is in them."""
+
+    views: Sequence[View] = ()
+    pieces: int = 0
 
 
 class MetaLayer(nn.Module):
@@ -127,13 +138,13 @@ class MetaPath(nn.Module):
         self.register_buffer("state_length", torch.tensor(1.0))  # typical of a final state, for a view
         self.page_segments, self.query_segments = segments(), query_segments()
 
-    def pages(self, text: TextStates, views: Sequence[Sequence[View]] = ()) -> torch.Tensor:
-        """(B, R_C, DIM) unit rows. `views`: of each page's pictures; none where empty."""
-        return self._forward(self.page_tokens, text, views, self.page_segments, self.page_rarity)
+    def pages(self, text: TextStates, shown: Sequence[Shown] = ()) -> torch.Tensor:
+        """(B, R_C, DIM) unit rows. `shown` is empty when no page has pictures."""
+        return self._forward(self.page_tokens, text, shown, self.page_segments, self.page_rarity)
 
-    def queries(self, text: TextStates, views: Sequence[Sequence[View]] = ()) -> torch.Tensor:
+    def queries(self, text: TextStates, shown: Sequence[Shown] = ()) -> torch.Tensor:
         """(B, R_Q, DIM) unit rows."""
-        return self._forward(self.query_tokens, text, views, self.query_segments, self.query_rarity)
+        return self._forward(self.query_tokens, text, shown, self.query_segments, self.query_rarity)
 
     def pooled(self, text: TextStates, of_queries: bool) -> torch.Tensor:
         """(B, R, DIM) unit rows of the last look alone, at words only: what `start_from` starts at."""
@@ -148,7 +159,7 @@ class MetaPath(nn.Module):
         self,
         tokens: torch.Tensor,
         text: TextStates,
-        views: Sequence[Sequence[View]],
+        shown: Sequence[Shown],
         segment: torch.Tensor,
         weight: torch.Tensor,
     ) -> torch.Tensor:
@@ -156,40 +167,45 @@ class MetaPath(nn.Module):
         meta = tokens.expand(batch, -1, -1)
         closed = torch.zeros(batch, room, text.mask.shape[1]).masked_fill(~text.mask[:, None], float("-inf"))
         open_ = torch.zeros(batch, room, room)
-        distances = distance(text.place, segment)
+        distances = distance(text, segment)
         for layer, states in zip(self._layers(), text.layers[-META_LAYERS:], strict=True):
             bias = closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
-        return self._looked(meta, self.with_views(text, views), segment, weight)
+        return self._looked(meta, self.with_views(text, shown), segment, weight)
 
     def _looked(
         self, meta: torch.Tensor, seen: TextStates, segment: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:
         """Far words count less, rare ones more, padding not at all."""
         rarity = (weight * self.rarity[seen.ids]).masked_fill(~seen.mask, float("-inf"))
-        bias = rarity[:, None] - self.look.segment_scale * distance(seen.place, segment)
+        bias = rarity[:, None] - self.look.segment_scale * distance(seen, segment)
         return F.normalize(self.project(self.look(meta, seen.final, bias)).float(), dim=-1)
 
-    def with_views(self, text: TextStates, views: Sequence[Sequence[View]]) -> TextStates:
-        """Views as further final states behind the words, which make room for them; no layer has states."""
-        if not any(views):
+    def with_views(self, text: TextStates, shown: Sequence[Shown]) -> TextStates:
+        """Views as further final states, each as wide as the words that name what it shows; for no layer."""
+        most = max((len(row.views) for row in shown), default=0)
+        if not most:
             return text
-        rows = [self._row(text, i, views[i]) for i in range(len(text.ids))]
-        final, ids = (nn.utils.rnn.pad_sequence(list(column), batch_first=True) for column in zip(*rows))
-        lengths = torch.tensor([len(row) for _, row in rows])[:, None]
-        steps = torch.arange(ids.shape[1])
-        mask = steps < lengths
-        return TextStates([], final, mask, ((steps + 0.5) / lengths) * mask, ids)
-
-    def _row(self, text: TextStates, i: int, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, WIDTH) final states and (n,) word pieces of one text and its views, without padding."""
-        kept = text.mask[i]
-        kinds = [WHOLE_VIEW if view.whole else REGION_VIEW for view in views]
-        final = torch.cat([text.final[i, kept], self.state_length * self.sight(views)])
-        return final, torch.cat([text.ids[i, kept], torch.tensor(kinds, dtype=torch.int64)])
+        final, mask = torch.zeros(len(shown), most, WIDTH), torch.zeros(len(shown), most, dtype=torch.bool)
+        reach = torch.zeros(len(shown), most)
+        for i, row in enumerate(shown):
+            n = len(row.views)
+            final[i, :n] = self.state_length * self.sight(row.views)
+            mask[i, :n] = True
+            pieces = int(text.mask[i].sum())
+            first = max(0, pieces - row.pieces - 2)  # [CLS] and [SEP] belong to a text all about pictures
+            reach[i, :n] = (1 - first / pieces) / 2
+        parts = [
+            (text.final, final),
+            (text.mask, mask),
+            (text.place, 1 - reach),
+            (text.ids, torch.full(mask.shape, VIEW)),
+            (text.reach, reach),
+        ]
+        return TextStates([], *(torch.cat([words, views], 1) for words, views in parts))
 
     def take(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Set everything from a `state_dict`. Raises KeyError or RuntimeError when it is not of this model."""
+        """Set everything from a `state_dict`. Raises KeyError or RuntimeError if it is of another model."""
         self.sight = Sight(len(tensors["sight.keys"]))
         self.load_state_dict(tensors)
 
@@ -225,7 +241,7 @@ class MetaPath(nn.Module):
         self.project.weight.copy_(directions[:, -DIM:].flip(1).T)
         self.state_length.fill_(state_length)
         self.rarity.copy_(rarity)
-        self.rarity[[WHOLE_VIEW, REGION_VIEW]] = torch.tensor(VIEW_WEIGHTS)
+        self.rarity[VIEW] = VIEW_WEIGHT
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
@@ -236,7 +252,7 @@ def _heads(x: torch.Tensor) -> torch.Tensor:
 class Route(Protocol):
     """`MetaPath.pages` or `MetaPath.queries`."""
 
-    def __call__(self, text: TextStates, views: Sequence[Sequence[View]]) -> torch.Tensor: ...
+    def __call__(self, text: TextStates, shown: Sequence[Shown]) -> torch.Tensor: ...
 
 
 class Mini:
@@ -263,34 +279,37 @@ class Mini:
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (64, 384) embedding a page, from its words and views; run `reading.read` first."""
-        texts = [self.text.tokens([word.text for word in page.words]) for page in pages]
-        return self._encode(texts, [page.views for page in pages], self.meta.pages)
+        return self._encode([Contents(page.words, page.views) for page in pages], self.meta.pages)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (16, 384) embedding a query. A picture is read into words, which follow the text, and views."""
-        read = [_read(query) for query in queries]
-        texts = [self.text.tokens(words) for words, _ in read]
-        return self._encode(texts, [views for _, views in read], self.meta.queries)
+        return self._encode([_read(query) for query in queries], self.meta.queries)
 
     @torch.inference_mode()
-    def _encode(
-        self, texts: list[list[int]], views: Sequence[Sequence[View]], path: Route
-    ) -> list[Embedding]:
+    def _encode(self, read: Sequence[Contents], path: Route) -> list[Embedding]:
+        texts = [self.text.tokens([word.text for word in words]) for words, _ in read]
         # Texts of like length go together, so that padding costs little.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, Embedding] = {}
         for start in range(0, len(order), PAGE_BATCH):
             rows = order[start : start + PAGE_BATCH]
-            vectors = path(self.text.states([texts[i] for i in rows]), [views[i] for i in rows])
+            shown = [self._shown(read[i]) for i in rows]
+            vectors = path(self.text.states([texts[i] for i in rows]), shown)
             found |= {i: Embedding(vectors[k].numpy().copy()) for k, i in enumerate(rows)}
         return [found[i] for i in range(len(texts))]
 
+    def _shown(self, read: Contents) -> Shown:
+        words, views = read
+        naming = [word.text for word in words if word.kind == "visual"] if views else []
+        return Shown(views, len(self.text.tokens(naming)))
 
-def _read(query: Query) -> tuple[list[str], Sequence[View]]:
+
+def _read(query: Query) -> Contents:
+    words = tuple(Word(text, WHOLE) for text in query.text.split())
     if query.image is None:
-        return query.text.split(), ()
-    contents = read_image(query.image)
-    return [*query.text.split(), *(word.text for word in contents.words)], contents.views
+        return Contents(words, ())
+    seen = read_image(query.image)
+    return Contents((*words, *seen.words), seen.views)
 
 
 def save_meta(meta: MetaPath, path: Path) -> None:

@@ -41,6 +41,7 @@ class TextStates:
     mask: (B, T) bool, true where there is a token.
     place: (B, T) float32, where in its text a token stands, in 0..1.
     ids: (B, T) int64, the word pieces; 0 is padding.
+    reach: (B, T) float32, how far from its place it stretches either way; 0 for a word.
     """
 
     layers: list[torch.Tensor]
@@ -48,6 +49,7 @@ class TextStates:
     mask: torch.Tensor
     place: torch.Tensor
     ids: torch.Tensor
+    reach: torch.Tensor
 
 
 class MiniLM:
@@ -90,7 +92,7 @@ class MiniLM:
             ids[row, :length] = torch.tensor([token for window in windows[row] for token in window])
             for layer, state in zip(layers, states, strict=True):
                 layer[row, :length] = state[start:end]
-        return TextStates(layers[:-1], layers[-1], mask, place, ids)
+        return TextStates(layers[:-1], layers[-1], mask, place, ids, torch.zeros_like(place))
 
     def _windows(self, tokens: Sequence[int]) -> list[list[int]]:
         step = WINDOW - 2

@@ -11,7 +11,7 @@ from .colours import paper_share
 from .layout import reading_order
 from .ocr import recognise, slope
 from .records import Box, Page, View, Word
-from .visual import WHOLE, Contents, look
+from .visual import Contents, look
 
 LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp has fewer
 LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names
@@ -46,7 +46,7 @@ def read(page: Page) -> Page:
 
 
 def read_image(image: Image.Image) -> Contents:
-    """OCR words of a picture in reading order, then visual words; those and views unless it is a page of text."""
+    """OCR words of a picture in reading order; then what it shows, unless it is a page of text."""
     image = image.convert("RGB")
     words = recognise(image)
     ordered = reading_order(words, image.width / image.height, slope(words))
@@ -57,7 +57,8 @@ def read_image(image: Image.Image) -> Contents:
 def is_usable(words: Sequence[Word]) -> bool:
     """Whether a text layer says what the page says.
 
-    >>> is_usable([Word("Invoice", WHOLE), Word("2024-17", WHOLE)]), is_usable([Word("p.3", WHOLE)])
+    >>> box = (0.1, 0.1, 0.2, 0.2)
+    >>> is_usable([Word("Invoice", box), Word("2024-17", box)]), is_usable([Word("p.3", box)])
     (True, False)
     """
     text = "".join(word.text for word in words)

@@ -34,13 +34,11 @@ class View:
 
     features: (1280,) float32, the network's last map averaged over the region.
     probability: (1000,) float32, of each ImageNet class.
-    whole: whether it is the whole picture.
     """
 
     box: Box
     features: FloatArray
     probability: FloatArray
-    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Page:
 
     `pictures` are the boxes of the raster pictures placed on a PDF page; an image file is one picture
     that fills its page. Straight from `ingest` the words are the raw text layer in file order;
-    `reading.read` returns the same page with all its words in reading order, and `views` of its pictures.
+    `reading.read` returns the same page with all its words in reading order, and a view of each picture.
     """
 
     id: str  # hash of the content, see `page_id`

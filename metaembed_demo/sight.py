@@ -35,7 +35,7 @@ class Captioned:
 
 
 class Sight(nn.Module):
-    """Views to unit vectors. Nothing in it is trained by gradient; `fit` sets it, `drawings` are kept in it."""
+    """Views to unit vectors. `fit` sets it; nothing in it is trained by gradient."""
 
     mean: torch.Tensor
     spread: torch.Tensor
@@ -56,6 +56,7 @@ class Sight(nn.Module):
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
+        self.spread.fill_(1)
 
     def forward(self, views: Sequence[View]) -> torch.Tensor:
         """(len(views), WIDTH) float32 unit rows."""

