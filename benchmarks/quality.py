@@ -57,7 +57,9 @@ def main() -> None:
         plain = Mini.load(options.without_mmr) if options.without_mmr else None
         found["machine"] = {"python": platform.python_version(), "encoder": encoder.fingerprint}
         for name in options.sets:
-            found["sets"][name] = measure(options.devsets / name, encoder, plain)
+            # Without MMR is about text; a collection keeps no views to encode its pictures again with.
+            other = None if name.startswith("pictures") else plain
+            found["sets"][name] = measure(options.devsets / name, encoder, other)
             OUT.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
     for name in found["sets"]:
@@ -94,9 +96,8 @@ def tell(name: str, found: dict[str, Any]) -> None:
     for row in [*found["budgets"], *found["baselines"]]:
         low, high = row["ci95"]["ndcg@5"]
         label = row.get("budget") or row["name"]
-        print(
-            f"  {label:45} nDCG@5 {row['ndcg@5']:.3f} ({low:.3f}-{high:.3f})  recall@5 {row['recall@5']:.3f}"
-        )
+        found_5 = f"recall@5 {row['recall@5']:.3f}  hit@5 {row['hit@5']:.3f}"
+        print(f"  {label:45} nDCG@5 {row['ndcg@5']:.3f} ({low:.3f}-{high:.3f})  {found_5}")
     for between, points in found["gains"].items():
         print(f"  {between}: {points['points']:+.1f} ({points['ci95'][0]:+.1f} to {points['ci95'][1]:+.1f})")
 

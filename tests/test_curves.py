@@ -106,7 +106,7 @@ A1, A2, A3, B1, B2, C = (
 def test_pages_are_ranked_as_pages(corpus: Collection) -> None:
     row, _ = judge(corpus, {"a.pdf#2": 1}, ids(corpus, A1, A3, A2, B1, B2, C))
     assert row["mrr"] == pytest.approx(1 / 3, abs=1e-4)
-    assert (row["recall@1"], row["recall@5"]) == (0, 1)
+    assert (row["recall@1"], row["recall@5"], row["hit@5"]) == (0, 1, 1)
     assert row["ndcg@5"] == pytest.approx(1 / 2, abs=1e-4)
 
 
@@ -308,6 +308,7 @@ def test_the_report_has_the_five_budgets(folder: Path) -> None:
             "ndcg@10",
             "recall@1",
             "recall@5",
+            "hit@5",
             "mrr",
             "latency_ms_p50",
             "latency_ms_p95",
