@@ -45,6 +45,7 @@ def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, Floa
     if not shutil.which("rsvg-convert"):
         raise RuntimeError("rsvg-convert is missing, which renders drawings: apt-get install librsvg2-bin")
     found = _kept(kept)
+    written = len(found)
     for number, drawing in enumerate(drawings):
         if drawing.name not in found:
             try:
@@ -53,7 +54,9 @@ def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, Floa
                 print(f"left out: {error}", file=sys.stderr)
         if number % TELL_EVERY == 0 or number == len(drawings) - 1:
             print(f"drawing {number + 1} of {len(drawings)}", file=sys.stderr, flush=True)
-            np.savez(kept, names=np.array(list(found)), features=np.stack(list(found.values())))
+            if len(found) > written:
+                np.savez(kept, names=np.array(list(found)), features=np.stack(list(found.values())))
+                written = len(found)
     return found
 
 

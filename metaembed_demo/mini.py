@@ -34,9 +34,7 @@ DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5
 R_Q, R_C = BUDGETS[-1]
 PAGE_BATCH = 8  # pages in one forward pass
 QUERY_RARITY = 1.25  # before training; a page's is 1
-META_LAYERS = (
-    2  # of the text path's six, the last ones; more cost time and brought nothing (assets/README.md)
-)
+META_LAYERS = 2  # copies of the text path's last ones; six cost time and brought nothing (assets/README.md)
 VIEW = 1  # a word piece that MiniLM never uses; its rarity is what a view weighs beside words
 VIEW_WEIGHT = 3.5  # before training, a logarithm as words have them
 SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths

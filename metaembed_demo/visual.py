@@ -30,9 +30,7 @@ SURE_WHOLE = 0.08  # least probability of a label of the whole picture
 SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misread
 SURE_CATEGORY = 0.2  # least probability of all labels of a category together
 REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
-MARGIN = (
-    0.15  # around a thing on a plain ground, in its longer side: filling the frame is not how it was learnt
-)
+MARGIN = 0.15  # around a thing on plain ground, in its longer side: the network learnt things with room
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
 _load_lock = threading.Lock()
 
