@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import BertConfig, BertModel
 
 from .records import FloatArray
@@ -29,6 +30,7 @@ LAYERS = 6
 VOCABULARY = 30_522  # word pieces
 WINDOW = 128  # tokens, [CLS] and [SEP] among them: the length MiniLM was trained at
 MAX_WINDOWS = 32  # of one page, about 3,000 words; what follows is not read
+MOST_TOKENS = MAX_WINDOWS * (WINDOW - 2)
 WINDOW_BATCH = 16  # windows in one forward pass, so that memory is bounded by this and not by the page
 
 
@@ -67,10 +69,20 @@ class MiniLM:
         """Word pieces of the words, no special tokens, cut to what MAX_WINDOWS hold."""
         if not words:
             return []
-        limit = MAX_WINDOWS * (WINDOW - 2)
+        return self._encoded(words).ids[:MOST_TOKENS]
+
+    def owners(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """(T,) the word of each entry that `states` has for these words; -1 for [CLS] and [SEP]."""
+        found = [int(at or 0) for at in self._encoded(words).word_ids[:MOST_TOKENS]] if words else []
+        step = WINDOW - 2
+        starts = range(0, max(len(found), 1), step)
+        return np.array([owner for at in starts for owner in (-1, *found[at : at + step], -1)], np.int64)
+
+    def _encoded(self, words: Sequence[str]) -> Encoding:
         # A word is at least one token nearly always, so words past the limit need no tokenising.
-        encoded = self.tokenizer.encode(list(words)[:limit], is_pretokenized=True, add_special_tokens=False)
-        return encoded.ids[:limit]
+        return self.tokenizer.encode(
+            list(words)[:MOST_TOKENS], is_pretokenized=True, add_special_tokens=False
+        )
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:

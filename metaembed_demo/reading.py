@@ -11,7 +11,7 @@ from .colours import paper_share
 from .layout import reading_order
 from .ocr import recognise, slope
 from .records import Box, Page, View, Word
-from .visual import Contents, look
+from .visual import MANNERS, Closer, Contents, cells_of, look, views_of
 
 LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp has fewer
 LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names
@@ -54,6 +54,23 @@ def read_image(image: Image.Image) -> Contents:
     return Contents((*ordered, *seen.words), seen.views)
 
 
+def look_again(page: Page) -> tuple[Closer, ...]:
+    """The views of the pictures of a page that was read before, from its image, and the cells of each.
+
+    A page that is kept has its words and its picture, but no views. Each picture has one word that says how
+    it was made, whose box is the picture's.
+    """
+    if page.image is None:
+        return ()
+    boxes = [word.box for word in page.words if word.kind == "visual" and word.text in MANNERS]
+    found = []
+    for box in dict.fromkeys(boxes):
+        crop = _crop(page.image, box)
+        view = views_of(crop, regions=False)[0]
+        found.append(Closer(replace(view, box=box), cells_of(crop)))
+    return tuple(found)
+
+
 def is_usable(words: Sequence[Word]) -> bool:
     """Whether a text layer says what the page says.
 
@@ -81,18 +98,22 @@ def _seen(image: Image.Image, words: Sequence[Word]) -> Contents:
 
 def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], Contents]:
     """OCR words (of a large picture, `with_text`), and what one picture shows, placed on the page."""
-    x0, y0, x1, y1 = box
-    crop = page.crop(
-        (round(x0 * page.width), round(y0 * page.height), round(x1 * page.width), round(y1 * page.height))
-    )
+    crop = _crop(page, box)
     if min(crop.size) < 8:
         return [], Contents((), ())
-    large = (x1 - x0) * (y1 - y0) > READ_PICTURE
+    large = (box[2] - box[0]) * (box[3] - box[1]) > READ_PICTURE
     words = recognise(crop) if large and with_text else ()
     seen = _seen(crop, words)
     views = tuple(replace(view, box=_within(view.box, box)) for view in seen.views)
     return [_placed(word, box) for word in words], Contents(
         tuple(_placed(word, box) for word in seen.words), views
+    )
+
+
+def _crop(page: Image.Image, box: Box) -> Image.Image:
+    x0, y0, x1, y1 = box
+    return page.crop(
+        (round(x0 * page.width), round(y0 * page.height), round(x1 * page.width), round(y1 * page.height))
     )
 
 

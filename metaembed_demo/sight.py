@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -62,13 +63,31 @@ class Sight(nn.Module):
         """(len(views), WIDTH) float32 unit rows."""
         if not views:
             return torch.zeros(0, WIDTH)
-        features = self._standard(torch.stack([torch.as_tensor(view.features) for view in views]))
-        probability = torch.stack([torch.as_tensor(view.probability) for view in views])
+        features = torch.stack([torch.as_tensor(view.features) for view in views])
+        return self.embed(features, torch.stack([torch.as_tensor(view.probability) for view in views]))
+
+    def embed(self, features: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+        """(n, FEATURES) and (n, CLASSES) -> (n, WIDTH) unit rows."""
+        features = self._standard(features)
         parts = [probability**SHARPNESS @ self.classes, features @ self.projection]
         if len(self.keys):
             near = F.normalize(features, dim=-1) @ self.keys.T
             parts.append((near / NEARNESS).softmax(1) @ self.captions)
         return F.normalize(torch.stack([F.normalize(part, dim=-1) for part in parts]).sum(0), dim=-1)
+
+    def slopes(self, view: View, changes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """How the embedding of `view` changes, to first order, where its features change: (n, WIDTH).
+
+        Args:
+            changes: (n, FEATURES) of the features.
+            rows: (CLASSES, FEATURES), the network's last layer, through which its classes change too.
+        """
+        features, probability = torch.as_tensor(view.features), torch.as_tensor(view.probability)
+        logits = changes @ rows.T
+        classes = probability * (logits - (logits @ probability)[:, None])
+        n = len(changes)
+        at = (features.repeat(n, 1), probability.repeat(n, 1))
+        return cast(torch.Tensor, torch.func.jvp(self.embed, at, (changes, classes))[1])
 
     def _standard(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.mean) / self.spread

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from .config import BUDGETS
-from .mini import MetaPath
+from .meta import MetaPath
 from .minilm import TextStates
 from .mmr import nested_scores
 

@@ -24,7 +24,7 @@ from .baselines import best_chunk
 from .config import BUDGETS, PATHS
 from .imagenet import categories
 from .lessons import Course, Lesson, Thing, load_questions
-from .mini import MetaPath, save_meta
+from .meta import MetaPath, save_meta
 from .minilm import VOCABULARY, MiniLM
 from .mmr import mmr_loss, nested_scores
 from .teacher import Reading, Teacher

@@ -31,6 +31,7 @@ SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misre
 SURE_CATEGORY = 0.2  # least probability of all labels of a category together
 REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
 MARGIN = 0.15  # around a thing on plain ground, in its longer side: the network learnt things with room
+MANNERS = ("photograph", "drawing")  # the last visual word of every picture, which stands for the whole of it
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
 _load_lock = threading.Lock()
 
@@ -43,6 +44,13 @@ class Contents(NamedTuple):
 
     words: tuple[Word, ...]
     views: tuple[View, ...]
+
+
+class Closer(NamedTuple):
+    """A view; and (rows, columns, 1280), how each cell of its picture differs from their mean."""
+
+    view: View
+    cells: FloatArray
 
 
 def look(image: Image.Image) -> Contents:
@@ -62,9 +70,7 @@ def look(image: Image.Image) -> Contents:
 
 
 def _manner(image: Image.Image, drawing: bool) -> list[str]:
-    if is_grey(image):
-        return ["black and white", "drawing" if drawing else "photograph"]
-    return [*colours(image), "drawing" if drawing else "photograph"]
+    return [*(["black and white"] if is_grey(image) else colours(image)), MANNERS[drawing]]
 
 
 def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
@@ -116,6 +122,14 @@ def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
     with torch.inference_mode():
         features = network.extract_features(torch.from_numpy(np.stack(frames))).mean((2, 3))
         return features.numpy(), network._fc(features).softmax(1).numpy()
+
+
+def cells_of(image: Image.Image) -> FloatArray:
+    """(rows, columns, 1280): how the features of each cell of the picture differ from their mean."""
+    with torch.inference_mode():
+        found = _network().extract_features(torch.from_numpy(_input(image.convert("RGB"), WHOLE)[None]))[0]
+        cells: FloatArray = (found - found.mean((1, 2), keepdim=True)).permute(1, 2, 0).numpy()
+    return cells
 
 
 def class_rows() -> torch.Tensor:

@@ -9,16 +9,16 @@ from safetensors.torch import save_file
 
 from metaembed_demo import minilm
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.mini import (
+from metaembed_demo.meta import (
     SEGMENT_CAP,
     MetaPath,
-    Mini,
     distance,
     load_meta,
     query_segments,
     save_meta,
     segments,
 )
+from metaembed_demo.mini import Mini
 from metaembed_demo.minilm import TextStates
 from metaembed_demo.records import STOPS, Page, Query, Word
 

@@ -1,0 +1,201 @@
+"""What each part of Mini's training is worth: `python benchmarks/ablations.py` writes ablations.json.
+
+Every row changes one thing, trains from the same start on the same seeds, and is judged on the pages that
+`train` keeps out (lessons.py): long pages asked for by a heading, dictionary entries by their headword. A row
+that is in the file already is not run again, so the program can be stopped and started. About five minutes a
+row on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from metaembed_demo import corpora, lessons  # noqa: E402
+from metaembed_demo.config import PATHS  # noqa: E402
+from metaembed_demo.lessons import CLUSTER, Course, Lesson  # noqa: E402
+from metaembed_demo.meta import R_C, R_Q, _parts  # noqa: E402
+from metaembed_demo.train import Recipe, Trainer, encode, evaluate, picture_things  # noqa: E402
+
+OUT = ROOT / "benchmarks" / "ablations.json"
+STEPS = 30
+RANK = 32  # of LoRA, as in the paper
+NOISY = 0.6  # share of noisy pages in the row of that name
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row: what differs from the recipe, in its numbers, in the lessons' shares, or in the model."""
+
+    name: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    patches: dict[str, Any] = field(default_factory=dict)  # of lessons.py
+    model: Callable[[Trainer], None] | None = None
+    course: Callable[[Trainer], None] | None = None
+
+
+class LowRank(nn.Module):
+    """A weight that may only change by a product of two thin matrices (LoRA, Hu et al. 2021)."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(RANK, weight.shape[1]) / weight.shape[1] ** 0.5)
+        self.up = nn.Parameter(torch.zeros(weight.shape[0], RANK))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight + self.up @ self.down
+
+
+def no_segments(trainer: Trainer) -> None:
+    for name, parameter in trainer.meta.named_parameters():
+        if name.endswith("segment_scale"):
+            parameter.data.zero_()
+            parameter.requires_grad_(False)
+
+
+def whole_query(trainer: Trainer) -> None:
+    trainer.meta.query_segments = torch.tensor([(0.0, 1.0)]).repeat(R_Q, 1)
+
+
+def flat_segments(trainer: Trainer) -> None:
+    trainer.meta.page_segments, trainer.meta.query_segments = _parts(R_C), _parts(R_Q)
+
+
+def low_rank(trainer: Trainer) -> None:
+    for layer in trainer.meta.layers.modules():
+        if isinstance(layer, nn.Linear):
+            layer.requires_grad_(False)
+            parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
+
+
+def mined(trainer: Trainer) -> None:
+    """Clusters of pages that the start finds alike, whatever document they come from."""
+    batches, size = trainer.recipe.steps, trainer.recipe.batch
+    pool = [lesson for seed in range(batches) for lesson in trainer.course.batch(size, 10_000 + seed)]
+    with torch.no_grad():
+        vectors = torch.cat([_whole(trainer, [lesson]) for lesson in pool])
+    near = vectors @ vectors.T
+    left, order = set(range(len(pool))), []
+    while left:
+        first = min(left)
+        alike = sorted(left, key=lambda i: -near[first, i].item())[:CLUSTER]
+        order.append([pool[i] for i in alike])
+        left -= set(alike)
+    mixed = torch.randperm(len(order), generator=torch.Generator().manual_seed(1)).tolist()
+    flat = [lesson for i in mixed for lesson in order[i]]
+
+    def batch(size: int, seed: int) -> list[Lesson]:
+        start = seed % 1_000_003 * size
+        return flat[start : start + size]
+
+    trainer.course = replace_batch(trainer.course, batch)
+
+
+def _whole(trainer: Trainer, page: Sequence[Lesson]) -> torch.Tensor:
+    return encode(trainer.text, trainer.meta, page).pages[:, 0]
+
+
+def replace_batch(course: Course, batch: Callable[[int, int], list[Lesson]]) -> Course:
+    course.batch = batch  # type: ignore[method-assign]
+    return course
+
+
+CHANGES = (
+    Change("as shipped"),
+    Change("without MMR: the loss at 16x64 alone", {"mmr": False}),
+    Change("segments not nested: 64 and 16 equal parts", model=flat_segments),
+    Change("neither: loss at 16x64 alone, equal parts", {"mmr": False}, model=flat_segments),
+    Change("no segment bias", model=no_segments),
+    Change("no segment bias on the query's tokens", model=whole_query),
+    Change("InfoNCE as heavy as the teacher (1 for 0.3)", {"positive_weight": 1.0}),
+    Change("the teacher alone, no InfoNCE", {"positive_weight": 0.0}),
+    Change("InfoNCE alone: hardly any teacher (30 for 0.3)", {"positive_weight": 30.0}),
+    Change("temperature 0.02 for 0.04", {"temperature": 0.02}),
+    Change("temperature 0.1 for 0.04", {"temperature": 0.1}),
+    Change("pages of a batch from anywhere, no neighbours", patches={"CLUSTER": 1}),
+    Change("hard negatives mined with the start model", course=mined),
+    Change("LoRA of rank 32 for full copies of the layers", model=low_rank),
+    Change("no OCR noise or dropped words (0 for 0.15)", patches={"NOISE_SHARE": 0.0}),
+    Change("much noise (0.6 for 0.15)", patches={"NOISE_SHARE": NOISY}),
+    Change("no lists of visual words", patches={"MIX": replace(lessons.MIX, pictures=0.0)}),
+    Change("no dictionary entries", patches={"MIX": replace(lessons.MIX, entries=0.0)}),
+    Change("no natural questions", patches={"MIX": replace(lessons.MIX, asked=0.0)}),
+    Change("batch of 96 for 48", {"batch": 96}),
+    Change("batch of 192 for 48", {"batch": 192}),
+    Change("rate 4e-4 for 1e-4", {"rate": 4e-4}),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=PATHS.cache / "train")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    torch.manual_seed(Recipe().seed)
+    for name, row in rows(options.data, found):
+        found |= {name: row}
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        print(json.dumps({name: row}), flush=True)
+
+
+def rows(data: Path, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Train and judge every change that is not `known`."""
+    documents = corpora.load(corpora.prepare(data))
+    questions = lessons.load_questions(PATHS.assets / "questions.jsonl")
+
+    def course() -> Course:
+        return Course(documents, picture_things(), questions)
+
+    start = Trainer(Recipe(steps=STEPS), course(), data)
+    start._begin()
+    judged = start._dev
+    if "the start" not in known:
+        yield "the start", {name: evaluate(start.text, start.meta, pages) for name, pages in judged.items()}
+    for change in CHANGES:
+        if change.name not in known:
+            yield change.name, train(change, start, course())
+
+
+def train(change: Change, start: Trainer, course: Course) -> dict[str, Any]:
+    """One row: STEPS steps from `start`, and how they end."""
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        for name, value in change.patches.items():
+            stack.enter_context(patch.object(lessons, name, value))
+        trainer = Trainer(replace(start.recipe, **change.recipe), course, start.folder)
+        trainer.meta.take(start.meta.state_dict())
+        trainer.teacher = start.teacher
+        for alter in (change.course, change.model):
+            if alter:
+                alter(trainer)
+        trainer.optimizer = torch.optim.AdamW(trainer._groups(), weight_decay=0.01)
+        losses = []
+        for trainer.step in range(STEPS):
+            loss, _ = trainer._learn(trainer.course.batch(trainer.recipe.batch, trainer._seed()))
+            losses.append(loss)
+    ends = {name: evaluate(trainer.text, trainer.meta, pages) for name, pages in start._dev.items()}
+    return {
+        **ends,
+        "last_loss": round(losses[-1], 3),
+        "minutes": round((time.perf_counter() - began) / 60, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
