@@ -21,6 +21,7 @@ CHUNK_COMPONENTS = 1 << 20
 # First and last+1 query token of the nested groups: 1 | 2 | 3-4 | 5-8 | 9-16.
 _EDGES = (0, *(r_q for r_q, _ in BUDGETS))
 QUERY_GROUPS: tuple[tuple[int, int], ...] = tuple(pairwise(_EDGES))
+PAGE_ENDS = tuple(r_c for _, r_c in BUDGETS)  # last candidate token of each nested group
 
 
 def maxsim(q: FloatArray, c: NDArray[Any]) -> FloatArray:
@@ -97,6 +98,22 @@ def prefix_gains(alignment: Alignment) -> FloatArray:
         [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(QUERY_GROUPS)],
         dtype=np.float32,
     )
+
+
+def candidate_gains(alignment: Alignment) -> FloatArray:
+    """What each nested group of candidate tokens (1 | 2-4 | 5-8 | 9-16 | 17-64) adds to the score: (5,).
+
+    The score with the first k candidate tokens grows with k; this is by how much, for all r_q query tokens.
+    Groups beyond the search's r_c add 0, so the five sum to the score.
+
+    >>> similarity = np.array([[0.1, 0.5, 0.3, 0.2, 0.9]], dtype=np.float32)
+    >>> found = Alignment("p", similarity, np.array([4]), np.array([0.9], np.float32))
+    >>> candidate_gains(found).round(2).tolist()
+    [0.1, 0.4, 0.4, 0.0, 0.0]
+    """
+    r_c = alignment.similarity.shape[1]
+    scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for end in PAGE_ENDS]
+    return np.diff(np.array([0.0, *scores])).astype(np.float32)
 
 
 def _check(q: FloatArray, c: NDArray[Any]) -> None:

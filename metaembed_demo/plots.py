@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .maxsim import candidate_gains
 from .records import Alignment, Budget, FloatArray
 from .text import DASH, TIMES, budget_text, bytes_text, ms_text
 from .theme import GROUPS, Group, group_of
@@ -19,26 +20,25 @@ CAPTION = (
 )
 
 
-def score_bar(gains: Sequence[float], top: float) -> str:
-    """One hit's score split by query token group.
+def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
+    """One hit's score split by token group.
 
     Args:
-        gains: five sums, what query tokens 1 | 2 | 3-4 | 5-8 | 9-16 added (`maxsim.prefix_gains`).
+        gains: five sums, what the groups added (`maxsim.prefix_gains`, or `candidate_gains`).
         top: the score that fills the bar, usually that of the best hit.
+        side: "query" or "candidate", whose groups they are.
     """
     top = max(top, 1e-9)
     parts = [max(float(gain), 0.0) / top * 100 for gain in gains]
     squeeze = min(1.0, 100 / max(sum(parts), 1e-9))
     cells = "".join(
         f'<i style="width:{part * squeeze:.2f}%;--shade:{group.shade}" '
-        f'title="{_tokens("Query", group, "query")}: {gain:+.2f}"></i>'
+        f'title="{_tokens(side.capitalize(), group, side)}: {gain:+.2f}"></i>'
         for part, gain, group in zip(parts, gains, GROUPS, strict=True)
         if part > 0
     )
     words = ", ".join(
-        f"{_tokens('query', group, 'query')} {gain:.2f}"
-        for gain, group in zip(gains, GROUPS, strict=True)
-        if gain
+        f"{_tokens(side, group, side)} {gain:.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
     )
     return f'<span class="bar" role="img" aria-label="Score by group: {words}">{cells}</span>'
 
@@ -78,7 +78,7 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     }
     best = int(np.argmax(found.gains))
     return (
-        f'<figure class="matrix" data-matrix="{_attribute(data)}" style="--rows:{rows};--columns:{columns}">'
+        f'<figure class="matrix" data-matrix="{attribute(data)}" style="--rows:{rows};--columns:{columns}">'
         f"<h3>{_finding(found)}</h3>"
         f'<div class="matrix-grid">'
         f'<div class="axis-x"><span>Candidate tokens 1{DASH}{columns}</span></div>'
@@ -92,6 +92,9 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f'<div class="axis-g">gain, max 1</div>'
         f"</div>"
         f'<p class="reading" aria-live="polite">{_sentence(best, found)}</p>'
+        '<div class="both" aria-live="polite">Point at a cell, or use the arrow keys, to see what its two '
+        "tokens read.</div>"
+        f"{_prefixes(found)}"
         f'<p class="scale num" aria-hidden="true">cosine {low:.2f}<i></i>{high:.2f}'
         f'<span class="ring"></span> a row{chr(0x2019)}s maximum</p>'
         f"<figcaption>{CAPTION}</figcaption>"
@@ -99,7 +102,23 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     )
 
 
-def _attribute(data: object) -> str:
+def _prefixes(found: Alignment) -> str:
+    """What each nested group of candidate tokens added to the score."""
+    gains = candidate_gains(found)
+    reached = [g for g in GROUPS if g.candidate[0] <= found.similarity.shape[1]]
+    words = "".join(
+        f'<li><i style="--shade:{g.shade}"></i>{_tokens("", g, "candidate").strip()} '
+        f"<b>{gains[g.index]:+.2f}</b></li>"
+        for g in reached
+    )
+    top = max(float(np.maximum(gains, 0).sum()), 1e-9)
+    return (
+        f'<div class="prefixes"><p>What each group of candidate tokens added</p>'
+        f'{score_bar(gains.tolist(), top, "candidate")}<ul class="num">{words}</ul></div>'
+    )
+
+
+def attribute(data: object) -> str:
     return json.dumps(data, separators=(",", ":")).replace("&", "&amp;").replace('"', "&quot;")
 
 
@@ -123,10 +142,11 @@ def _span(group: Group) -> str:
 
 def _sentence(i: int, found: Alignment) -> str:
     j = int(found.winners[i])
+    share = float(found.gains[i]) / (float(found.gains.sum()) or 1.0)
     group = group_of(j, "candidate").label("candidate")
     return (
-        f'Query token <b class="num">{i + 1}</b> takes its maximum, <b class="num">{found.gains[i]:.2f}</b>, '
-        f'from candidate token <b class="num">{j + 1}</b> (group <span class="span">{group}</span>).'
+        f'Query token <b class="num">{i + 1}</b> takes its maximum, <b class="num">{found.gains[i]:.2f}</b> '
+        f'({share * 100:.0f}% of the score), from candidate token <b class="num">{j + 1}</b> (group <span class="span">{group}</span>).'
     )
 
 
@@ -179,9 +199,10 @@ def _gains(gains: FloatArray, rows: int) -> str:
 
 
 def _table(found: Alignment, budget: Budget) -> str:
+    score = float(found.gains.sum()) or 1.0
     rows = "".join(
         f"<tr><td>{i + 1}</td><td>{int(j) + 1}</td><td>{group_of(int(j), 'page').label('page')}</td>"
-        f"<td>{gain:.3f}</td></tr>"
+        f"<td>{gain:.3f}</td><td>{gain / score * 100:.0f}%</td></tr>"
         for i, (j, gain) in enumerate(zip(found.winners, found.gains, strict=True))
     )
     return (
@@ -189,7 +210,8 @@ def _table(found: Alignment, budget: Budget) -> str:
         f"{budget_text(budget.r_q, budget.r_c)} as a table</summary>"
         '<table class="figures num"><thead><tr><th scope="col">Query token</th>'
         '<th scope="col">Candidate token</th>'
-        f'<th scope="col">Group</th><th scope="col">Cosine</th></tr></thead><tbody>{rows}</tbody>'
+        f'<th scope="col">Group</th><th scope="col">Cosine</th><th scope="col">Share</th></tr></thead>'
+        f"<tbody>{rows}</tbody>"
         f'<tfoot><tr><td colspan="3">MaxSim score</td><td>{float(found.gains.sum()):.3f}</td></tr></tfoot>'
         "</table></details>"
     )

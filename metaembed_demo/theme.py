@@ -92,13 +92,14 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ("page.css", "search.css", "documents.css")
+    files = ("page.css", "search.css", "documents.css", "charts.css", "evidence.css")
     return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
 
 
 def head() -> str:
-    """What goes into <head>: a script that picks light or dark before the first paint."""
-    return f"<script>{(WEB / 'head.js').read_text('utf-8')}</script>"
+    """What goes into <head>: light or dark before the first paint, what scripts share, figures' downloads."""
+    scripts = (WEB / name for name in ("head.js", "shared.js", "figure.js"))
+    return "".join(f"<script>{script.read_text('utf-8')}</script>" for script in scripts)
 
 
 def script(name: str) -> str:

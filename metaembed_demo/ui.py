@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from . import documents, theme, views
 from .collection import Collection
 from .config import LIMITS
 from .dial import Curve
 from .encoder import Encoder
-from .ingest import Upload
+from .explain import explainer
+from .link import Link
 from .records import STOPS, Budget, Query
+from .rooms import Rooms, html, uploads
 from .search import search
-from .session import Sessions
 from .visit import Screen, Shelf, Tools, Visit
+from .visits import Visits
 
 Updates = dict[Any, Any]
-SEARCHES, UPLOADS = 2, 1  # at a time, for all visitors together
+SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
 STATE_TTL_S = 24 * 3600  # a backstop; `Sessions` ends a session much earlier, by its last use
-
-
-class Visits:
-    """The visits behind the session ids that browsers hold."""
-
-    def __init__(self, tools: Tools, base: Collection) -> None:
-        self.tools, self.sessions = tools, Sessions(base)
-        self._visits: dict[str, Visit] = {}
-
-    def open(self) -> Visit:
-        visit = Visit(self.tools, self.sessions.get(self.sessions.open()))
-        self._visits[visit.session.id] = visit
-        self._forget_ended()
-        return visit
-
-    def get(self, session_id: str | None) -> Visit:
-        """The visit of `session_id`; a new one where that has ended or never was."""
-        try:
-            session = self.sessions.get(session_id or "")
-        except KeyError:
-            return self.open()
-        visit = self._visits[session.id]
-        visit.used = time.monotonic()
-        return visit
-
-    def close(self, session_id: str | None) -> None:
-        """End a visit, as when the browser tab is closed."""
-        visit = self._visits.pop(session_id or "", None)
-        if visit:
-            visit.stop.set()
-            self.sessions.close(visit.session.id)
-
-    def _forget_ended(self) -> None:
-        """Drop visits as `Sessions` drops sessions: unused for too long."""
-        now = time.monotonic()
-        for session_id, visit in list(self._visits.items()):
-            if now - visit.used > self.sessions.ttl_s:
-                self._visits.pop(session_id, None)
 
 
 class Page:
@@ -78,13 +39,17 @@ class Page:
 
     def lay_out(self) -> None:
         self.session = gr.State(None, time_to_live=STATE_TTL_S, delete_callback=self.visits.close)
-        self.header = _html("header", script="header.js")
+        self.header = html("header", script="header.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._search_room()
             with gr.Tab("Documents", id="documents", render_children=True):
                 self._documents_room()
-        self.footer = _html("footer")
+            self.surveys = Rooms(self.visits)
+            self.surveys.lay_out()
+        self.footer = html("footer")
+        self.marks = html("marks", script="marks.js")
+        self.link = html("link", script="link.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _search_room(self) -> None:
@@ -100,34 +65,41 @@ class Page:
                 autofocus=True,
                 submit_btn="Search",
             )
-            self.picture = _html("picture", views.drop(DROP_PICTURE, many=False), script="drop.js")
-        self.examples = _html("examples", views.examples(self.tools.examples), script="examples.js")
-        self.dial = _html("dial", script="dial.js")
+            self.picture = html("picture", views.drop(DROP_PICTURE, many=False), script="drop.js")
+        self.examples = html("examples", views.examples(self.tools.examples), script="examples.js")
+        html("tour", views.tour(), script="tour.js")
+        self.dial = html("dial", script="dial.js")
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                 self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            self.free_hint = _html("free-hint", views.free_hint(), script="free.js")
+            self.free_hint = html("free-hint", views.free_hint(), script="free.js")
         with gr.Row(elem_id="stage"):
-            self.results = _html("results", script="results.js")
-            self.page = _html("page", script="page.js")
-            with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs"):
+            self.results = html("results", script="results.js")
+            self.page = html("page", script="page.js")
+            with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs") as self.tabs:
                 # One tab for each way of looking at the chosen hit: a region of Screen and a component.
-                with gr.Tab("Alignment"):
-                    self.alignment = _html("alignment", script="matrix.js")
-                with gr.Tab("Timing", render_children=True):
-                    self.timing = _html("timing")
+                with gr.Tab("Alignment", id="alignment"):
+                    self.alignment = html("alignment", script="matrix.js")
+                with gr.Tab("Page map", id="page-map", render_children=True):
+                    self.pagemap = html("pagemap", script="pagemap.js")
+                with gr.Tab("Ranks", id="ranks", render_children=True):
+                    self.ranks = html("ranks", script="ranks.js")
+                with gr.Tab("Compare", id="compare", render_children=True):
+                    self.compare = html("compare", script="compare.js")
+                with gr.Tab("Timing", id="timing", render_children=True):
+                    self.timing = html("timing")
 
     def _documents_room(self) -> None:
         with gr.Row(elem_id="shelf"):
             with gr.Column(elem_id="shelf-add"):
-                self.drop = _html("drop", views.drop(DROP_FILES, many=True), script="drop.js")
+                self.drop = html("drop", views.drop(DROP_FILES, many=True), script="drop.js")
                 gr.HTML(documents.limits(LIMITS), apply_default_css=False)
-                self.news = _html("news")
+                self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
             with gr.Column(elem_id="shelf-list"):
-                self.listing = _html("listing", script="documents.js")
-                self.statistics = _html("statistics")
+                self.listing = html("listing", script="documents.js")
+                self.statistics = html("statistics")
 
     # Wiring
 
@@ -157,8 +129,10 @@ class Page:
         # A search may wait for the encoder: web/search.css draws a line while it does.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
+        self.surveys.wire(on, self.session, self.rooms, self._screen, search_outputs)
         shelf = {"outputs": shelf_outputs}
-        on(demo.load, self.arrive, [], outputs=[*search_outputs, self.news, self.listing, self.statistics])
+        arriving = [*search_outputs, self.news, self.listing, self.statistics, self.rooms, self.tabs]
+        on(demo.load, self.arrive, [], outputs=arriving)
         on(self.text.submit, self.search, [self.text], **searching)
         on(self.picture.upload, self.show_picture, [self.text], **searching)
         on(self.picture.clear, self.drop_picture, [self.text], **searching)
@@ -166,6 +140,11 @@ class Page:
         on(self.dial.input, self.turn, [], **looking)
         on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint])
         on(self.results.select, self.choose, [], **looking)
+        on(self.ranks.select, self.open_at, [], **looking)
+        on(self.compare.submit, self.side, [], outputs=[self.session, self.compare])
+        testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
+        on(self.pagemap.submit, self.test, [], outputs=[self.session, self.pagemap], **testing)
+        on(self.pagemap.clear, self.stop_test, [], outputs=[self.session], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
@@ -182,9 +161,14 @@ class Page:
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
 
-    def arrive(self, session_id: str | None) -> Updates:
-        visit = self.visits.get(session_id)
-        return {**self._screen(visit, visit.arrive()), **self._shelf(visit, visit.shelf(), whole=False)}
+    def arrive(self, session_id: str | None, request: gr.Request) -> Updates:
+        visit, link = self.visits.get(session_id), Link.parse(dict(request.query_params))
+        updates = {
+            **self._screen(visit, visit.arrive(link)),
+            **self._shelf(visit, visit.shelf(), whole=False),
+        }
+        places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
+        return {**updates, **places, self.text: link.query}
 
     def search(self, session_id: str | None, text: str) -> Updates:
         visit = self.visits.get(session_id)
@@ -192,7 +176,7 @@ class Page:
 
     def show_picture(self, session_id: str | None, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        visit.picture = next(iter(_uploads(event)), None)
+        visit.picture = next(iter(uploads(event)), None)
         return self._screen(visit, visit.search(text or ""))
 
     def drop_picture(self, session_id: str | None, text: str) -> Updates:
@@ -225,6 +209,28 @@ class Page:
         visit = self.visits.get(session_id)
         return self._screen(visit, visit.choose(str(event._data.get("page", ""))))
 
+    def open_at(self, session_id: str | None, event: gr.EventData) -> Updates:
+        """A click on a line of ranks: that page, at that stop."""
+        visit = self.visits.get(session_id)
+        stop = min(max(int(event._data.get("stop", 0)), 0), len(STOPS) - 1)
+        return self._screen(visit, visit.open_at(str(event._data.get("page", "")), STOPS[stop]))
+
+    def side(self, session_id: str | None, event: gr.EventData) -> Updates:
+        """Change side A of the comparison."""
+        visit = self.visits.get(session_id)
+        action, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
+        return self._screen(visit, visit.side(action, value))
+
+    def test(self, session_id: str | None) -> Iterator[Updates]:
+        visit = self.visits.get(session_id)
+        for screen in visit.test():
+            yield self._screen(visit, screen)
+
+    def stop_test(self, session_id: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        visit.panel.stop.set()
+        return {self.session: visit.session.id}
+
     def act(self, session_id: str | None, event: gr.EventData) -> Updates:
         """The one action that a state offers, by name."""
         visit = self.visits.get(session_id)
@@ -243,7 +249,7 @@ class Page:
 
     def receive(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        return self._shelf(visit, visit.receive(_uploads(event)))
+        return self._shelf(visit, visit.receive(uploads(event)))
 
     def index(self, session_id: str | None) -> Iterator[Updates]:
         visit = self.visits.get(session_id)
@@ -307,7 +313,7 @@ def build_ui(
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
-    page = Page(Visits(Tools(encoder, curve, tuple(examples), len(base) > 0), base), base)
+    page = Page(Visits(Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder)), base), base)
     with gr.Blocks(
         title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
     ) as demo:
@@ -329,25 +335,5 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _html(name: str, value: str = "", script: str | None = None) -> gr.HTML:
-    return gr.HTML(
-        value,
-        elem_id=name,
-        js_on_load=theme.script(script) if script else None,
-        apply_default_css=False,
-    )
-
-
 def _slider(label: str, top: int) -> gr.Slider:
     return gr.Slider(1, top, value=top, step=1, label=label, buttons=[], interactive=True)
-
-
-def _uploads(event: gr.EventData) -> list[Upload]:
-    """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
-    folder = Path(get_upload_folder()).resolve()
-    found = []
-    for file in event._data.get("files", []):
-        path = Path(str(file["path"])).resolve()
-        if path.is_relative_to(folder) and path.is_file():
-            found.append(Upload(path, PurePath(str(file["name"])).name or path.name))
-    return found

@@ -38,6 +38,13 @@ class ShownPage(Protocol):
     def also(self) -> tuple[tuple[str, int], ...]: ...
 
 
+OVERLAY = (
+    '<label class="overlay-switch"><input type="checkbox" checked> Highlight where this score comes from'
+    "</label>"
+    '<p class="under" aria-live="polite"></p>'
+)
+
+
 @dataclass(frozen=True)
 class Action:
     """The one thing to do next: its label, and the name and value that the page's script sends back."""
@@ -68,6 +75,23 @@ def examples(queries: Sequence[str]) -> str:
         f'<button type="button" data-query="{safe(query)}">{safe(query)}</button>' for query in queries
     )
     return f'<p class="examples"><span>Try</span>{buttons}</p>'
+
+
+TOUR = (
+    "Ask for a page in your own words: the page that opens is marked where its score comes from.",
+    "Move the dial: fewer Meta Tokens take less memory and time, and the order changes at once.",
+    "Point at the matrix to see what two tokens read, and test the explanation under Page map.",
+    "Budget finds the cheapest stop that keeps the quality you need on your own pages.",
+)
+
+
+def tour() -> str:
+    """Four sentences for a first visit; web/tour.js hides them for good."""
+    steps = "".join(f"<li>{step}</li>" for step in TOUR)
+    return (
+        f'<aside class="tour" hidden aria-label="How this page works"><ol>{steps}</ol>'
+        '<button type="button" class="quiet">Got it</button></aside>'
+    )
 
 
 def free_hint(turn: int = 0) -> str:
@@ -219,8 +243,12 @@ def _movement(places: int) -> str:
     )
 
 
-def page(shown: ShownPage, rank: int) -> str:
-    """The chosen page, large; a click opens it at full size."""
+def page(shown: ShownPage, rank: int, reading: str = "") -> str:
+    """The chosen page, large, under an overlay of what was read; a click opens it at full size.
+
+    Args:
+        reading: hidden HTML with its words and what each token read (`why.reading`); "" for no overlay.
+    """
     where = f"Page {shown.number} of {shown.source}"
     also = ""
     if shown.also:
@@ -232,8 +260,10 @@ def page(shown: ShownPage, rank: int) -> str:
         f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
         f'<p class="hit-where">{_where(shown)}</p></div>'
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
-        f'<img src="{data_uri(shown.picture)}" width="{shown.width}" height="{shown.height}" '
-        f'alt="{safe(where)}: {safe(shown.title)}"></button>{also}'
+        f'<span class="sheet"><img src="{data_uri(shown.picture)}" width="{shown.width}" '
+        f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
+        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        f"</span></button>{OVERLAY if reading else ''}{reading}{also}"
         f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
         f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
     )

@@ -15,13 +15,19 @@ from .collection import Collection, Report, StoredPage
 from .config import LIMITS
 from .dial import Curve, dial, readout
 from .encoder import Encoder
+from .explain import Explainer
 from .ingest import Problem, Upload, read_files
+from .link import Link, link, trace_json
 from .maxsim import align, prefix_gains
-from .records import STOPS, Budget, Page, Query, Trace
+from .panel import Panel, nearest
+from .records import STOPS, Budget, FloatArray, Page, Query, Trace
 from .search import explain_hit, research, search
 from .session import Session
+from .survey import Habit, Kind, Survey
 
 HITS = 10
+# The regions that a search fills, as they are without one.
+EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
 PROGRESS_EVERY_S = 0.15  # the bar moves at most this often
 log = logging.getLogger(__name__)
 
@@ -35,8 +41,13 @@ class Screen:
     results: str | None = None
     page: str | None = None
     alignment: str | None = None
+    marks: str | None = None  # for the overlay, always on the page
+    pagemap: str | None = None
+    ranks: str | None = None
+    compare: str | None = None
     timing: str | None = None
     footer: str | None = None
+    link: str | None = None
 
 
 @dataclass
@@ -57,6 +68,8 @@ class Tools:
     curve: Curve | None = None
     examples: Sequence[str] = ()
     samples: bool = True  # whether there is a sample corpus to bring back
+    explainer: Explainer | None = None  # None where the encoder cannot tell what it read
+    habits: dict[str, Habit] = field(default_factory=dict)  # of pages read by any visitor
 
 
 @dataclass
@@ -70,7 +83,13 @@ class Visit:
     stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
     indexing: bool = False
     used: float = field(default_factory=time.monotonic)  # when it was last asked for something
+    panel: Panel = field(init=False)  # the evidence tabs
+    survey: Survey = field(init=False)  # the rooms Budget and Tokens
     shown: tuple[str, int] | None = None  # id and rank of the picture that the browser holds
+
+    def __post_init__(self) -> None:
+        self.panel = Panel(self.tools.explainer)
+        self.survey = Survey(self.tools.encoder, self.tools.explainer, self.tools.habits)
 
     @property
     def collection(self) -> Collection:
@@ -78,10 +97,19 @@ class Visit:
 
     # Searching
 
-    def arrive(self) -> Screen:
-        """The page as a browser that has just loaded needs it."""
+    def arrive(self, link: Link | None = None) -> Screen:
+        """The page as a browser that has just loaded needs it, at the view that `link` names."""
         self.shown = None
-        return self.screen()
+        if link is None or not link.query:
+            return self.screen()
+        self.session.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        self.picture = None
+        screen = self.search(link.query)
+        if link.hit and self.session.trace and link.hit != self.session.chosen:
+            self.shown = None
+            self._take(self.session.trace, link.hit, beyond=self._has(link.hit))
+            return self.screen()
+        return screen
 
     def search(self, text: str) -> Screen:
         """Encode the query, with the picture if there is one, and open the best hit.
@@ -96,6 +124,8 @@ class Visit:
         try:
             query = Query(text.strip(), _picture(self.picture) if self.picture else None)
             trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
+            self.panel.ask(query, trace)
+            self.panel.note(trace)
         except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
             if not isinstance(error, ValueError):
                 log.exception("The search for %r failed", text)
@@ -111,6 +141,7 @@ class Visit:
         if self.session.trace is None:
             return Screen(dial=self._dial(""))
         self._again()
+        self.panel.note(self.session.trace)
         screen = self.screen()
         screen.dial = self._dial(readout(True, (time.perf_counter() - start) * 1000, 0, 0))
         return screen
@@ -125,10 +156,13 @@ class Visit:
         screen.dial = screen.header = None
         return screen
 
-    def _take(self, trace: Trace, chosen: str | None) -> None:
-        """Keep `trace` with the hit `chosen` explained; the best hit where that one is gone."""
+    def _take(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
+        """Keep `trace` with the hit `chosen` explained; the best hit where that one is gone.
+
+        beyond: also a page that is not among the hits.
+        """
         ids = [hit.page_id for hit in trace.hits]
-        if chosen not in ids:
+        if chosen not in ids and not beyond:
             chosen = ids[0] if ids else None
         with self.session.lock, self.collection.lock:
             if chosen is not None and chosen in self.collection.pages:
@@ -145,7 +179,7 @@ class Visit:
 
     def screen(self) -> Screen:
         """Every region of the search side for the state that is."""
-        screen = Screen(self._header(), footer=self._footer(), page="", alignment="", timing="")
+        screen = Screen(self._header(), footer=self._footer(), **EMPTY)
         trace = self.session.trace
         screen.dial = self._dial(_cost(trace))
         if not len(self.collection):
@@ -159,22 +193,63 @@ class Visit:
         return screen
 
     def _show(self, trace: Trace, screen: Screen) -> None:
+        chosen = self.session.chosen
         with self.collection.lock:
-            pages = {h.page_id: self.collection.pages[h.page_id] for h in trace.hits if self._has(h.page_id)}
+            wanted = dict.fromkeys([*(hit.page_id for hit in trace.hits), *([chosen] if chosen else [])])
+            pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
             vectors = dict(zip(pages, self.collection.index.vectors(list(pages)), strict=True))
         query, r_c = trace.query_vectors[: trace.budget.r_q], trace.budget.r_c
         gains = {
             page_id: prefix_gains(align(page_id, query, rows[:r_c])).tolist()
             for page_id, rows in vectors.items()
         }
-        chosen = self.session.chosen
         screen.results = views.results(trace, pages, gains, chosen, self._is_weak(trace))
         screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates)
+        screen.timing += self.panel.history()
         if trace.alignment is None or chosen is None or chosen not in pages:
             return
-        full = align(chosen, trace.query_vectors, vectors[chosen]).similarity
+        self._explain(trace, pages[chosen], vectors[chosen], screen)
+        screen.link = link(trace, chosen, trace_json(trace, pages, self.panel.explanation))
+
+    def _explain(self, trace: Trace, page: StoredPage, rows: FloatArray, screen: Screen) -> None:
+        """The regions about the chosen hit; `rows` (R_c, D) are its vectors."""
+        assert trace.alignment is not None
+        full = align(page.id, trace.query_vectors, rows).similarity
+        self.panel.explain(page, trace)
         screen.alignment = plots.alignment(trace.alignment, full, trace.budget)
-        screen.page = self._picture_of(pages[chosen], trace)
+        screen.marks = self.panel.marks(trace)
+        screen.pagemap = self.panel.page_map(trace)
+        screen.ranks = self.panel.ranks(self.collection, trace, page.id)
+        screen.compare = self.panel.compare(self.collection, trace, page)
+        screen.page = self._picture_of(page, trace)
+
+    def open_at(self, page_id: str, budget: Budget) -> Screen:
+        """Open one page at one budget, as a click on its line of ranks asks."""
+        self.session.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        trace = self.session.trace
+        if trace is None or not self._has(page_id):
+            return Screen()
+        self._take(research(self.collection, trace, self.session.budget, HITS), page_id, beyond=True)
+        return self.screen()
+
+    def side(self, action: str, value: str = "") -> Screen:
+        """Change side A of the comparison: pin, unpin, or other with a budget."""
+        trace, chosen = self.session.trace, self.session.chosen
+        if trace is None or chosen is None or not self._has(chosen):
+            return Screen()
+        if action == "pin":
+            self.panel.pin(trace)
+        elif action == "unpin":
+            self.panel.unpin()
+        elif action == "other":
+            self.panel.set_other(Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c))
+        return Screen(compare=self.panel.compare(self.collection, trace, self.collection.pages[chosen]))
+
+    def test(self) -> Iterator[Screen]:
+        """Test the explanation of the chosen hit."""
+        if self.session.trace is not None:
+            for told in self.panel.test(self.session.trace):
+                yield Screen(pagemap=told)
 
     def _is_weak(self, trace: Trace) -> bool:
         """Whether no page stands out. Pictures as queries were not measured, so nothing is said of them."""
@@ -188,15 +263,17 @@ class Visit:
 
     def _picture_of(self, page: StoredPage, trace: Trace) -> str | None:
         """The large picture, or None where the browser holds it already: it is most of what is sent."""
-        rank = next(hit.rank for hit in trace.hits if hit.page_id == page.id)
+        rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
+        if rank is None:  # opened from its line of ranks, far down
+            rank = self.panel.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
         if self.shown == (page.id, rank):
             return None
         self.shown = (page.id, rank)
-        return views.page(page, rank)
+        return views.page(page, rank, self.panel.reading())
 
     def _failed(self, message: str, query: str) -> Screen:
         self.shown = None
-        return Screen(results=views.failure(message, query), page="", alignment="", timing="")
+        return Screen(results=views.failure(message, query), **EMPTY)
 
     def _header(self) -> str:
         encoder = self.tools.encoder
@@ -213,6 +290,16 @@ class Visit:
     def bytes_per_stop(self) -> list[int]:
         """Index bytes a page at each of the five stops."""
         return [self.collection.index.bytes_per_page(stop) for stop in STOPS]
+
+    # Budget
+
+    def budget_room(self) -> str:
+        """The Budget room for the state that is."""
+        return self.survey.room(self.collection, self.session.budget, len(self.panel.queries))
+
+    def measure(self, kind: Kind) -> Iterator[str]:
+        """Measure the five budgets on this visitor's pages."""
+        return self.survey.measure(kind, self.collection, self.session.budget, self.panel.queries)
 
     # Documents
 
@@ -262,6 +349,7 @@ class Visit:
             error=error,
         )
         self._again()
+        self.survey.forget()
         yield self.shelf(documents.outcome(ended))
 
     def remove(self, source: str) -> Shelf:
@@ -281,6 +369,7 @@ class Visit:
         return self._after_change()
 
     def _after_change(self) -> Shelf:
+        self.survey.forget()
         if len(self.collection):
             self._again()
         else:

@@ -1,0 +1,399 @@
+"""What each of the five budgets is worth on the user's own pages, with or without labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .beir import QRELS, Judgements, load_beir
+from .collection import Collection, StoredPage
+from .curves import ENCODE_BATCH, RESAMPLES, grade, interval, ndcg
+from .encoder import Encoder
+from .index import MultiVectorIndex
+from .records import STOPS, Budget, FloatArray, Query
+
+K = 5  # first pages that overlap and nDCG look at
+TOP = 20  # pages of the finest budget whose order is compared
+HITS, REPEATS = 10, 5  # of the timed searches, for each query and budget
+LEAST_WORDS, MOST_WORDS = 6, 14  # of a known-item query
+LEAST_ON_PAGE = 12  # words with letters, for a page to be asked for
+TRIES = 12  # places of a page that are looked at for one query
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*$")
+LEAST_QUERIES = 10  # with fewer, a bootstrap sees too little spread for anything to be safe
+CHANGED = "The pages changed while the budgets were compared. Compare them again."
+
+Table = NDArray[np.float64]
+Kind = Literal["labels", "known items", "session"]
+ADJECTIVES: dict[Kind, str] = {"labels": "labelled", "known items": "known-item", "session": "session"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query, and the id of the one page that answers it where that is known."""
+
+    query: Query
+    page_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Judged queries: id -> Query, and id -> judged corpus ids with grades above 0, as in `beir.Beir`.
+
+    `missing` holds the judged corpus ids that were not in the collection; they count as not found.
+    """
+
+    queries: dict[str, Query]
+    qrels: dict[str, dict[str, int]]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """One sentence on what is missing, empty if nothing is."""
+        judged = len({corpus_id for grades in self.qrels.values() for corpus_id in grades})
+        missing = f"{len(self.missing)} of {judged} judged ids are not in the collection, such as "
+        return f"{missing}{self.missing[0]!r}; they count as not found." if self.missing else ""
+
+
+@dataclass(frozen=True)
+class StopWorth:
+    """What one budget is worth; `overlap`, `tau` and `quality` are means over the queries.
+
+    `overlap` of the first 5 pages and `tau` of the first 20 are with the finest budget. `interval` is the
+    95% bootstrap interval of `quality`, `each` the quality of every query. Latency is that of this machine.
+    """
+
+    budget: Budget
+    overlap: float
+    tau: float
+    quality: float
+    interval: tuple[float, float]
+    bytes_per_page: int
+    p50_ms: float
+    p95_ms: float
+    each: tuple[float, ...] = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain types, rounded, without `each`; `low` and `high` are the interval of `quality`."""
+        low, high = self.interval
+        shares = {"overlap": self.overlap, "tau": self.tau, "quality": self.quality, "low": low, "high": high}
+        costs = {"bytes_per_page": self.bytes_per_page, "p50_ms": self.p50_ms, "p95_ms": self.p95_ms}
+        rounded = {name: round(value, 4) for name, value in {**shares, **costs}.items()}
+        return {"budget": str(self.budget), **rounded}
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The five budgets, coarse to fine, compared over `pages` pages; `kind` says what `quality` is.
+
+    "labels": nDCG@5 by the user's judgements. "known items": nDCG@5 with the page that a query was drawn from
+    as the one answer. "session": no answer is known, so it is the overlap with the finest budget.
+    """
+
+    kind: Kind
+    pages: int
+    queries: int
+    stops: tuple[StopWorth, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain types, without the values of single queries."""
+        head = {"schema": 1, "kind": self.kind, "pages": self.pages, "queries": self.queries}
+        return {**head, "budgets": [stop.as_json() for stop in self.stops]}
+
+    def rows(self) -> list[list[Any]]:
+        """For a CSV file: a header, then one row a budget."""
+        budgets = [stop.as_json() for stop in self.stops]
+        return [list(budgets[0]), *(list(budget.values()) for budget in budgets)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where `measure` stands: `done` of `total` queries. The last step has the result."""
+
+    done: int
+    total: int
+    worth: Worth | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The cheapest budget that is good enough.
+
+    `share` of the finest budget's quality is what it reaches, `interval` the 95% interval of that, paired by
+    query. It takes 1/`memory` of the bytes and 1/`speed` of the median latency. `safe` means that the lower
+    end of the interval is good enough too, on at least 10 queries over more than 5 pages.
+    """
+
+    stop: StopWorth
+    share: float
+    interval: tuple[float, float]
+    memory: float
+    speed: float
+    safe: bool
+    sentence: str
+
+
+def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[Asked]:
+    """At most `count` queries drawn from the pages, one a page, the documents in turn.
+
+    A query is a sentence, or 6 to 14 neighbouring words: of a few random places the one with the rarest
+    words, by the number of pages that hold them. A stretch that another page holds as well is not taken. A
+    page with fewer than 12 words of text is left out, and so is a picture without text; words that name what
+    a picture shows are never asked. The same pages and seed give the same queries.
+
+    Such a query shares its words with its page. That flatters every budget: it checks whether the budgets
+    agree on this collection, not how well they answer a person's questions.
+    """
+    with collection.lock:
+        pages = sorted(collection.pages.values(), key=lambda page: page.id)
+    texts = {page.id: [word.text for word in page.words if word.kind != "visual"] for page in pages}
+    said = {page_id: _terms(words) for page_id, words in texts.items()}
+    holders = Counter(term for terms in said.values() for term in set(terms))
+    bounded = [f" {' '.join(terms)} " for terms in said.values()]
+    rng = np.random.default_rng(seed)
+
+    def cost(stretch: Sequence[str]) -> float:
+        return float(np.mean([math.log(holders[term]) for term in _terms(stretch)]))
+
+    found: list[Asked] = []
+    for page in _spread([page for page in pages if _lettered(texts[page.id]) >= LEAST_ON_PAGE], rng):
+        if len(found) < count:
+            drawn = [_stretch(texts[page.id], rng) for _ in range(TRIES)]
+            ranked = sorted((s for s in drawn if _lettered(s) >= LEAST_WORDS), key=cost)
+            marked = ((s, f" {' '.join(_terms(s))} ") for s in ranked)
+            own = next((s for s, mark in marked if sum(mark in text for text in bounded) == 1), None)
+            found += [Asked(Query(" ".join(own)), page.id)] if own else []
+    return found
+
+
+def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) -> Labels:
+    """The queries of the user's queries.jsonl that their qrels table, with tabs, gives a grade above 0.
+
+    Raises:
+        ValueError: when a file is missing or malformed, or a query wants a picture; the message names the
+            file and, where there is one, the line.
+    """
+    with TemporaryDirectory() as name:
+        queries, qrels = Path(name, "queries.jsonl"), Path(name, QRELS[0])
+        qrels.parent.mkdir()
+        try:
+            queries.write_bytes(queries_file.read_bytes())
+            qrels.write_bytes(qrels_file.read_bytes())
+            _refuse_pictures(queries)
+            Path(name, "page.png").touch()  # `load_beir` wants a corpus; it only looks at the name
+            beir = load_beir(Path(name))
+        except (OSError, OverflowError, RecursionError, csv.Error) as error:
+            raise ValueError(f"{queries_file.name} or {qrels_file.name}: {error}.") from None
+        except ValueError as error:
+            told = str(error).replace(str(queries), queries_file.name).replace(str(qrels), qrels_file.name)
+            raise ValueError(told) from None
+    with collection.lock:
+        missing = dict.fromkeys(Judgements(beir.qrels, collection).missing)  # an id may be judged twice
+    return Labels({key: beir.queries[key] for key in beir.qrels}, beir.qrels, tuple(missing))
+
+
+def overlap(best: Sequence[str], other: Sequence[str], k: int = K) -> float:
+    """The share of the first `k` of `best`, or of all where there are fewer, among the first `k` of `other`.
+
+    >>> overlap("abcde", "eabxy"), overlap("abc", "cab"), overlap("abc", "xab", k=2)
+    (0.6, 1.0, 0.5)
+    """
+    wanted = set(best[:k])
+    return len(wanted & set(other[:k])) / len(wanted) if wanted else 1.0
+
+
+def kendall_tau(a: Sequence[str], b: Sequence[str]) -> float:
+    """Of the pairs of items that both rankings hold, the share in the same order less the share reversed.
+
+    Rankings have no ties, so that this is tau-b too. With fewer than two common items there is no pair: then
+    1.0 for equal rankings, else 0.0.
+
+    >>> [kendall_tau("abc", other) for other in ("abc", "cba", "xacb", "xyz")]
+    [1.0, -1.0, 0.3333333333333333, 0.0]
+    """
+    places = {item: place for place, item in enumerate(b)}
+    order = np.array([places[item] for item in a if item in places])
+    if len(order) < 2:
+        return float(list(a) == list(b))
+    first, second = np.triu_indices(len(order), 1)
+    return float(np.sign(order[second] - order[first]).mean())
+
+
+def measure(
+    collection: Collection, encoder: Encoder, asked: Sequence[Asked] | Labels, stop: threading.Event
+) -> Iterator[Step]:
+    """Ask every query at all five budgets, telling the progress before each; the last step has the `Worth`.
+
+    If any of `asked` has no page, the kind is "session". Pages are ranked exactly. The latency is that of a
+    search for ten hits through the live index, without encoding: 5 warm repeats a query, the budgets in a new
+    random order each time. When `stop` is set it ends without a result. Between steps no lock is held.
+
+    Raises:
+        ValueError: when there are no queries or pages, the collection was made by another encoder, or its
+            pages change meanwhile.
+    """
+    collection.check_encoder(encoder)
+    with collection.lock:
+        index, ids = collection.index, collection.index.ids
+        kind, queries, judgements = _questions(collection, asked)
+    total = len(queries)
+    if not total or not ids:
+        raise ValueError(f"There is no {'query' if ids else 'page'} to compare the budgets on.")
+    stops = [budget.clip(encoder.r_q, encoder.r_c) for budget in STOPS]
+    found, ms = np.empty((total, len(stops), 3)), np.empty((total, REPEATS, len(stops)))
+    for at, (key, _) in enumerate(queries):
+        yield Step(at, total)
+        if stop.is_set():
+            return
+        if at % ENCODE_BATCH == 0:
+            batch = encoder.encode_queries([query for _, query in queries[at : at + ENCODE_BATCH]])
+        vectors = batch[at % ENCODE_BATCH].vectors
+        try:
+            rankings = [[hit.page_id for hit in index.rerank(vectors, s, ids, len(ids))] for s in stops]
+            ms[at] = _timed(index, vectors, stops, seed=at)
+        except KeyError:  # a page went away between two calls
+            raise ValueError(CHANGED) from None
+        if collection.index is not index or index.ids != ids:
+            raise ValueError(CHANGED)
+        found[at] = [_compared(rankings[-1], ranking, key, judgements) for ranking in rankings]
+    if not stop.is_set():
+        worths = [_stop_worth(index, s, found[:, at], ms[:, :, at]) for at, s in enumerate(stops)]
+        yield Step(total, total, Worth(kind, len(ids), total, tuple(worths)))
+
+
+def cheapest(worth: Worth, share: float = 0.95) -> Advice:
+    """The first budget, coarse to fine, with at least `share` of the finest budget's quality.
+
+    Raises:
+        ValueError: when `share` is not above 0 and at most 1, or the finest budget finds no answer at all.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"The share of the quality to keep must be above 0 and at most 1, not {share}.")
+    finest = worth.stops[-1]
+    if finest.quality <= 0:
+        raise ValueError(f"{finest.budget} finds none of the answers; there is nothing to keep a share of.")
+    enough = share - 1e-9  # 0.95 of something, computed, may be a hair below 0.95
+    stop = next(stop for stop in worth.stops if stop.quality / finest.quality >= enough)
+    reached, memory = stop.quality / finest.quality, finest.bytes_per_page / stop.bytes_per_page
+    low, high = _paired(stop.each, finest.each)
+    safe = stop is finest or (low >= enough and worth.queries >= LEAST_QUERIES and worth.pages > K)
+    percent, what = f"{100 * share:g}%", f"first {K} pages" if worth.kind == "session" else f"nDCG@{K}"
+    asked = f"{worth.queries} {ADJECTIVES[worth.kind]} {'query' if worth.queries == 1 else 'queries'}"
+    sentence = f"{finest.budget}'s {what} on {asked}"
+    if stop is finest:
+        sentence = f"No smaller budget keeps {percent} of {sentence}."
+    else:
+        # The lower end is rounded down, so that no "95%" stands there that is less.
+        span = f"{100 * reached:.0f}% ({math.floor(100 * low + 1e-6)}% to {100 * high:.0f}%)"
+        sentence = f"{stop.budget} keeps {span} of {sentence}, with 1/{memory:g} of the memory."
+    if not safe:
+        sentence += f" That is not sure: on more queries and pages it may be less than {percent}."
+    return Advice(stop, reached, (low, high), memory, finest.p50_ms / max(stop.p50_ms, 1e-6), safe, sentence)
+
+
+def _paired(each: Sequence[float], finest: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of the ratio of the means, both over the same resampled queries."""
+    drawn = np.random.default_rng(0).integers(len(finest), size=(RESAMPLES, len(finest)))
+    means, whole = np.array(each)[drawn].mean(axis=1), np.array(finest)[drawn].mean(axis=1)
+    low, high = np.percentile(means[whole > 0] / whole[whole > 0], [2.5, 97.5]).tolist()
+    return low, high
+
+
+def _questions(
+    collection: Collection, asked: Sequence[Asked] | Labels
+) -> tuple[Kind, list[tuple[str, Query]], Judgements | None]:
+    """The kind, queries with their ids in the judgements, and those where answers are known."""
+    if isinstance(asked, Labels):
+        judged = [(key, asked.queries[key]) for key in asked.qrels]
+        return "labels", judged, Judgements(asked.qrels, collection)
+    queries = [(str(at), one.query) for at, one in enumerate(asked)]
+    answers = [one.page_id for one in asked if one.page_id is not None]
+    if len(answers) < len(queries):
+        return "session", queries, None
+    if not all(answer in collection.pages for answer in answers):
+        raise ValueError(CHANGED)
+    pages = [collection.pages[answer] for answer in answers]
+    qrels = {str(at): {f"{page.source}#{page.number}": 1} for at, page in enumerate(pages)}
+    return "known items", queries, Judgements(qrels, collection)
+
+
+def _compared(best: list[str], ranking: list[str], key: str, answers: Judgements | None) -> list[float]:
+    """Overlap, tau and quality of one query's ranking at one stop."""
+    same, tau = overlap(best, ranking), kendall_tau(best[:TOP], ranking)
+    if answers is None:
+        return [same, tau, same]
+    judged = answers.judged[key]
+    gains, _ = grade(answers.ranking(ranking), judged)
+    return [same, tau, ndcg(gains, list(judged.values()), K)]
+
+
+def _timed(index: MultiVectorIndex, vectors: FloatArray, stops: Sequence[Budget], seed: int) -> Table:
+    """Milliseconds (REPEATS, stops) of one query's searches."""
+    rng, ms = np.random.default_rng(seed), np.empty((REPEATS, len(stops)))
+    index.search(vectors, stops[-1], HITS)  # builds the coarse stage where one is due
+    for turn in range(REPEATS):
+        for at in rng.permutation(len(stops)):
+            started = perf_counter()
+            index.search(vectors, stops[at], HITS)
+            ms[turn, at] = (perf_counter() - started) * 1000
+    return ms
+
+
+def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table) -> StopWorth:
+    """From overlap, tau and quality (queries, 3), and milliseconds (queries, REPEATS)."""
+    same, tau, quality = found.mean(axis=0).tolist()
+    low, high = interval(found[:, 2])
+    p50, p95 = np.percentile(ms, [50, 95]).tolist()
+    size = index.bytes_per_page(budget)
+    return StopWorth(budget, same, tau, quality, (low, high), size, p50, p95, tuple(found[:, 2].tolist()))
+
+
+def _refuse_pictures(queries: Path) -> None:
+    """Before `load_beir` sees the file: it would open whatever picture of this machine a line names."""
+    for at, line in enumerate(queries.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # `load_beir` says what is wrong
+        if isinstance(value, dict) and value.get("image"):
+            raise ValueError(f"{queries}, line {at}: the query's picture cannot come along; ask in words.")
+
+
+def _spread(pages: Sequence[StoredPage], rng: np.random.Generator) -> Iterator[StoredPage]:
+    """All pages in random order, one of each document in turn."""
+    documents: dict[str, list[StoredPage]] = {}
+    for at in rng.permutation(len(pages)):
+        documents.setdefault(pages[at].source, []).append(pages[at])
+    return (page for turn in zip_longest(*documents.values()) for page in turn if page)
+
+
+def _stretch(words: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
+    """The sentence at a random place, or the words from there on where it is too short or too long."""
+    start, length = int(rng.integers(len(words))), int(rng.integers(LEAST_WORDS, MOST_WORDS + 1))
+    ends = [-1, *(at for at, word in enumerate(words) if SENTENCE_END.search(word)), len(words) - 1]
+    first, after = max(end for end in ends if end < start) + 1, min(end for end in ends if end >= start) + 1
+    if LEAST_WORDS <= after - first <= MOST_WORDS:
+        return words[first:after]
+    start = max(0, min(start, len(words) - length))
+    return words[start : start + length]
+
+
+def _terms(words: Sequence[str]) -> list[str]:
+    return re.findall(r"\w+", " ".join(words).lower())
+
+
+def _lettered(words: Sequence[str]) -> int:
+    return sum(any(map(str.isalpha, word)) for word in words)

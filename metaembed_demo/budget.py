@@ -1,0 +1,184 @@
+"""The rooms Budget and Tokens as HTML. Pure functions; what comes from people goes through `safe`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .agreement import Advice, Labels, Worth
+from .charts import as_table, nothing
+from .cost import Point, tradeoff
+from .habits import TokenHabit, specialisation
+from .records import STOPS, Budget
+from .scale import scale
+from .text import TIMES, budget_text, plural, safe
+
+SHARES = (0.9, 0.95, 0.98, 0.99)
+QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": "overlap@5"}
+SOURCES = {
+    "labels": "your labelled queries",
+    "known items": "sentences drawn from the pages themselves. Such a query shares its words with its page, "
+    "so it flatters every budget: read it as a comparison, not as the quality that people will see",
+    "session": "the queries of this session. Nobody judged them, so this is agreement with the finest budget",
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """What the Budget room shows."""
+
+    pages: int
+    bytes_per_stop: Sequence[int]
+    now: Budget
+    worth: Worth | None
+    advice: Advice | str  # a sentence when there is no advice
+    share: float
+    searches: int  # of this session
+    labels: Labels | None
+    problem: str
+    running: str
+
+
+def room(state: State) -> str:
+    """The Budget room: how to measure, what to choose, what it costs."""
+    return (
+        '<section class="room-budget">'
+        f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
+        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}"
+        f"{scale(state.bytes_per_stop, max(state.pages, 1))}</section>"
+    )
+
+
+def _ways(state: State) -> str:
+    """The buttons that measure."""
+    busy = " disabled" if state.running or not state.pages else ""
+    labels = f"Measure with {_queries(len(state.labels.queries))} of yours" if state.labels else ""
+    ways = [
+        ("known", "Measure with queries drawn from the pages", bool(state.pages)),
+        ("session", f"Measure with {_searches(state.searches)}", state.searches > 0),
+        ("labels", labels, state.labels is not None),
+    ]
+    buttons = "".join(
+        f'<button type="button" class="quiet" data-action="{name}"{busy}>{label}</button>'
+        for name, label, shown in ways
+        if shown
+    )
+    told = f'<p class="hint">{safe(state.labels.told)}</p>' if state.labels and state.labels.told else ""
+    return f'<div class="ways">{buttons}</div>{told}'
+
+
+def _queries(n: int) -> str:
+    return f"{n:,} {'query' if n == 1 else 'queries'}"
+
+
+def _searches(n: int) -> str:
+    return "my last search" if n == 1 else f"my {n} searches"
+
+
+def _problem(problem: str) -> str:
+    return f'<p class="problem" role="alert">{safe(problem)}</p>' if problem else ""
+
+
+def _found(state: State) -> str:
+    if state.worth is None:
+        return nothing(
+            "tradeoff",
+            "Not measured on these pages yet",
+            "Each way above asks some queries at all five budgets on this machine, and compares what "
+            "they find. With queries.jsonl and qrels.tsv of your own, the figures are quality as people "
+            "judged it.",
+        )
+    worth = state.worth
+    points = [
+        Point(
+            budget_text(s.budget.r_q, s.budget.r_c),
+            s.quality,
+            *s.interval,
+            s.p50_ms,
+            s.p95_ms,
+            s.bytes_per_page,
+        )
+        for s in worth.stops
+    ]
+    now = next((i for i, stop in enumerate(STOPS) if stop == state.now), len(STOPS) - 1)
+    return (
+        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now)}"
+        f'<p class="hint">Measured on {plural(worth.pages, "page")} with {_queries(worth.queries)}: '
+        f"{SOURCES[worth.kind]}. Latency is one warm search on this machine, several repeats a query.</p>"
+        f"{_agreement(worth)}"
+    )
+
+
+def _advice(state: State) -> str:
+    """Find my budget: the share asked for, the answer, whether it is sure."""
+    shares = "".join(
+        f'<button type="button" data-action="share" data-value="{share}" '
+        f'aria-pressed="{"true" if share == state.share else "false"}">{share:.0%}</button>'
+        for share in SHARES
+    )
+    advice = state.advice
+    if isinstance(advice, str):
+        told, use = safe(advice), ""
+    else:
+        budget = advice.stop.budget
+        told = re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", safe(advice.sentence))
+        name = budget_text(budget.r_q, budget.r_c)
+        use = (
+            f'<button type="button" class="quiet" data-action="use" data-value="{budget}">'
+            f"Search at {name}</button>"
+        )
+    return (
+        '<div class="advice"><h3>Find my budget</h3><div class="control"><span>Keep at least</span>'
+        f'<span class="stops num">{shares}</span><span>of full quality</span></div>'
+        f'<p class="answer num" aria-live="polite">{told}</p>{use}</div>'
+    )
+
+
+def _agreement(worth: Worth) -> str:
+    rows = [
+        [budget_text(s.budget.r_q, s.budget.r_c), f"{s.overlap * 100:.0f}%", f"{s.tau:.2f}"]
+        for s in worth.stops
+    ]
+    finest = budget_text(*(worth.stops[-1].budget.r_q, worth.stops[-1].budget.r_c))
+    return as_table(
+        f"How far each budget agrees with {finest}", ["Budget", "First five shared", "Kendall tau"], rows
+    )
+
+
+def progress(verb: str, done: int, total: int, noun: str) -> str:
+    """Work under way, with a way to stop it."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return (
+        '<div class="running"><div class="bar-run" role="progressbar" aria-valuemin="0" '
+        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-label="{verb} {done} of {total} {many}">'
+        f'<i style="width:{done / max(total, 1) * 100:.0f}%"></i></div>'
+        f'<p class="hint num">{verb} {done} of {total} {many} '
+        '<button type="button" class="quiet" data-action="stop">Stop</button></p></div>'
+    )
+
+
+def tokens(found: Sequence[TokenHabit], pages: int, able: bool, running: str = "") -> str:
+    """The Tokens room: what each candidate token reads over all pages.
+
+    Args:
+        found: one habit a token; empty before it was read.
+        pages: they were read from; able: whether the encoder can tell.
+    """
+    if not able:
+        return nothing(
+            "specialisation", "Nothing to show", "This encoder does not tell what its tokens read."
+        )
+    text = (
+        "Meta Tokens are learned vectors that have read the whole input: neither words nor patches. The "
+        "coarse ones come first in every budget. Over all pages, this is where each of them takes its words "
+        "from."
+    )
+    label = "Read the pages again" if found else "Read all pages"
+    button = "" if running else f'<button type="button" class="quiet" data-action="read">{label}</button>'
+    chart = specialisation(found) if found else ""
+    of = f'<p class="hint num">Read from {plural(pages, "page")}.</p>' if found else ""
+    return (
+        f'<section class="room-tokens"><h2>What each Meta Token reads</h2><p class="lead">{text}</p>'
+        f"{button}{running}{chart}{of}</section>"
+    )

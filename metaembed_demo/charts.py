@@ -1,0 +1,316 @@
+"""Charts in HTML: the frame they share, and what every budget makes of one query. Pure functions.
+
+A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three
+buttons that save it (web/figure.js). Costs are drawn in `cost`, what Meta Tokens read in `habits`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .records import STOPS
+from .text import budget_text, safe
+from .theme import GROUPS
+
+SHOWN = 10  # ranks with a row of their own; the others share the rows under them
+FIRST = 5  # pages compared between the coarsest and the finest stop
+GAP = 0.5  # rows between rank SHOWN and the lower ones
+NAMES = tuple(budget_text(stop.r_q, stop.r_c) for stop in STOPS)
+OPEN = ' class="ranks-open"'
+ORDINALS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+)
+
+Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the rows of its CSV
+
+
+# The frame
+
+
+def figure(
+    name: str, title: str, body: str, data: object, csv: Sequence[Sequence[object]], note: str = ""
+) -> str:
+    """The frame that all charts share. web/figure.js does what its three buttons say.
+
+    Args:
+        name: of the saved files, `metaembed-NAME.png`; letters and hyphens of our own.
+        title: the finding, as text. body: the drawing, as HTML. note: under the drawing, as text.
+        data: what the JSON file holds; plain types. csv: rows of cells, the first one names the columns.
+    """
+    caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
+    buttons = "".join(
+        f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
+        "</button>"
+        for kind in ("PNG", "JSON", "CSV")
+    )
+    return (
+        f'<figure class="chart chart-{name}" data-figure="{name}" data-json="{_attribute(data)}" '
+        f'data-rows="{_attribute(csv)}"><h3>{safe(title)}</h3>{body}{caption}'
+        '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn><span>Save</span>'
+        f"{buttons}</div></figure>"
+    )
+
+
+def _attribute(data: object) -> str:
+    return safe(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float))
+
+
+def nothing(name: str, title: str, text: str) -> str:
+    """A chart that has nothing to show yet: what will stand here, and how to get it."""
+    points = " ".join(f"{12 + i * 24},{y}" for i, y in enumerate((40, 29, 21, 16, 13)))
+    dots = "".join(
+        f'<circle cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="4" style="--shade:{group.shade}"/>'
+        for point, group in zip(points.split(), GROUPS, strict=True)
+    )
+    return (
+        f'<div class="chart-nothing chart-{name}"><svg viewBox="0 0 120 52" width="120" height="52" '
+        f'aria-hidden="true"><polyline points="{points}"/>{dots}</svg>'
+        f"<h3>{safe(title)}</h3><p>{safe(text)}</p></div>"
+    )
+
+
+def as_table(summary: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The numbers of a chart behind a summary, closed at first; see `table`."""
+    return f'<details class="as-table"><summary>{safe(summary)}</summary>{table(head, rows)}</details>'
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], shades: Sequence[str] = ()) -> str:
+    """A table of text cells; the first of each row is its name, with a chip of its shade if there are any."""
+    chips = [f'<span class="key" style="--shade:{shade}"></span> ' for shade in shades] or [""] * len(rows)
+    heads = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{chip}{safe(name)}</th>'
+        f"{''.join(f'<td>{safe(cell)}</td>' for cell in cells)}</tr>"
+        for chip, (name, *cells) in zip(chips, rows, strict=True)
+    )
+    return f'<table class="figures named num"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def ordinal(n: int) -> str:
+    """
+    >>> [ordinal(n) for n in (1, 10, 11, 22, 23, 112, 1204)]
+    ['first', 'tenth', '11th', '22nd', '23rd', '112th', '1,204th']
+    """
+    if 1 <= n <= len(ORDINALS):
+        return ORDINALS[n - 1]
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n:,}{ending}"
+
+
+# Ranks across the budgets
+
+
+@dataclass(frozen=True)
+class Line:
+    """One page of the bump chart.
+
+    where: file and page number as people read them. ranks: five 1-based ranks, coarse to fine.
+    """
+
+    page_id: str
+    title: str
+    where: str
+    ranks: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ranks) != len(STOPS) or min(self.ranks) < 1:
+            raise ValueError(f"A line has {len(STOPS)} ranks from 1 on, not {self.ranks}.")
+
+
+def ranks(lines: Sequence[Line], current: int, chosen: str | None) -> str:
+    """The pages of one query across all five budgets, as a bump chart.
+
+    Args:
+        lines: the pages, each with its rank at every stop; up to about fifteen can be read.
+        current: the stop in use, 0 to 4.
+        chosen: id of the open page, which is emphasised; None or an id that is not drawn emphasises none.
+    """
+    if not lines:
+        return nothing(
+            "ranks",
+            "No ranks to compare yet",
+            "Ask something: each page found is then followed from 1×1 to 16×64.",
+        )
+    ordered = sorted(lines, key=lambda line: line.ranks[current])
+    open_line = next((line for line in ordered if line.page_id == chosen), None)
+    rows = _Rows.of(lines)
+    at = open_line or ordered[0]
+    drawn = "".join(_line(line, rows, current, line is open_line, line is at) for line in ordered)
+    heads = "".join(
+        f'<span class="{_marks(i, current)}" style="--shade:{group.shade}">{name}</span>'
+        for i, (name, group) in enumerate(zip(NAMES, GROUPS, strict=True))
+    )
+    body = (
+        f'<div class="ranks" style="--rows:{rows.total:g};--current:{current}">'
+        f'<span class="ranks-axis">Rank</span><div class="ranks-stops num" aria-hidden="true">{heads}</div>'
+        f'<div class="ranks-scale num" aria-hidden="true">{_rank_labels(rows)}</div>'
+        '<div class="ranks-plot" role="group" aria-label="Ranks at five budgets. Left and right keys move '
+        'along a page, up and down to the next page.">'
+        f'<span class="ranks-band"></span>{_lower_edge(rows)}{drawn}</div></div>{_list(ordered, chosen)}'
+        f"{as_table('All ranks as a table', ['Page', *NAMES], [_row(line) for line in ordered])}"
+    )
+    title = _page_finding(open_line.ranks) if open_line else _first_finding(lines)
+    files = _files(ordered, current, open_line)
+    return figure("ranks", title, body, *files, "A point opens its page at that budget.")
+
+
+def _files(lines: Sequence[Line], current: int, chosen: Line | None) -> Files:
+    data = {
+        "budgets": [str(stop) for stop in STOPS],
+        "current": str(STOPS[current]),
+        "chosen": chosen.page_id if chosen else None,
+        "pages": [
+            {"id": v.page_id, "title": v.title, "where": v.where, "ranks": list(v.ranks)} for v in lines
+        ],
+    }
+    rows: list[list[object]] = [[v.page_id, v.title, v.where, *v.ranks] for v in lines]
+    return data, [["page_id", "title", "where", *map(str, STOPS)], *rows]
+
+
+def _marks(i: int, current: int) -> str:
+    return ("ranks-on" if i <= current else "") + (" ranks-here" if i == current else "")
+
+
+def _page_finding(ranks: Sequence[int]) -> str:
+    """What the budgets make of one page, in one line."""
+    coarse, fine = ranks[0], ranks[-1]
+    if len(set(ranks)) == 1:
+        return f"All five budgets rank it {ordinal(fine)}"
+    if coarse == fine:
+        odd = max(range(len(ranks)), key=lambda i: abs(ranks[i] - fine))
+        return f"{NAMES[0]} and {NAMES[-1]} both rank it {ordinal(fine)}; {NAMES[odd]} {ordinal(ranks[odd])}"
+    if fine == 1:
+        enough = next(i for i in range(len(ranks)) if set(ranks[i:]) == {1})
+        finds = "finds it" if enough == len(ranks) - 1 else "is enough to find it"
+        return f"{NAMES[enough]} {finds}; {NAMES[0]} ranks it {ordinal(coarse)}"
+    if coarse == 1:
+        return f"{NAMES[0]} puts it first; {NAMES[-1]} only {ordinal(fine)}"
+    way = "up" if fine < coarse else "down"
+    return f"{NAMES[-1]} ranks it {ordinal(fine)}, {way} from {ordinal(coarse)} at {NAMES[0]}"
+
+
+def _first_finding(lines: Sequence[Line]) -> str:
+    """How many of the finest stop's first pages are not among as many first pages of the coarsest one."""
+    coarse, fine = NAMES[0], NAMES[-1]
+    places = {line.ranks[-1]: line.ranks[0] for line in lines}
+    n = next(i for i in range(FIRST + 1) if i == FIRST or i + 1 not in places)  # all of these are drawn
+    if n == 0:
+        return f"None of these pages comes first at {fine}"
+    changed = sum(places[rank] > n for rank in range(1, n + 1))
+    if changed and n > 1:
+        return f"{changed} of the first {n} pages change between {coarse} and {fine}"
+    if n == 1:
+        return f"{coarse} and {fine} {'differ' if changed else 'agree'} on the first page"
+    moved = (
+        "in the same order" if all(places[rank] == rank for rank in range(1, n + 1)) else "in another order"
+    )
+    return f"{coarse} and {fine} agree on the first {n} pages, {moved}"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Where each rank stands, in rows from the top. Lower ranks stand under one another, in their order.
+
+    lower: for each stop the ranks beyond SHOWN.
+    """
+
+    top: int
+    lower: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> _Rows:
+        at_stops = list(zip(*(line.ranks for line in lines), strict=True))
+        lower = tuple(tuple(sorted(r for r in found if r > SHOWN)) for found in at_stops)
+        return cls(min(SHOWN, max(map(max, at_stops))), lower)
+
+    @property
+    def total(self) -> float:
+        most = max(map(len, self.lower))
+        return self.top + (GAP + most if most else 0)
+
+    def place(self, stop: int, rank: int) -> float:
+        if rank <= SHOWN:
+            return rank - 0.5
+        return self.top + GAP + self.lower[stop].index(rank) + 0.5
+
+    def percent(self, stop: int, rank: int) -> str:
+        return f"{self.place(stop, rank) / self.total * 100:.2f}%"
+
+
+def _rank_labels(rows: _Rows) -> str:
+    labels = "".join(f'<span style="top:{rows.percent(0, r)}">{r}</span>' for r in range(1, rows.top + 1))
+    if rows.total == rows.top:
+        return labels
+    return f'{labels}<span style="top:{(rows.top + GAP + 0.5) / rows.total * 100:.2f}%">lower</span>'
+
+
+def _lower_edge(rows: _Rows) -> str:
+    if rows.total == rows.top:
+        return ""
+    return f'<span class="ranks-edge" style="top:{(rows.top + GAP / 2) / rows.total * 100:.2f}%"></span>'
+
+
+def _line(line: Line, rows: _Rows, current: int, chosen: bool, reached: bool) -> str:
+    """One page: its curve, its five points, its title. `reached`: the tab key stops at it."""
+    path = _curve([(10 + 20 * i, rows.place(i, rank)) for i, rank in enumerate(line.ranks)])
+    points = "".join(
+        _point(line, i, rows.percent(i, rank), i == current, reached and i == current)
+        for i, rank in enumerate(line.ranks)
+    )
+    return (
+        f'<div class="ranks-line{" ranks-open" if chosen else ""}" data-page="{safe(line.page_id)}">'
+        f'<svg viewBox="0 0 100 {rows.total:g}" preserveAspectRatio="none" aria-hidden="true">'
+        f'<path class="ranks-touch" d="{path}"/><path d="{path}"/></svg>{points}'
+        f'<span class="ranks-title" style="top:{rows.percent(len(STOPS) - 1, line.ranks[-1])}" '
+        f'title="{safe(line.title)}, {safe(line.where)}"><b>{safe(line.title)}</b>'
+        f"<span>{safe(line.where)}</span></span></div>"
+    )
+
+
+def _curve(points: Sequence[tuple[float, float]]) -> str:
+    """An SVG path that leaves and meets every point level."""
+    x0, y0 = points[0]
+    bends = "".join(
+        f"C{(xa + xb) / 2:g} {ya:g} {(xa + xb) / 2:g} {yb:g} {xb:g} {yb:g}"
+        for (xa, ya), (xb, yb) in pairwise(points)
+    )
+    return f"M{x0:g} {y0:g}{bends}"
+
+
+def _point(line: Line, stop: int, top: str, here: bool, reached: bool) -> str:
+    rank = line.ranks[stop]
+    words = f"{line.title}, {line.where}: rank {rank:,} at {NAMES[stop]}. Open it there."
+    kind, mark = ("", "<i></i>") if rank <= SHOWN else (" ranks-far", f"<span>{ordinal(rank)}</span>")
+    return (
+        f'<span class="ranks-point num{kind}{" ranks-here" if here else ""}" role="button" '
+        f'tabindex="{0 if reached else -1}" data-page="{safe(line.page_id)}" data-stop="{stop}" '
+        f'aria-label="{safe(words)}" '
+        f'style="left:{10 + 20 * stop}%;top:{top};--shade:{GROUPS[stop].shade}">{mark}</span>'
+    )
+
+
+def _list(lines: Sequence[Line], chosen: str | None) -> str:
+    """The titles where there is no room for them beside the chart, by the row that their line ends in."""
+    items = "".join(
+        f'<li data-page="{safe(line.page_id)}"{OPEN if line.page_id == chosen else ""}>'
+        f'<span class="num">{line.ranks[-1]:,}</span><span><b>{safe(line.title)}</b>'
+        f"<span>{safe(line.where)}</span></span></li>"
+        for line in sorted(lines, key=lambda line: line.ranks[-1])
+    )
+    return f'<div class="ranks-list" aria-hidden="true"><p>Rank at {NAMES[-1]}</p><ul>{items}</ul></div>'
+
+
+def _row(line: Line) -> list[str]:
+    return [f"{line.title}, {line.where}", *(f"{rank:,}" for rank in line.ranks)]

@@ -1,0 +1,145 @@
+"""One hit seen by two queries or at two budgets, side by side, as HTML. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .explain import Explanation
+from .records import STOPS, Alignment, Budget, FloatArray
+from .text import budget_text, plural, safe
+from .theme import GROUPS
+from .why import spread
+
+LISTED = 8  # words whose shares differ most
+LEAST = 0.04  # of the strongest word, below which a word is not drawn
+ONLY = 0.005  # share of the score below which a word counts as absent from a side
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A query at a budget, and how it sees the hit."""
+
+    name: str  # A or B
+    query: str
+    budget: Budget
+    rank: int
+    alignment: Alignment
+    explained: Explanation
+
+    @property
+    def score(self) -> float:
+        return float(self.alignment.gains.sum())
+
+
+def side_by_side(a: Side, b: Side, pinned: bool) -> str:
+    """Both maps, and the words whose share of the score differs most.
+
+    Args:
+        pinned: whether A is a search that the visitor kept; else it is B's query at another budget.
+    """
+    shares = [spread(side.explained, side.alignment) for side in (a, b)]
+    return (
+        f'<figure class="compare"><h3>{_finding(a, b)}</h3>{_control(a, pinned)}'
+        f'<div class="sides">{_side(a, *shares[0])}{_side(b, *shares[1])}</div>'
+        f"{_differences(a, b, shares[0][0], shares[1][0])}"
+        "<figcaption>Each side's words are shares of its own score, so that two budgets can be compared."
+        "</figcaption></figure>"
+    )
+
+
+def nothing() -> str:
+    return '<p class="hint">Search first: then a hit can be seen by two queries, or at two budgets.</p>'
+
+
+def _finding(a: Side, b: Side) -> str:
+    ranks = f"rank {a.rank} for A, {b.rank} for B"
+    if a.query == b.query and a.budget == b.budget:
+        return f"A and B are the same search: {ranks}"
+    if a.query != b.query:
+        return f"Two queries on this page: {ranks}"
+    if a.rank == b.rank:
+        return f"Rank {a.rank} at {budget_text(a.budget.r_q, a.budget.r_c)} and at {_name(b)}"
+    better = "up" if b.rank < a.rank else "down"
+    return f"{_name(b)} moves this page {better} from rank {a.rank} to {b.rank}"
+
+
+def _name(side: Side) -> str:
+    return budget_text(side.budget.r_q, side.budget.r_c)
+
+
+def _control(a: Side, pinned: bool) -> str:
+    stops = "".join(
+        f'<button type="button" data-action="other" data-value="{stop}" '
+        f'aria-pressed="{"true" if stop == a.budget else "false"}">{budget_text(stop.r_q, stop.r_c)}</button>'
+        for stop in STOPS
+    )
+    keep = (
+        '<button type="button" class="quiet" data-action="unpin">Let A follow the query again</button>'
+        if pinned
+        else '<button type="button" class="quiet" data-action="pin">Keep this search as A</button>'
+    )
+    return f'<div class="control"><span>Budget of A</span><span class="stops num">{stops}</span>{keep}</div>'
+
+
+def _side(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
+    return (
+        f'<section aria-label="Side {side.name}"><h4>{side.name} <span class="num">{_name(side)}, score '
+        f'{side.score:.2f}</span></h4><p class="asked">{safe(side.query)}</p>'
+        f'<span class="sheet"><img alt="" data-copy>{_overlay(side, shares, groups)}</span></section>'
+    )
+
+
+def _overlay(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
+    top = max(float(shares.max(initial=0.0)), 1e-9)
+    marks = "".join(
+        f'<rect x="{x0 * 1000:.0f}" y="{y0 * 1000:.0f}" width="{(x1 - x0) * 1000:.0f}" '
+        f'height="{(y1 - y0) * 1000:.0f}" style="fill:var(--mark-{int(groups[i]) + 1});'
+        f'opacity:{0.15 + 0.6 * np.sqrt(shares[i] / top):.2f}"/>'
+        for i, word in enumerate(side.explained.words)
+        if shares[i] > LEAST * top
+        for x0, y0, x1, y1 in [word.box]
+    )
+    return (
+        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" '
+        f'aria-hidden="true">{marks}</svg>'
+    )
+
+
+def _differences(a: Side, b: Side, first: FloatArray, second: FloatArray) -> str:
+    """Words by how much their share differs; cells of pictures have no name and are left out."""
+    words = a.explained.words
+    apart = np.abs(first - second)
+    order = [i for i in np.argsort(-apart, kind="stable") if words[i].text and apart[i] > 0.001][:LISTED]
+    if not order:
+        return '<p class="hint">Both sides weigh the words alike.</p>'
+    top = max(float(first[order].max()), float(second[order].max()), 1e-9)
+    rows = "".join(
+        f'<tr><th scope="row">{safe(words[i].text)}{_only(first[i], second[i])}</th>'
+        f"{_bar(first[i], top, 'a')}{_bar(second[i], top, 'b')}</tr>"
+        for i in order
+    )
+    same = len(set(a.alignment.winners.tolist()) & set(b.alignment.winners.tolist()))
+    return (
+        '<table class="figures named num differ"><caption>Words that differ most, as shares of each score'
+        '</caption><thead><tr><th scope="col">Word</th><th scope="col">A</th><th scope="col">B</th></tr>'
+        f'</thead><tbody>{rows}</tbody></table><p class="hint num">{plural(same, "candidate token")} '
+        f"win{'s' if same == 1 else ''} on both sides, of {len(set(a.alignment.winners.tolist()))} in A and "
+        f"{len(set(b.alignment.winners.tolist()))} in B.</p>"
+    )
+
+
+def _only(first: float, second: float) -> str:
+    if first < ONLY <= second:
+        return ' <span class="only">only in B</span>'
+    if second < ONLY <= first:
+        return ' <span class="only">only in A</span>'
+    return ""
+
+
+def _bar(share: float, top: float, side: str) -> str:
+    return (
+        f'<td><span class="track {side}"><i style="width:{share / top * 100:.0f}%;'
+        f'--shade:{GROUPS[0].shade}"></i></span> {share * 100:.1f}%</td>'
+    )

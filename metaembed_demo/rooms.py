@@ -1,0 +1,116 @@
+"""The rooms Budget and Tokens in Gradio: layout, wiring, and handlers that ask the visit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from . import theme, views
+from .ingest import Upload
+from .records import Budget
+from .visit import Screen, Visit
+from .visits import Visits
+
+Updates = dict[Any, Any]
+SURVEYS = 1  # at a time, for all visitors together
+DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
+
+
+class Rooms:
+    """Budget and Tokens. `lay_out` stands inside the tabs of the page."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.visits = visits
+
+    def lay_out(self) -> None:
+        with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
+            self.budget = html("worth", script="worth.js")
+            self.labels = html("labels", views.drop(DROP_LABELS, many=True), script="drop.js")
+        with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
+            self.tokens = html("habits", script="worth.js")
+
+    def wire(
+        self,
+        on: Callable[..., Any],
+        session: Any,
+        rooms: Any,
+        screen: Callable[[Visit, Screen], Updates],
+        searched: list[Any],
+    ) -> None:
+        """Args: how the page wires an event; its session state, tabs, and what a search updates."""
+        self.session, self.tabs, self._screen = session, rooms, screen
+        working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
+        on(self.budget_tab.select, self.open_budget, [], outputs=[session, self.budget])
+        on(self.tokens_tab.select, self.open_tokens, [], outputs=[session, self.tokens])
+        on(self.budget.submit, self.measure, [], outputs=[session, self.budget], **working)
+        on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, rooms])
+        on(self.labels.upload, self.take_labels, [], outputs=[session, self.budget])
+        on(self.tokens.submit, self.read_all, [], outputs=[session, self.tokens], **working)
+        for room in (self.budget, self.tokens):
+            on(room.clear, self.stop, [], outputs=[session], concurrency_id="stop")
+
+    def open_budget(self, session_id: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+
+    def open_tokens(self, session_id: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        return {self.session: visit.session.id, self.tokens: visit.survey.tokens()}
+
+    def measure(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
+        visit = self.visits.get(session_id)
+        kind = str(event._data.get("action", ""))
+        if kind in ("known", "labels", "session"):
+            for told in visit.measure(kind):  # type: ignore[arg-type]
+                yield {self.session: visit.session.id, self.budget: told}
+
+    def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
+        """How much quality to keep, or the budget that this advises."""
+        visit = self.visits.get(session_id)
+        action, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
+        if action == "use":
+            found = visit.move(Budget.parse(value))
+            return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
+        if action == "share":
+            visit.survey.share = min(max(float(value), 0.01), 1.0)
+        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+
+    def take_labels(self, session_id: str | None, event: gr.EventData) -> Updates:
+        visit = self.visits.get(session_id)
+        visit.survey.take_labels(uploads(event), visit.collection)
+        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+
+    def read_all(self, session_id: str | None) -> Iterator[Updates]:
+        visit = self.visits.get(session_id)
+        for told in visit.survey.read_all(visit.collection):
+            yield {self.session: visit.session.id, self.tokens: told}
+
+    def stop(self, session_id: str | None) -> Updates:
+        visit = self.visits.get(session_id)
+        visit.survey.stop.set()
+        return {self.session: visit.session.id}
+
+
+def html(name: str, value: str = "", script: str | None = None) -> gr.HTML:
+    """A region of the page, with a script of web/."""
+    return gr.HTML(
+        value,
+        elem_id=name,
+        js_on_load=theme.script(script) if script else None,
+        apply_default_css=False,
+    )
+
+
+def uploads(event: gr.EventData) -> list[Upload]:
+    """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
+    folder = Path(get_upload_folder()).resolve()
+    found = []
+    for file in event._data.get("files", []):
+        path = Path(str(file["path"])).resolve()
+        if path.is_relative_to(folder) and path.is_file():
+            found.append(Upload(path, PurePath(str(file["name"])).name or path.name))
+    return found

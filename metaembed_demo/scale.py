@@ -1,0 +1,146 @@
+"""Memory of an index of many pages at every stop, beside the paper's own figures. A chart; pure functions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+from .charts import NAMES, Files, figure, nothing, table
+from .records import STOPS
+from .text import bytes_text, plural, safe
+from .theme import GROUPS
+
+MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
+STEPS = (*(int(m * 10**power) for power in range(2, 8) for m in MULTIPLES), 10**8)  # pages
+AXIS = (4.0, 13.2)  # powers of ten of the bytes at the ends of the memory axis
+TICKS = (("1 MB", 1024**2), ("1 GB", 1024**3), ("1 TB", 1024**4))
+# MetaEmbed, arXiv 2509.18095, Table 3: stop -> GiB of candidates' vectors and ms to score them
+PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
+PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
+
+
+def scale(bytes_per_page: Sequence[int], pages: int) -> str:
+    """Memory of an index of many pages at every stop, beside what the paper reports. web/scale.js moves it.
+
+    Args:
+        bytes_per_page: five sizes, one a stop, coarse to fine; the vectors are float16.
+        pages: pages that the slider starts at.
+    """
+    if len(bytes_per_page) != len(STOPS) or pages < 1:
+        return nothing(
+            "scale", "No index to scale yet", "Add documents: this then shows what many more would take."
+        )
+    sizes = [size * pages for size in bytes_per_page]
+    rows = "".join(_memory_row(i, size) for i, size in enumerate(sizes))
+    ticks = "".join(f'<span style="left:{_along(size):.2f}%">{name}</span>' for name, size in TICKS)
+    lines = "".join(f'<i style="left:{_along(size):.2f}%"></i>' for _, size in TICKS)
+    dim = bytes_per_page[0] // (2 * STOPS[0].r_c)
+    body = (
+        f"{_slider(bytes_per_page, pages)}"
+        f'<div class="scale-both"><section class="scale-ours"><h4>This demo <span>D = {dim}, fp16</span></h4>'
+        f'<div class="scale-chart"><div class="scale-ticks num" aria-hidden="true">{ticks}</div>'
+        f'<div class="scale-lines" aria-hidden="true">{lines}</div>{rows}</div></section>'
+        f"{_paper()}</div>"
+    )
+    note = (
+        "Memory of the vectors alone, on a log scale; 1 GB here is the paper’s GiB. One index serves every "
+        "stop, so it holds what its finest stop needs."
+    )
+    return figure("scale", _finding(pages, sizes), body, *_files(bytes_per_page, pages, dim), note)
+
+
+def _files(bytes_per_page: Sequence[int], pages: int, dim: int) -> Files:
+    """web/scale.js writes both anew when the slider moves."""
+    stops = [str(stop) for stop in STOPS]
+    data = {
+        "pages": pages,
+        "dim": dim,
+        "bytes": {stop: size * pages for stop, size in zip(stops, bytes_per_page, strict=True)},
+        "paper": {
+            "source": "arXiv 2509.18095, Table 3",
+            "setting": PAPER_SETTING,
+            "stops": {stops[i]: {"gib": gib, "ms": ms} for i, (gib, ms) in PAPER.items()},
+        },
+    }
+    rows: list[list[object]] = [
+        [stop, pages, size, size * pages] for stop, size in zip(stops, bytes_per_page, strict=True)
+    ]
+    return data, [["budget", "pages", "bytes_per_page", "bytes"], *rows]
+
+
+def _finding(pages: int, sizes: Sequence[int]) -> str:
+    return (
+        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {_size(sizes[0])} at {NAMES[0]} "
+        f"and {_size(sizes[-1])} at {NAMES[-1]}"
+    )
+
+
+def _pages(pages: int) -> str:
+    """
+    >>> [_pages(n) for n in (1, 113, 1_500, 1_500_000, 100_000_000)]
+    ['1 page', '113 pages', '1,500 pages', '1.5 million pages', '100 million pages']
+    """
+    return f"{pages / 1e6:g} million pages" if pages >= 1e6 else plural(pages, "page")
+
+
+def _size(n: float) -> str:
+    """As `bytes_text`, and terabytes beyond.
+
+    >>> [_size(n) for n in (768, 49152 * 10**6, 49152 * 10**8)]
+    ['768 B', '46 GB', '4.5 TB']
+    """
+    terabytes = n / 1024**4
+    if n < 1000 * 1024**3:
+        return bytes_text(n)
+    return f"{terabytes:.0f} TB" if terabytes >= 10 else f"{terabytes:.1f} TB"
+
+
+def _along(size: float) -> float:
+    """Where `size` bytes stand on the memory axis, in percent."""
+    return min(max((math.log10(max(size, 1)) - AXIS[0]) / (AXIS[1] - AXIS[0]), 0.0), 1.0) * 100
+
+
+def _slider(bytes_per_page: Sequence[int], pages: int) -> str:
+    step = min(range(len(STEPS)), key=lambda i: abs(math.log(STEPS[i] / pages)))
+    data = {
+        "bytes": list(bytes_per_page),
+        "steps": STEPS,
+        "axis": AXIS,
+        "stops": [str(s) for s in STOPS],
+        "names": NAMES,
+    }
+    return (
+        f'<div class="scale-set" data-scale="{safe(json.dumps(data))}">'
+        f'<p class="scale-pages num">{_pages(pages)}</p><div data-undrawn>'
+        f'<input type="range" min="0" max="{len(STEPS) - 1}" step="1" value="{step}" aria-label="Pages" '
+        f'aria-valuetext="{_pages(pages)}" style="--at:{step / (len(STEPS) - 1) * 100:.2f}%">'
+        '<p class="scale-ends num" aria-hidden="true"><span>100</span><span style="left:33.3%">10,000</span>'
+        '<span style="left:66.7%">1 million</span><span>100 million</span></p></div></div>'
+    )
+
+
+def _memory_row(i: int, size: int) -> str:
+    reference = ""
+    if i in PAPER:
+        gib, _ = PAPER[i]
+        words = f"The paper, {NAMES[i]}: {gib} GiB for {PAPER_SETTING}"
+        reference = (
+            f'<i class="scale-reference" style="left:{_along(gib * 1024**3):.2f}%" title="{words}"></i>'
+        )
+    return (
+        f'<p class="scale-row num" style="--shade:{GROUPS[i].shade}"><span>{NAMES[i]}</span>'
+        f'<span class="scale-track">{reference}'
+        f'<i class="scale-dot" style="left:{_along(size):.2f}%"></i></span>'
+        f"<b>{_size(size)}</b></p>"
+    )
+
+
+def _paper() -> str:
+    rows = [[NAMES[i], f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
+    return (
+        '<section class="scale-paper"><h4><i class="scale-reference"></i>The paper’s Table 3 '
+        f"<span>{PAPER_SETTING}</span></h4>{table(['Stop', 'Memory', 'Scoring'], rows)}"
+        '<p><a href="https://arxiv.org/abs/2509.18095" target="_blank" rel="noopener">MetaEmbed, arXiv '
+        "2509.18095</a></p></section>"
+    )

@@ -1,0 +1,209 @@
+"""What one visitor learns about all their pages: the worth of each budget, and what each token reads.
+
+Both look at every page, so they go step by step, can be stopped, and give HTML as they go. No Gradio.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from . import budget
+from .agreement import Advice, Asked, Labels, Worth, cheapest, known_items, measure, read_labels
+from .collection import Collection
+from .encoder import Encoder
+from .evidence import Evidence
+from .explain import Explainer
+from .habits import KINDS, TokenHabit
+from .ingest import Upload
+from .records import STOPS, Budget, FloatArray, Query
+
+MOST_QUERIES = 1000  # of a visitor's labels
+MOST_PAST = 60  # queries of the session that are asked again
+LEAST_WORDS = 64  # of a page that tells where tokens read
+EDGE = 0.1  # of a token's reading that lies before `low`, and beyond `high`
+KNOWN = 2000  # pages whose habits are kept
+Kind = Literal["known", "labels", "session"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Habit:
+    """What the tokens read of one page; each (R_c,) but kinds (R_c, 4), in the order of KINDS."""
+
+    long: bool  # enough words to tell where
+    place: FloatArray
+    low: FloatArray
+    high: FloatArray
+    words: FloatArray
+    kinds: FloatArray
+
+
+@dataclass
+class Survey:
+    """The rooms Budget and Tokens of one visitor."""
+
+    encoder: Encoder
+    explainer: Explainer | None
+    habits: dict[str, Habit]  # by page id, shared by all visitors: a page's id is its content
+    worth: Worth | None = None
+    share: float = 0.95  # of full quality that "find my budget" asks for
+    labels: Labels | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    read: list[TokenHabit] = field(default_factory=list)
+    problem: str = ""
+    pages: int = 0  # that `worth` or `read` were made on
+
+    def forget(self) -> None:
+        """The pages changed: what was measured on them no longer holds."""
+        self.worth, self.read, self.labels = None, [], None
+
+    # Budget
+
+    def room(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
+        """The Budget room; `running` is HTML of a measurement under way."""
+        state = budget.State(
+            pages=len(collection),
+            bytes_per_stop=[collection.index.bytes_per_page(stop) for stop in STOPS],
+            now=now,
+            worth=self.worth,
+            advice=self._advice(),
+            share=self.share,
+            searches=searches,
+            labels=self.labels,
+            problem=self.problem,
+            running=running,
+        )
+        return budget.room(state)
+
+    def _advice(self) -> Advice | str:
+        """What the measurement advises, or why it cannot."""
+        if self.worth is None:
+            return ""
+        try:
+            return cheapest(self.worth, self.share)
+        except ValueError as error:
+            return str(error)
+
+    def measure(
+        self, kind: Kind, collection: Collection, now: Budget, past: Sequence[Query]
+    ) -> Iterator[str]:
+        """Measure the budgets on these pages; HTML of the room as it goes."""
+        self.stop.clear()
+        self.problem = ""
+        searches = len(past)
+        try:
+            asked = self._asked(kind, collection, past)
+            for step in measure(collection, self.encoder, asked, self.stop):
+                if step.worth:
+                    self.worth = step.worth
+                told = budget.progress("Asked", step.done, step.total, "query")
+                yield self.room(collection, now, searches, told)
+        except ValueError as error:
+            self.problem = str(error)
+        yield self.room(collection, now, searches)
+
+    def _asked(self, kind: Kind, collection: Collection, past: Sequence[Query]) -> Sequence[Asked] | Labels:
+        if kind == "labels":
+            if self.labels is None:
+                raise ValueError("There are no labels yet. Drop queries.jsonl and qrels.tsv together.")
+            return self.labels
+        if kind == "session":
+            return [Asked(query) for query in past[-MOST_PAST:]]
+        found = known_items(collection)
+        if not found:
+            raise ValueError("These pages hold too little text to draw queries from. Use labels instead.")
+        return found
+
+    def take_labels(self, files: Sequence[Upload], collection: Collection) -> None:
+        """Read queries.jsonl and qrels that were dropped together; `problem` says what is wrong with them."""
+        self.labels, self.problem = None, ""
+        queries = [file for file in files if file.name.lower().endswith((".jsonl", ".json"))]
+        qrels = [file for file in files if file.name.lower().endswith((".tsv", ".txt", ".csv"))]
+        if len(queries) != 1 or len(qrels) != 1:
+            self.problem = "Drop two files together: queries.jsonl, and the judgements as qrels.tsv."
+            return
+        try:
+            labels = read_labels(queries[0].path, qrels[0].path, collection)
+        except ValueError as error:
+            self.problem = str(error)
+            return
+        if len(labels.queries) > MOST_QUERIES:
+            self.problem = f"{len(labels.queries):,} queries are too many; keep at most {MOST_QUERIES:,}."
+            return
+        self.labels = labels
+
+    # Tokens
+
+    def tokens(self, running: str = "") -> str:
+        return budget.tokens(self.read, self.pages, self.explainer is not None, running)
+
+    def read_all(self, collection: Collection) -> Iterator[str]:
+        """Look at every page again; HTML of the Tokens room as it goes."""
+        if self.explainer is None:
+            return
+        self.stop.clear()
+        with collection.lock:
+            pages = list(collection.pages.values())
+        found: list[Habit] = []
+        for done, page in enumerate(pages, 1):
+            if self.stop.is_set():
+                break
+            if page.id not in self.habits:
+                if len(self.habits) >= KNOWN:
+                    self.habits.pop(next(iter(self.habits)))
+                self.habits[page.id] = habit(self.explainer.look(page).evidence)
+            found.append(self.habits[page.id])
+            if done % 4 == 0:
+                yield self.tokens(budget.progress("Read", done, len(pages), "page"))
+        self.read, self.pages = summary(found), len(found)
+        yield self.tokens()
+
+
+def habit(evidence: Evidence) -> Habit:
+    """What each token read of one page."""
+    read = evidence.read()  # (R, n)
+    named = np.array([word.text != "" for word in evidence.words], bool)
+    of_words = read[:, named]
+    places = (np.arange(named.sum()) + 0.5) / max(int(named.sum()), 1)
+    shares = of_words / np.maximum(of_words.sum(1, keepdims=True), 1e-9)
+    run = shares.cumsum(1)
+    kinds = np.array([word.kind if word.text else "picture" for word in evidence.words])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(read > 0, read * np.log(read), 0).sum(1)
+    edges = [
+        places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
+    ]
+    return Habit(
+        int(named.sum()) >= LEAST_WORDS,
+        np.asarray(shares @ places, np.float32),
+        np.asarray(edges[0], np.float32),
+        np.asarray(edges[1], np.float32),
+        np.asarray(np.exp(entropy), np.float32),
+        np.stack([read[:, kinds == kind].sum(1) for kind in KINDS], 1).astype(np.float32),
+    )
+
+
+def summary(found: Sequence[Habit]) -> list[TokenHabit]:
+    """Means over pages, of long ones for places; medians for numbers of words. Empty without a long page."""
+    long = [each for each in found if each.long]
+    if not long:
+        return []
+    place, low, high = (np.mean([getattr(h, name) for h in long], 0) for name in ("place", "low", "high"))
+    words, kinds = np.median([h.words for h in long], 0), np.mean([h.kinds for h in found], 0)
+    return [
+        TokenHabit(
+            i,
+            float(place[i]),
+            float(low[i]),
+            float(high[i]),
+            float(words[i]),
+            dict(zip(KINDS, kinds[i].tolist(), strict=True)),
+        )
+        for i in range(len(place))
+    ]

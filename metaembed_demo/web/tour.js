@@ -1,0 +1,11 @@
+// Shown until it is dismissed, once a browser.
+const KEY = "metaembed-tour";
+const tour = element.querySelector(".tour");
+let seen = false;
+try { seen = localStorage.getItem(KEY) === "seen"; } catch { /* storage may be off */ }
+tour.hidden = seen;
+element.addEventListener("click", (event) => {
+  if (!event.target.closest("button")) return;
+  tour.hidden = true;
+  try { localStorage.setItem(KEY, "seen"); } catch { /* then it comes back at the next visit */ }
+});

@@ -1,0 +1,667 @@
+"""The charts: what their HTML says, and their scripts in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from test_plots import HOSTILE, SIZES, Document
+
+from metaembed_demo import charts, cost, habits, scale, theme
+from metaembed_demo.charts import NAMES, Line
+from metaembed_demo.cost import Past, Point
+from metaembed_demo.habits import KINDS, TokenHabit
+
+TITLE = '<b>"x"&'
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+
+
+def line(page_id: str, *ranks: int, title: str = "Energy use", where: str = "report.pdf p. 7") -> Line:
+    return Line(page_id, title, where, ranks)
+
+
+LINES = [
+    line("p1", 5, 3, 2, 1, 1, title="How to descale"),
+    line("p2", 1, 1, 1, 2, 2),
+    line("p3", 23, 14, 5, 3, 3, title=TITLE),
+    line("p4", 41, 11, 4, 4, 1204),
+]
+
+
+def point(i: int, quality: float | None = None, p50: float = 20.0) -> Point:
+    low, high = (None, None) if quality is None else (quality - 0.03, quality + 0.02)
+    return Point(NAMES[i], quality, low, high, p50, 1.5 * p50, SIZES[i])
+
+
+def points(*qualities: float | None) -> list[Point]:
+    return [point(i, quality) for i, quality in enumerate(qualities)]
+
+
+def past(budget: str, total: float, encode: float = 0.0, query: str = "energy") -> Past:
+    stages = {"encode": encode, "coarse": 0.5, "rerank": total - encode - 1.0, "align": 0.25}
+    return Past(query, budget, {**stages, "total": total})
+
+
+def habit(token: int, words: float, place: float = 0.5, width: float = 0.2, **kinds: float) -> TokenHabit:
+    return TokenHabit(token, place, place - width / 2, place + width / 2, words, kinds or {"text": 1.0})
+
+
+HABITS = [
+    habit(0, 120, width=0.9, text=0.5, ocr=0.25, visual=0.25),
+    *(habit(t, 48, t / 4) for t in range(1, 4)),
+    *(habit(t, 9, t / 64) for t in range(16, 64)),
+]
+
+
+def heading(text: str) -> str:
+    found = re.search(r"<h3>(.*?)</h3>", text)
+    assert found
+    return html.unescape(found[1])
+
+
+def files(text: str) -> tuple[object, list[list[object]]]:
+    """What the chart's JSON and CSV buttons save."""
+    (frame,) = Document(text).all(class_="chart")
+    return json.loads(frame["data-json"]), json.loads(frame["data-rows"])
+
+
+def percent(style: str, name: str) -> float:
+    found = re.search(rf"(?<![-\w]){name}:(-?[\d.]+)%", style)
+    assert found, style
+    return float(found[1])
+
+
+# The frame
+
+
+def test_figure_carries_title_note_and_data_unharmed() -> None:
+    data = {"title": HOSTILE, "value": 0.25}
+    text = charts.figure("made-up", HOSTILE, "<p>Drawing</p>", data, [["name"], [HOSTILE]], note=HOSTILE)
+    drawn = Document(text)
+    assert heading(text) == HOSTILE
+    assert files(text) == (data, [["name"], [HOSTILE]])
+    assert not {tag for tag, _ in drawn.elements} & {"script", "img"}
+    assert [each["data-save"] for _, each in drawn.elements if "data-save" in each] == ["png", "json", "csv"]
+    assert drawn.all(data_figure="made-up")
+
+
+def test_figure_refuses_numbers_that_json_does_not_know() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        charts.figure("made-up", "", "", {"value": float("nan")}, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        charts.ranks([], 0, None),
+        cost.tradeoff([], "nDCG@5", 0),
+        cost.history([]),
+        scale.scale([], 0),
+        scale.scale(SIZES, 0),
+        habits.specialisation([]),
+    ],
+)
+def test_nothing_yet_says_how_to_get_it(text: str) -> None:
+    drawn = Document(text)
+    assert drawn.all(class_="chart-nothing")
+    assert not drawn.all(class_="chart")
+    assert re.search(r"(not|no|nothing)\b.* yet$", heading(text).lower())
+    assert "<p>" in text
+
+
+def test_style_sheet_names_only_colours_of_the_page() -> None:
+    sheet = (theme.WEB / "charts.css").read_text("utf-8")
+    rest = theme.css().replace(sheet, "")
+    given = set(re.findall(r"(--[a-z0-9-]+):", rest + sheet)) | {"--rows", "--current", "--tint", "--at"}
+    assert set(re.findall(r"var\((--[a-z0-9-]+)\)", sheet)) <= given | {"--shade"}
+    assert not re.findall(r"#[0-9a-f]{3,8}\b", sheet)
+
+
+# Ranks
+
+
+@pytest.mark.parametrize(
+    ("ranks", "says"),
+    [
+        ((5, 3, 2, 1, 1), "8×16 is enough to find it; 1×1 ranks it fifth"),
+        ((5, 3, 2, 2, 1), "16×64 finds it; 1×1 ranks it fifth"),
+        ((23, 1, 2, 1, 1), "8×16 is enough to find it; 1×1 ranks it 23rd"),
+        ((1, 1, 1, 1, 1), "All five budgets rank it first"),
+        ((1, 2, 2, 4, 4), "1×1 puts it first; 16×64 only fourth"),
+        ((9, 5, 5, 3, 2), "16×64 ranks it second, up from ninth at 1×1"),
+        ((2, 5, 5, 3, 12), "16×64 ranks it 12th, down from second at 1×1"),
+        ((2, 2, 4, 3, 2), "1×1 and 16×64 both rank it second; 4×8 fourth"),
+    ],
+)
+def test_ranks_state_what_the_budgets_make_of_the_open_page(ranks: tuple[int, ...], says: str) -> None:
+    assert heading(charts.ranks([line("p", *ranks)], 2, "p")) == says
+
+
+@pytest.mark.parametrize(
+    ("coarse", "says"),
+    [
+        ((1, 2, 3, 4, 5), "1×1 and 16×64 agree on the first 5 pages, in the same order"),
+        ((2, 1, 3, 4, 5), "1×1 and 16×64 agree on the first 5 pages, in another order"),
+        ((1, 2, 30, 4, 6), "2 of the first 5 pages change between 1×1 and 16×64"),
+        ((1,), "1×1 and 16×64 agree on the first page"),
+        ((2,), "1×1 and 16×64 differ on the first page"),
+    ],
+)
+def test_ranks_without_an_open_page_count_the_first_that_change(coarse: tuple[int, ...], says: str) -> None:
+    lines = [line(f"p{i}", rank, 1, 1, 1, i) for i, rank in enumerate(coarse, 1)]
+    assert heading(charts.ranks(lines, 0, None)) == says
+    assert heading(charts.ranks(lines, 0, "a page that is not drawn")) == says
+
+
+def test_ranks_count_only_first_pages_that_are_all_drawn() -> None:
+    lines = [line("a", 1, 1, 1, 1, 1), line("b", 9, 2, 2, 2, 2), line("d", 3, 3, 3, 3, 4)]
+    assert heading(charts.ranks(lines, 0, None)) == "1 of the first 2 pages change between 1×1 and 16×64"
+    assert heading(charts.ranks(lines[2:], 0, None)) == "None of these pages comes first at 16×64"
+
+
+def test_every_rank_is_a_button_that_says_where_it_leads() -> None:
+    drawn = Document(charts.ranks(LINES, 2, "p1"))
+    buttons = drawn.all(class_="ranks-point", role="button")
+    assert len(buttons) == 5 * len(LINES)
+    assert {(each["data-page"], each["data-stop"]) for each in buttons} == {
+        (each.page_id, str(stop)) for each in LINES for stop in range(5)
+    }
+    (found,) = drawn.all(class_="ranks-point", data_page="p1", data_stop="2")
+    assert found["aria-label"] == "How to descale, report.pdf p. 7: rank 2 at 4×8. Open it there."
+    assert [each["data-page"] for each in buttons if each["tabindex"] == "0"] == ["p1"]
+    assert [
+        each["data-page"] for each in drawn.all(class_="ranks-line") if "ranks-open" in each["class"]
+    ] == ["p1"]
+
+
+def test_ranks_beyond_ten_stand_below_in_order_with_their_number() -> None:
+    text = charts.ranks(LINES, 2, "p1")
+    drawn = Document(text)
+    far = [each for each in drawn.all(class_="ranks-point") if "ranks-far" in each["class"]]
+    assert sorted((each["data-page"], each["data-stop"]) for each in far) == [
+        ("p3", "0"),
+        ("p3", "1"),
+        ("p4", "0"),
+        ("p4", "1"),
+        ("p4", "4"),
+    ]
+    for words in ("23rd", "14th", "41st", "11th", "1,204th", "lower"):
+        assert words in drawn.words
+    for stop in range(5):
+        ranked = sorted(LINES, key=lambda each, stop=stop: each.ranks[stop])  # type: ignore[misc]
+        tops = [
+            percent(
+                drawn.all(class_="ranks-point", data_page=each.page_id, data_stop=str(stop))[0]["style"],
+                "top",
+            )
+            for each in ranked
+        ]
+        assert tops == sorted(set(tops)), "a lower rank stands lower, and no two share a place"
+        assert 0 < tops[0] < tops[-1] < 100
+
+
+def test_ranks_within_ten_leave_no_room_for_lower_ones() -> None:
+    drawn = Document(charts.ranks([line("p1", 3, 2, 1, 1, 1)], 4, "p1"))
+    assert not drawn.all(class_="ranks-edge")
+    assert "--rows:3" in drawn.all(class_="ranks")[0]["style"]
+    assert "lower" not in drawn.words
+
+
+def test_one_rank_only_is_drawn() -> None:
+    drawn = Document(charts.ranks([line("p1", 1, 1, 1, 1, 1)], 0, None))
+    assert len(drawn.all(class_="ranks-line")) == 1
+
+
+def test_titles_from_files_stay_text() -> None:
+    lines = [
+        line("p1", 1, 2, 30, 1, 1, title=HOSTILE, where=HOSTILE),
+        line(TITLE, 2, 1, 1, 2, 2, title=TITLE),
+    ]
+    text = charts.ranks(lines, 0, TITLE) + cost.history([past("4x8", 9.0, query=HOSTILE)])
+    drawn = Document(text)
+    assert not {tag for tag, _ in drawn.elements} & {"script", "img"}
+    assert all("onerror" not in attributes for _, attributes in drawn.elements)
+    assert TITLE in drawn.words
+    assert len(drawn.all(class_="ranks-point", data_page=TITLE)) == 5
+
+
+def test_ranks_are_saved_as_they_are() -> None:
+    data, rows = files(charts.ranks(LINES, 3, "p3"))
+    assert isinstance(data, dict)
+    assert (data["current"], data["chosen"]) == ("8x16", "p3")
+    assert {each["id"]: tuple(each["ranks"]) for each in data["pages"]} == {e.page_id: e.ranks for e in LINES}
+    assert rows[0] == ["page_id", "title", "where", "1x1", "2x4", "4x8", "8x16", "16x64"]
+    assert len(rows) == 1 + len(LINES)
+
+
+@pytest.mark.parametrize("ranks", [(1, 2, 3), (0, 1, 1, 1, 1)])
+def test_a_line_has_five_ranks_from_one_on(ranks: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="5 ranks from 1"):
+        Line("p1", "Title", "where", ranks)
+
+
+# Quality, latency, memory
+
+
+@pytest.mark.parametrize(
+    ("qualities", "current", "says"),
+    [
+        ((0.61, 0.64, 0.65, 0.66, 0.67), 2, "4×8 keeps 97% of the quality at an eighth of the memory"),
+        ((0.61, 0.64, 0.65, 0.66, 0.67), 0, "1×1 keeps 91% of the quality at a 64th of the memory"),
+        ((0.61, 0.64, 0.65, 0.66, 0.67), 4, "2×4 keeps 96% of the quality at a 16th of the memory"),
+        ((0.1, 0.2, 0.3, 0.4, 0.67), 4, "8×16 keeps 60% of the quality at a quarter of the memory"),
+        ((0.61, 0.64, 0.65, 0.67, 0.67), 3, "8×16 is as good as 16×64 at a quarter of the memory"),
+        ((None,) * 5, 1, "2×4 answers in 20.0 ms at a 16th of the memory of 16×64"),
+        ((0.6,), 0, "1×1 answers in 20.0 ms and takes 256 B a page"),
+    ],
+)
+def test_tradeoff_states_what_a_stop_keeps(
+    qualities: Sequence[float | None], current: int, says: str
+) -> None:
+    text = cost.tradeoff(points(*qualities), "nDCG@5", current)
+    assert heading(text) == says
+    assert len(Document(text).all(class_="trade-panel")) == 3
+
+
+def test_tradeoff_without_quality_says_so() -> None:
+    drawn = Document(cost.tradeoff(points(*(None,) * 5), "nDCG@5", 1))
+    assert drawn.words.count("Not measured yet") == 1
+    assert len(drawn.all(class_="trade-dot")) == 10
+    assert "95% interval" not in drawn.words.split("All values")[0]
+
+
+def test_tradeoff_draws_only_the_stops_that_were_measured() -> None:
+    drawn = Document(cost.tradeoff(points(0.5, None, 0.6, None, 0.7), "nDCG@5", 1))
+    assert len(drawn.all(class_="trade-dot")) == 3 + 5 + 5
+
+
+def test_tradeoff_draws_higher_what_is_more_within_its_whiskers() -> None:
+    drawn = Document(cost.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2))
+    heights = [percent(each["style"], "bottom") for each in drawn.all(class_="trade-dot")]
+    assert heights[:5] == sorted(set(heights[:5]))
+    assert heights[10:] == sorted(set(heights[10:]))
+    assert all(0 < height < 100 for height in heights)
+    for dot, each in zip(heights, drawn.all(class_="trade-whisker"), strict=False):
+        low, high = percent(each["style"], "bottom"), percent(each["style"], "height")
+        assert low <= dot <= low + high + 0.01 < 100
+
+
+def test_tradeoff_files_hold_the_numbers() -> None:
+    data, rows = files(cost.tradeoff(points(0.61, None, 0.65, 0.66, 0.67), "nDCG@5", 2))
+    assert isinstance(data, dict)
+    assert data["quality"] == "nDCG@5"
+    assert data["stops"][1] == {
+        "budget": "2x4",
+        "quality": None,
+        "low": None,
+        "high": None,
+        "p50_ms": 20.0,
+        "p95_ms": 30.0,
+        "bytes_per_page": 1024,
+    }
+    assert rows[1] == ["1x1", 0.61, 0.58, 0.63, 20.0, 30.0, 256]
+
+
+# Memory at scale
+
+OURS = [768 * n for n in (1, 4, 8, 16, 64)]  # 384 components of two bytes
+
+
+def test_scale_gives_the_memory_of_every_stop() -> None:
+    text = scale.scale(OURS, 1_000_000)
+    drawn = Document(text)
+    assert heading(text) == "1 million pages take 732 MB at 1×1 and 46 GB at 16×64"
+    assert "D = 384, fp16" in drawn.words
+    dots = [percent(each["style"], "left") for each in drawn.all(class_="scale-dot")]
+    assert dots == sorted(set(dots))
+    (slider,) = [each for tag, each in drawn.elements if tag == "input"]
+    assert slider["aria-valuetext"] == "1 million pages"
+    assert scale.STEPS[int(slider["value"])] == 1_000_000
+    assert (scale.STEPS[0], scale.STEPS[-1]) == (100, 100_000_000)
+
+
+def test_scale_starts_at_any_number_of_pages() -> None:
+    assert heading(scale.scale(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
+    assert heading(scale.scale(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
+    assert "4.5 TB at 16×64" in heading(scale.scale(OURS, 100_000_000))
+
+
+def test_scale_names_the_papers_figures_as_the_papers() -> None:
+    words = Document(scale.scale(OURS, 113)).words
+    assert "The paper’s Table 3 100,000 candidates on an A100, D = 3584, bf16" in words
+    for value in ("0.68 GiB", "1.67 ms", "10.68 GiB", "1.92 ms", "42.72 GiB", "6.25 ms", "arXiv 2509.18095"):
+        assert value in words
+    data, _ = files(scale.scale(OURS, 113))
+    assert isinstance(data, dict)
+    assert data["paper"]["stops"]["8x16"] == {"gib": 10.68, "ms": 1.92}
+
+
+# A session's searches
+
+
+def test_history_compares_searches_with_moves_of_the_dial() -> None:
+    searches = [past("16x64", 40.0, encode=30.0), past("4x8", 4.0), past("1x1", 3.0), past("2x4", 3.5)]
+    assert heading(cost.history(searches)) == "A search takes 40.0 ms, a move of the dial 3.5 ms"
+    assert heading(cost.history(searches[:1])) == "One search, 40.0 ms"
+    assert heading(cost.history(searches[:1] * 3)) == "Half of 3 searches took less than 40.0 ms"
+    assert heading(cost.history(searches[1:])) == "Half of 3 moves of the dial took less than 3.5 ms"
+
+
+def test_history_draws_a_column_a_search_and_fills_the_tallest() -> None:
+    searches = [past("16x64", 40.0, encode=30.0), past("4x8", 4.0)]
+    text = cost.history(searches)
+    columns = re.findall(r'<span title="([^"]*)" style="--shade:([^"]*)"><span>(.*?)</span>', text)
+    assert [title for title, _, _ in columns] == ["energy at 16×64: 40.0 ms", "energy at 4×8: 4.0 ms"]
+    assert [shade for _, shade, _ in columns] == ["var(--shade-5)", "var(--shade-3)"]
+    heights = [sum(map(float, re.findall(r"height:([\d.]+)%", cells))) for _, _, cells in columns]
+    assert heights == pytest.approx([100, 10], abs=0.1)
+
+
+def test_history_gives_percentiles_by_budget_coarse_to_fine() -> None:
+    searches = [past("16x64", 40.0), *(past("4×8", ms) for ms in (2.0, 4.0, 12.0)), past("5x7", 3.0)]
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</span> (.*?)</th>(.*?)</tr>", cost.history(searches))
+    assert [name for name, _ in rows] == ["4×8", "5×7", "16×64"]
+    assert re.findall(r"<td>(.*?)</td>", rows[0][1]) == ["3", "4.0 ms", "11.2 ms"]
+
+
+def test_history_keeps_the_columns_readable_and_the_file_whole() -> None:
+    searches = [past("16x64", 40.0 + i, encode=30.0) for i in range(cost.KEPT + 20)]
+    text = cost.history(searches)
+    assert text.count('<span title="') == cost.KEPT
+    assert f"{cost.KEPT} ago" in Document(text).words
+    data, rows = files(text)
+    assert isinstance(data, list)
+    assert len(data) == len(rows) - 1 == len(searches)
+    assert rows[0] == ["query", "budget", "encode_ms", "coarse_ms", "rerank_ms", "align_ms", "total_ms"]
+
+
+def test_history_shows_a_budget_that_it_cannot_read() -> None:
+    assert "all of it" in Document(cost.history([past("all of it", 3.0)])).words
+
+
+# What the tokens read
+
+
+def test_specialisation_states_how_much_the_first_and_the_last_group_read() -> None:
+    says = "Token 1 reads 120 words of a page, tokens 17–64 read 9 each"
+    assert heading(habits.specialisation(HABITS)) == says
+    assert heading(habits.specialisation(HABITS[:1])) == "Token 1 reads 120 words of a page"
+    assert heading(habits.specialisation(HABITS[1:4])) == "Tokens 2–4 read 48 words of a page each"
+    few = [habit(0, 1), habit(20, 0.42)]
+    assert heading(habits.specialisation(few)) == "Token 1 reads 1 word of a page, tokens 17–64 read 0.4"
+
+
+def test_specialisation_draws_every_token_where_it_reads() -> None:
+    text = habits.specialisation(list(reversed(HABITS)))
+    drawn = Document(text)
+    titles = [each["title"] for each in drawn.all(class_="habit")]
+    assert len(titles) == len(HABITS)
+    assert titles[0] == "Token 1: 120 words, 5–95% of the page"
+    assert [int(title.split(":")[0][6:]) for title in titles] == [token.token + 1 for token in HABITS]
+    assert [each["style"] for each in drawn.all(class_="habits-group")] == [
+        f"--shade:var(--shade-{i})" for i in (1, 2, 5)
+    ]
+    for each in re.findall(r"left:([\d.]+)%;width:([\d.]+)%", text):
+        assert float(each[0]) + float(each[1]) <= 100.1
+
+
+def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
+    drawn = Document(habits.specialisation(HABITS))
+    first, *_ = drawn.all(class_="stack")
+    assert first["aria-label"] == (
+        "Token 1: Text layer 50%, Read by OCR 25%, Named in pictures 25%, Pictures 0%"
+    )
+    _, rows = files(habits.specialisation(HABITS))
+    assert rows[0] == ["token", "group", "place", "p10", "p90", "words", *KINDS]
+    assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)  # None: playwright's own
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Page]:
+    """All charts on a page of 390 px with their scripts, as Gradio runs them; nothing may go wrong there."""
+    wrong: list[str] = []
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
+    page.set_content(whole_page())
+    page.evaluate(
+        """scripts => {
+            window.sent = [];
+            window.watched = {};
+            for (const [name, script] of Object.entries(scripts))
+                new Function("element", "trigger", "watch", "props", script)(
+                    document.getElementById(name),
+                    (event, data) => sent.push([event, data]),
+                    (prop, call) => { watched[name] = call; },
+                    {},
+                );
+        }""",
+        {"ranks": theme.script("ranks.js"), "scale": theme.script("scale.js")},
+    )
+    yield page
+    page.context.close()
+    assert not wrong
+
+
+def whole_page() -> str:
+    """The charts in a page whose sheet is the app's; `box-sizing` stands for Gradio's reset."""
+    sheet = theme.css() + (theme.WEB / "charts.css").read_text("utf-8")
+    parts = {
+        "ranks": charts.ranks([*LINES, line("p5", 9, 9, 9, 9, 9, title="A\x0bB")], 2, "p1"),
+        "tradeoff": cost.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2),
+        "scale": scale.scale(OURS, 113),
+        "history": cost.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)] * 20),
+        "habits": habits.specialisation(HABITS),
+        "cells": charts.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
+    }
+    body = "".join(f'<div id="{name}">{part}</div>' for name, part in parts.items())
+    return (
+        f"<!doctype html><html lang=en><head><style>*{{box-sizing:border-box}}{sheet}</style>"
+        f"<script>{theme.script('figure.js')}</script></head><body style='margin:16px'>{body}</body></html>"
+    )
+
+
+CELLS: list[list[object]] = [
+    ["=SUM(A1)", "'=SUM(A1)"],
+    ["+49 30 1", "'+49 30 1"],
+    ["-a", "'-a"],
+    ["@x", "'@x"],
+    ["\tx", "'\tx"],
+    ["-3.5", "-3.5"],
+    [-2, "-2"],
+    ["+1e-3", "+1e-3"],
+    [None, ""],
+    ['say "a, b"\nc', 'say "a, b"\nc'],
+]
+
+
+def sent(page: Page) -> list[list[object]]:
+    found = page.evaluate("window.sent.splice(0)")
+    assert isinstance(found, list)
+    return found
+
+
+def saved(page: Page, name: str, kind: str) -> bytes:
+    with page.expect_download() as download:
+        page.locator(f"#{name} [data-save={kind}]").click()
+    assert re.fullmatch(rf"metaembed-[a-z]+\.{kind}", download.value.suggested_filename)
+    return download.value.path().read_bytes()
+
+
+def test_charts_fit_a_phone(opened: Page) -> None:
+    for summary in opened.locator("summary").all():
+        summary.click()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    assert opened.evaluate("document.fonts.size") == 0  # nothing is fetched to write with
+    sizes = opened.evaluate(
+        """() => [...document.querySelectorAll(".chart *")]
+            .filter(each => each.checkVisibility() && [...each.childNodes].some(
+                node => node.nodeType === 3 && node.textContent.trim()))
+            .map(each => [parseFloat(getComputedStyle(each).fontSize), each.outerHTML.slice(0, 80)])"""
+    )
+    assert min(sizes)[0] >= 12, min(sizes)
+
+
+def test_points_of_the_ranks_can_be_hit(opened: Page) -> None:
+    boxes = opened.evaluate(
+        """() => [...document.querySelectorAll(".ranks-point")].map(each => {
+            const box = each.getBoundingClientRect();
+            each.scrollIntoView({ block: "center" });
+            const now = each.getBoundingClientRect();
+            const hit = document.elementFromPoint(now.x + now.width / 2, now.y + now.height / 2);
+            return [box.width, box.height, each.contains(hit)];
+        })"""
+    )
+    assert len(boxes) == 25
+    assert all(width >= 24 and height >= 24 and hit for width, height, hit in boxes)
+
+
+def test_a_click_on_a_rank_opens_that_page_at_that_stop(opened: Page) -> None:
+    opened.locator(".ranks-point[data-page=p3][data-stop='4']").click()
+    opened.locator(".ranks-point[data-page=p4][data-stop='0']").click()
+    assert sent(opened) == [
+        ["select", {"page": "p3", "stop": 4}],
+        ["select", {"page": "p4", "stop": 0}],
+    ]
+
+
+def test_keys_move_over_the_ranks_and_open(opened: Page) -> None:
+    opened.focus(".ranks-point[tabindex='0']")  # p1 at 4x8: rank 2
+    for keys, expected in (
+        (["Enter"], ("p1", 2)),
+        (["ArrowRight", " "], ("p1", 3)),  # rank 1 there
+        (["ArrowUp", "Enter"], ("p1", 3)),  # nothing is above
+        (["ArrowDown", "ArrowDown", "Enter"], ("p3", 3)),
+        (["Home", "Enter"], ("p3", 0)),
+        (["ArrowLeft", "ArrowDown", "Enter"], ("p4", 0)),  # 23rd to 41st, in the lower rows
+        (["End", "Enter"], ("p4", 4)),
+    ):
+        for key in keys:
+            opened.keyboard.press(key)
+        assert sent(opened) == [["select", {"page": expected[0], "stop": expected[1]}]], keys
+    assert opened.locator(".ranks-point[tabindex='0']").count() == 1
+
+
+def test_focus_goes_with_the_page_when_the_answer_orders_the_pages_anew(opened: Page) -> None:
+    opened.focus(".ranks-point[data-page=p3][data-stop='2']")
+    opened.evaluate(  # Gradio keeps the elements and writes the new pages over them
+        """() => {
+            for (const each of document.querySelectorAll(".ranks-point"))
+                each.dataset.page = { p3: "p4", p4: "p3" }[each.dataset.page] ?? each.dataset.page;
+            watched.ranks();
+        }"""
+    )
+    focused = opened.evaluate("({ ...document.activeElement.dataset })")
+    assert focused == {"page": "p3", "stop": "2"}
+    opened.evaluate("document.activeElement.blur(); watched.ranks()")
+    assert opened.evaluate("document.activeElement.tagName") == "BODY"
+
+
+def test_slider_reckons_as_the_server_does(opened: Page) -> None:
+    told = opened.evaluate(
+        """count => [...Array(count).keys()].map(step => {
+            const slider = document.querySelector("#scale input");
+            slider.value = step;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            return {
+                title: document.querySelector("#scale h3").textContent,
+                pages: document.querySelector(".scale-pages").textContent,
+                spoken: slider.getAttribute("aria-valuetext"),
+                sizes: [...document.querySelectorAll(".scale-row b")].map(each => each.textContent),
+                lefts: [...document.querySelectorAll(".scale-dot")].map(each => parseFloat(each.style.left)),
+                json: JSON.parse(document.querySelector("#scale figure").dataset.json),
+                rows: JSON.parse(document.querySelector("#scale figure").dataset.rows),
+            };
+        })""",
+        len(scale.STEPS),
+    )
+    for pages, found in zip(scale.STEPS, told, strict=True):
+        drawn = scale.scale(OURS, pages)
+        assert found["title"] == heading(drawn)
+        assert found["spoken"] == found["pages"] in Document(drawn).words
+        assert found["sizes"] == re.findall(r"<b>(.*?)</b></p>", drawn)
+        assert (found["json"], found["rows"]) == files(drawn)
+        lefts = [percent(each["style"], "left") for each in Document(drawn).all(class_="scale-dot")]
+        assert found["lefts"] == pytest.approx(lefts, abs=0.02)
+
+
+def test_slider_moves_by_keys(opened: Page) -> None:
+    slider = opened.locator("#scale input")
+    for key, pages in (
+        ("End", "100 million pages"),
+        ("ArrowLeft", "70 million pages"),
+        ("Home", "100 pages"),
+    ):
+        slider.press(key)
+        assert opened.inner_text(".scale-pages") == pages
+        assert opened.inner_text("#scale h3").startswith(pages)
+
+
+def test_an_answer_of_the_server_does_not_undo_the_slider(opened: Page) -> None:
+    opened.locator("#scale input").press("End")
+    opened.evaluate("document.querySelector('#scale h3').textContent = 'as the server drew it'")
+    opened.evaluate("watched.scale()")
+    assert "100 million pages" in opened.inner_text("#scale h3")
+
+
+def test_json_and_csv_hold_the_data(opened: Page) -> None:
+    assert json.loads(saved(opened, "ranks", "json"))["pages"][0]["ranks"] == [1, 1, 1, 2, 2]
+    rows = list(csv.reader(io.StringIO(saved(opened, "ranks", "csv").decode("utf-8"), newline="")))
+    assert rows[0][:3] == ["page_id", "title", "where"]
+    assert [row[1] for row in rows if row[0] == "p3"] == [TITLE]
+    assert {len(row) for row in rows} == {8}
+
+
+def test_csv_cells_cannot_be_formulas(opened: Page) -> None:
+    rows = list(csv.reader(io.StringIO(saved(opened, "cells", "csv").decode("utf-8"), newline="")))
+    assert [row[0] for row in rows[1:]] == [wanted for _, wanted in CELLS]
+
+
+@pytest.mark.parametrize("name", ["ranks", "tradeoff", "scale", "history", "habits"])
+def test_png_is_the_figure_on_the_pages_paper(opened: Page, name: str) -> None:
+    width = opened.evaluate("name => document.querySelector(`#${name} figure`).clientWidth", name)
+    for dark, paper, shades in (
+        (False, "#ffffff", theme.SHADES_LIGHT),
+        (True, "#111317", theme.SHADES_DARK),
+    ):
+        opened.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+        picture = Image.open(io.BytesIO(saved(opened, name, "png"))).convert("RGB")
+        assert picture.width == 2 * (width + 48)
+        edges = [(x, y) for x in (0, picture.width - 1) for y in (0, picture.height - 1)]
+        assert {picture.getpixel(edge) for edge in edges} == {rgb(paper)}
+        colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
+        assert len(colours) > 50
+        assert colours & set(map(rgb, shades))
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+def test_a_figure_drawn_later_can_be_saved_too(opened: Page) -> None:
+    later = charts.figure("later", "Later", "<p>Drawing</p>", {"a": 1}, [["a"], [1]])
+    opened.evaluate("text => { document.getElementById('cells').innerHTML = text; }", later)
+    assert json.loads(saved(opened, "cells", "json")) == {"a": 1}
+    assert saved(opened, "cells", "csv") == b"a\r\n1\r\n"
+    assert opened.evaluate("document.querySelectorAll('iframe, a[download]').length") == 0
