@@ -91,7 +91,7 @@ def _plain(label: str) -> str:
 def _worth(points: Sequence[Point], current: int) -> str:
     """What the stop in use, or the first one good enough, keeps of the finest one's quality."""
     fine = points[-1]
-    kept = [(p.quality / fine.quality if p.quality and fine.quality else None) for p in points]
+    kept = [(p.quality / fine.quality if p.quality is not None and fine.quality else None) for p in points]
     at = current if current < len(points) - 1 else _good(kept)
     point, share = points[at], kept[at]
     memory = _fraction(fine.bytes_per_page / max(point.bytes_per_page, 1))
@@ -100,6 +100,9 @@ def _worth(points: Sequence[Point], current: int) -> str:
         return f"{fine.label} answers in {ms_text(fine.p50_ms)} and takes {size} a page"
     if share is None:
         return f"{point.label} answers in {ms_text(point.p50_ms)} at {memory} of the memory of {fine.label}"
+    if share >= 1.005:
+        more = f"{share * 100 - 100:.0f}% higher"
+        return f"{point.label} scores {more} than {fine.label} at {memory} of the memory"
     if share >= 0.995:
         return f"{point.label} is as good as {fine.label} at {memory} of the memory"
     return f"{point.label} keeps {share * 100:.0f}% of the quality at {memory} of the memory"

@@ -10,12 +10,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from . import cost, why
 from .charts import Line, ranks
 from .collection import Collection, StoredPage
 from .compare import Side, nothing, side_by_side
+from .dial import position
 from .evidence import Evidence
 from .explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
 from .maxsim import align
@@ -177,13 +176,12 @@ class Panel:
 
 
 def nearest(budget: Budget) -> int:
-    """The stop, 0 to 4, whose tokens are closest in number to a budget's.
+    """The stop, 0 to 4, that a budget is closest to on the dial.
 
     >>> nearest(Budget(8, 16)), nearest(Budget(7, 20))
     (3, 3)
     """
-    apart = [abs(np.log2(stop.r_q / budget.r_q)) + abs(np.log2(stop.r_c / budget.r_c)) for stop in STOPS]
-    return int(np.argmin(apart))
+    return round(position(budget))
 
 
 def _ranks(collection: Collection, vectors: FloatArray, budget: Budget, ids: Sequence[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .maxsim import candidate_gains
 from .records import Alignment, Budget, FloatArray
-from .text import DASH, TIMES, budget_text, bytes_text, ms_text
+from .text import DASH, TIMES, budget_text, bytes_text, ms_text, safe
 from .theme import GROUPS, Group, group_of
 
 LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
@@ -119,7 +119,7 @@ def _prefixes(found: Alignment) -> str:
 
 
 def attribute(data: object) -> str:
-    return json.dumps(data, separators=(",", ":")).replace("&", "&amp;").replace('"', "&quot;")
+    return safe(json.dumps(data, separators=(",", ":")))
 
 
 def _finding(found: Alignment) -> str:
@@ -146,7 +146,8 @@ def _sentence(i: int, found: Alignment) -> str:
     group = group_of(j, "candidate").label("candidate")
     return (
         f'Query token <b class="num">{i + 1}</b> takes its maximum, <b class="num">{found.gains[i]:.2f}</b> '
-        f'({share * 100:.0f}% of the score), from candidate token <b class="num">{j + 1}</b> (group <span class="span">{group}</span>).'
+        f'({share * 100:.0f}% of the score), from candidate token <b class="num">{j + 1}</b> '
+        f'(group <span class="span">{group}</span>).'
     )
 
 

@@ -267,7 +267,10 @@ def test_matrix_puts_its_strongest_token_into_words() -> None:
     similarity[0, 1], similarity[1, 3] = 0.3, 0.61
     found = Alignment("p1", similarity, np.array([1, 3]), np.array([0.3, 0.61], np.float32))
     drawn = Document(plots.alignment(found, np.pad(similarity, ((0, 14), (0, 60))), STOPS[1]))
-    assert "Query token 2 takes its maximum, 0.61, from candidate token 4 (group 2–4)." in drawn.words
+    assert (
+        "Query token 2 takes its maximum, 0.61 (67% of the score), from candidate token 4 (group 2–4)."
+        in drawn.words
+    )
     assert "All 2 query tokens match candidate tokens 2–4" in drawn.words
     assert "neither words nor patches" in drawn.words
     assert "0.910" in drawn.words  # the score under the table is the sum of the maxima

@@ -3,7 +3,7 @@
 (() => {
   const SCALE = 2;
   const MARGIN = 24; // px of paper around a figure in its PNG
-  const UNDRAWN = "[data-undrawn], details:not([open]), input, button, dialog, script, style, .hidden";
+  const UNDRAWN = "[data-undrawn], details:not([open]), input, dialog, script, style, .hidden";
   const SPARE = /^(--|-webkit-(?!line-clamp|box-orient)|animation|transition|cursor|pointer-events|d$)|(^|-)(inline|block|start|end)-/;
   const WIDTH = /^(border-(top|right|bottom|left)|outline|column-rule)-width$/; // 3px where a style comes without
   const SVG = "http://www.w3.org/2000/svg";
@@ -92,7 +92,7 @@
     return made;
   }
 
-  async function picture(figure) {
+  function picture(figure) {
     const probe = document.createElement("div"); // both stand where nobody sees them
     frame = document.createElement("iframe");
     frame.setAttribute("style", "position:fixed;width:0;height:0;border:0;visibility:hidden");
@@ -106,15 +106,14 @@
       Object.assign(drawn.style, { margin: "0", position: "relative", inset: "auto" });
       probe.append(drawn);
       const height = Math.ceil(drawn.getBoundingClientRect().height);
-      const markup = new XMLSerializer().serializeToString(drawn);
-      return await paint(markup, width, height, getComputedStyle(document.body).backgroundColor);
+      return paint(new XMLSerializer().serializeToString(drawn), width, height);
     } finally {
       frame.remove();
       probe.remove();
     }
   }
 
-  async function paint(markup, width, height, paper) {
+  async function paint(markup, width, height) {
     const full = [width + 2 * MARGIN, height + 2 * MARGIN];
     const svg =
       `<svg xmlns="${SVG}" width="${full[0] * SCALE}" height="${full[1] * SCALE}" viewBox="0 0 ${full[0]} ${full[1]}">` +
@@ -126,7 +125,7 @@
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = full.map((each) => each * SCALE);
     const context = canvas.getContext("2d");
-    context.fillStyle = paper;
+    context.fillStyle = getComputedStyle(document.body).backgroundColor;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(image, 0, 0);
     return new Promise((done) => canvas.toBlob(done, "image/png"));

@@ -1,0 +1,160 @@
+"""The occlusion test: hiding what an explanation names, on the real encoder; and the page's account of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.evidence import Evidence
+from metaembed_demo.explain import (
+    CURVE,
+    KEPT,
+    Explainer,
+    Explanation,
+    Looked,
+    Occlusion,
+    Verdict,
+    attended,
+    explainer,
+    trial,
+)
+from metaembed_demo.maxsim import align
+from metaembed_demo.mini import Mini
+from metaembed_demo.reading import read
+from metaembed_demo.records import STOPS, Alignment, Budget, Embedding, FloatArray, Page, Query, Word
+from metaembed_demo.stored import StoredPage
+
+TEXT = (
+    "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "
+    "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice. "
+    "Tickets for the museum are sold at the kiosk, and children enter free on Sundays and holidays."
+)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Mini:
+    return Mini.load()
+
+
+def stored(text: str, name: str = "page") -> StoredPage:
+    words = tuple(
+        Word(word, (0.1 + 0.1 * (i % 8), 0.05 * (i // 8), 0.19 + 0.1 * (i % 8), 0.05 * (i // 8) + 0.04))
+        for i, word in enumerate(text.split())
+    )
+    return StoredPage.of(Page(name, f"{name}.pdf", 1, Image.new("RGB", (120, 160), "white"), words))
+
+
+def explained(
+    mini: Mini, page: StoredPage, question: str, budget: Budget
+) -> tuple[Explanation, FloatArray, Alignment]:
+    made = Explainer(mini)
+    vectors = mini.encode_queries([Query(question)])[0].vectors
+    rows = made.look(page).evidence.vectors()
+    alignment = align(page.id, vectors[: budget.r_q], rows[: budget.r_c])
+    return made.explain(page, mini.query_evidence(Query(question)), vectors, alignment), vectors, alignment
+
+
+@pytest.mark.parametrize("budget", STOPS, ids=str)
+def test_the_words_named_carry_the_hit(mini: Mini, budget: Budget) -> None:
+    found, vectors, alignment = explained(mini, stored(TEXT), "how do I clean the coffee machine?", budget)
+    occlusion = Occlusion(mini, found.looked, vectors, budget)
+    *progress, verdict = trial(occlusion, found.total, attended(found.looked, alignment))
+    assert isinstance(verdict, Verdict)
+    assert verdict.full == pytest.approx(float(alignment.gains.sum()), abs=1e-3)
+    assert verdict.highlighted > 3 * np.mean(verdict.random), verdict
+    assert verdict.ratio > 3
+    assert (verdict.what, verdict.of) == ("words", len(TEXT.split()))
+    assert verdict.hidden == round(0.1 * len(TEXT.split()))
+    assert progress[-1] == (progress[-1][1],) * 2  # all versions were read
+    assert [row[0] for row in verdict.curve] == list(CURVE)
+    assert verdict.curve[0][1] == verdict.curve[0][2] == pytest.approx(verdict.full)
+    assert verdict.curve[-1][1] == pytest.approx(verdict.curve[-1][2]), "with nothing left the order is alike"
+
+
+def test_what_a_hit_comes_from_is_its_words(mini: Mini) -> None:
+    found, _, _ = explained(mini, stored(TEXT), "descaling", STOPS[-1])
+    best = [found.words[i].text for i in np.argsort(-found.total)[:3]]
+    assert "Descale" in best, best
+    assert found.parts.shape == (16, len(TEXT.split()))
+
+
+def test_masks_by_hand(mini: Mini) -> None:
+    found, vectors, _ = explained(
+        mini, stored("one two three four five six seven eight nine ten"), "two", STOPS[0]
+    )
+    occlusion = Occlusion(mini, found.looked, vectors, STOPS[0])
+    weights = np.arange(10, dtype=np.float32)
+    assert np.flatnonzero(occlusion.first(weights, 0.2)).tolist() == [8, 9]
+    assert occlusion.first(weights, 0.0).sum() == 0
+    assert occlusion.first(weights, 0.01).sum() == 1, "at least one"
+    assert occlusion.drawn(0.3, np.random.default_rng(1)).sum() == 3
+
+
+def test_a_picture_is_tested_by_its_cells(mini: Mini) -> None:
+    image = Image.new("RGB", (360, 240), "white")
+    ImageDraw.Draw(image).ellipse([220, 60, 340, 180], fill=(220, 30, 30))
+    page = StoredPage.of(read(Page("ball", "ball.png", 1, image)))
+    found, vectors, alignment = explained(mini, page, "a red ball", STOPS[0])
+    occlusion = Occlusion(mini, found.looked, vectors, STOPS[0])
+    assert occlusion.what == "cells"
+    everything, nothing = occlusion.scores([np.zeros(len(found.words), bool), occlusion.parts])
+    assert everything == pytest.approx(float(alignment.gains.sum()), abs=2e-2)
+    assert nothing < everything, "a sheet of one colour is no red ball"
+
+
+def test_an_encoder_that_cannot_tell_has_no_explainer(mini: Mini) -> None:
+    assert explainer(DummyEncoder()) is None
+    assert isinstance(explainer(mini), Explainer)
+
+
+class Counting:
+    """Counts the pages whose evidence is asked for."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def page_evidence(self, page: Page, pictures: Sequence[object]) -> Evidence:
+        self.looks += 1
+        return Evidence(
+            page.words,
+            np.ones((1, 1, 1), np.float32),
+            np.ones((1, 1, 1), np.float32),
+            np.array([0]),
+            np.ones((1, 1), np.float32),
+            np.ones(1, np.float32),
+        )
+
+
+def test_the_last_pages_are_kept() -> None:
+    encoder = Counting()
+    made = Explainer(encoder)  # type: ignore[arg-type]
+    pages = [stored("word", f"page{i}") for i in range(KEPT + 1)]
+    for page in pages:
+        made.look(page)
+    assert made.look(pages[-1]).page.source == f"page{KEPT}.pdf"
+    assert encoder.looks == KEPT + 1
+    made.look(pages[0])  # the oldest went
+    assert encoder.looks == KEPT + 2
+
+
+class Blind(DummyEncoder):
+    """Gives every page the same vectors: then nothing that is hidden can matter."""
+
+    def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
+        return [Embedding(np.eye(4, dtype=np.float32)) for _ in pages]
+
+
+def test_where_hiding_changes_nothing_the_verdict_says_so() -> None:
+    page = stored("one two three four five six seven eight nine ten")
+    bare = Page("p", "p.pdf", 1, None, page.words)
+    evidence = Counting().page_evidence(bare, [])
+    looked = Looked(bare, (), evidence)
+    occlusion = Occlusion(Blind(), looked, np.eye(4, dtype=np.float32), Budget(2, 4))
+    *_, verdict = trial(occlusion, np.arange(10.0, dtype=np.float32), np.ones(10, np.float32))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.full, verdict.highlighted, set(verdict.random)) == (2.0, 0.0, {0.0})
+    assert verdict.ratio == float("inf")

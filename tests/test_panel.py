@@ -1,0 +1,275 @@
+"""The evidence tabs of one visitor, on the real encoder: maps, ranks, the comparison, links and traces."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import jsonschema
+import pytest
+from PIL import Image
+
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import ROOT
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.explain import explainer
+from metaembed_demo.ingest import Upload
+from metaembed_demo.link import LONGEST, Link, link
+from metaembed_demo.mini import Mini
+from metaembed_demo.panel import nearest
+from metaembed_demo.records import STOPS, Budget, Page, Word
+from metaembed_demo.session import Sessions
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.visit import EMPTY, Screen, Tools, Visit
+
+TEXTS = [
+    "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",
+    "The museum opens at ten. Tickets are sold at the kiosk and children enter free on Sundays.",
+    "Fishing boats unload before noon at the north quay of the harbour, weather permitting.",
+    "Invoice 0117 for garden chairs: 940 euro, payable within thirty days by bank transfer.",
+    "The train to Bern leaves platform seven at a quarter past nine and stops in Olten.",
+    "Bread without wheat: mix rye flour, water and a little salt, and let the sourdough rise.",
+    "Quarterly energy use fell by a fifth after the windows of the west wing were replaced.",
+    "Our cat sleeps on the <b>warm</b> printer & nobody may move her before lunch.",
+    "The board approved the minutes of the meeting in March without changes.",
+    "A lighthouse keeper polishes the brass lens every Thursday morning.",
+    "Please water the tomatoes in the greenhouse twice a day in July.",
+    "The violin was made in Cremona and has been restored with great care.",
+]
+SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def mini() -> Mini:
+    return Mini.load()
+
+
+@pytest.fixture(scope="module")
+def base(mini: Mini) -> Collection:
+    found = Collection.for_encoder(mini)
+    for number, text in enumerate(TEXTS, 1):
+        words = tuple(Word(w, (0.05, 0.03 * i, 0.3, 0.03 * i + 0.02)) for i, w in enumerate(text.split()))
+        page = Page(f"page{number:02}", "guide.pdf", number, Image.new("RGB", (60, 80), "white"), words)
+        found.put(StoredPage.of(page), mini.encode_pages([page])[0])
+    return found
+
+
+@pytest.fixture
+def visit(mini: Mini, base: Collection) -> Visit:
+    sessions = Sessions(base)
+    return Visit(Tools(mini, explainer=explainer(mini)), sessions.get(sessions.open()))
+
+
+def carried(html: str | None, name: str) -> dict[str, object]:
+    """The JSON in attribute data-`name`."""
+    found = re.search(rf'data-{name}="([^"]*)"', html or "")
+    assert found, html
+    value: dict[str, object] = json.loads(unescape(found[1]))
+    return value
+
+
+def test_a_hit_is_explained_where_it_is_shown(visit: Visit) -> None:
+    screen = visit.search("how do I clean the coffee maker?")
+    reading, marks = carried(screen.page, "reading"), carried(screen.marks, "map")
+    words = [word[4] for word in reading["words"]]  # type: ignore[attr-defined]
+    assert words == TEXTS[0].split()
+    assert len(reading["read"]) == 64  # type: ignore[arg-type]
+    shares = {words[at]: share for at, share, _ in marks["map"]}  # type: ignore[attr-defined]
+    assert max(shares, key=lambda word: shares[word]) in {"espresso", "Descale", "machine"}
+    assert sum(shares.values()) == pytest.approx(1000, abs=2)
+    assert marks["query"] == ["how", "do", "I", "clean", "the", "coffee", "maker?"]
+    assert len(marks["read"]) == 16  # type: ignore[arg-type]
+    assert "of this score comes from" in str(screen.pagemap)
+
+
+def test_the_dial_changes_the_map_and_not_the_reading(visit: Visit) -> None:
+    fine = visit.search("how do I clean the coffee maker?")
+    coarse = visit.move(STOPS[0])
+    assert coarse.page is None, "the browser holds the picture and its words"
+    assert coarse.marks != fine.marks
+    groups = {group for _, _, group in carried(coarse.marks, "map")["map"]}  # type: ignore[attr-defined]
+    assert groups == {1}, "one candidate token, one shade"
+
+
+def test_an_encoder_that_cannot_tell_shows_the_rest() -> None:
+    encoder = DummyEncoder()
+    collection = Collection.for_encoder(encoder)
+    page = Page("p", "p.pdf", 1, Image.new("RGB", (6, 8)), (Word("tank", (0, 0, 1, 1)),))
+    collection.put(StoredPage.of(page), encoder.encode_pages([page])[0])
+    sessions = Sessions(collection)
+    screen = Visit(Tools(encoder), sessions.get(sessions.open())).search("tank")
+    assert "does not tell" in str(screen.pagemap)
+    assert "data-reading" not in str(screen.page)
+    assert "chart-ranks" in str(screen.ranks)
+    jsonschema.validate(carried(screen.link, "trace"), SCHEMA)
+
+
+def test_words_from_documents_stay_text(visit: Visit) -> None:
+    screen = visit.search("where does the cat sleep?")
+    assert carried(screen.page, "reading")
+    for region in (screen.page, screen.pagemap, screen.compare, screen.ranks, screen.marks, screen.link):
+        assert "<b>warm" not in str(region)
+
+
+# Testing
+
+
+def test_the_test_runs_stops_and_stays_with_its_hit(visit: Visit) -> None:
+    visit.search("how do I clean the coffee maker?")
+    *running, done = [screen.pagemap for screen in visit.test()]
+    assert all("progressbar" in str(told) for told in running)
+    assert "Hiding the highlighted words costs" in str(done)
+    assert "Hiding the highlighted words costs" in str(visit.choose("page01").pagemap)
+    assert "Hiding the highlighted" not in str(visit.move(STOPS[1]).pagemap), "of another budget"
+    testing = visit.test()
+    next(testing)
+    visit.panel.stop.set()
+    (last,) = list(testing)
+    assert 'data-action="test"' in str(last.pagemap)
+
+
+def test_there_is_no_test_without_a_search(visit: Visit) -> None:
+    assert list(visit.test()) == []
+
+
+# Ranks
+
+
+def test_ranks_are_those_of_a_full_search_at_each_stop(visit: Visit) -> None:
+    visit.search("morning")
+    trace = visit.session.trace
+    assert trace
+    ranks = visit.panel.all_ranks(visit.collection, trace)
+    for stop, found in zip(STOPS, ranks, strict=True):
+        hits = visit.collection.index.search(trace.query_vectors, stop, 12, exact=True)
+        assert found == {hit.page_id: hit.rank for hit in hits}
+
+
+def test_a_line_opens_its_page_at_that_budget_however_far_down(visit: Visit) -> None:
+    visit.search("how do I clean the coffee maker?")
+    trace = visit.session.trace
+    assert trace
+    ranks = visit.panel.all_ranks(visit.collection, trace)[0]
+    last = max(ranks, key=lambda page_id: ranks[page_id])
+    screen = visit.open_at(last, STOPS[0])
+    assert visit.session.budget == STOPS[0]
+    assert visit.session.chosen == last
+    assert f'<span class="rank num">{len(TEXTS)}</span>' in str(screen.page)
+    assert visit.open_at("gone", STOPS[0]) == Screen()
+
+
+def test_ranks_follow_the_pages(visit: Visit) -> None:
+    visit.search("morning")
+    trace = visit.session.trace
+    assert trace
+    assert len(visit.panel.all_ranks(visit.collection, trace)[0]) == len(TEXTS)
+    visit.collection.clear()
+    assert visit.panel.all_ranks(visit.collection, trace)[0] == {}
+
+
+@pytest.mark.parametrize(("budget", "stop"), [("1x1", 0), ("16x64", 4), ("3x7", 2), ("16x1", 2)])
+def test_a_free_budget_belongs_to_the_nearest_stop(budget: str, stop: int) -> None:
+    assert nearest(Budget.parse(budget)) == stop
+
+
+# Comparing
+
+
+def test_two_budgets_side_by_side(visit: Visit) -> None:
+    screen = visit.search("how do I clean the coffee maker?")
+    html = str(screen.compare)
+    assert html.count('class="asked"') == 2
+    assert 'data-value="1x1" aria-pressed="true"' in html
+    html = str(visit.side("other", "16x64").compare)
+    assert "A and B are the same search" in html
+    assert "Both sides weigh the words alike" in html
+
+
+def test_two_queries_side_by_side(visit: Visit) -> None:
+    visit.search("how do I clean the coffee maker?")
+    visit.side("pin")
+    html = str(visit.search("citric acid").compare)
+    assert "Two queries on this page" in html
+    assert "how do I clean the coffee maker?" in html
+    assert "only in" in html
+    assert "Two queries" not in str(visit.side("unpin").compare)
+
+
+def test_sides_need_a_search(visit: Visit) -> None:
+    assert visit.side("pin") == Screen()
+    assert visit.side("other", "4x8") == Screen()
+
+
+# Links and traces
+
+
+def test_a_link_names_the_view(visit: Visit) -> None:
+    visit.search("where does the train stop?")
+    visit.move(STOPS[2])
+    told = carried(visit.choose("page03").link, "link")
+    assert told == {"q": "where does the train stop?", "budget": "4x8", "hit": "page03"}
+
+
+def test_arriving_by_link(mini: Mini, base: Collection) -> None:
+    sessions = Sessions(base)
+    visit = Visit(Tools(mini, explainer=explainer(mini)), sessions.get(sessions.open()))
+    params = {"q": "where does the train stop?", "budget": "4x8", "hit": "page03", "tab": "ranks"}
+    screen = visit.arrive(Link.parse(params))
+    assert (visit.session.chosen, visit.session.budget) == ("page03", STOPS[2])
+    assert carried(screen.link, "link") == {k: params[k] for k in ("q", "budget", "hit")}
+    assert "data-reading" in str(screen.page)
+    assert visit.arrive(Link.parse({**params, "hit": "gone"})).page
+    assert visit.session.chosen == "page05", "the best hit where the link's is gone"
+
+
+def test_a_malformed_link_is_an_ordinary_visit(visit: Visit) -> None:
+    found = Link.parse({"budget": "0x9", "hit": "", "q": "  ", "tab": "<b>", "room": "cellar"})
+    assert found == Link()
+    screen = visit.arrive(found)
+    assert {name: getattr(screen, name) for name in EMPTY} == EMPTY
+    assert len(Link.parse({"q": "x" * 5000}).query) == LONGEST
+    assert Link.parse({"budget": "99999x1"}).budget == STOPS[-1]
+
+
+def test_a_trace_keeps_to_its_schema(visit: Visit) -> None:
+    for budget in (*STOPS, Budget(3, 7)):
+        visit.session.budget = budget
+        trace = carried(visit.search("where does the cat sleep?").link, "trace")
+        jsonschema.validate(trace, SCHEMA)
+    jsonschema.validate(carried(visit.move(STOPS[1]).link, "trace"), SCHEMA)
+    words = trace["explanation"]["words"]  # type: ignore[index]
+    parts = sum(word["part"] for word in words) + trace["explanation"]["rest"]  # type: ignore[index]
+    assert parts <= sum(trace["alignment"]["gains"]) + 1e-3  # type: ignore[index]
+
+
+def test_the_schema_refuses_what_it_does_not_name(visit: Visit) -> None:
+    trace = carried(visit.search("cat").link, "trace")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**trace, "secret": 1}, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({key: value for key, value in trace.items() if key != "hits"}, SCHEMA)
+
+
+def test_no_link_without_a_search() -> None:
+    assert "button" not in link(None, None, None)
+
+
+def test_the_history_grows_with_searches_and_moves(visit: Visit) -> None:
+    visit.search("cat")
+    visit.move(STOPS[0])
+    visit.search("train")
+    assert [past.budget for past in visit.panel.past] == ["16x64", "1x1", "1x1"]
+    assert visit.panel.past[1].timings["encode"] == 0
+    assert [query.text for query in visit.panel.queries] == ["cat", "train"]
+    assert "chart-history" in str(visit.screen().timing)
+
+
+def test_a_picture_from_a_file_is_explained_too(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (120, 90), (90, 90, 90)).save(path)
+    visit.picture = Upload(path, "grey.png")
+    screen = visit.search("")
+    assert carried(screen.marks, "map")["query"]
+    assert carried(screen.link, "trace")["query"] == {"text": "", "image": True}

@@ -1,0 +1,234 @@
+"""The rooms Budget and Tokens of one visitor: what is measured, what is said of it, and how it stops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metaembed_demo import budget
+from metaembed_demo.collection import Collection
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.evidence import Evidence
+from metaembed_demo.explain import explainer
+from metaembed_demo.ingest import Upload
+from metaembed_demo.mini import Mini
+from metaembed_demo.records import STOPS, Page, Word
+from metaembed_demo.session import Sessions
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.survey import MOST_QUERIES, Habit, habit, summary
+from metaembed_demo.visit import Tools, Visit
+
+NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905
+
+
+def stored(name: str, text: str) -> StoredPage:
+    words = tuple(Word(w, (0.1, 0.01 * i, 0.3, 0.01 * i + 0.01)) for i, w in enumerate(text.split()))
+    return StoredPage.of(Page(name, f"{name}.pdf", 1, Image.new("RGB", (60, 80), "white"), words))
+
+
+def visiting(encoder: DummyEncoder | Mini, texts: dict[str, str]) -> Visit:
+    collection = Collection.for_encoder(encoder)
+    for name, text in texts.items():
+        page = stored(name, text)
+        bare = Page(name, page.source, 1, None, page.words)
+        collection.put(page, encoder.encode_pages([bare])[0])
+    sessions = Sessions(collection)
+    return Visit(Tools(encoder, explainer=explainer(encoder)), sessions.get(sessions.open()))
+
+
+@pytest.fixture
+def visit() -> Visit:
+    """Twelve pages of forty words."""
+    random = np.random.default_rng(5)
+    texts = {f"page{i:02}": " ".join([f"word{i}", *random.choice(NOUNS, 39)]) for i in range(12)}
+    return visiting(DummyEncoder(), texts)
+
+
+def write_labels(folder: Path, rows: str, queries: int = 2) -> list[Upload]:
+    lines = [json.dumps({"_id": f"q{i}", "text": f"word{i} tank"}) for i in range(queries)]
+    (folder / "queries.jsonl").write_text("\n".join(lines))
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
+    return [Upload(folder / name, name) for name in ("qrels.tsv", "queries.jsonl")]
+
+
+# Budget
+
+
+def test_the_room_says_that_nothing_was_measured(visit: Visit) -> None:
+    room = visit.budget_room()
+    assert "Not measured on these pages yet" in room
+    assert 'data-action="known"' in room
+    assert 'data-action="session"' not in room
+    assert "Table 3" in room
+
+
+def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
+    *running, done = list(visit.measure("known"))
+    assert "progressbar" in running[0]
+    assert "disabled" in running[0], "one measurement at a time"
+    assert "progressbar" not in done
+    for told in ("Find my budget", "drawn from the pages themselves", "Kendall tau", "chart-tradeoff"):
+        assert told in done
+    assert visit.survey.worth
+    assert visit.survey.worth.kind == "known items"
+    assert 'data-action="use"' in done
+
+
+def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) -> None:
+    visit.search("tank pump")
+    assert "Measure with my last search" in visit.budget_room()
+    visit.search("bread")
+    assert "Measure with my 2 searches" in visit.budget_room()
+    *_, done = visit.measure("session")
+    assert "overlap@5" in done
+    assert "agreement with the finest budget" in done
+
+
+def test_the_share_changes_the_advice(visit: Visit) -> None:
+    list(visit.measure("known"))
+    visit.survey.share = 0.99
+    assert 'data-value="0.99" aria-pressed="true"' in visit.budget_room()
+
+
+def test_measuring_stops_when_asked(visit: Visit) -> None:
+    measuring = visit.measure("known")
+    next(measuring)
+    visit.survey.stop.set()
+    *_, last = measuring
+    assert visit.survey.worth is None
+    assert "Not measured" in last
+
+
+def test_a_change_of_the_pages_drops_what_was_measured(visit: Visit) -> None:
+    list(visit.measure("known"))
+    visit.remove("page00.pdf")
+    assert visit.survey.worth is None
+    assert "11 pages" in visit.budget_room()
+
+
+def test_pages_without_text_ask_for_labels() -> None:
+    visit = visiting(DummyEncoder(), {"a": "", "b": "sun"})
+    *_, last = visit.measure("known")
+    assert "too little text" in last
+
+
+def test_an_empty_collection_offers_nothing() -> None:
+    room = visiting(DummyEncoder(), {}).budget_room()
+    assert 'data-action="known"' not in room
+    assert "0 pages" in room
+
+
+# Labels
+
+
+def test_labels_are_taken_and_measured(visit: Visit, tmp_path: Path) -> None:
+    visit.survey.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\nq1\tgone.pdf\t1\n"), visit.collection)
+    room = visit.budget_room()
+    assert "Measure with 2 queries of yours" in room
+    assert "gone.pdf" in room
+    *_, done = visit.measure("labels")
+    assert "your labelled queries" in done
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "told"),
+    [
+        ("q0\tpage00.pdf\n", ["qrels.tsv", "queries.jsonl"], "line 2"),
+        ("q0\tpage00.pdf\t1\n", ["queries.jsonl"], "two files together"),
+        ("q9\tpage00.pdf\t1\n", ["qrels.tsv", "queries.jsonl"], "judgement"),
+    ],
+)
+def test_bad_labels_are_told(visit: Visit, tmp_path: Path, rows: str, names: list[str], told: str) -> None:
+    files = [file for file in write_labels(tmp_path, rows) if file.name in names]
+    visit.survey.take_labels(files, visit.collection)
+    assert visit.survey.labels is None
+    room = visit.budget_room()
+    assert told in room
+    assert str(tmp_path) not in room, "no path of this machine"
+    *_, last = visit.measure("labels")
+    assert "There are no labels yet" in last
+
+
+def test_too_many_labels_are_refused(visit: Visit, tmp_path: Path) -> None:
+    rows = "".join(f"q{i}\tpage00.pdf\t1\n" for i in range(MOST_QUERIES + 1))
+    visit.survey.take_labels(write_labels(tmp_path, rows, MOST_QUERIES + 1), visit.collection)
+    assert visit.survey.labels is None
+    assert "too many" in visit.survey.problem
+
+
+# Tokens
+
+
+def test_habits_by_hand() -> None:
+    """Four words and a cell; token 0 reads all alike, token 1 the last word alone."""
+    words = (
+        *(Word(text, (0, 0, 1, 1)) for text in "abc"),
+        Word("d", (0, 0, 1, 1), "ocr"),
+        Word("", (0, 0, 1, 1), "visual"),
+    )
+    attention = np.array([[[0.2] * 5, [0, 0, 0, 1, 0]]], np.float32)
+    one = np.ones((5, 1, 1), np.float32)
+    found = habit(
+        Evidence(words, attention, one, np.arange(5), np.ones((1, 1), np.float32), np.ones(2, np.float32))
+    )
+    np.testing.assert_allclose(found.words, [5, 1], rtol=1e-5)
+    np.testing.assert_allclose(found.place, [0.5, 0.875])
+    np.testing.assert_allclose(found.low, [0.125, 0.875])
+    np.testing.assert_allclose(found.high, [0.875, 0.875])
+    np.testing.assert_allclose(found.kinds, [[0.6, 0.2, 0, 0.2], [0, 1, 0, 0]], atol=1e-6)
+    assert not found.long
+
+
+def test_places_come_from_long_pages_and_kinds_from_all() -> None:
+    def made(long: bool, place: float, text: float) -> Habit:
+        each = np.full(2, place, np.float32)
+        return Habit(long, each, each, each, each, np.array([[text, 0, 1 - text, 0]] * 2, np.float32))
+
+    (first, _) = summary([made(True, 0.2, 1.0), made(True, 0.4, 1.0), made(False, 0.9, 0.0)])
+    assert first.place == pytest.approx(0.3)
+    assert first.kinds["text"] == pytest.approx(2 / 3)
+    assert summary([made(False, 0.5, 1.0)]) == []
+
+
+def test_coarse_tokens_read_more_than_fine_ones() -> None:
+    text = " ".join(f"The {NOUNS[i % 15]} number {i} is checked on day {i}." for i in range(40))
+    visit = visiting(Mini.load(), {"a": text, "b": text + " And so on."})
+    *_, last = visit.survey.read_all(visit.collection)
+    found = visit.survey.read
+    assert found[0].words > found[1].words > found[20].words
+    assert found[16].place < 0.1 < 0.9 < found[63].place
+    assert [token.token for token in found] == list(range(64))
+    assert "chart-specialisation" in last
+    assert set(visit.tools.habits) == {"a", "b"}, "kept, so that the next visitor does not wait"
+
+
+def test_reading_stops_when_asked() -> None:
+    visit = visiting(Mini.load(), {f"p{i}": f"{NOUNS[i]} and more " * 40 for i in range(9)})
+    reading = visit.survey.read_all(visit.collection)
+    assert "progressbar" in next(reading)
+    visit.survey.stop.set()
+    assert "progressbar" not in list(reading)[-1]
+    assert visit.survey.pages < 9
+
+
+def test_an_encoder_that_cannot_tell_has_no_tokens_to_show(visit: Visit) -> None:
+    assert list(visit.survey.read_all(visit.collection)) == []
+    assert "does not tell" in visit.survey.tokens()
+
+
+def test_progress_names_what_it_counts() -> None:
+    assert "Asked 3 of 7 queries" in budget.progress("Asked", 3, 7, "query")
+    assert "Read 1 of 0 pages" in budget.progress("Read", 1, 0, "page")
+
+
+def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
+    list(visit.measure("known"))
+    rooms = set()
+    for stop in STOPS:
+        visit.session.budget = stop
+        rooms.add(visit.budget_room())
+    assert len(rooms) == len(STOPS)
