@@ -33,6 +33,16 @@ ORDINALS = (
     "tenth",
 )
 
+SAVE = (
+    '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn><span>Save</span>'
+    + "".join(
+        f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
+        "</button>"
+        for kind in ("PNG", "JSON", "CSV")
+    )
+    + "</div>"
+)
+
 Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the rows of its CSV
 
 
@@ -50,17 +60,15 @@ def figure(
         data: what the JSON file holds; plain types. csv: rows of cells, the first one names the columns.
     """
     caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
-    buttons = "".join(
-        f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
-        "</button>"
-        for kind in ("PNG", "JSON", "CSV")
-    )
     return (
-        f'<figure class="chart chart-{name}" data-figure="{name}" data-json="{_attribute(data)}" '
-        f'data-rows="{_attribute(csv)}"><h3>{safe(title)}</h3>{body}{caption}'
-        '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn><span>Save</span>'
-        f"{buttons}</div></figure>"
+        f'<figure class="chart chart-{name}" {savable(name, data, csv)}><h3>{safe(title)}</h3>{body}{caption}'
+        f"{SAVE}</figure>"
     )
+
+
+def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
+    """Attributes of a <figure> that ends with SAVE; see `figure`."""
+    return f'data-figure="{name}" data-json="{_attribute(data)}" data-rows="{_attribute(csv)}"'
 
 
 def _attribute(data: object) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .charts import SAVE, savable
 from .explain import Explanation
-from .records import STOPS, Alignment, Budget, FloatArray
+from .records import STOPS, Alignment, Box, Budget, FloatArray
 from .text import budget_text, plural, safe
 from .theme import GROUPS
-from .why import spread
+from .why import spread, veil
 
 LISTED = 8  # words whose shares differ most
 LEAST = 0.04  # of the strongest word, below which a word is not drawn
+VEIL = 0.8  # of white over a picture's cell that gave nothing
 ONLY = 0.005  # share of the score below which a word counts as absent from a side
 
 
@@ -40,13 +43,27 @@ def side_by_side(a: Side, b: Side, pinned: bool) -> str:
         pinned: whether A is a search that the visitor kept; else it is B's query at another budget.
     """
     shares = [spread(side.explained, side.alignment) for side in (a, b)]
+    rows = _rows(a, shares[0][0], shares[1][0])
+    files = savable("compare", {"A": _told(a), "B": _told(b), "words": rows}, [["word", "A", "B"], *rows])
     return (
-        f'<figure class="compare"><h3>{_finding(a, b)}</h3>{_control(a, pinned)}'
+        f'<figure class="compare" {files}><h3>{_finding(a, b)}</h3>{_control(a, pinned)}'
         f'<div class="sides">{_side(a, *shares[0])}{_side(b, *shares[1])}</div>'
         f"{_differences(a, b, shares[0][0], shares[1][0])}"
         "<figcaption>Each side's words are shares of its own score, so that two budgets can be compared."
-        "</figcaption></figure>"
+        f"</figcaption>{SAVE}</figure>"
     )
+
+
+def _told(side: Side) -> dict[str, object]:
+    return {"query": side.query, "budget": str(side.budget), "rank": side.rank, "score": round(side.score, 4)}
+
+
+def _rows(a: Side, first: FloatArray, second: FloatArray) -> list[list[object]]:
+    """Each word with its share of A's score and of B's, for the files."""
+    both = np.maximum(first, second)
+    order = [i for i in np.argsort(-both, kind="stable") if both[i] >= ONLY]
+    words = a.explained.words
+    return [[words[i].text, round(float(first[i]), 5), round(float(second[i]), 5)] for i in order]
 
 
 def nothing() -> str:
@@ -93,17 +110,30 @@ def _side(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
 
 def _overlay(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
     top = max(float(shares.max(initial=0.0)), 1e-9)
-    marks = "".join(
-        f'<rect x="{x0 * 1000:.0f}" y="{y0 * 1000:.0f}" width="{(x1 - x0) * 1000:.0f}" '
-        f'height="{(y1 - y0) * 1000:.0f}" style="fill:var(--mark-{int(groups[i]) + 1});'
-        f'opacity:{0.15 + 0.6 * np.sqrt(shares[i] / top):.2f}"/>'
-        for i, word in enumerate(side.explained.words)
-        if shares[i] > LEAST * top
-        for x0, y0, x1, y1 in [word.box]
-    )
+    words = side.explained.words
+    marks = [
+        _rectangle(word.box, f"fill:var(--mark-{int(groups[i]) + 1});opacity:{_ink(shares[i] / top):.2f}")
+        for i, word in enumerate(words)
+        if shares[i] > LEAST * top and word.kind != "visual"
+    ]
+    back = veil(words, shares)
+    veiled = [_rectangle(words[i].box, f"opacity:{VEIL * back[i]:.2f}") for i in np.flatnonzero(back)]
+    return _layer("veil", veiled) + _layer("overlay", marks)
+
+
+def _ink(strength: float) -> float:
+    return float(0.15 + 0.6 * np.sqrt(strength))
+
+
+def _rectangle(box: Box, style: str) -> str:
+    x0, y0, x1, y1 = (round(edge * 1000) for edge in box)
+    return f'<rect x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" style="{style}"/>'
+
+
+def _layer(name: str, marks: Sequence[str]) -> str:
     return (
-        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" '
-        f'aria-hidden="true">{marks}</svg>'
+        f'<svg class="{name}" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(marks)}</svg>"
     )
 
 

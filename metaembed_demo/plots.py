@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .charts import SAVE, savable
 from .maxsim import candidate_gains
-from .records import Alignment, Budget, FloatArray
+from .records import STOPS, Alignment, Budget, FloatArray
 from .text import DASH, TIMES, budget_text, bytes_text, ms_text, safe
 from .theme import GROUPS, Group, group_of
 
@@ -78,7 +79,8 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     }
     best = int(np.argmax(found.gains))
     return (
-        f'<figure class="matrix" data-matrix="{attribute(data)}" style="--rows:{rows};--columns:{columns}">'
+        f'<figure class="matrix" {_files(found)} data-matrix="{attribute(data)}" '
+        f'style="--rows:{rows};--columns:{columns}">'
         f"<h3>{_finding(found)}</h3>"
         f'<div class="matrix-grid">'
         f'<div class="axis-x"><span>Candidate tokens 1{DASH}{columns}</span></div>'
@@ -98,8 +100,22 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f'<p class="scale num" aria-hidden="true">cosine {low:.2f}<i></i>{high:.2f}'
         f'<span class="ring"></span> a row{chr(0x2019)}s maximum</p>'
         f"<figcaption>{CAPTION}</figcaption>"
-        f"{_table(found, budget)}</figure>"
+        f"{_table(found, budget)}{SAVE}</figure>"
     )
+
+
+def _files(found: Alignment) -> str:
+    """The matrix as its JSON and CSV files have it; tokens count from 1 there."""
+    rows, columns = found.similarity.shape
+    cosines = np.round(found.similarity.astype(float), 4).tolist()
+    data = {
+        "page_id": found.page_id,
+        "cosines": cosines,
+        "winners": [int(w) + 1 for w in found.winners],
+        "gains": np.round(found.gains.astype(float), 4).tolist(),
+    }
+    head = ["query token", *(f"candidate token {j + 1}" for j in range(columns))]
+    return savable("alignment", data, [head, *([i + 1, *cosines[i]] for i in range(rows))])
 
 
 def _prefixes(found: Alignment) -> str:
@@ -242,13 +258,14 @@ def timing(timings: dict[str, float], pages: int, candidates: int) -> str:
     )
     scored = f"{candidates:,} of {pages:,} pages were scored exactly."
     return (
-        f'<figure class="timing"><h3>{_slowest(shown, total)}</h3>'
+        f'<figure class="timing" {savable("timing", timings, [["stage", "ms"], *shown])}>'
+        f"<h3>{_slowest(shown, total)}</h3>"
         f'<div class="stack" role="img" aria-label="{_stage_words(shown)}">{bar}</div>'
         f'<table class="figures named num"><thead class="hidden"><tr><th>Stage</th>'
         f"<th>Milliseconds</th><th>Share</th></tr>"
         f"</thead><tbody>{rows}</tbody><tfoot><tr><th scope='row'>In all</th><td>{ms_text(total)}</td>"
         f"<td>100%</td></tr></tfoot></table>"
-        f"<figcaption>Wall time on the server, without drawing the page. {scored}</figcaption></figure>"
+        f"<figcaption>Wall time on the server, without drawing the page. {scored}</figcaption>{SAVE}</figure>"
     )
 
 
@@ -272,6 +289,8 @@ def storage(bytes_per_page: Sequence[int], pages: int) -> str:
         pages: pages in the index.
     """
     largest = max(bytes_per_page)
+    sizes: list[list[object]] = [["budget", "bytes a page", "bytes of all pages"]]
+    sizes += [[str(stop), size, size * pages] for stop, size in zip(STOPS, bytes_per_page, strict=True)]
     ratio = largest / max(min(bytes_per_page), 1)
     rows = "".join(
         f'<tr><th scope="row">{group.query[1]}{TIMES}{group.candidate[1]}</th>'
@@ -280,9 +299,10 @@ def storage(bytes_per_page: Sequence[int], pages: int) -> str:
         for group, size in zip(GROUPS, bytes_per_page, strict=True)
     )
     return (
-        f'<figure class="storage"><h3>The coarsest stop needs {ratio:.0f} times less memory than the finest'
-        '</h3><table class="figures named num"><thead><tr><th scope="col">Stop</th>'
+        f'<figure class="storage" {savable("storage", sizes, sizes)}>'
+        f"<h3>The coarsest stop needs {ratio:.0f} times less memory than the finest</h3>"
+        '<table class="figures named num"><thead><tr><th scope="col">Stop</th>'
         '<th scope="col"><span class="hidden">Size</span></th>'
         '<th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></figure>"
+        f"<tbody>{rows}</tbody></table>{SAVE}</figure>"
     )

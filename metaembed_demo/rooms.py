@@ -28,7 +28,7 @@ class Rooms:
 
     def lay_out(self) -> None:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
-            self.budget = html("worth", script="worth.js")
+            self.budget = html("worth", script=("worth.js", "scale.js"))
             self.labels = html("labels", views.drop(DROP_LABELS, many=True), script="drop.js")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
             self.tokens = html("habits", script="worth.js")
@@ -95,12 +95,13 @@ class Rooms:
         return {self.session: visit.session.id}
 
 
-def html(name: str, value: str = "", script: str | None = None) -> gr.HTML:
-    """A region of the page, with a script of web/."""
+def html(name: str, value: str = "", script: str | tuple[str, ...] = ()) -> gr.HTML:
+    """A region of the page, with scripts of web/, which do not see each other's names."""
+    scripts = (script,) if isinstance(script, str) else script
     return gr.HTML(
         value,
         elem_id=name,
-        js_on_load=theme.script(script) if script else None,
+        js_on_load="\n".join(f"{{\n{theme.script(each)}\n}}" for each in scripts) or None,
         apply_default_css=False,
     )
 

@@ -41,7 +41,7 @@ class ShownPage(Protocol):
 OVERLAY = (
     '<label class="overlay-switch"><input type="checkbox" checked> Highlight where this score comes from'
     "</label>"
-    '<p class="under" aria-live="polite"></p>'
+    '<p class="under-pointer" aria-live="polite"></p>'
 )
 
 
@@ -262,6 +262,7 @@ def page(shown: ShownPage, rank: int, reading: str = "") -> str:
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{data_uri(shown.picture)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
+        '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"</span></button>{OVERLAY if reading else ''}{reading}{also}"
         f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'

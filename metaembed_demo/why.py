@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .charts import SAVE, savable
 from .explain import SHARE, Explanation, Verdict
 from .plots import attribute
 from .records import Alignment, FloatArray, Word
@@ -19,6 +20,7 @@ from .theme import GROUPS, group_of
 LEAST = 0.04  # of a token's strongest word, below which a word is not drawn
 MOST = 160  # words drawn for one token
 LEAST_LISTED = 0.005  # share of the score, below which a word is not listed
+CELLS_COUNT = 0.05  # share that a picture's cells have together, below which they are left as they are
 LISTED = 10  # words in the list beside the page
 NOTE = (
     "A word counts by what it gave to this score: attention of the winning candidate tokens times its "
@@ -34,7 +36,11 @@ def reading(words: Sequence[Word], read: FloatArray) -> str:
         read: (R_c, n) float32, rows summing to 1.
     """
     data = {
-        "words": [[*(round(edge * 1000) for edge in word.box), word.text] for word in words],
+        # The last says that a word names a picture: its box is the picture's, and is not drawn.
+        "words": [
+            [*(round(edge * 1000) for edge in word.box), word.text, int(word.kind == "visual")]
+            for word in words
+        ],
         "read": [_sparse(row) for row in read],
     }
     return f'<div class="words" hidden data-reading="{attribute(data)}"></div>'
@@ -52,6 +58,20 @@ def _sparse(weights: FloatArray) -> list[int]:
     return [number for i in kept for number in (int(i), max(round(float(weights[i]) * 1000), 1))]
 
 
+def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
+    """(n,) how far each cell of a picture stands back, 0 to 1; 0 for words, and where no cell counts.
+
+    >>> words = [Word("a", (0, 0, 1, 1)), *[Word("", (0, 0, 1, 1), "visual")] * 2]
+    >>> veil(words, np.array([0.0, 0.75, 0.375])).tolist()
+    [0.0, 0.0, 0.5]
+    """
+    cells = np.array([not word.text for word in words], bool)
+    found = np.zeros(len(words), np.float64)
+    if weights[cells].sum() >= CELLS_COUNT:
+        found[cells] = 1 - weights[cells] / weights[cells].max()
+    return found.astype(np.float32)
+
+
 def page_map(found: Explanation, alignment: Alignment, verdict: str = "") -> str:
     """Where on the page the score comes from, as a list beside the overlay.
 
@@ -61,11 +81,28 @@ def page_map(found: Explanation, alignment: Alignment, verdict: str = "") -> str
     """
     shares, groups = spread(found, alignment)
     return (
-        '<figure class="why">'
+        f'<figure class="why" {_files(found, shares, groups)}>'
         f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words)}"
         f"{_cells_note(shares, found.words)}<figcaption>{NOTE}</figcaption>"
-        f'<div class="trial" aria-live="polite">{verdict or _offer()}</div></figure>'
+        f'<div class="trial" aria-live="polite">{verdict or _offer()}</div>{SAVE}</figure>'
     )
+
+
+def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) -> str:
+    """The map as its JSON and CSV files have it: boxes in page fractions, shares of the score."""
+    rows = [
+        [
+            found.words[i].text,
+            *(round(edge, 4) for edge in found.words[i].box),
+            round(float(shares[i]), 5),
+            GROUPS[int(groups[i])].label("candidate"),
+        ]
+        for i in np.argsort(-shares, kind="stable")[:MOST]
+        if shares[i] > 0
+    ]
+    head = ["word", "x0", "y0", "x1", "y1", "share", "candidate tokens"]
+    data = [dict(zip(head, row, strict=True)) for row in rows]
+    return savable("page-map", data, [head, *rows])
 
 
 def marks(found: Explanation, alignment: Alignment) -> str:

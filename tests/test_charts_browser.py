@@ -6,27 +6,15 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
 from test_plots import Document
 
 from metaembed_demo import charts, cost, habits, scale, theme
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)  # None: playwright's own
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

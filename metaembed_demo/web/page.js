@@ -6,15 +6,37 @@ let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
 
-// [word, strength 0..1, group 1..5]
+// [word, share in thousandths, group 1..5], the largest share first
 function marks(reading, map) {
-  if (asked) {
-    const row = shared.pairs(reading.read[asked.column] ?? []);
-    const top = row[0]?.[1] ?? 1;
-    return row.map(([at, weight]) => [at, weight / top, asked.group]);
-  }
-  const top = map?.map[0]?.[1] ?? 1;
-  return (map?.map ?? []).filter(([, share]) => share > 0.04 * top).map(([at, share, group]) => [at, share / top, group]);
+  if (asked) return shared.pairs(reading.read[asked.column] ?? []).map(([at, weight]) => [at, weight, asked.group]);
+  return map?.map ?? [];
+}
+
+// Words in the shade of their group. A word that names a picture has the picture's box, and is not drawn.
+function words(reading, found) {
+  const top = found[0]?.[1] ?? 1;
+  return found
+    .filter(([at, share]) => share > 0.04 * top && !reading.words[at][5])
+    .map(([at, share, group]) => {
+      const rect = rectangle(reading.words[at], 2);
+      rect.style.fill = `var(--mark-${group})`;
+      rect.style.opacity = 0.15 + 0.6 * Math.sqrt(share / top);
+      return rect;
+    });
+}
+
+// Cells of pictures that gave little stand back behind white; where no cell counts, all stay as they are.
+function veil(reading, found) {
+  const cells = new Map(found.filter(([at]) => !reading.words[at][4]).map(([at, share]) => [at, share]));
+  const shares = [...cells.values()];
+  if (shares.reduce((sum, share) => sum + share, 0) < 50) return [];
+  const top = Math.max(...shares);
+  return reading.words.flatMap((box, at) => {
+    if (box[4]) return [];
+    const rect = rectangle(box, 0);
+    rect.style.opacity = 0.8 * (1 - (cells.get(at) ?? 0) / top);
+    return [rect];
+  });
 }
 
 function rectangle([x0, y0, x1, y1], grown) {
@@ -29,13 +51,8 @@ function draw() {
   const reading = shared.reading();
   if (!overlay || !reading) return;
   const found = on() ? marks(reading, shared.map()) : [];
-  const drawn = found.map(([at, strength, group]) => {
-    const [x0, y0, x1, y1, text] = reading.words[at];
-    const rect = rectangle([x0, y0, x1, y1], text ? 2 : 0);
-    rect.style.fill = `var(--mark-${group})`;
-    rect.style.opacity = text ? 0.15 + 0.6 * Math.sqrt(strength) : 0.75 * strength;
-    return rect;
-  });
+  const drawn = words(reading, found);
+  element.querySelector(".veil").replaceChildren(...veil(reading, found));
   if (word !== null && reading.words[word]) {
     const ring = rectangle(reading.words[word], 5);
     ring.setAttribute("class", "ring");
@@ -76,7 +93,7 @@ element.addEventListener("pointermove", (event) => {
   const at = under(((event.clientX - box.left) / box.width) * 1000, ((event.clientY - box.top) / box.height) * 1000, reading.words);
   if (at === word) return;
   word = at;
-  element.querySelector(".under").textContent = at === null ? "" : told(at, reading);
+  element.querySelector(".under-pointer").textContent = at === null ? "" : told(at, reading);
   draw();
 });
 

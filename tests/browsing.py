@@ -1,0 +1,34 @@
+"""What browser tests share: how long to wait, and a visitor's usual moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+START_S = 600  # the first start indexes the sample corpus; later ones read the kept index
+ANSWER_MS = 60_000
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Opener = Callable[..., Page]
+
+
+def ask(page: Page, query: str) -> None:
+    """Type a query and press Enter; wait for its answer."""
+    page.evaluate("document.querySelectorAll('.hit').forEach((hit) => { hit.dataset.old = '1'; })")
+    page.fill("#query textarea, #query input", query)
+    page.press("#query textarea, #query input", "Enter")
+    page.wait_for_selector(".hit:not([data-old])")
+
+
+def room(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()

@@ -1,0 +1,329 @@
+"""Why a page was found and what a budget is worth, in a real browser on the sample corpus."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlparse
+
+import jsonschema
+import pytest
+from browsing import Opener, ask, room
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from metaembed_demo.config import ROOT
+
+QUERY = "how do I descale it?"
+SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())
+
+
+def marked(page: Page) -> int:
+    """Words and cells that the overlay draws."""
+    return page.locator("#page .picture .overlay rect:not(.ring)").count()
+
+
+def wait_marked(page: Page) -> None:
+    page.wait_for_function("document.querySelectorAll('#page .picture .overlay rect').length > 0")
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def params(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+
+
+# What was read
+
+
+def test_the_page_is_marked_where_its_score_comes_from(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    wait_marked(page)
+    page.get_by_label("Highlight where this score comes from").uncheck()
+    expect(page.locator("#page .overlay rect")).to_have_count(0)
+    page.get_by_label("Highlight where this score comes from").check()
+    wait_marked(page)
+
+
+def test_a_cell_of_the_matrix_shows_what_both_tokens_read(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    wait_marked(page)
+    whole = marked(page)
+    cells = page.locator(".cells")
+    cells.focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".both")).to_contain_text("Query token 1 reads descale")
+    expect(page.locator(".both")).to_contain_text("Candidate token")
+    page.keyboard.press("Home")  # not a key of the matrix: nothing happens
+    for _ in range(30):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator(".both")).to_contain_text("Candidate token 1 reads")
+    page.wait_for_function(
+        "(n) => document.querySelectorAll('#page .overlay rect').length > n", arg=whole
+    )  # the coarsest token reads the whole page
+    page.keyboard.press("Escape")
+    page.wait_for_function("(n) => document.querySelectorAll('#page .overlay rect').length === n", arg=whole)
+
+    box = cells.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+    expect(page.locator(".both")).to_contain_text(re.compile(r"Query token 1[45] reads"))
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    pinned = page.locator(".both").inner_text()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)
+    expect(page.locator(".cursor.pinned")).to_be_visible()
+    assert page.locator(".both").inner_text() == pinned, "a click holds the cell"
+
+
+def test_the_word_under_the_pointer_is_told(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    wait_marked(page)
+    sheet = page.locator("#page .sheet").first
+    box = sheet.bounding_box()
+    assert box
+    place = page.evaluate(
+        "metaembed.reading().words.find((word) => /^descale$/i.test(word[4])).slice(0, 4)"
+        ".map((edge) => edge / 1000)"
+    )
+    page.mouse.move(
+        box["x"] + box["width"] * (place[0] + place[2]) / 2,
+        box["y"] + box["height"] * (place[1] + place[3]) / 2,
+    )
+    expect(page.locator(".under-pointer")).to_contain_text(
+        re.compile(r"“descale” gives \d+(\.\d)?% of this score\. Candidate token \d+ reads it most", re.I)
+    )
+    expect(page.locator("#page .overlay rect.ring")).to_have_count(1)
+
+
+def test_a_photograph_is_marked_by_its_cells(visit: Opener) -> None:
+    page = visit()
+    ask(page, "a cat looking at me")
+    expect(page.locator(".hit").first).to_contain_text("cat")
+    page.wait_for_function("document.querySelectorAll('#page .veil rect').length > 50")
+    tab(page, "Page map")
+    expect(page.locator("#pagemap")).to_contain_text("cell by cell")
+
+
+def test_a_word_of_the_list_is_outlined_on_the_page(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    wait_marked(page)
+    tab(page, "Page map")
+    expect(page.locator("#pagemap h3").first).to_contain_text(
+        re.compile(r"Half of this score comes from \d+ of")
+    )
+    page.locator(".gave li[data-word]").first.hover()
+    expect(page.locator("#page .overlay rect.ring")).to_have_count(1)
+
+
+def test_the_explanation_is_tested_and_the_test_can_be_stopped(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    tab(page, "Page map")
+    page.click("#pagemap [data-action=test]")
+    page.click("#pagemap [data-action=stop-test]")
+    expect(page.locator("#pagemap [data-action=test]")).to_have_text("Test this explanation")
+    page.click("#pagemap [data-action=test]")
+    expect(page.locator(".trial h3")).to_contain_text("Hiding the highlighted words costs")
+    expect(page.locator(".deletion svg")).to_be_visible()
+    expect(page.locator(".trial .gave li")).to_have_count(3)
+
+
+# The same hit twice
+
+
+def test_two_budgets_then_two_queries_side_by_side(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    tab(page, "Compare")
+    expect(page.locator(".sides section")).to_have_count(2)
+    assert page.evaluate(
+        "[...document.querySelectorAll('.sides img')].every((each) => each.naturalWidth > 200)"
+    )
+    page.click(".stops button:has-text('4×8')")
+    expect(page.locator(".stops button[aria-pressed=true]")).to_have_text("4×8")
+    expect(page.locator(".sides section").first).to_contain_text("4×8, score")
+    page.click("#compare [data-action=pin]")
+    expect(page.locator("#compare [data-action=unpin]")).to_be_visible()
+    ask(page, "how often should the boiler be cleaned of lime?")
+    expect(page.locator("#compare h3")).to_contain_text("Two queries on this page")
+    expect(page.locator("#compare .asked").first).to_have_text(QUERY)
+    page.click("#compare [data-action=unpin]")
+    expect(page.locator("#compare [data-action=pin]")).to_be_visible()
+
+
+# Ranks over the budgets
+
+
+def test_a_point_of_a_line_opens_its_page_at_that_budget(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    tab(page, "Ranks")
+    point = page.locator("#ranks [role=button][data-stop='1']").nth(3)
+    wanted = point.get_attribute("data-page")
+    point.click()
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    expect(page.locator("[role=slider]").first).to_have_attribute("aria-valuenow", "2")
+    page.wait_for_function("(id) => new URL(location.href).searchParams.get('hit') === id", arg=wanted)
+    here = page.locator(f"#ranks [role=button][data-page='{wanted}'][data-stop='1']")
+    here.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#dial-title b").first).to_have_text("4×8")
+
+
+# Links and traces
+
+
+def test_an_address_restores_query_budget_hit_and_tab(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    page.locator(".stop").nth(2).click()
+    expect(page.locator("#dial-title b").first).to_have_text("4×8")
+    page.locator(".hit").nth(2).click()
+    title = page.locator(".hit").nth(2).locator(".hit-title").inner_text()
+    expect(page.locator(".page h2")).to_contain_text(title)
+    tab(page, "Ranks")
+    page.wait_for_function("new URL(location.href).searchParams.get('tab') === 'ranks'")
+    found = params(page)
+    assert (found["q"], found["budget"]) == (QUERY, "4x8")
+
+    path = "/?" + urlparse(page.url).query
+    there = visit(path=path)
+    expect(there.locator(".page h2")).to_contain_text(title)
+    expect(there.locator("#dial-title b").first).to_have_text("4×8")
+    expect(there.locator("#query textarea, #query input")).to_have_value(QUERY)
+    expect(there.get_by_role("tab", name="Ranks", exact=True)).to_have_attribute("aria-selected", "true")
+    there.wait_for_timeout(500)
+    assert params(there) == found
+
+
+def test_a_room_has_an_address_and_nonsense_is_an_ordinary_visit(visit: Opener) -> None:
+    page = visit(path="/?room=tokens")
+    expect(page.get_by_role("tab", name="Tokens", exact=True)).to_have_attribute("aria-selected", "true")
+    other = visit(path="/?budget=0x0&hit=none&tab=%3Cb%3E&room=cellar&q=" + quote("   "))
+    expect(other.locator("#results .state.ready")).to_be_visible()
+
+
+def test_the_trace_and_the_link_are_copied(visit: Opener) -> None:
+    page = visit()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ask(page, QUERY)
+    page.click("[data-copy=trace]")
+    expect(page.locator(".copied")).to_have_text("Trace copied")
+    trace = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    jsonschema.validate(trace, SCHEMA)
+    assert trace["query"]["text"] == QUERY
+    assert trace["explanation"]["words"][0]["text"].lower() == "descale"
+    page.click("[data-copy=link]")
+    expect(page.locator(".copied")).to_have_text("Link copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("Alignment", "alignment"), ("Page map", "page-map"), ("Compare", "compare")]
+)
+def test_a_figure_is_saved_as_picture_and_data(visit: Opener, tmp_path: Path, place: str, name: str) -> None:
+    page = visit()
+    ask(page, QUERY)
+    tab(page, place)
+    for kind in ("png", "json", "csv"):
+        with page.expect_download() as saving:
+            page.click(f"[data-figure={name}] [data-save={kind}]")
+        assert saving.value.suggested_filename == f"metaembed-{name}.{kind}"
+        saving.value.save_as(tmp_path / f"figure.{kind}")
+    picture = Image.open(tmp_path / "figure.png").convert("RGB")
+    assert len(picture.getcolors(1 << 24) or []) > 20
+    assert json.loads((tmp_path / "figure.json").read_text())
+    assert len((tmp_path / "figure.csv").read_text().splitlines()) > 2
+
+
+# Rooms
+
+
+def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
+    page = visit()
+    room(page, "Budget")
+    expect(page.locator("#worth")).to_contain_text("Not measured on these pages yet")
+    page.click("#worth [data-action=known]")
+    page.click("#worth [data-action=stop]")
+    expect(page.locator("#worth .running")).to_have_count(0)
+    expect(page.locator("#worth")).to_contain_text("Not measured on these pages yet")
+    page.click("#worth [data-action=known]")
+    expect(page.locator("#worth .advice .answer")).to_contain_text("known-item queries", timeout=180_000)
+    page.click("#worth [data-value='0.9']")
+    expect(page.locator("#worth [data-value='0.9']")).to_have_attribute("aria-pressed", "true")
+    name = page.locator("#worth [data-action=use]").inner_text().removeprefix("Search at ")
+    page.click("#worth [data-action=use]")
+    expect(page.locator("#dial-title b").first).to_have_text(name)
+    expect(page.locator("#query")).to_be_visible()
+
+
+def test_labels_are_dropped_and_bad_ones_told(visit: Opener, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "queries.jsonl", tmp_path / "qrels.tsv"
+    queries.write_text('{"_id": "q1", "text": "how do I descale it?"}\n{"_id": "q2", "text": "milk foam"}\n')
+    page = visit()
+    room(page, "Budget")
+    page.set_input_files("#labels input[type=file]", [str(queries)])
+    expect(page.locator("#worth .problem")).to_contain_text("Drop two files together")
+    qrels.write_text("query-id\tcorpus-id\tscore\nq1\tcoffee-manual.pdf#7\t1\nq2\tcoffee-manual.pdf#5\t1\n")
+    page.set_input_files("#labels input[type=file]", [str(queries), str(qrels)])
+    page.click("#worth [data-action=labels]")
+    expect(page.locator("#worth")).to_contain_text("your labelled queries", timeout=120_000)
+
+
+def test_memory_at_any_number_of_pages(visit: Opener) -> None:
+    page = visit()
+    room(page, "Budget")
+    slider = page.locator("#worth input[type=range]")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator(".scale-pages")).to_contain_text("100 million pages")
+    expect(page.locator(".chart-scale h3")).to_contain_text("TB")
+
+
+def test_tokens_are_read_over_all_pages(visit: Opener) -> None:
+    page = visit()
+    room(page, "Tokens")
+    page.click("#habits [data-action=read]")
+    page.click("#habits [data-action=stop]")
+    expect(page.locator("#habits .running")).to_have_count(0)
+    page.click("#habits [data-action=read]")
+    expect(page.locator("#habits .chart-specialisation h3")).to_contain_text(
+        re.compile(r"Token 1 reads \d+ words of a page, tokens 17–64 read \d+ each"), timeout=180_000
+    )
+
+
+# The first visit, and small screens
+
+
+def test_the_tour_is_four_sentences_and_stays_away(visit: Opener) -> None:
+    page = visit()
+    expect(page.locator(".tour li")).to_have_count(4)
+    page.click(".tour button")
+    expect(page.locator(".tour")).to_be_hidden()
+    page.reload()
+    page.wait_for_selector("#dial [role=slider]")
+    expect(page.locator(".tour")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_no_tab_scrolls_sideways(visit: Opener, width: int) -> None:
+    page = visit(width, 844)
+    ask(page, QUERY)
+    for name in ("Alignment", "Page map", "Ranks", "Compare", "Timing"):
+        tab(page, name)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        button = page.get_by_role("tab", name=name, exact=True)
+        assert button.evaluate("(each) => each.scrollWidth <= each.clientWidth + 1"), f"{name} is cut"
+    for name in ("Budget", "Tokens"):
+        room(page, name)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
