@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -127,13 +127,18 @@ class MiniLM:
     @torch.no_grad()
     def embed(self, texts: Sequence[str], max_tokens: int = 256) -> FloatArray:
         """MiniLM's own sentence embeddings, (n, WIDTH) float32 unit rows: the single-vector baseline."""
-        rows = []
-        for text in texts:
-            ids = self.tokenizer.encode(text, add_special_tokens=False).ids[: max_tokens - 2]
-            ids_row, mask = _pad([[self.cls, *ids, self.sep]])
-            hidden = self.model(ids_row, attention_mask=mask.long()).last_hidden_state
-            rows.append(torch.nn.functional.normalize(hidden.mean(1), dim=-1)[0].numpy())
-        return np.stack(rows) if rows else np.zeros((0, WIDTH), np.float32)
+        encoded = (self.tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
+        rows = [[self.cls, *ids[: max_tokens - 2], self.sep] for ids in encoded]
+        found = np.zeros((len(rows), WIDTH), np.float32)
+        # Texts of one length go together, so that there is no padding to leave out of the mean.
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for _, group in groupby(order, key=lambda i: len(rows[i])):
+            alike = list(group)
+            for start in range(0, len(alike), WINDOW_BATCH):
+                part = alike[start : start + WINDOW_BATCH]
+                hidden = self.model(torch.tensor([rows[i] for i in part])).last_hidden_state
+                found[part] = torch.nn.functional.normalize(hidden.mean(1), dim=-1).numpy()
+        return found
 
     @torch.no_grad()
     def token_vectors(self, words: Sequence[str]) -> FloatArray:

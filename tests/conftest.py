@@ -1,4 +1,4 @@
-"""The app as a user starts it, and a real browser, for all tests that need them."""
+"""The real encoder, the app as a user starts it, and a real browser, for all tests that need them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from browsing import ANSWER_MS, FLAGS, START_S, Opener
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from metaembed_demo.config import ROOT
+from metaembed_demo.mini import Mini
+
+
+@pytest.fixture(scope="session")
+def mini() -> Mini:
+    return Mini.load()
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,6 @@ BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12
 
 
-@pytest.fixture(scope="module")
-def mini() -> Mini:
-    return Mini.load()
-
-
 def page(text: str) -> Page:
     words = tuple(Word(word, BOX) for word in text.split())
     return Page("page", "page.pdf", 1, None, words)

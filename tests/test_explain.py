@@ -35,11 +35,6 @@ TEXT = (
 )
 
 
-@pytest.fixture(scope="module")
-def mini() -> Mini:
-    return Mini.load()
-
-
 def stored(text: str, name: str = "page") -> StoredPage:
     words = tuple(
         Word(word, (0.1 + 0.1 * (i % 8), 0.05 * (i // 8), 0.19 + 0.1 * (i % 8), 0.05 * (i // 8) + 0.04))

@@ -32,11 +32,6 @@ def page(text: str, name: str = "page") -> Page:
     return Page(id=name, source=f"{name}.pdf", number=1, image=None, words=words)
 
 
-@pytest.fixture(scope="module")
-def mini() -> Mini:
-    return Mini.load()
-
-
 def test_shapes_and_lengths(mini: Mini) -> None:
     (embedding,) = mini.encode_pages([page(MEDIUM)])
     (query,) = mini.encode_queries([Query("how much water fits?")])

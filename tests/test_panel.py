@@ -42,11 +42,6 @@ SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def mini() -> Mini:
-    return Mini.load()
-
-
-@pytest.fixture(scope="module")
 def base(mini: Mini) -> Collection:
     found = Collection.for_encoder(mini)
     for number, text in enumerate(TEXTS, 1):

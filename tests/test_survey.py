@@ -194,9 +194,9 @@ def test_places_come_from_long_pages_and_kinds_from_all() -> None:
     assert summary([made(False, 0.5, 1.0)]) == []
 
 
-def test_coarse_tokens_read_more_than_fine_ones() -> None:
+def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
     text = " ".join(f"The {NOUNS[i % 15]} number {i} is checked on day {i}." for i in range(40))
-    visit = visiting(Mini.load(), {"a": text, "b": text + " And so on."})
+    visit = visiting(mini, {"a": text, "b": text + " And so on."})
     *_, last = visit.survey.read_all(visit.collection)
     found = visit.survey.read
     assert found[0].words > found[1].words > found[20].words
@@ -206,8 +206,8 @@ def test_coarse_tokens_read_more_than_fine_ones() -> None:
     assert set(visit.tools.habits) == {"a", "b"}, "kept, so that the next visitor does not wait"
 
 
-def test_reading_stops_when_asked() -> None:
-    visit = visiting(Mini.load(), {f"p{i}": f"{NOUNS[i]} and more " * 40 for i in range(9)})
+def test_reading_stops_when_asked(mini: Mini) -> None:
+    visit = visiting(mini, {f"p{i}": f"{NOUNS[i]} and more " * 40 for i in range(9)})
     reading = visit.survey.read_all(visit.collection)
     assert "progressbar" in next(reading)
     visit.survey.stop.set()
