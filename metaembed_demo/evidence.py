@@ -53,8 +53,7 @@ class Evidence:
         A piece counts by the length of what it gives (Kobayashi et al. 2020): attention to a short state
         moves nothing.
         """
-        norms = np.linalg.norm(self.states, axis=2)  # (T, H)
-        given = np.sqrt(np.einsum("hrt,th->rt", self.attention**2, norms**2))
+        given = np.linalg.norm(self.attention * np.linalg.norm(self.states, axis=2).T[:, None], axis=0)
         return _shares(self._by_word(given))
 
     def attended(self) -> FloatArray:
@@ -73,16 +72,16 @@ class Evidence:
         rows = np.asarray(tokens, np.int64)
         heads, width = self.states.shape[1:]
         back = (queries @ self.out).reshape(len(queries), heads, width)
-        asked = np.einsum("khd,thd->kht", back, self.states)
-        weights = self.attention[:, rows].transpose(1, 0, 2)  # (k, H, T)
-        return self._by_word((weights * asked).sum(1) / self.lengths[rows, None])
+        asked = self.states.transpose(1, 0, 2) @ back.transpose(1, 2, 0)  # (H, T, k)
+        parts = np.einsum("hkt,htk->kt", self.attention[:, rows], asked)
+        return self._by_word(parts / self.lengths[rows, None])
 
     def _by_word(self, pieces: FloatArray) -> FloatArray:
         """(k, T) -> (k, n): the sum over each word's pieces."""
-        found = np.zeros((len(pieces), len(self.words)), np.float32)
-        kept = self.owner >= 0
-        np.add.at(found.T, self.owner[kept], pieces[:, kept].T)
-        return found
+        # One row more takes the marks, which belong to no word.
+        found = np.zeros((len(self.words) + 1, len(pieces)), np.float32)
+        np.add.at(found, self.owner, pieces.T)
+        return found[:-1].T
 
 
 def _shares(values: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from . import cost, why
@@ -22,7 +22,17 @@ from .records import STOPS, Budget, FloatArray, Query, Trace
 
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history
+KEPT_RANKS = 12  # rankings: five stops of two queries, and free budgets
 Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """All pages ranked for a query (R_q, D) at a budget, and which pages those were."""
+
+    vectors: FloatArray
+    ids: tuple[str, ...]
+    ranks: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,7 @@ class Panel:
     stop: threading.Event = field(default_factory=threading.Event)  # asks the test to end
     explanation: Explanation | None = None  # of the chosen hit
     _verdict: tuple[object, Verdict] | None = None
-    _ranks: tuple[object, Ranks] | None = None
+    _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
 
     def ask(self, query: Query, trace: Trace) -> None:
         """A new query was searched for."""
@@ -106,13 +116,23 @@ class Panel:
         return ranks(lines, now, chosen)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
-        """Every page's rank at the five stops, kept until the query or the pages change."""
+        """Every page's rank at the five stops."""
         with collection.lock:
-            ids = list(collection.index.ids)
-            key = (id(trace.query_vectors), hash(tuple(ids)))
-            if self._ranks is None or self._ranks[0] != key:
-                self._ranks = (key, [_ranks(collection, trace.query_vectors, stop, ids) for stop in STOPS])
-        return self._ranks[1]
+            return [self._ranked(collection, trace.query_vectors, stop) for stop in STOPS]
+
+    def _ranked(self, collection: Collection, vectors: FloatArray, budget: Budget) -> dict[str, int]:
+        """Page id -> rank at `budget`, kept for the last few queries and budgets while the pages stay."""
+        index = collection.index
+        budget = budget.clip(len(vectors), index.r_c)
+        ids = tuple(index.ids)
+        kept = self._ranks.get((id(vectors), budget))
+        if kept is None or kept.vectors is not vectors or kept.ids != ids:
+            hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
+            kept = Ranked(vectors, ids, {hit.page_id: hit.rank for hit in hits})
+            if len(self._ranks) >= KEPT_RANKS:
+                self._ranks.pop(next(iter(self._ranks)))
+            self._ranks[id(vectors), budget] = kept
+        return kept.ranks
 
     # Comparing
 
@@ -124,12 +144,15 @@ class Panel:
         first, budget = self.pinned or (asked, self.other)
         with collection.lock:
             rows = collection.index.vectors([page.id])[0]
-            ids = list(collection.index.ids)
-            sides = [
-                self._side(name, one, at, page, rows, _ranks(collection, one.vectors, at, ids)[page.id])
-                for name, one, at in (("A", first, budget), ("B", asked, trace.budget))
+            ranks = [
+                self._ranked(collection, one.vectors, at)[page.id]
+                for one, at in ((first, budget), (asked, trace.budget))
             ]
-        return side_by_side(sides[0], sides[1], self.pinned is not None)
+        a = self._side("A", first, budget, page, rows, ranks[0])
+        if self.explanation and trace.alignment:  # B is the hit as it is shown
+            b = Side("B", _name(asked), trace.budget, ranks[1], trace.alignment, self.explanation)
+            return side_by_side(a, b, self.pinned is not None)
+        return nothing()
 
     def _side(
         self, name: str, asked: Asked, budget: Budget, page: StoredPage, rows: FloatArray, rank: int
@@ -139,7 +162,7 @@ class Panel:
         budget = budget.clip(len(asked.vectors), len(rows))
         alignment = align(page.id, asked.vectors[: budget.r_q], rows[: budget.r_c])
         explained = self.explainer.explain(page, asked.evidence, asked.vectors, alignment)
-        return Side(name, asked.text or "a picture", budget, rank, alignment, explained)
+        return Side(name, _name(asked), budget, rank, alignment, explained)
 
     def pin(self, trace: Trace) -> None:
         """Keep the query and budget in use as side A."""
@@ -184,10 +207,8 @@ def nearest(budget: Budget) -> int:
     return round(position(budget))
 
 
-def _ranks(collection: Collection, vectors: FloatArray, budget: Budget, ids: Sequence[str]) -> dict[str, int]:
-    index = collection.index
-    hits = index.rerank(vectors, budget.clip(len(vectors), index.r_c), ids, len(ids))
-    return {hit.page_id: hit.rank for hit in hits}
+def _name(asked: Asked) -> str:
+    return asked.text or "a picture"
 
 
 def _state(trace: Trace) -> object:
