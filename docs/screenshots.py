@@ -1,4 +1,7 @@
-"""Take the README's screenshots: `python docs/screenshots.py`. Starts the app on the sample corpus."""
+"""Take the pictures of docs/screenshots: `python docs/screenshots.py`. Starts the app on the sample corpus.
+
+Those of single tabs and rooms are taken in both modes, at 1280 and at 390 pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,9 +60,9 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=found, args=FLAGS)
 
 
-def visit(browser: Browser, address: str, width: int, height: int, scheme: str) -> Page:
+def visit(browser: Browser, address: str, width: int, height: int, scheme: str, scale: float = 2) -> Page:
     page = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=2
+        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
     ).new_page()
     page.set_default_timeout(WAIT_MS)
     page.goto(address)
@@ -88,6 +91,74 @@ def broken_files(folder: Path) -> list[str]:
     (folder / "notes.png").write_text("These are notes, not a picture.", encoding="utf-8")
     found = [folder / name for name in ("minutes.pdf", "photo.jpg", "notes.png")]
     return [str(path) for path in ([good] if good else []) + found]
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+    page.wait_for_timeout(300)
+
+
+def cell(page: Page) -> None:
+    """The first row's maximum, by keyboard: what both of its tokens read."""
+    page.locator(".cells").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+
+
+def tested(page: Page) -> None:
+    page.click("#pagemap [data-action=test]")
+    page.wait_for_selector(".deletion")
+
+
+def two_queries(page: Page) -> None:
+    page.click("#compare [data-action=pin]")
+    page.wait_for_selector("#compare [data-action=unpin]")
+    page.fill("#query textarea, #query input", "when does the blue lamp come on?")
+    page.press("#query textarea, #query input", "Enter")
+    page.wait_for_selector("#compare h3:has-text('Two queries')")
+
+
+def measured(page: Page) -> None:
+    page.click("#worth [data-action=known]")
+    page.wait_for_selector("#worth .advice")
+
+
+def read(page: Page) -> None:
+    page.click("#habits [data-action=read]")
+    page.wait_for_selector("#habits .chart-specialisation")
+
+
+TABS: dict[str, Callable[[Page], None]] = {
+    "Alignment": cell,
+    "Page map": tested,
+    "Ranks": lambda page: None,
+    "Compare": two_queries,
+    "Timing": lambda page: None,
+}
+ROOMS: dict[str, Callable[[Page], None]] = {"Budget": measured, "Tokens": read}
+
+
+def take_tabs(browser: Browser, address: str, width: int, scheme: str) -> None:
+    """Each evidence tab beside its page, then the rooms; whole pages at one pixel a pixel."""
+    page = visit(browser, address, width, 900, scheme, scale=1)
+    page.click(".tour button")
+    ask(page, 4)
+    for name, make in TABS.items():
+        tab(page, name)
+        make(page)
+        shoot(page, name, width, scheme)
+    for name, make in ROOMS.items():
+        tab(page, name)
+        make(page)
+        shoot(page, name, width, scheme)
+    page.close()
+
+
+def shoot(page: Page, name: str, width: int, scheme: str) -> None:
+    page.wait_for_timeout(500)
+    file = OUT / f"{name.lower().replace(' ', '-')}-{scheme}-{width}.png"
+    part = page.locator("#stage" if name in TABS and width > 900 else "#evidence" if name in TABS else "main")
+    part.first.screenshot(path=file)
 
 
 def take(browser: Browser, address: str) -> None:
@@ -126,6 +197,9 @@ def main() -> None:
     with served() as address, sync_playwright() as playwright:
         browser = launch(playwright)
         take(browser, address)
+        for width in (1280, 390):
+            for scheme in ("light", "dark"):
+                take_tabs(browser, address, width, scheme)
         browser.close()
     print(f"Wrote {len(list(OUT.glob('*.png')))} pictures to {OUT.relative_to(ROOT)}")
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .agreement import Advice, Labels, Worth
-from .charts import as_table, nothing
+from .charts import nothing, table
 from .cost import Point, tradeoff
 from .habits import TokenHabit, specialisation
 from .records import STOPS, Budget
-from .scale import scale
 from .text import TIMES, budget_text, plural, safe
+from .theme import GROUPS
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
 QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": "overlap@5"}
@@ -29,7 +29,6 @@ class State:
     """What the Budget room shows."""
 
     pages: int
-    bytes_per_stop: Sequence[int]
     now: Budget
     worth: Worth | None
     advice: Advice | str  # a sentence when there is no advice
@@ -41,12 +40,11 @@ class State:
 
 
 def room(state: State) -> str:
-    """The Budget room: how to measure, what to choose, what it costs."""
+    """The Budget room: how to measure, and what to choose."""
     return (
         '<section class="room-budget">'
         f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
-        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}"
-        f"{scale(state.bytes_per_stop, max(state.pages, 1))}</section>"
+        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}</section>"
     )
 
 
@@ -141,8 +139,10 @@ def _agreement(worth: Worth) -> str:
         for s in worth.stops
     ]
     finest = budget_text(*(worth.stops[-1].budget.r_q, worth.stops[-1].budget.r_c))
-    return as_table(
-        f"How far each budget agrees with {finest}", ["Budget", "First five shared", "Kendall tau"], rows
+    head = ["Budget", "First five shared", "Kendall tau, first 20"]
+    return (
+        f'<div class="agreement"><h4>How far each budget agrees with {finest}</h4>'
+        f"{table(head, rows, [group.shade for group in GROUPS])}</div>"
     )
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from .charts import SAVE, savable
 from .explain import Explanation
-from .records import STOPS, Alignment, Box, Budget, FloatArray
+from .records import STOPS, Alignment, Box, Budget, FloatArray, Word
 from .text import budget_text, plural, safe
 from .theme import GROUPS
 from .why import spread, veil
 
 LISTED = 8  # words whose shares differ most
 LEAST = 0.04  # of the strongest word, below which a word is not drawn
+LEAST_DIFFERENCE = 0.001  # of a word's share
 VEIL = 0.8  # of white over a picture's cell that gave nothing
 ONLY = 0.005  # share of the score below which a word counts as absent from a side
 
@@ -138,17 +139,16 @@ def _layer(name: str, marks: Sequence[str]) -> str:
 
 
 def _differences(a: Side, b: Side, first: FloatArray, second: FloatArray) -> str:
-    """Words by how much their share differs; cells of pictures have no name and are left out."""
-    words = a.explained.words
-    apart = np.abs(first - second)
-    order = [i for i in np.argsort(-apart, kind="stable") if words[i].text and apart[i] > 0.001][:LISTED]
-    if not order:
+    """Words by how much their share differs, a word that comes several times once."""
+    found = _by_text(a.explained.words, first, second)
+    found = [row for row in found if abs(row[1] - row[2]) > LEAST_DIFFERENCE][:LISTED]
+    if not found:
         return '<p class="hint">Both sides weigh the words alike.</p>'
-    top = max(float(first[order].max()), float(second[order].max()), 1e-9)
+    top = max(max(row[1], row[2]) for row in found)
     rows = "".join(
-        f'<tr><th scope="row">{safe(words[i].text)}{_only(first[i], second[i])}</th>'
-        f"{_bar(first[i], top, 'a')}{_bar(second[i], top, 'b')}</tr>"
-        for i in order
+        f'<tr><th scope="row">{safe(text)}{_only(one, two)}</th>'
+        f"{_bar(one, top, 'a')}{_bar(two, top, 'b')}</tr>"
+        for text, one, two in found
     )
     same = len(set(a.alignment.winners.tolist()) & set(b.alignment.winners.tolist()))
     return (
@@ -158,6 +158,17 @@ def _differences(a: Side, b: Side, first: FloatArray, second: FloatArray) -> str
         f"win{'s' if same == 1 else ''} on both sides, of {len(set(a.alignment.winners.tolist()))} in A and "
         f"{len(set(b.alignment.winners.tolist()))} in B.</p>"
     )
+
+
+def _by_text(words: Sequence[Word], first: FloatArray, second: FloatArray) -> list[tuple[str, float, float]]:
+    """Each text with its share on either side, the most different first; cells of pictures have none."""
+    found: dict[str, tuple[str, float, float]] = {}
+    for word, one, two in zip(words, first.tolist(), second.tolist(), strict=True):
+        key = word.text.strip(".,;:!?()\"'").casefold()
+        if key:
+            text, before, after = found.get(key, (word.text, 0.0, 0.0))
+            found[key] = (text, before + one, after + two)
+    return sorted(found.values(), key=lambda row: -abs(row[1] - row[2]))
 
 
 def _only(first: float, second: float) -> str:

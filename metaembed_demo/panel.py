@@ -143,6 +143,8 @@ class Panel:
             return nothing()
         first, budget = self.pinned or (asked, self.other)
         with collection.lock:
+            if page.id not in collection.pages:  # removed while it was open
+                return nothing()
             rows = collection.index.vectors([page.id])[0]
             ranks = [
                 self._ranked(collection, one.vectors, at)[page.id]

@@ -28,8 +28,9 @@ class Rooms:
 
     def lay_out(self) -> None:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
-            self.budget = html("worth", script=("worth.js", "scale.js"))
+            self.budget = html("worth", script="worth.js")
             self.labels = html("labels", views.drop(DROP_LABELS, many=True), script="drop.js")
+            self.cost = html("scale", script="scale.js")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
             self.tokens = html("habits", script="worth.js")
 
@@ -44,7 +45,7 @@ class Rooms:
         """Args: how the page wires an event; its session state, tabs, and what a search updates."""
         self.session, self.tabs, self._screen = session, rooms, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
-        on(self.budget_tab.select, self.open_budget, [], outputs=[session, self.budget])
+        on(self.budget_tab.select, self.open_budget, [], outputs=[session, self.budget, self.cost])
         on(self.tokens_tab.select, self.open_tokens, [], outputs=[session, self.tokens])
         on(self.budget.submit, self.measure, [], outputs=[session, self.budget], **working)
         on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, rooms])
@@ -55,7 +56,8 @@ class Rooms:
 
     def open_budget(self, session_id: str | None) -> Updates:
         visit = self.visits.get(session_id)
-        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+        room, cost = visit.budget_room(), visit.survey.cost(visit.collection)
+        return {self.session: visit.session.id, self.budget: room, self.cost: cost}
 
     def open_tokens(self, session_id: str | None) -> Updates:
         visit = self.visits.get(session_id)
@@ -95,13 +97,12 @@ class Rooms:
         return {self.session: visit.session.id}
 
 
-def html(name: str, value: str = "", script: str | tuple[str, ...] = ()) -> gr.HTML:
-    """A region of the page, with scripts of web/, which do not see each other's names."""
-    scripts = (script,) if isinstance(script, str) else script
+def html(name: str, value: str = "", script: str = "") -> gr.HTML:
+    """A region of the page, with a script of web/."""
     return gr.HTML(
         value,
         elem_id=name,
-        js_on_load="\n".join(f"{{\n{theme.script(each)}\n}}" for each in scripts) or None,
+        js_on_load=theme.script(script) if script else None,
         apply_default_css=False,
     )
 

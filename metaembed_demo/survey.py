@@ -22,6 +22,7 @@ from .explain import Explainer
 from .habits import KINDS, TokenHabit
 from .ingest import Upload
 from .records import STOPS, Budget, FloatArray, Query
+from .scale import scale
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again
@@ -69,7 +70,6 @@ class Survey:
         """The Budget room; `running` is HTML of a measurement under way."""
         state = budget.State(
             pages=len(collection),
-            bytes_per_stop=[collection.index.bytes_per_page(stop) for stop in STOPS],
             now=now,
             worth=self.worth,
             advice=self._advice(),
@@ -80,6 +80,11 @@ class Survey:
             running=running,
         )
         return budget.room(state)
+
+    def cost(self, collection: Collection) -> str:
+        """What an index costs at each stop, for any number of pages."""
+        index = collection.index
+        return scale([index.bytes_per_page(stop) for stop in STOPS], max(len(collection), 1))
 
     def _advice(self) -> Advice | str:
         """What the measurement advises, or why it cannot."""

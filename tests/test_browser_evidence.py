@@ -281,7 +281,7 @@ def test_labels_are_dropped_and_bad_ones_told(visit: Opener, tmp_path: Path) -> 
 def test_memory_at_any_number_of_pages(visit: Opener) -> None:
     page = visit()
     room(page, "Budget")
-    slider = page.locator("#worth input[type=range]")
+    slider = page.locator("#scale input[type=range]")
     slider.focus()
     page.keyboard.press("End")
     expect(page.locator(".scale-pages")).to_contain_text("100 million pages")
