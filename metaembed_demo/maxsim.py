@@ -106,10 +106,10 @@ def candidate_gains(alignment: Alignment) -> FloatArray:
     The score with the first k candidate tokens grows with k; this is by how much, for all r_q query tokens.
     Groups beyond the search's r_c add 0, so the five sum to the score.
 
-    >>> similarity = np.array([[0.1, 0.5, 0.3, 0.2, 0.9]], dtype=np.float32)
-    >>> found = Alignment("p", similarity, np.array([4]), np.array([0.9], np.float32))
-    >>> candidate_gains(found).round(2).tolist()
-    [0.1, 0.4, 0.4, 0.0, 0.0]
+    >>> similarity = np.array([[0.25, 0.5, 0.25, 0.0, 0.75]], dtype=np.float32)
+    >>> found = Alignment("p", similarity, np.array([4]), np.array([0.75], np.float32))
+    >>> candidate_gains(found).tolist()
+    [0.25, 0.25, 0.25, 0.0, 0.0]
     """
     r_c = alignment.similarity.shape[1]
     scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for end in PAGE_ENDS]
