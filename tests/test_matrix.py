@@ -1,0 +1,103 @@
+"""The clickable matrix by itself: its HTML and its script, without the app or the page around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from metaembed_demo import plots, theme, why
+from metaembed_demo.maxsim import align
+from metaembed_demo.records import STOPS, Word
+
+# Two query tokens of four are in use, and four candidate tokens of eight. Token i of the query is like token
+# i of the page alone; each page token reads one word, each query token one of the query's.
+FULL = np.eye(4, 8, dtype=np.float32)
+TEXTS = ["zero", "one", "<b>two</b>", "three", "four", "five", "six", "seven"]
+WORDS = [Word(text, (0.1 * i, 0.1, 0.1 * i + 0.05, 0.2)) for i, text in enumerate(TEXTS)]
+
+
+@pytest.fixture
+def matrix(browser: Browser) -> Iterator[Page]:
+    found = align("page", FULL[:2], np.eye(4, 8, dtype=np.float32))
+    reading = why.reading(WORDS, np.eye(8, dtype=np.float32))
+    asked = plots.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
+    page = browser.new_context(viewport={"width": 600, "height": 700}).new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.set_content(
+        f"<style>{theme.css()}</style><script>{theme.script('shared.js')}</script>"
+        f'<div id=page>{reading}</div><div id=marks><div data-map="{asked}"></div></div>'
+        f"<div id=alignment>{plots.alignment(found, FULL, STOPS[1])}</div>"
+    )
+    page.evaluate(
+        """(script) => {
+            window.told = [];
+            document.addEventListener("metaembed:read", (event) => told.push(event.detail));
+            new Function("element", "trigger", "watch", script)(
+                document.getElementById("alignment"), () => {}, (_, call) => { window.redrawn = call; });
+        }""",
+        theme.script("matrix.js"),
+    )
+    yield page
+    page.context.close()
+    assert not wrong
+
+
+def cell(page: Page, row: int, column: int) -> tuple[float, float]:
+    box = page.locator(".cells").bounding_box()
+    assert box
+    return box["x"] + box["width"] * (column + 0.5) / 8, box["y"] + box["height"] * (row + 0.5) / 4
+
+
+def last(page: Page) -> object:
+    return page.evaluate("told.at(-1)")
+
+
+def test_pointing_tells_both_tokens_and_leaving_ends_it(matrix: Page) -> None:
+    matrix.mouse.move(*cell(matrix, 1, 1))
+    expect(matrix.locator(".reading")).to_contain_text(
+        "Query token 2 takes its maximum, 1.00 (50% of the score)"
+    )
+    expect(matrix.locator(".both")).to_contain_text("Query token 2 reads b 100%")
+    expect(matrix.locator(".both")).to_contain_text("Candidate token 2 reads one 100%")
+    assert last(matrix) == {"column": 1, "group": 2}
+    matrix.mouse.move(2, 2)
+    assert last(matrix) is None
+    expect(matrix.locator(".cursor")).to_be_hidden()
+
+
+def test_a_click_holds_the_cell_until_the_next(matrix: Page) -> None:
+    matrix.mouse.click(*cell(matrix, 0, 3))
+    matrix.mouse.move(*cell(matrix, 1, 1))
+    expect(matrix.locator(".both")).to_contain_text("Candidate token 4 reads three")
+    matrix.mouse.click(*cell(matrix, 1, 0))
+    matrix.mouse.move(*cell(matrix, 1, 1))
+    expect(matrix.locator(".both")).to_contain_text("Candidate token 2 reads one")
+
+
+def test_keys_move_stop_at_the_edges_and_escape(matrix: Page) -> None:
+    matrix.locator(".cells").focus()
+    matrix.keyboard.press("ArrowDown")  # first to the first row's maximum
+    expect(matrix.locator(".reading")).to_contain_text("Query token 1 takes its maximum")
+    for _ in range(12):
+        matrix.keyboard.press("ArrowRight")
+    matrix.keyboard.press("ArrowUp")
+    expect(matrix.locator(".reading")).to_contain_text("candidate token 8")
+    expect(matrix.locator(".reading")).to_contain_text("outside this budget")
+    matrix.keyboard.press("Escape")
+    assert last(matrix) is None
+
+
+def test_words_of_documents_stay_text(matrix: Page) -> None:
+    matrix.mouse.move(*cell(matrix, 0, 2))
+    expect(matrix.locator(".both")).to_contain_text("Candidate token 3 reads <b>two</b> 100%")
+    assert matrix.locator(".both b b").count() == 0
+
+
+def test_another_hit_lets_go_of_the_cell(matrix: Page) -> None:
+    matrix.mouse.click(*cell(matrix, 0, 0))
+    matrix.evaluate("redrawn()")
+    assert last(matrix) is None
