@@ -66,9 +66,27 @@ class Server:
     host: str = field(default_factory=lambda: _env("HOST", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")))
     port: int = field(default_factory=lambda: int(_env("PORT", os.environ.get("GRADIO_SERVER_PORT", "7860"))))
     encoder: str = field(default_factory=lambda: _env("ENCODER", "mini"))
+    # Further ones that a visitor may switch to, with commas between.
+    encoders: tuple[str, ...] = field(
+        default_factory=lambda: tuple(n for n in map(str.strip, _env("ENCODERS", "").split(",")) if n)
+    )
+
+
+@dataclass(frozen=True)
+class Vlm:
+    """How an encoder on a vision-language model runs. Overrides: METAEMBED_VLM_<NAME IN CAPITALS>."""
+
+    max_visual_tokens: int = field(
+        default_factory=lambda: int(_env("VLM_MAX_VISUAL_TOKENS", "0"))
+    )  # of one page or picture; 0 leaves it to the checkpoint
+    max_text_tokens: int = field(default_factory=lambda: int(_env("VLM_MAX_TEXT_TOKENS", "1024")))
+    batch: int = field(default_factory=lambda: int(_env("VLM_BATCH", "0")))  # 0: by free GPU memory
+    quantization: str = field(default_factory=lambda: _env("VLM_QUANTIZATION", ""))  # "", "8bit", "4bit"
+    device_map: str = field(default_factory=lambda: _env("VLM_DEVICE_MAP", ""))  # "": one device; "auto": all
 
 
 LIMITS = Limits()
 RENDER = Render()
 PATHS = Paths()
 SERVER = Server()
+VLM = Vlm()

@@ -69,6 +69,48 @@ def progress(done: int, total: int, source: str, number: int) -> str:
     )
 
 
+def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
+    """The encoders to choose between, as buttons; nothing where there is only one."""
+    if len(names) < 2:
+        return ""
+    shut = " disabled" if busy else ""
+    buttons = "".join(
+        f'<button type="button" data-action="encoder" data-value="{safe(name)}"{shut} '
+        f'aria-pressed="{"true" if name == now else "false"}">{safe(PurePosixPath(name).name)}</button>'
+        for name in names
+    )
+    return (
+        '<section class="encoders"><h3>Encoder</h3>'
+        f'<div class="control"><span class="stops">{buttons}</span></div><p class="hint">Another encoder '
+        "reads every page again; until it is done, nothing changes.</p></section>"
+    )
+
+
+def loading(name: str) -> str:
+    """What stands where the bar will be until an encoder is loaded."""
+    return (
+        f'<section class="progress" aria-label="Loading"><p><b>Loading {safe(PurePosixPath(name).name)}</b>'
+        "<span>large models take minutes</span></p>"
+        '<div role="progressbar" aria-label="Encoder loaded" class="unknown"><i></i></div></section>'
+    )
+
+
+def refused(name: str, message: str) -> str:
+    """An encoder that was not taken, and why."""
+    return (
+        f'<section class="outcome warn" role="alert"><h3>{safe(PurePosixPath(name).name)} was not taken</h3>'
+        f"<p>{safe(message)}</p></section>"
+    )
+
+
+def switched(name: str, device: str, pages: int) -> str:
+    """All pages are encoded with another encoder."""
+    return (
+        f'<section class="outcome good"><h3>{plural(pages, "page")} encoded again</h3>'
+        f"<p>Searches now use {safe(name)} on {safe(device)}.</p></section>"
+    )
+
+
 def outcome(ended: Outcome) -> str:
     """What an upload brought: pages added, what was there already, and each problem with its own message."""
     problems, twice = list(ended.problems), list(ended.duplicates)

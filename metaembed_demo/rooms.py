@@ -12,7 +12,8 @@ from gradio.utils import get_upload_folder
 from . import theme, views
 from .ingest import Upload
 from .records import Budget
-from .visit import Screen, Visit
+from .screen import Screen
+from .visit import Visit
 from .visits import Visits
 
 Updates = dict[Any, Any]

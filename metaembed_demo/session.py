@@ -23,11 +23,11 @@ class Session:
         self.budget: Budget = STOPS[-1]
         self.lock = threading.RLock()  # hold while reading and then setting several of the above
         self.used = 0.0  # on the clock of `Sessions`
-        self._base = base
+        self.base = base  # what `restore_samples` brings back
 
     def restore_samples(self) -> int:
         """Bring back the sample pages that were removed. Returns how many."""
-        return self.collection.merge(self._base)
+        return self.collection.merge(self.base)
 
     def forget_search(self) -> None:
         """Drop the last search, as after a change of the pages."""

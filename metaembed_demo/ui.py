@@ -10,15 +10,17 @@ import gradio as gr
 
 from . import documents, theme, views
 from .collection import Collection
-from .config import LIMITS
+from .config import LIMITS, SERVER
 from .dial import Curve
 from .encoder import Encoder
 from .explain import explainer
 from .link import Link
 from .records import STOPS, Budget, Query
 from .rooms import Rooms, html, uploads
+from .screen import Screen, Shelf
 from .search import search
-from .visit import Screen, Shelf, Tools, Visit
+from .switching import Encoders, switch
+from .visit import Tools, Visit
 from .visits import Visits
 
 Updates = dict[Any, Any]
@@ -33,6 +35,8 @@ class Page:
     def __init__(self, visits: Visits, base: Collection) -> None:
         self.visits, self.base = visits, base
         self.tools = visits.tools
+        names = dict.fromkeys([SERVER.encoder, *SERVER.encoders])
+        self.encoders = Encoders(list(names), visits.tools, base)
         self._turn = 0  # see `views.drop`
 
     # Layout
@@ -97,6 +101,7 @@ class Page:
                 gr.HTML(documents.limits(LIMITS), apply_default_css=False)
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
+                self.encoder = html("encoders", script="encoders.js")
             with gr.Column(elem_id="shelf-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")
@@ -125,13 +130,15 @@ class Page:
             limits = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
             return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **limits, **more})
 
+        indexing = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
         looking = {"outputs": search_outputs}
         # A search may wait for the encoder: web/search.css draws a line while it does.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.surveys.wire(on, self.session, self.rooms, self._screen, search_outputs)
         shelf = {"outputs": shelf_outputs}
-        arriving = [*search_outputs, self.news, self.listing, self.statistics, self.rooms, self.tabs]
+        arriving = [*search_outputs, self.news, self.listing, self.statistics]
+        arriving += [self.rooms, self.tabs, self.encoder]
         on(demo.load, self.arrive, [], outputs=arriving)
         on(self.text.submit, self.search, [self.text], **searching)
         on(self.picture.upload, self.show_picture, [self.text], **searching)
@@ -148,6 +155,7 @@ class Page:
         on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
+        on(self.encoder.submit, self.switch, [], outputs=[*shelf_outputs, self.encoder], **indexing)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
         on(self.drop.upload, self.receive, [], **shelf).then(
             self.index,
@@ -155,8 +163,7 @@ class Page:
             shelf_outputs,
             show_progress="hidden",
             api_visibility="private",
-            concurrency_id="index",
-            concurrency_limit=UPLOADS,
+            **indexing,
         )
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
@@ -168,7 +175,7 @@ class Page:
             **self._shelf(visit, visit.shelf(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        return {**updates, **places, self.text: link.query}
+        return {**updates, **places, self.text: link.query, self.encoder: self._choice(visit)}
 
     def search(self, session_id: str | None, text: str) -> Updates:
         visit = self.visits.get(session_id)
@@ -255,6 +262,15 @@ class Page:
         visit = self.visits.get(session_id)
         for shelf in visit.index_inbox():
             yield self._shelf(visit, shelf)
+
+    def switch(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
+        """Another encoder for this visitor's pages."""
+        visit = self.visits.get(session_id)
+        for shelf in switch(visit, self.encoders, str(event._data.get("value", ""))):
+            yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
+
+    def _choice(self, visit: Visit, busy: bool = False) -> str:
+        return documents.encoders(self.encoders.names, self.encoders.name_of(visit.tools), busy)
 
     def stop(self, session_id: str | None) -> Updates:
         self.visits.get(session_id).stop.set()

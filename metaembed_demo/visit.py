@@ -21,43 +21,14 @@ from .link import Link, link, trace_json
 from .maxsim import align, prefix_gains
 from .panel import Panel, nearest
 from .records import STOPS, Budget, FloatArray, Page, Query, Trace
+from .screen import EMPTY, Screen, Shelf
 from .search import explain_hit, research, search
 from .session import Session
 from .survey import Habit, Kind, Survey
 
 HITS = 10
-# The regions that a search fills, as they are without one.
-EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
 PROGRESS_EVERY_S = 0.15  # the bar moves at most this often
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Screen:
-    """The search side of the page, one HTML string a region; None leaves a region as it is."""
-
-    header: str | None = None
-    dial: str | None = None
-    results: str | None = None
-    page: str | None = None
-    alignment: str | None = None
-    marks: str | None = None  # for the overlay, always on the page
-    pagemap: str | None = None
-    ranks: str | None = None
-    compare: str | None = None
-    timing: str | None = None
-    footer: str | None = None
-    link: str | None = None
-
-
-@dataclass
-class Shelf:
-    """The Documents tab; None leaves a region as it is. `busy` is whether an upload is being indexed."""
-
-    news: str | None = None
-    listing: str | None = None
-    statistics: str | None = None
-    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -367,6 +338,17 @@ class Visit:
         """Bring back the sample pages that were removed; the visitor's own stay."""
         self.session.restore_samples()
         return self._after_change()
+
+    def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
+        """Go on with another encoder's tools and its vectors of the same pages; ask the open search anew."""
+        asked = self.session.trace.query_text if self.session.trace else ""
+        with self.session.lock:
+            self.tools, self.session.collection, self.session.base = tools, collection, base
+            self.session.forget_search()
+        self.panel = Panel(tools.explainer)
+        self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
+        if asked or self.picture:
+            self.search(asked)
 
     def _after_change(self) -> Shelf:
         self.survey.forget()

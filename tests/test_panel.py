@@ -20,9 +20,10 @@ from metaembed_demo.link import LONGEST, Link, link
 from metaembed_demo.mini import Mini
 from metaembed_demo.panel import nearest
 from metaembed_demo.records import STOPS, Budget, Page, Word
+from metaembed_demo.screen import EMPTY, Screen
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.visit import EMPTY, Screen, Tools, Visit
+from metaembed_demo.visit import Tools, Visit
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

@@ -1,0 +1,391 @@
+"""An encoder on public benchmarks: `python -m metaembed_demo.leaderboard --benchmark "ViDoRe(v2)" --out DIR`.
+
+mteb brings tasks, data and metrics; an encoder at one budget is a late-interaction model to it. The app does
+not need mteb, so it is only loaded where it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import disk
+from .config import PATHS, SERVER
+from .encoder import Encoder, load_encoder
+from .records import STOPS, Budget
+from .vectors import Vectors
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+BATCH = 32  # items encoded, and written to one file, at a time
+BLOCK = 1024  # pages cast to float32 and scored at a time
+MODALITIES = frozenset({"text", "image"})
+METRICS = ("ndcg", "map", "recall", "precision", "mrr", "hit_rate")  # of mteb, each "at" some k
+
+Row = dict[str, Any]
+
+
+class Unavailable(Exception):
+    """What a benchmark needs is missing here, a package or its data; the message says which."""
+
+
+# The model that mteb sees
+
+
+class Wrapped:
+    """An encoder at one budget, as mteb's protocol of an encoder wants it (`mteb.EncoderProtocol`)."""
+
+    def __init__(self, vectors: Vectors, budget: Budget) -> None:
+        self._vectors = vectors
+        self.budget = budget.clip(vectors.encoder.r_q, vectors.encoder.r_c)
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """An `mteb.ModelMeta`: the budget is in the name, the fingerprint is the revision."""
+        encoder = self._vectors.encoder
+        meta = _module("mteb.models.model_meta").ModelMeta
+        # mteb wants a value for much that is not known here, such as the licence; None says so.
+        unknown = {name: None for name, field in meta.model_fields.items() if field.is_required()}
+        known = {
+            "name": f"metaembed-demo/{encoder.name}-{self.budget}",
+            "revision": self._vectors.revision,
+            "embed_dim": encoder.dim,
+            "similarity_fn_name": "MaxSim",
+            "model_type": ["late-interaction"],
+            "modalities": sorted(MODALITIES),
+            "framework": ["PyTorch"],
+        }
+        return meta(**unknown | known)
+
+    def encode(
+        self, inputs: Iterable[Mapping[str, Any]], *, prompt_type: Any = None, **_: Any
+    ) -> NDArray[Any]:
+        """The vectors of every item, cut to the budget: (n, r_q, D) of queries, (n, r_c, D) of documents.
+
+        Raises:
+            ValueError: when the task does not say which of the two they are.
+        """
+        if prompt_type == "query":
+            return self._vectors.get(inputs, "query", self.budget.r_q)
+        if prompt_type == "document":
+            return self._vectors.get(inputs, "document", self.budget.r_c)
+        raise ValueError(
+            "Queries and pages have Meta Tokens of their own; this task does not tell which is which."
+        )
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """MaxSim, by mteb's own function, on a GPU where there is one: a tensor (queries, documents)."""
+        torch, max_sim = _module("torch"), _module("mteb.similarity_functions").max_sim
+        queries = torch.as_tensor(embeddings1).float()
+        documents = torch.as_tensor(embeddings2)
+        documents = documents[None] if documents.ndim == 2 else documents
+        # mteb would cast all of them at once, which for a large corpus doubles the memory and more.
+        return torch.cat([max_sim(queries, block.float()) for block in documents.split(BLOCK)], dim=1)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """MaxSim of the first with the first, the second with the second, ...: a tensor (n,)."""
+        torch, max_sim = _module("torch"), _module("mteb.similarity_functions").pairwise_max_sim
+        return max_sim(torch.as_tensor(embeddings1).float(), torch.as_tensor(embeddings2).float())
+
+
+# Tasks
+
+
+@dataclass(frozen=True)
+class Group:
+    """A benchmark, or the tasks that were named one by one. `skipped` maps a task to the reason."""
+
+    name: str
+    tasks: tuple[Any, ...]
+    skipped: dict[str, str]
+
+
+def group_of(benchmark: str) -> Group:
+    """The tasks of a benchmark that late interaction can do.
+
+    Raises:
+        ValueError: when mteb has no such benchmark, or it has no such task.
+        Unavailable: when mteb is missing.
+    """
+    tasks = _named(_module("mteb").get_benchmark, "benchmark", benchmark).tasks
+    skipped = {task.metadata.name: why for task in tasks if (why := _unfit(task))}
+    able = tuple(task for task in tasks if task.metadata.name not in skipped)
+    if not able:
+        raise ValueError(f"{benchmark} has no task of retrieval with text and pictures.")
+    return Group(benchmark, able, skipped)
+
+
+def group_named(tasks: Sequence[Any]) -> Group:
+    """The same of tasks, given by name or as mteb's own objects; here none is skipped.
+
+    Raises:
+        ValueError: when mteb has no such task, or one cannot be done.
+        Unavailable: when mteb is missing.
+    """
+    get_task = _module("mteb").get_task
+    found = tuple(_named(get_task, "task", task) if isinstance(task, str) else task for task in tasks)
+    for task in found:
+        if why := _unfit(task):
+            raise ValueError(f"{task.metadata.name} cannot be run: {why}.")
+    return Group("Tasks", found, {})
+
+
+def _named(get: Callable[[str], Any], kind: str, name: str) -> Any:
+    try:
+        return get(name)
+    except KeyError as error:  # with mteb's suggestion, which calls itself a KeyError too
+        hint = str(error.args[0]).removeprefix("KeyError: ")
+        raise ValueError(f"mteb has no such {kind}: {hint}") from error
+
+
+def _unfit(task: Any) -> str:
+    """Why late interaction cannot do a task; empty if it can."""
+    if not isinstance(task, _module("mteb.abstasks.retrieval").AbsTaskRetrieval):
+        return f"{task.metadata.type} needs one vector an item"
+    foreign = sorted(set(task.metadata.modalities) - MODALITIES)
+    return f"there is no encoder of {' and '.join(foreign)}" if foreign else ""
+
+
+# Running
+
+
+def evaluate(
+    encoder: Encoder,
+    tasks: str | Sequence[Any],
+    budgets: Sequence[Budget],
+    out: Path,
+    cache: Path,
+    *,
+    metric: str | None = None,
+    read_words: bool = True,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Row:
+    """Run mteb's tasks at each of `budgets`; what was run before is taken from `out`.
+
+    Args:
+        tasks: the name of a benchmark, or a sequence of tasks (names, or mteb's objects).
+        out: gets mteb's results in `<budget>/results/`, and `summary.json` and `summary.md`.
+        cache: gets the embeddings.
+        metric: one of mteb's scores, for example "precision_at_1"; None is each task's main one.
+        read_words: whether pages are read first (`reading.read`); a benchmark's pages are pictures.
+        tell: gets a line before each task.
+
+    Returns:
+        What is in `summary.json`; scores lie between 0 and 1.
+
+    Raises:
+        ValueError: for an unknown benchmark, task or metric, or a task that cannot be done.
+        Unavailable: when mteb or the data of a public task is missing.
+    """
+    group = group_of(tasks) if isinstance(tasks, str) else group_named(tasks)
+    if not group.tasks or not budgets:
+        raise ValueError("There is nothing to run: name a task and a budget at least.")
+    for task in group.tasks:
+        _check_metric(task, metric)
+    vectors = Vectors(encoder, cache, read_words)
+    models = {model.budget: model for model in (Wrapped(vectors, budget) for budget in budgets)}
+    rows, skipped = [], dict(group.skipped)
+    for task in group.tasks:
+        tell(task.metadata.name)
+        try:
+            rows.append(_run(task, list(models.values()), out, metric))
+        except Unavailable as error:
+            if task.metadata.is_public:
+                raise
+            skipped[task.metadata.name] = f"its data is private; {error}"
+    if not rows:
+        raise Unavailable(f"No task of {group.name} can be run. {next(iter(skipped.values()))}")
+    return _summarise(group.name, vectors, rows, skipped, out)
+
+
+def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) -> Row:
+    """One task at every budget; its data is loaded once, and not at all if every result is there."""
+    mteb = _module("mteb")
+    caches = {model.budget: mteb.ResultCache(out / str(model.budget)) for model in models}
+    if not all(_done(caches[model.budget], model, task) for model in models):
+        _load(task)
+    scores = {}
+    try:
+        for model in models:
+            result = mteb.evaluate(
+                model,
+                task,
+                cache=caches[model.budget],
+                encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
+                co2_tracker=False,
+                show_progress_bar=False,
+            )
+            score = result.task_results[0].get_score(getter=lambda row: row[metric or "main_score"])
+            scores[str(model.budget)] = round(float(score), 5)
+    finally:
+        if task.data_loaded:
+            task.unload_data()
+    return {
+        "task": task.metadata.name,
+        "metric": metric or task.metadata.main_score,
+        "revision": task.metadata.revision,
+        "subsets": len(task.hf_subsets),
+        "scores": scores,
+    }
+
+
+def _done(cache: Any, model: Wrapped, task: Any) -> bool:
+    result = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
+    return result is not None and not result.get_missing_evaluations(task)
+
+
+def _load(task: Any) -> None:
+    try:
+        task.load_data()
+    except Exception as error:  # the hub, its cache and every reader of files raise their own kinds
+        told = str(error).strip().split("\n")[0]
+        raise Unavailable(
+            f"The data of {task.metadata.name} ({task.metadata.dataset['path']}) cannot be loaded; "
+            f"it comes from the Hugging Face hub. {type(error).__name__}: {told}"
+        ) from error
+
+
+def _check_metric(task: Any, metric: str | None) -> None:
+    names = {f"{name}_at_{k}" for name in METRICS for k in task.k_values}
+    if metric is not None and metric not in names:
+        at = ", ".join(map(str, task.k_values))
+        raise ValueError(
+            f"{task.metadata.name} has no score {metric!r}. There are {', '.join(METRICS)}, "
+            f"each at one of {at}; for example precision_at_1."
+        )
+
+
+# What came out
+
+
+def _summarise(name: str, vectors: Vectors, rows: Sequence[Row], skipped: Row, out: Path) -> Row:
+    summary = {
+        "benchmark": name,
+        "encoder": vectors.encoder.name,
+        "fingerprint": vectors.encoder.fingerprint,
+        "read_words": vectors.read_words,
+        "mteb": version("mteb"),
+        "tasks": list(rows),
+        "mean": {
+            budget: round(float(np.mean([row["scores"][budget] for row in rows])), 5)
+            for budget in rows[0]["scores"]
+        },
+        "skipped": skipped,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    disk.write_json(out / "summary.json", summary)
+    disk.write(out / "summary.md", markdown(summary).encode())
+    return summary
+
+
+def markdown(summary: Row) -> str:
+    """A summary as a table, scores in percent as papers print them, and what was skipped below it.
+
+    >>> row = {"task": "Pages", "metric": "ndcg_at_5", "scores": {"1x1": 0.5, "16x64": 0.75}}
+    >>> print(markdown({"benchmark": "B", "encoder": "E", "fingerprint": "f", "tasks": [row],
+    ...                 "mean": row["scores"], "skipped": {"Film": "there is no encoder of video"}}))
+    B, E (f)
+    <BLANKLINE>
+    | Task | Metric | 1x1 | 16x64 |
+    | --- | --- | ---: | ---: |
+    | Pages | ndcg_at_5 | 50.0 | 75.0 |
+    | **Mean of 1 of 2** |  | 50.0 | 75.0 |
+    <BLANKLINE>
+    - Film was skipped: there is no encoder of video.
+    <BLANKLINE>
+    """
+    budgets, tasks, skipped = list(summary["mean"]), summary["tasks"], summary["skipped"]
+
+    def line(task: str, metric: str, scores: Mapping[str, float]) -> str:
+        return f"| {task} | {metric} | {' | '.join(f'{100 * scores[b]:.1f}' for b in budgets)} |"
+
+    lines = [
+        f"{summary['benchmark']}, {summary['encoder']} ({summary['fingerprint']})",
+        "",
+        f"| Task | Metric | {' | '.join(budgets)} |",
+        f"| --- | --- |{' ---: |' * len(budgets)}",
+        *(line(row["task"], row["metric"], row["scores"]) for row in tasks),
+        line(f"**Mean of {len(tasks)} of {len(tasks) + len(skipped)}**", "", summary["mean"]),
+        *([""] if skipped else []),
+        *(f"- {task} was skipped: {why.rstrip('.')}." for task, why in skipped.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 0, or 2 for bad input and for what is missing here."""
+    options = _parser().parse_args(argv)
+    try:
+        summary = evaluate(
+            load_encoder(options.encoder),
+            options.benchmark or options.task,
+            options.budget or STOPS,
+            options.out,
+            options.cache,
+            metric=options.metric,
+            read_words=options.words,
+            tell=lambda task: print(task, file=sys.stderr, flush=True),
+        )
+    except (Unavailable, ValueError, OSError) as error:
+        print(f"metaembed_demo.leaderboard: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    print(markdown(summary), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m metaembed_demo.leaderboard", description="Public benchmarks through mteb."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--benchmark", metavar="NAME", help='of mteb, for example "ViDoRe(v2)"')
+    what.add_argument("--task", nargs="+", metavar="NAME", help="of mteb, for example VidoreDocVQARetrieval")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; run again to go on")
+    parser.add_argument("--encoder", default=SERVER.encoder, metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--budget", type=_budget, nargs="+", metavar="RQxRC", help="default: all five")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="for example precision_at_1; default: the task's own"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=PATHS.cache / "leaderboard", metavar="DIR", help="embeddings"
+    )
+    parser.add_argument(
+        "--no-words",
+        dest="words",
+        action="store_false",
+        help="do not read pages; the encoder sees them itself",
+    )
+    return parser
+
+
+def _budget(text: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _module(name: str) -> Any:
+    """A package that only the evaluation needs. Raises Unavailable that says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise Unavailable(
+            f"Benchmarks need mteb and datasets, on Python 3.11 or later: pip install mteb datasets ({error})"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What the page shows, as HTML a region: the search side and the Documents tab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The regions that a search fills, as they are without one.
+EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
+
+
+@dataclass
+class Screen:
+    """The search side of the page, one HTML string a region; None leaves a region as it is."""
+
+    header: str | None = None
+    dial: str | None = None
+    results: str | None = None
+    page: str | None = None
+    alignment: str | None = None
+    marks: str | None = None  # for the overlay, always on the page
+    pagemap: str | None = None
+    ranks: str | None = None
+    compare: str | None = None
+    timing: str | None = None
+    footer: str | None = None
+    link: str | None = None
+
+
+@dataclass
+class Shelf:
+    """The Documents tab; None leaves a region as it is. `busy` is whether an upload is being indexed."""
+
+    news: str | None = None
+    listing: str | None = None
+    statistics: str | None = None
+    busy: bool = False

@@ -1,0 +1,102 @@
+"""Another encoder for one visitor: load it, encode their pages again, and go on with the same query."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from . import documents
+from .collection import Collection
+from .encoder import Encoder, load_encoder
+from .explain import explainer
+from .records import Embedding
+from .reencode import reencode
+from .screen import Shelf
+from .visit import PROGRESS_EVERY_S, Tools, Visit
+
+log = logging.getLogger(__name__)
+
+
+class Encoders:
+    """The encoders that visitors may choose between; each is loaded once, when it is first asked for."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        first: Tools,
+        base: Collection,
+        load: Callable[[str], Encoder] = load_encoder,
+    ) -> None:
+        """`first` and `base` belong to the first of `names`: its tools, and the sample corpus under it."""
+        self.names = tuple(names)
+        self._load = load
+        self._lock = threading.Lock()
+        self._tools = {self.names[0]: first} if self.names else {}
+        self._bases = {first.encoder.fingerprint: base}
+
+    def tools(self, name: str) -> Tools:
+        """Raises ValueError or FileNotFoundError when it is not offered or cannot be loaded."""
+        if name not in self.names:
+            raise ValueError(
+                f"There is no encoder called {name} here. Choose one of {', '.join(self.names)}."
+            )
+        with self._lock:  # two large models at once may not fit
+            if name not in self._tools:
+                encoder = self._load(name)
+                plain = next(iter(self._tools.values()))
+                # The curve was measured with the first encoder and says nothing of this one.
+                made = replace(plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={})
+                self._tools[name] = made
+            return self._tools[name]
+
+    def base(self, encoder: Encoder, collection: Collection, samples: Collection) -> Collection:
+        """The sample corpus under `encoder`, as far as some visitor's `collection` has held it.
+
+        `samples` is the corpus under the encoder before. All but the vectors is taken from there: a visitor's
+        pages may carry names of their own files.
+        """
+        with self._lock:
+            known = self._bases.get(encoder.fingerprint)
+            if known is None or len(known) < len(samples):
+                known = Collection.for_encoder(encoder)
+                with collection.lock:
+                    for page in samples.pages.values():
+                        if page.id in collection.pages:
+                            known.put(page, Embedding(collection.index.vectors([page.id])[0]))
+                self._bases[encoder.fingerprint] = known
+            return known
+
+    def name_of(self, tools: Tools) -> str:
+        """Which of `names` these tools are, or the first."""
+        found = (name for name, each in self._tools.items() if each.encoder is tools.encoder)
+        return next(found, self.names[0] if self.names else "")
+
+
+def switch(visit: Visit, encoders: Encoders, name: str) -> Iterator[Shelf]:
+    """Encode the visitor's pages with the encoder `name` and go on with it; a stop leaves all as it was."""
+    visit.stop.clear()
+    yield Shelf(documents.loading(name), busy=True)
+    try:
+        tools = encoders.tools(name)
+    except Exception as error:  # a model that cannot be loaded costs nothing else
+        if not isinstance(error, (ValueError, FileNotFoundError)):
+            log.exception("The encoder %s did not load", name)
+        yield visit.shelf(documents.refused(name, str(error) or type(error).__name__))
+        return
+    made: Collection | None = None
+    last = 0.0
+    for step in reencode(visit.collection, tools.encoder, visit.stop):
+        if isinstance(step, Collection):
+            made = step
+        elif time.monotonic() - last >= PROGRESS_EVERY_S:
+            last = time.monotonic()
+            yield Shelf(documents.progress(step.done, step.total, step.source, step.number), busy=True)
+    if made is None:
+        yield visit.shelf(documents.refused(name, "Stopped. The pages stay with the encoder before."))
+        return
+    base = encoders.base(tools.encoder, made, visit.session.base)
+    visit.take_over(tools, made, base)
+    yield visit.shelf(documents.switched(tools.encoder.name, tools.encoder.device, len(made)))
