@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +27,15 @@ from metaembed_demo.collection import Collection, Report  # noqa: E402
 from metaembed_demo.config import PATHS  # noqa: E402
 from metaembed_demo.curves import RESAMPLES, interval  # noqa: E402
 from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended  # noqa: E402
-from metaembed_demo.maxsim import align  # noqa: E402
+from metaembed_demo.maxsim import align, maxsim  # noqa: E402
 from metaembed_demo.mini import Mini  # noqa: E402
-from metaembed_demo.records import STOPS, Budget, FloatArray  # noqa: E402
+from metaembed_demo.records import STOPS, FloatArray, Query  # noqa: E402
 
 OUT = ROOT / "benchmarks" / "faithfulness.json"
-SETS = {"long": 120, "business": 120, "pictures": 24}  # pairs of each
+SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # of the words, for the curves
-CURVE_PAIRS = 60  # of each set
-WAYS = ("contributions", "reading", "attention", "attention by gain")
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """One question, its page, and the ways to order that page's words; each (n,)."""
-
-    occlusion: Occlusion
-    weights: dict[str, FloatArray]
+CURVES = {"words": 40, "cells": 12}  # pairs of each set
+WAYS = ("contributions", "reading", "attention")
 
 
 def main() -> None:
@@ -79,62 +70,78 @@ def questions(beir: Beir, collection: Collection, count: int) -> list[tuple[str,
 def measure(
     collection: Collection, encoder: Mini, beir: Beir, asked: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """Falls at every budget, and curves at the finest."""
+    """Falls at every budget, and curves at the finest. A page is read once for all budgets."""
     explainer = Explainer(encoder)
-    found: dict[str, Any] = {"pairs": len(asked), "budgets": {}}
-    for budget in STOPS:
-        pairs = list(pairs_at(budget, collection, explainer, beir, asked))
-        found["what"] = pairs[0].occlusion.what
-        found["budgets"][str(budget)] = falls(pairs)
-        if budget == STOPS[-1]:
-            found["curves"] = curves(pairs[:CURVE_PAIRS])
-    return found
+    fell: dict[str, list[list[float]]] = {str(budget): [] for budget in STOPS}
+    rows: dict[str, list[FloatArray]] = {}
+    what = ""
+    for number, (key, page_id) in enumerate(asked):
+        pair = Pair(collection, explainer, beir.queries[key], page_id)
+        what = pair.finest.what
+        for budget, row in pair.falls(np.random.default_rng(number)).items():
+            fell[budget].append(row)
+        if number < CURVES[what]:
+            for way, left in pair.curves(np.random.default_rng(number)).items():
+                rows.setdefault(way, []).append(left)
+    found = {budget: told(np.array(values)) for budget, values in fell.items()}
+    return {"pairs": len(asked), "what": what, "budgets": found, "curves": curves(rows)}
 
 
-def pairs_at(
-    budget: Budget,
-    collection: Collection,
-    explainer: Explainer,
-    beir: Beir,
-    asked: Sequence[tuple[str, str]],
-) -> Iterator[Pair]:
-    encoder = explainer.encoder
-    for key, page_id in asked:
-        query = beir.queries[key]
-        vectors = encoder.encode_queries([query])[0].vectors
-        page = collection.index.vectors([page_id])[0]
-        alignment = align(page_id, vectors[: budget.r_q], page[: budget.r_c])
-        evidence = encoder.query_evidence(query)
-        explained = explainer.explain(collection.pages[page_id], evidence, vectors, alignment)
-        read, winners = explained.looked.evidence, alignment.winners
-        weights = {
-            "contributions": explained.total,
-            "reading": read.read()[winners].mean(0),
-            "attention": attended(explained.looked, alignment),
-            "attention by gain": alignment.gains @ read.attended()[winners],
-        }
-        yield Pair(Occlusion(encoder, explained.looked, vectors, budget), weights)
+class Pair:
+    """One question and its page: the ways to order that page's words, at each budget."""
+
+    def __init__(self, collection: Collection, explainer: Explainer, query: Query, page_id: str) -> None:
+        encoder = explainer.encoder
+        self.query = encoder.encode_queries([query])[0].vectors
+        self.weights: list[dict[str, FloatArray]] = []  # (n,) each, by way, one dict a budget
+        page, asked = collection.index.vectors([page_id])[0], encoder.query_evidence(query)
+        for budget in STOPS:
+            alignment = align(page_id, self.query[: budget.r_q], page[: budget.r_c])
+            explained = explainer.explain(collection.pages[page_id], asked, self.query, alignment)
+            read = explained.looked.evidence.read()[alignment.winners].mean(0)
+            plain = attended(explained.looked, alignment)
+            self.weights.append(dict(zip(WAYS, (explained.total, read, plain), strict=True)))
+        self.finest = Occlusion(encoder, explained.looked, self.query, STOPS[-1])
+
+    def falls(self, rng: np.random.Generator) -> dict[str, list[float]]:
+        """Budget -> how far the score falls when SHARE is hidden, by each way and at random."""
+        nothing = np.zeros(len(self.finest.parts), bool)
+        masks = [nothing, *(self.finest.drawn(SHARE, rng) for _ in range(DRAWS))]
+        masks += [self.finest.first(ways[way], SHARE) for ways in self.weights for way in WAYS]
+        vectors = self.finest.vectors(masks)
+        found = {}
+        for i, budget in enumerate(STOPS):
+            scores = maxsim(self.query[: budget.r_q], vectors[:, : budget.r_c])
+            start = 1 + DRAWS + i * len(WAYS)
+            left = [*scores[start : start + len(WAYS)], scores[1 : 1 + DRAWS].mean()]
+            found[str(budget)] = [float(scores[0] - score) for score in left]
+        return found
+
+    def curves(self, rng: np.random.Generator) -> dict[str, FloatArray]:
+        """Way -> (len(SHARES),) the score left at 16x64, 1 with the whole page and 0 with nothing."""
+        pages, weights = self.finest, self.weights[-1]
+        masks: dict[str, list[Mask]] = {"random deletion": [pages.drawn(s, rng) for s in SHARES]}
+        masks["contributions deletion"] = [pages.first(weights["contributions"], s) for s in SHARES]
+        masks["attention deletion"] = [pages.first(weights["attention"], s) for s in SHARES]
+        for way in [way.split()[0] for way in masks]:
+            masks[f"{way} insertion"] = [pages.parts & ~mask for mask in masks[f"{way} deletion"]]
+        scores = pages.scores([mask for group in masks.values() for mask in group])
+        scores = scores.reshape(len(masks), len(SHARES))
+        full, empty = scores[0, 0], scores[0, -1]
+        span = max(float(full - empty), 1e-6)
+        return {way: (row - empty) / span for way, row in zip(masks, scores, strict=True)}
 
 
-def falls(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How far the score falls when a tenth is hidden, by each way and at random, and their ratios."""
-    rng = np.random.default_rng(1)
-    rows = []
-    for pair in pairs:
-        nothing = np.zeros(len(pair.occlusion.parts), bool)
-        masks = [nothing, *(pair.occlusion.first(pair.weights[way], SHARE) for way in WAYS)]
-        masks += [pair.occlusion.drawn(SHARE, rng) for _ in range(DRAWS)]
-        full, *left = pair.occlusion.scores(masks).tolist()
-        rows.append([full - score for score in (*left[: len(WAYS)], float(np.mean(left[len(WAYS) :])))])
-    fell = np.array(rows)  # (pairs, ways and random)
-    best, chance = fell[:, 0], fell[:, -1]
+def told(fell: FloatArray) -> dict[str, Any]:
+    """Means and ratios of falls (pairs, ways and random)."""
+    best, plain, chance = fell[:, 0], fell[:, WAYS.index("attention")], fell[:, -1]
     return {
         "mean_fall": dict(zip([*WAYS, "random"], fell.mean(0).round(4).tolist(), strict=True)),
         "over_random": {way: ratio(fell[:, i], chance) for i, way in enumerate(WAYS)},
-        "over_attention": ratio(best, fell[:, WAYS.index("attention")]),
+        "over_attention": ratio(best, plain),
         "above_random": round(float((best > chance).mean()), 3),
-        "above_attention": round(float((best > fell[:, WAYS.index("attention")]).mean()), 3),
-        "more_than_attention_ci95": interval(best - fell[:, WAYS.index("attention")]),
+        "above_attention": round(float((best > plain).mean()), 3),
+        "more_than_attention_ci95": interval(best - plain),
     }
 
 
@@ -146,30 +153,13 @@ def ratio(high: FloatArray, low: FloatArray) -> dict[str, Any]:
     return {"ratio": round(float(high.mean() / low.mean()), 2), "ci95": edges}
 
 
-def curves(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Mean score left, 1 with the whole page and 0 with nothing, at each of SHARES; and the area below."""
-    rng = np.random.default_rng(2)
-    rows: dict[str, list[FloatArray]] = {}
-    for pair in pairs:
-        occlusion = pair.occlusion
-        masks: dict[str, list[Mask]] = {"random deletion": [occlusion.drawn(s, rng) for s in SHARES]}
-        for way in ("contributions", "attention"):
-            first = [occlusion.first(pair.weights[way], share) for share in SHARES]
-            masks[f"{way} deletion"] = first
-            masks[f"{way} insertion"] = [occlusion.parts & ~mask for mask in first]
-        masks["random insertion"] = [occlusion.parts & ~mask for mask in masks["random deletion"]]
-        scores = occlusion.scores([mask for group in masks.values() for mask in group])
-        scores = scores.reshape(len(masks), len(SHARES))
-        full, empty = scores[0, 0], scores[0, -1]
-        for way, row in zip(masks, scores, strict=True):
-            rows.setdefault(way, []).append((row - empty) / max(full - empty, 1e-6))
-    found: dict[str, Any] = {"pairs": len(pairs), "shares": SHARES}
+def curves(rows: dict[str, list[FloatArray]]) -> dict[str, Any]:
+    """Means over pairs at each of SHARES, and the area below."""
+    found: dict[str, Any] = {"pairs": len(next(iter(rows.values()))), "shares": SHARES}
     for way, values in rows.items():
         mean = np.mean(values, 0)
-        found[way] = {
-            "left": mean.round(4).tolist(),
-            "area": round(float(np.trapezoid(mean, SHARES)), 4),
-        }
+        area = float(((mean[1:] + mean[:-1]) / 2 * np.diff(SHARES)).sum())
+        found[way] = {"left": mean.round(4).tolist(), "area": round(area, 4)}
     return found
 
 

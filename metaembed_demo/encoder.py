@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from typing import Protocol
@@ -33,17 +34,30 @@ class Encoder(Protocol):
 
 
 def load_encoder(name: str = "mini") -> Encoder:
-    """The encoder called `name`.
+    """The encoder called `name`: "mini", a checkpoint's folder, or a hub id, "owner/name[@revision]".
 
     Raises:
-        ValueError: when there is no such encoder.
+        ValueError: when there is no such encoder, or it cannot be loaded safely.
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
     if name == "mini":
         from .mini import Mini  # torch is loaded only when a real encoder is asked for
 
         return Mini.load()
-    raise ValueError(f"There is no encoder called {name!r}. Use 'mini'.")
+    if os.path.isdir(name):
+        from .checkpoints import load_vlm
+
+        return load_vlm(name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"There is no folder {name}. Give the folder of a MetaEmbed checkpoint.")
+    if hub := re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name):
+        from .checkpoints import load_vlm
+
+        return load_vlm(hub[1], hub[2])
+    raise ValueError(
+        f"There is no encoder called {name!r}. Use 'mini', the folder of a MetaEmbed checkpoint, "
+        "or a hub id: owner/name or owner/name@revision."
+    )
 
 
 class DummyEncoder:

@@ -168,9 +168,12 @@ class Occlusion:
 
     def scores(self, hidden: Sequence[Mask]) -> FloatArray:
         """(len(hidden),): the page's MaxSim with those parts taken away and the rest read anew."""
+        return maxsim(self.query, self.vectors(hidden)[:, : self.budget.r_c])
+
+    def vectors(self, hidden: Sequence[Mask]) -> FloatArray:
+        """(len(hidden), R_c, D): the page with those parts taken away, read anew."""
         pages = [self._without(mask) for mask in hidden]
-        vectors = np.stack([each.vectors for each in self.encoder.encode_pages(pages)])
-        return maxsim(self.query, vectors[:, : self.budget.r_c])
+        return np.stack([each.vectors for each in self.encoder.encode_pages(pages)])
 
     def _mask(self, chosen: NDArray[np.int64]) -> Mask:
         mask = np.zeros(len(self.parts), bool)
