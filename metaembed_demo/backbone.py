@@ -1,0 +1,272 @@
+"""A vision-language model from transformers, made ready for Meta Tokens: loading, new rows, LoRA, resolution.
+
+Everything goes through the Auto classes; what differs between backbones is read from their configuration,
+their processor and their modules. Pickled weights and code from a checkpoint are never run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AddedToken, AutoConfig, AutoModel, AutoProcessor
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.processing_utils import ProcessorMixin
+
+from .config import BUDGETS, Vlm
+
+R_Q, R_C = BUDGETS[-1]
+RANK = 32  # of LoRA, as in the published reference
+SAFE: dict[str, Any] = {"trust_remote_code": False}
+
+
+def query_tokens(r: int = R_Q) -> list[str]:
+    """Names of the Meta Tokens of a query.
+
+    >>> query_tokens(2)
+    ['<|meta_query_0|>', '<|meta_query_1|>']
+    """
+    return [f"<|meta_query_{i}|>" for i in range(r)]
+
+
+def page_tokens(r: int = R_C) -> list[str]:
+    """Names of the Meta Tokens of a page."""
+    return [f"<|meta_page_{i}|>" for i in range(r)]
+
+
+def device_name() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def need(package: str, purpose: str) -> None:
+    """Raises ValueError that says what to install when `package` is missing."""
+    if not installed(package):
+        raise ValueError(f"{purpose} needs the package {package}: pip install -r requirements-vlm.txt")
+
+
+def load_model(source: str, revision: str | None, settings: Vlm) -> Any:
+    """The base model (no language-modelling head) at `source`, a folder or a hub id, ready to run.
+
+    bfloat16 on a GPU, float32 on a CPU.
+
+    Raises:
+        FileNotFoundError: when there is no such model, or it has no safetensors.
+        ValueError: when a setting asks for what is not there.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source, revision=revision, **SAFE)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The backbone {source} cannot be found: {error}. Check its name, its revision and the network, "
+            "or download it elsewhere and give its folder."
+        ) from error
+    model_class: Any = MODEL_MAPPING.get(type(config), None)
+    if model_class is None:
+        raise ValueError(f"transformers has no base model for {config.model_type!r}, the backbone {source}.")
+    chosen: dict[str, Any] = {
+        "revision": revision,
+        "use_safetensors": True,
+        "dtype": torch.bfloat16 if device_name() == "cuda" else torch.float32,
+        "attn_implementation": _attention(model_class),
+        **_quantized(settings.quantization),
+        **SAFE,
+    }
+    if settings.device_map:
+        need("accelerate", "METAEMBED_VLM_DEVICE_MAP")
+        chosen["device_map"] = settings.device_map
+    elif settings.quantization:
+        chosen["device_map"] = {"": 0}
+    try:
+        model = AutoModel.from_pretrained(source, **chosen)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The backbone {source} cannot be loaded: {error}. Pickled weights never are: they can run code."
+        ) from error
+    model.eval()
+    return model if "device_map" in chosen else model.to(device_name())
+
+
+def _attention(model_class: Any) -> str:
+    flash = installed("flash_attn") and device_name() == "cuda"
+    return "flash_attention_2" if flash and model_class._supports_flash_attn else "sdpa"
+
+
+def _quantized(bits: str) -> dict[str, Any]:
+    """What from_pretrained takes for 4- or 8-bit weights; the Meta Tokens and LoRA stay unquantised."""
+    if not bits:
+        return {}
+    if bits not in ("4bit", "8bit"):
+        raise ValueError(f"METAEMBED_VLM_QUANTIZATION is {bits!r}; it takes 4bit, 8bit or nothing.")
+    need("bitsandbytes", f"Loading in {bits}")
+    if device_name() != "cuda":
+        raise ValueError(f"Loading in {bits} needs an NVIDIA GPU. Unset METAEMBED_VLM_QUANTIZATION.")
+    from transformers import BitsAndBytesConfig
+
+    if bits == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    }
+
+
+def load_processor(source: str, revision: str | None = None) -> Any:
+    """The processor at `source`, padding on the left so that a prompt's end is its last position."""
+    do_without_video()
+    try:
+        processor = AutoProcessor.from_pretrained(source, revision=revision, **SAFE)
+    except OSError as error:
+        raise FileNotFoundError(f"{source} has no processor that transformers can load: {error}") from error
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        raise ValueError(f"{source} is not a vision-language model: it reads only text or only pictures.")
+    processor.tokenizer.padding_side = "left"
+    return processor
+
+
+def do_without_video() -> None:
+    """Let processors that list a video processor be built without torchvision, which it needs.
+
+    Pages and queries are never videos; transformers has everything else in a version for PIL.
+    """
+    if installed("torchvision") or hasattr(ProcessorMixin, "_metaembed_listed"):
+        return
+    listed, build = ProcessorMixin.get_attributes, ProcessorMixin.from_args_and_dict
+
+    def without_video(cls: Any) -> list[str]:
+        return [name for name in cls._metaembed_listed() if "video" not in name]
+
+    def from_args_and_dict(cls: Any, args: list[Any], *rest: Any, **kwargs: Any) -> Any:
+        args = list(args)
+        for i, name in enumerate(cls._metaembed_listed()):
+            if "video" in name:
+                args.insert(i, None)
+        return build.__func__(cls, args, *rest, **kwargs)  # type: ignore[attr-defined]
+
+    replaced: Any = ProcessorMixin
+    replaced._metaembed_listed = classmethod(listed.__func__)  # type: ignore[attr-defined]
+    replaced.get_attributes = classmethod(without_video)
+    replaced.from_args_and_dict = classmethod(from_args_and_dict)
+    # SmolVLM's chat template asks how many frames a video has even where there is none.
+    replaced.video_processor = SimpleNamespace(num_frames=None, fps=None)
+
+
+def limit_resolution(processor: Any, tokens: int) -> int:
+    """Let a picture take at most `tokens` visual tokens (0: no change); returns the most it now takes.
+
+    Qwen-like processors take any number: the picture's area is bounded. Idefics3-like ones (SmolVLM,
+    ModernVBERT) cut it into square tiles: its longer side is bounded, at k x k tiles and one of the whole.
+    PaliGemma has one resolution a checkpoint and Mllama's tiles stand outside the sequence: nothing changes.
+    """
+    image = processor.image_processor
+    if tokens > 0 and hasattr(image, "merge_size"):
+        area = tokens * (image.patch_size * image.merge_size) ** 2
+        least = min(image.size["shortest_edge"], area)
+        image.size = {"shortest_edge": least, "longest_edge": area}
+    elif tokens > 0 and hasattr(image, "max_image_size"):
+        tiles = max(k for k in range(1, 33) if k == 1 or (k * k + 1) * processor.image_seq_len <= tokens)
+        image.size = {"longest_edge": tiles * image.max_image_size["longest_edge"]}
+    return visual_tokens(processor)
+
+
+def visual_tokens(processor: Any) -> int:
+    """The most positions that one picture takes in the sequence."""
+    image = processor.image_processor
+    if hasattr(image, "merge_size"):
+        return int(image.size["longest_edge"] // (image.patch_size * image.merge_size) ** 2)
+    if hasattr(image, "max_image_size"):
+        tiles = -(-image.size["longest_edge"] // image.max_image_size["longest_edge"])
+        return int(processor.image_seq_len * (tiles**2 + 1 if tiles > 1 else 1))
+    return int(getattr(processor, "image_seq_length", 1))  # PaliGemma; Mllama has one token for a picture
+
+
+def add_meta_tokens(model: Any, processor: Any, r_q: int, r_c: int, rows: torch.Tensor | None = None) -> None:
+    """Put Meta Tokens into the tokenizer and the embedding, in place.
+
+    rows: (r_q + r_c, hidden) their embeddings, queries first. None for a fresh backbone: the mean embedding
+        plus N(0, its std), for alike they collapse and every budget scores the same.
+    """
+    names = query_tokens(r_q) + page_tokens(r_c)
+    special = [AddedToken(name, special=True, normalized=False) for name in names]
+    processor.tokenizer.add_tokens(special, special_tokens=True)
+    ids = processor.tokenizer.convert_tokens_to_ids(names)
+    if rows is None:
+        rows = _fresh_rows(model.get_input_embeddings().weight, len(ids))
+    make_room(model, max(ids) + 1)
+    weight = model.get_input_embeddings().weight
+    with torch.no_grad():
+        weight[ids] = rows.to(weight)
+
+
+def _fresh_rows(weight: torch.Tensor, count: int) -> torch.Tensor:
+    """(count, hidden) float32, like the rows of `weight` (vocabulary, hidden)."""
+    known = weight.detach().float()
+    return known.mean(0) + known.std(0) * torch.randn(count, known.shape[1], device=known.device)
+
+
+def make_room(model: Any, rows: int) -> None:
+    """Have at least so many embedding rows. Some backbones have spare ones already."""
+    have = model.get_input_embeddings().weight.shape[0]
+    if have >= rows:
+        return
+    text = model.config.get_text_config()
+    spare = have - text.vocab_size  # Mllama keeps 8 rows beyond its vocabulary
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    # transformers writes the number of rows there; loading would add the spare ones to it again.
+    text.vocab_size = rows - spare
+
+
+def language_model(model: Any) -> tuple[str, nn.Module]:
+    """Name and module of the language part, beside the vision tower."""
+    for name in ("language_model", "text_model"):
+        if isinstance(found := getattr(model, name, None), nn.Module):
+            return name, found
+    raise ValueError(
+        f"{type(model).__name__} has no language model of its own; this backbone is not supported."
+    )
+
+
+def lora_targets(model: Any) -> str:
+    """A regular expression for attention and MLP linear layers of the language model, and no others."""
+    prefix, language = language_model(model)
+    leaves = {
+        name.rsplit(".", 1)[-1] for name, part in language.named_modules() if isinstance(part, nn.Linear)
+    }
+    return rf"{re.escape(prefix)}\..*\.({'|'.join(sorted(leaves))})"
+
+
+def with_lora(
+    model: Any,
+    token_ids: Iterable[int],
+    rank: int,
+    alpha: int,
+    targets: str | list[str],
+    name: str,
+    rslora: bool = False,
+) -> Any:
+    """`model` under PEFT: LoRA on `targets`, and the embedding rows `token_ids` trained beside it."""
+    need("peft", "MetaEmbed on a vision-language model")
+    from peft import LoraConfig, get_peft_model
+
+    embedding = model.get_input_embeddings()
+    (path,) = [path for path, part in model.named_modules() if part is embedding]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        use_rslora=rslora,
+        target_modules=targets,
+        trainable_token_indices={path.rsplit(".", 1)[-1]: list(token_ids)},
+    )
+    wrapped = get_peft_model(model, config)
+    # What adapter_config.json calls the base; transformers would put a cache folder there.
+    cast(Any, wrapped).peft_config["default"].base_model_name_or_path = name
+    return wrapped

@@ -1,0 +1,310 @@
+"""MetaEmbed on a vision-language model: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, PaliGemma, Mllama, Idefics3, SmolVLM,
+ModernVBERT, all by one class.
+
+Meta Tokens are special tokens after the prompt's end; their last-layer states, projected if the checkpoint
+says so and L2-normalised, are the embedding (paper, section 3.1). No forward is patched and position ids,
+M-RoPE among them, are the model's own business. In the causal backbones the first r vectors do not depend on
+the Meta Tokens after them; in ModernVBERT, which reads in both directions, they do, so there a smaller budget
+is a prefix of the full encoding, as MMR trains it, and not what encoding with fewer Meta Tokens would give.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from threading import Lock
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import backbone
+from .backbone import R_C, R_Q, RANK
+from .config import VLM as SETTINGS
+from .config import Vlm
+from .prompts import Inputs, Item, Prompts, Reader
+from .records import Embedding, FloatArray, Page, Query
+
+CPU_BATCH = 4
+MAX_BATCH = 32
+SHARE = 0.5  # of the free GPU memory that a batch is planned to take
+GPU_SECONDS = (10.0, 1.5)  # asked of ZeroGPU: once, and for each item
+
+Run = TypeVar("Run", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself: `metaembed.json`."""
+
+    backbone: str  # a hub id or a folder
+    revision: str | None = None
+    r_q: int = R_Q
+    r_c: int = R_C
+    projection: int | None = None  # outputs of the projection; None: the hidden states themselves
+    bias: bool = False
+    both: bool = False  # query, then page tokens are appended to every input, as in the reference
+    prompts: Prompts = field(default_factory=Prompts)
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; for people
+
+
+class Network(nn.Module):
+    """The backbone and the projection."""
+
+    model: Any  # a transformers model, perhaps under PEFT
+    projection: nn.Linear | None
+
+    def __init__(self, model: Any, projection: nn.Linear | None) -> None:
+        super().__init__()
+        self.model, self.projection = model, projection
+
+    def forward(self, inputs: Inputs, keep: slice) -> torch.Tensor:
+        """Processor inputs to (B, r, dim) float32 unit rows, those at the positions `keep`."""
+        states = self.model(**inputs, use_cache=False).last_hidden_state[:, keep]
+        if self.projection is not None:
+            states = self.projection(states.to(self.projection.weight))
+        return F.normalize(states.float(), dim=-1)
+
+
+class VLM:
+    """An encoder on any of the backbones, safe to call from several threads.
+
+    `network` trains as any torch module, see `vectors`; the fingerprint is that of the weights at the start.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        projection: nn.Linear | None,
+        manifest: Manifest,
+        identity: str = "",
+        settings: Vlm = SETTINGS,
+    ) -> None:
+        """`identity` tells the weights apart from others; empty: a hash of the trainable ones is taken."""
+        self.network = Network(model, projection).eval()
+        if projection is not None:
+            projection.to(self._device())
+        self.processor, self.manifest, self.settings = processor, manifest, settings
+        self.max_visual_tokens = backbone.limit_resolution(processor, settings.max_visual_tokens)
+        self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens)
+        self.r_q, self.r_c = manifest.r_q, manifest.r_c
+        self.dim = manifest.projection or int(model.config.get_text_config().hidden_size)
+        self.name = f"MetaEmbed on {manifest.backbone.rstrip('/').rsplit('/', 1)[-1]}"
+        self.device = self._device().type.upper()
+        self.fingerprint = self._fingerprint(identity or trained(self.network))
+        self._run = on_gpu(self._unless_out_of_memory)
+        self._one = Lock()  # tokenizers and a GPU's memory serve one thread at a time
+        to_ids = processor.tokenizer.convert_tokens_to_ids
+        self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
+        self.page_ids: list[int] = to_ids(backbone.page_tokens(self.r_c))
+
+    def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
+        """One (r_c, dim) embedding a page, from its picture; from its text where it has none."""
+        return self.embed([Item("" if page.image else page.text, page.image) for page in pages], False)
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
+        """One (r_q, dim) embedding a query, from its text, its picture, or both."""
+        return self.embed([Item(query.text, query.image) for query in queries], True)
+
+    def embed(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> list[Embedding]:
+        """One embedding an item, in order, of its first `r` Meta Tokens only, if given.
+
+        Raises:
+            RuntimeError: when not even one item fits in the GPU's memory.
+        """
+        found: dict[int, Embedding] = {}
+        for pictured in (False, True):  # each kind has its own prompt
+            rows = [i for i, item in enumerate(items) if (item.image is not None) == pictured]
+            rows.sort(key=lambda i: _length(items[i]))  # of like length go together: little padding
+            for batch, vectors in self._batches(items, rows, of_queries, r):
+                found |= {i: Embedding(vectors[k].copy()) for k, i in enumerate(batch)}
+        return [found[i] for i in range(len(items))]
+
+    def inputs(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> tuple[Inputs, slice]:
+        """Processor inputs of items all with or all without a picture, and the positions that embed them."""
+        meta, keep = self._meta(of_queries, r)
+        return self.reader.read(items, of_queries, meta), keep
+
+    def vectors(self, items: Sequence[Item], of_queries: bool) -> torch.Tensor:
+        """(B, r, dim) unit rows with gradients, for training; items all with or all without a picture."""
+        inputs, keep = self.inputs(items, of_queries)
+        return self.network(self._placed(inputs), keep)
+
+    def meta(self, of_queries: bool) -> list[int]:
+        """The Meta Tokens after every query's or page's prompt, in order."""
+        return self._meta(of_queries, None)[0]
+
+    def _meta(self, of_queries: bool, r: int | None) -> tuple[list[int], slice]:
+        """The Meta Tokens to append, and the positions, from the end, of those to keep."""
+        ids = (self.query_ids if of_queries else self.page_ids)[:r]
+        if not self.manifest.both:
+            return ids, slice(-len(ids), None)
+        if of_queries:
+            return self.query_ids + self.page_ids, slice(-self.r_q - self.r_c, len(ids) - self.r_q - self.r_c)
+        return self.query_ids + ids, slice(-len(ids), None)
+
+    def _batches(
+        self, items: Sequence[Item], rows: Sequence[int], of_queries: bool, r: int | None
+    ) -> Iterator[tuple[Sequence[int], FloatArray]]:
+        """Batches of `rows` and their vectors (B, r, dim); a batch that is too large is halved."""
+        size, start = self._batch_size(items[rows[-1]]) if rows else 1, 0
+        while start < len(rows):
+            batch = rows[start : start + size]
+            with self._one:
+                inputs, keep = self.inputs([items[i] for i in batch], of_queries, r)
+                vectors = self._run(inputs, keep)
+            if vectors is not None:
+                yield batch, vectors
+                start += len(batch)
+            elif len(batch) > 1:
+                size = len(batch) // 2
+            else:
+                raise RuntimeError(
+                    "One page does not fit in the GPU's memory. Lower METAEMBED_VLM_MAX_VISUAL_TOKENS "
+                    f"(now {self.max_visual_tokens}) or set METAEMBED_VLM_QUANTIZATION=4bit."
+                )
+
+    def _unless_out_of_memory(self, inputs: Inputs, keep: slice) -> FloatArray | None:
+        """Processor inputs in, arrays out: (B, r, dim) float32; None when the memory did not suffice."""
+        try:
+            with torch.inference_mode():
+                vectors: FloatArray = self.network(self._placed(inputs), keep).cpu().numpy()
+            return vectors
+        except torch.OutOfMemoryError:
+            pass  # freed only after the exception, which holds the frames, is gone
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+    def _placed(self, inputs: Inputs) -> Inputs:
+        """On the model's device; pictures in its precision."""
+        kind = self.network.model.dtype if hasattr(self.network.model, "dtype") else torch.float32
+        return {
+            key: value.to(self._device(), kind if value.is_floating_point() else None)
+            for key, value in inputs.items()
+        }
+
+    def _device(self) -> torch.device:
+        found: torch.device = self.network.model.get_input_embeddings().weight.device
+        return found
+
+    def _batch_size(self, largest: Item) -> int:
+        if self.settings.batch > 0:
+            return self.settings.batch
+        if self._device().type != "cuda":
+            return CPU_BATCH
+        free, _ = torch.cuda.mem_get_info(self._device())
+        return int(min(max(free * SHARE // self.bytes_for(largest), 1), MAX_BATCH))
+
+    def bytes_for(self, item: Item) -> int:
+        """Memory that a forward pass takes for an item, beyond the weights; an upper estimate.
+
+        A transformer layer without gradients holds about 8 hidden and 3 MLP rows a position at once.
+        Positions are, in the language model, the visual tokens, the prompt and the Meta Tokens; in the vision
+        tower up to 16 patches for each visual token.
+        """
+        config = self.network.model.config
+        text, sight = config.get_text_config(), config.vision_config
+        seen = self._visual_tokens(item)
+        patches = 16 * seen
+        if item.image is not None and hasattr(sight, "max_num_tiles"):  # Mllama's, beside the sequence
+            patches = sight.max_num_tiles * ((sight.image_size // sight.patch_size) ** 2 + 1)
+        words = min(len(item.text), self.settings.max_text_tokens)
+        rows = (seen + words + 64 + self.r_q + self.r_c) * _width(text) + patches * _width(sight)
+        return rows * (2 if self._device().type == "cuda" else 4)
+
+    def _visual_tokens(self, item: Item) -> int:
+        """The most that this picture takes: a small one takes few where resolution follows the picture."""
+        if item.image is None:
+            return 0
+        image = self.processor.image_processor
+        if not hasattr(image, "merge_size"):
+            return self.max_visual_tokens
+        side = image.patch_size * image.merge_size
+        area = item.image.width * item.image.height
+        return min(self.max_visual_tokens, max(area, image.size["shortest_edge"]) // side**2 + 1)
+
+    def _fingerprint(self, identity: str) -> str:
+        """16 hex digits of all that the vectors depend on."""
+        said = {
+            "weights": identity,
+            "manifest": asdict(replace(self.manifest, versions={})),
+            "frames": [asdict(frame) for frame in self.reader.frames.values()],
+            "image": self.processor.image_processor.to_json_string(),
+            "text": self.settings.max_text_tokens,
+            "precision": [str(getattr(self.network.model, "dtype", "")), self.settings.quantization],
+        }
+        return f"vlm-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def create(
+    model: Any,
+    processor: Any,
+    name: str,
+    *,
+    revision: str | None = None,
+    r_q: int = R_Q,
+    r_c: int = R_C,
+    projection: int | None = None,
+    bias: bool = False,
+    rank: int = RANK,
+    prompts: Prompts = Prompts(),  # noqa: B008
+    settings: Vlm = SETTINGS,
+) -> VLM:
+    """A fresh backbone with Meta Tokens and LoRA, ready to train: paper, section 3.1 and appendix.
+
+    model: a base model as AutoModel loads it; changed in place, as is `processor`.
+    name: where the model comes from, a hub id or a folder: an adapter's checkpoint refers to it.
+    Trainable are LoRA on the language model's linear layers, the Meta Tokens' rows and the projection.
+
+    Raises:
+        ValueError: when PEFT is not installed, or the backbone has no language model that we can find.
+    """
+    processor.tokenizer.padding_side = "left"
+    targets = backbone.lora_targets(model)
+    backbone.add_meta_tokens(model, processor, r_q, r_c)
+    ids = processor.tokenizer.convert_tokens_to_ids(backbone.query_tokens(r_q) + backbone.page_tokens(r_c))
+    wrapped = backbone.with_lora(model, ids, rank, rank, targets, name)
+    linear = (
+        None
+        if projection is None
+        else nn.Linear(model.config.get_text_config().hidden_size, projection, bias)
+    )
+    manifest = Manifest(name, revision, r_q, r_c, projection, bias, False, prompts)
+    return VLM(wrapped, processor, linear, manifest, settings=settings)
+
+
+def trained(network: nn.Module) -> str:
+    """A hash of the weights that train: what differs between two checkpoints on one backbone."""
+    digest = hashlib.sha256()
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            digest.update(name.encode())
+            digest.update(weight.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def on_gpu(run: Run) -> Run:
+    """On a Space with ZeroGPU, `run(inputs, keep)` borrows a GPU for as long as its items need."""
+    if not backbone.installed("spaces"):
+        return run
+    import spaces
+
+    def seconds(inputs: Inputs, keep: slice) -> int:
+        return round(GPU_SECONDS[0] + GPU_SECONDS[1] * len(inputs["input_ids"]))
+
+    lent: Run = spaces.GPU(duration=seconds)(run)
+    return lent
+
+
+def _length(item: Item) -> int:
+    return len(item.text) + (item.image.width * item.image.height if item.image else 0)
+
+
+def _width(config: Any) -> int:
+    hidden = int(getattr(config, "hidden_size", 0) or getattr(config, "embed_dim", 0))
+    return 8 * hidden + 3 * int(getattr(config, "intermediate_size", 0) or 4 * hidden)

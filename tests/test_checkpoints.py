@@ -1,0 +1,365 @@
+"""Layouts on disk: what is saved comes back, the published reference's too, and what is unsafe is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+from tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
+
+from metaembed_demo.backbone import lora_targets
+from metaembed_demo.checkpoints import HEAD, TABLE, load_vlm, read_manifest, same_module, save_vlm
+from metaembed_demo.config import Vlm
+from metaembed_demo.encoder import load_encoder
+from metaembed_demo.prompts import Item, Prompts, Reader
+from metaembed_demo.records import Query
+from metaembed_demo.vlm import VLM
+
+EVERY = pytest.mark.parametrize("name", BACKBONES)
+CLOSE = 2e-5
+R_Q, R_C, WIDTH = 3, 5, 32  # of the reference checkpoints made here, apart from the hidden width
+
+
+def loaded(folder: Path) -> VLM:
+    found = load_vlm(folder)
+    assert isinstance(found, VLM)
+    return found
+
+
+@EVERY
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_comes_back(name: str, tied: bool, tmp_path: Path) -> None:
+    made = encoder(name, tied, saved_backbone(name, tmp_path / "base", tied), rank=2, bias=True)
+    save_vlm(made, tmp_path / "ours")
+    again = loaded(tmp_path / "ours")
+    assert apart(again.encode_pages(pages()), made.encode_pages(pages())) < CLOSE
+    assert apart(again.encode_queries(queries()), made.encode_queries(queries())) < CLOSE
+    stored = sum(
+        len(w) for key, w in load_file(tmp_path / "ours/adapter_model.safetensors").items() if "token" in key
+    )
+    assert stored == 80, "the Meta Tokens' rows are stored, not the whole embedding"
+    assert again.fingerprint == loaded(tmp_path / "ours").fingerprint
+
+
+@EVERY
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_merged_model_comes_back(name: str, tied: bool, tmp_path: Path) -> None:
+    made = encoder(name, tied, rank=2, projection=None)
+    expected = made.encode_pages(pages()), made.encode_queries(queries())
+    save_vlm(made, tmp_path, merged=True)
+    assert not (tmp_path / "adapter_config.json").exists()
+    again = loaded(tmp_path)
+    assert again.dim == WIDTH
+    assert apart(again.encode_pages(pages()), expected[0]) < CLOSE
+    assert apart(again.encode_queries(queries()), expected[1]) < CLOSE
+
+
+def test_a_backbone_with_its_language_head_is_loaded_without(tmp_path: Path) -> None:
+    config, processor = BACKBONES["qwen2_vl"].make(False)
+    hf.Qwen2VLForConditionalGeneration(config).save_pretrained(tmp_path / "base")
+    processor.save_pretrained(tmp_path / "base")
+    made = encoder("qwen2_vl", source=str(tmp_path / "base"))
+    save_vlm(made, tmp_path / "ours")
+    assert loaded(tmp_path / "ours").encode_queries(queries())[0].vectors.shape == (16, 8)
+
+
+def test_the_manifest_says_what_the_encoder_is(tmp_path: Path) -> None:
+    made = encoder("idefics3", rank=2, r_q=2, r_c=4, prompts=Prompts("Read.", "find: "), revision="v1")
+    save_vlm(made, tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert (manifest.r_q, manifest.r_c, manifest.projection, manifest.both) == (2, 4, 8, False)
+    assert (manifest.prompts, manifest.revision) == (Prompts("Read.", "find: "), "v1")
+    assert manifest.versions["transformers"] == hf.__version__
+
+
+def reference(
+    folder: Path, name: str, head: str, prefix: str = "base_model.model."
+) -> tuple[str, dict[str, Any]]:
+    """An adapter as the published reference stores one, on a backbone beside it; and its weights.
+
+    `head`: "bias", "plain" or "" for a projection with, without bias, or none.
+    """
+    base = saved_backbone(name, folder / "base")
+    model = hf.AutoModel.from_pretrained(base)
+    torch.manual_seed(3)
+    state = {f"{prefix}prompt_embed_tokens.modules_to_save.weight": torch.randn(R_Q + R_C, WIDTH) * 0.05}
+    if head:
+        state[f"{prefix}custom_text_proj.modules_to_save.weight"] = torch.randn(7, WIDTH)
+    if head == "bias":
+        state[f"{prefix}custom_text_proj.modules_to_save.bias"] = torch.randn(7)
+    for path, part in model.named_modules():
+        if path.endswith(("q_proj", "down_proj")) and "vision" not in path and "visual" not in path:
+            # The reference's class calls the language model `model`, transformers' base class otherwise.
+            stored = f"{prefix}model.{path.split('.', 1)[1]}"
+            state[f"{stored}.lora_A.weight"] = torch.randn(2, part.in_features) * 0.3
+            state[f"{stored}.lora_B.weight"] = torch.randn(part.out_features, 2) * 0.3
+    save_file(state, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "base_model_name_or_path": base, "revision": None}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "metaembed.json").write_text(json.dumps({"r_q": R_Q, "r_c": R_C}))
+    return base, state
+
+
+def reference_vectors(base: str, state: dict[str, Any], item: Item, of_query: bool) -> np.ndarray:
+    """What the reference's own code does, without any of ours but the prompt: the embedding's last rows are
+    replaced by the table, LoRA is added to the weights, a slice is kept."""
+    model, processor = hf.AutoModel.from_pretrained(base), hf.AutoProcessor.from_pretrained(base)
+    by_end = {key.rsplit("prompt", 1)[-1].rsplit("custom", 1)[-1]: value for key, value in state.items()}
+    table = next(value for key, value in by_end.items() if "embed_tokens" in key)
+    for path, part in model.named_modules():
+        down = next(
+            (w for key, w in state.items() if key.endswith(f"{path.split('.', 1)[-1]}.lora_A.weight")), None
+        )
+        if down is not None and path.startswith(("language_model", "text_model")):
+            up = next(
+                w for key, w in state.items() if key.endswith(f"{path.split('.', 1)[-1]}.lora_B.weight")
+            )
+            part.weight.data += up @ down * 3  # lora_alpha / r
+    inputs = Reader(processor, Prompts(), 100).read([item], of_query, [1] * len(table))
+    embedding = model.get_input_embeddings()
+    table = table * getattr(embedding, "embed_scale", 1)  # Gemma's, which the reference applies to all rows
+    embedding.register_forward_hook(lambda _, __, out: torch.cat([out[:, : -len(table)], table[None]], 1))
+    with torch.inference_mode():
+        states = model(**inputs).last_hidden_state
+        kept = states[0, -(R_Q + R_C) : -R_C] if of_query else states[0, -R_C:]
+        weight = next((w for key, w in by_end.items() if "text_proj" in key and key.endswith("weight")), None)
+        bias = next((w for key, w in by_end.items() if "text_proj" in key and key.endswith("bias")), 0)
+        kept = kept if weight is None else kept @ weight.T + bias
+        return (kept / kept.norm(dim=-1, keepdim=True)).numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "prefix"),
+    [
+        ("qwen2_vl", "bias", "base_model.model."),
+        ("qwen2_5_vl", "", "base_model.model."),
+        ("qwen3_vl", "plain", "model."),
+        ("paligemma", "bias", "base_model.model."),
+        ("mllama", "bias", "base_model.model."),
+        ("idefics3", "bias", ""),
+    ],
+)
+def test_the_published_reference_is_read(name: str, head: str, prefix: str, tmp_path: Path) -> None:
+    base, state = reference(tmp_path, name, head, prefix)
+    made = loaded(tmp_path)
+    assert (made.r_q, made.r_c, made.dim) == (R_Q, R_C, 7 if head else WIDTH)
+    page, query = picture(1, 90, 60), "how does it work?"
+    expected = reference_vectors(base, state, Item("", page), False)
+    np.testing.assert_allclose(made.embed([Item("", page)], False)[0].vectors, expected, atol=CLOSE)
+    expected = reference_vectors(base, state, Item(query, None), True)
+    np.testing.assert_allclose(made.encode_queries([Query(query)])[0].vectors, expected, atol=CLOSE)
+    if name != "idefics3":
+        return
+    save_vlm(made, tmp_path / "ours")  # and in our own layout it is the same again
+    assert apart(loaded(tmp_path / "ours").encode_queries(queries()), made.encode_queries(queries())) < CLOSE
+
+
+@pytest.mark.parametrize("r", [1, 2])
+def test_a_reference_query_at_a_smaller_budget_is_a_prefix(r: int, tmp_path: Path) -> None:
+    reference(tmp_path, "qwen2_vl", "bias")
+    made = loaded(tmp_path)
+    for of_queries in (False, True):
+        (few,), (whole,) = (made.embed([Item("words", None)], of_queries, n) for n in (r, None))
+        np.testing.assert_allclose(few.vectors, whole.vectors[:r], atol=CLOSE)
+
+
+def test_a_whole_reference_model_is_read(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    reference(tmp_path / "adapter", "qwen2_vl", "bias")
+    shutil.copytree(tmp_path / "adapter/base", tmp_path / "whole")
+    state = load_file(tmp_path / "adapter/adapter_model.safetensors")
+    kept = {
+        key.split("model.", 2)[-1].replace("modules_to_save.", ""): w
+        for key, w in state.items()
+        if "lora" not in key
+    }
+    weights = load_file(tmp_path / "whole/model.safetensors")
+    save_file({**weights, **kept}, tmp_path / "whole/model.safetensors", {"format": "pt"})
+    (tmp_path / "whole/metaembed.json").write_text(json.dumps({"r_q": R_Q, "r_c": R_C}))
+    made = loaded(tmp_path / "whole")
+    named = {f"base_model.model.{key}": w for key, w in kept.items()}
+    expected = reference_vectors(str(tmp_path / "adapter/base"), named, Item("words", None), True)
+    np.testing.assert_allclose(made.encode_queries([Query("words")])[0].vectors, expected, atol=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("key", "means"),
+    [
+        ("base_model.model.prompt_embed_tokens.modules_to_save.weight", TABLE),
+        ("base_model.model.prompt_embed_tokens.modules_to_save.default.weight", TABLE),
+        ("prompt_embed_tokens.weight", TABLE),
+        ("model.prompt_embed_tokens.weight", TABLE),
+        ("base_model.model.custom_text_proj.modules_to_save.bias", HEAD),
+        ("custom_text_proj.weight", HEAD),
+        ("base_model.model.prompt_embed_tokens.original_module.weight", None),
+        ("base_model.model.custom_text_proj.lora_A.weight", None),
+    ],
+)
+def test_which_keys_are_the_reference_tables(key: str, means: Any) -> None:
+    assert [pattern for pattern in (TABLE, HEAD) if pattern.search(key)] == ([means] if means else [])
+
+
+def test_a_table_of_another_size_asks_for_a_manifest(tmp_path: Path) -> None:
+    reference(tmp_path, "idefics3", "")
+    (tmp_path / "metaembed.json").unlink()
+    with pytest.raises(ValueError, match=r'8 Meta Tokens.*metaembed.json.*"r_q"'):
+        load_vlm(tmp_path)
+
+
+def test_a_module_that_the_backbone_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no module like model\.layers\.9"):
+        same_module("model.layers.9.q_proj", ["text.layers.0.q_proj"], "text")
+
+
+@EVERY
+def test_lora_is_on_the_language_model_alone(name: str) -> None:
+    model, _ = BACKBONES[name].build()
+    made = encoder(name, rank=2)
+    changed = [key for key, part in made.network.model.named_modules() if hasattr(part, "lora_A")]
+    language = [
+        k for k, part in model.named_modules() if isinstance(part, torch.nn.Linear) and "_model.layers" in k
+    ]
+    language = [key for key in language if not key.startswith("vision")]
+    assert len(changed) == len(language) > 5
+    assert lora_targets(model).split("\\")[0] in ("language_model", "text_model")
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A small checkpoint of our own."""
+    made = encoder("idefics3", source=saved_backbone("idefics3", tmp_path / "base"), rank=2)
+    save_vlm(made, tmp_path / "ours")
+    return tmp_path / "ours"
+
+
+@pytest.mark.parametrize("changed", ["manifest", "adapter", "projection", "backbone", "resolution"])
+def test_a_changed_checkpoint_has_another_fingerprint(saved: Path, changed: str) -> None:
+    before, settings = loaded(saved).fingerprint, Vlm()
+    if changed == "manifest":
+        said = json.loads((saved / "metaembed.json").read_text())
+        (saved / "metaembed.json").write_text(json.dumps({**said, "prompts": asdict(Prompts(query="? "))}))
+    elif changed == "resolution":
+        settings = Vlm(max_visual_tokens=4)
+    else:
+        file = {
+            "adapter": saved / "adapter_model.safetensors",
+            "projection": saved / "projection.safetensors",
+            "backbone": saved.parent / "base/model.safetensors",
+        }[changed]
+        state = load_file(file)
+        key = next(key for key, value in state.items() if value.is_floating_point())
+        save_file({**state, key: state[key] + 0.01}, file, {"format": "pt"})
+    assert load_vlm(saved, settings=settings).fingerprint != before
+
+
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "processor_config.json"])
+def test_a_checkpoint_with_code_of_its_own_is_refused(saved: Path, file: str) -> None:
+    said = json.loads((saved / file).read_text()) if (saved / file).exists() else {}
+    (saved / file).write_text(json.dumps({**said, "auto_map": {"AutoModel": "modeling.Evil"}}))
+    with pytest.raises(ValueError, match=f"code of its own .auto_map in {file}"):
+        load_vlm(saved)
+
+
+def test_a_sentence_transformers_module_of_its_own_is_refused(saved: Path) -> None:
+    (saved / "modules.json").write_text(
+        json.dumps([{"idx": 0, "name": "0", "path": "", "type": "evil.Module"}])
+    )
+    with pytest.raises(ValueError, match=r"code of its own \(evil.Module\)"):
+        load_vlm(saved)
+
+
+def test_pickled_weights_are_refused(saved: Path) -> None:
+    for path in saved.glob("*.safetensors"):
+        path.rename(path.with_suffix(".bin"))
+    with pytest.raises(ValueError, match=r"adapter_model.bin, a pickle.*safetensors"):
+        load_vlm(saved)
+
+
+def test_a_backbone_with_only_pickles_is_refused(saved: Path) -> None:
+    (saved.parent / "base/model.safetensors").rename(saved.parent / "base/pytorch_model.bin")
+    with pytest.raises(FileNotFoundError, match="Pickled weights never are"):
+        load_vlm(saved)
+
+
+@pytest.mark.parametrize(
+    ("file", "error", "message"),
+    [
+        ("adapter_model.safetensors", FileNotFoundError, "adapter_model.safetensors is missing"),
+        ("projection.safetensors", FileNotFoundError, "projection.safetensors is missing"),
+        ("metaembed.json", ValueError, "not a MetaEmbed checkpoint"),
+        ("tokenizer.json", (FileNotFoundError, ValueError), "processor|tokenizer"),
+    ],
+)
+def test_an_incomplete_checkpoint_says_what_is_missing(
+    saved: Path, file: str, error: type[Exception], message: str
+) -> None:
+    (saved / file).unlink()
+    with pytest.raises(error, match=message):
+        load_vlm(saved)
+
+
+def test_a_damaged_file_is_named(saved: Path) -> None:
+    (saved / "adapter_model.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(ValueError, match=r"adapter_model.safetensors is damaged"):
+        load_vlm(saved)
+
+
+def test_a_manifest_from_the_future_is_refused(saved: Path) -> None:
+    said = json.loads((saved / "metaembed.json").read_text())
+    (saved / "metaembed.json").write_text(json.dumps({**said, "telepathy": True}))
+    with pytest.raises(ValueError, match="'telepathy', which a newer version"):
+        load_vlm(saved)
+
+
+def test_load_encoder_takes_a_folder(saved: Path) -> None:
+    found = load_encoder(str(saved))
+    assert found.name == "MetaEmbed on base"
+    assert found.encode_queries([Query("a")])[0].vectors.shape == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("minni", ValueError, "Use 'mini', the folder of a MetaEmbed checkpoint, or a hub id"),
+        ("/no/such/folder", FileNotFoundError, "There is no folder /no/such/folder"),
+        ("a b/c", ValueError, "There is no encoder called 'a b/c'"),
+    ],
+)
+def test_load_encoder_says_what_it_takes(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load_encoder(name)
+
+
+def test_a_hub_id_is_fetched_at_its_revision_and_without_code(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(source: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((source, revision))
+        assert not any(pattern.endswith((".py", ".bin", "*")) for pattern in allow_patterns)
+        return str(saved)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert load_encoder("someone/tiny@v1.0").dim == 8
+    assert load_encoder("someone/tiny").dim == 8
+    assert asked == [("someone/tiny", "v1.0"), ("someone/tiny", None)]
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(
+        FileNotFoundError, match=r"someone/tiny@v2 cannot be fetched: no network.*give its folder"
+    ):
+        load_encoder("someone/tiny@v2")

@@ -1,0 +1,169 @@
+"""sentence-transformers' MultiVectorEncoder: ours exported to it, its own models read and pooled."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from PIL import Image
+from sentence_transformers import MultiVectorEncoder
+from sentence_transformers.base.modules import Normalize, Transformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+from test_checkpoints import reference
+from tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
+
+from metaembed_demo.checkpoints import load_vlm
+from metaembed_demo.maxsim import maxsim
+from metaembed_demo.multivector import PAGE_LEVELS, QUERY_LEVELS, MultiVector, export_multi_vector, pooled
+from metaembed_demo.records import Embedding, Query
+from metaembed_demo.vlm import VLM
+
+CLOSE = 1e-4
+# All that sentence-transformers and transformers can express; PaliGemma is tested to be refused.
+EXPORTED = [name for name in BACKBONES if name != "paligemma"]
+
+
+def as_inputs(asked: list[Query]) -> list[Any]:
+    return [q.text if q.image is None else {"image": q.image, "text": q.text} for q in asked]
+
+
+def arrays(found: list[torch.Tensor]) -> list[Embedding]:
+    return [Embedding(vectors.float().numpy()) for vectors in found]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_sentence_transformers_gives_the_same_vectors(name: str, tmp_path: Path) -> None:
+    made = encoder(name, bias=True)
+    expected = made.encode_pages(pages()), made.encode_queries(queries())
+    export_multi_vector(made, tmp_path)
+    model = MultiVectorEncoder(str(tmp_path), trust_remote_code=False)
+    kinds = {type(module).__module__.split(".")[0] for module in model}
+    assert kinds == {"sentence_transformers"}
+    documents: list[Any] = [page.image or page.text for page in pages()]
+    for batch in (1, 4):  # one by one, and together
+        # Each kind by itself, and mixed: the prompt is the same.
+        assert apart(arrays(model.encode_document(documents[:3], batch_size=batch)), expected[0][:3]) < CLOSE
+        assert apart(arrays(model.encode_document(documents, batch_size=1)), expected[0]) < CLOSE
+        assert (
+            apart(arrays(model.encode_query(as_inputs(queries()[:2]), batch_size=batch)), expected[1][:2])
+            < CLOSE
+        )
+    assert apart(arrays(model.encode_query(as_inputs(queries()), batch_size=1)), expected[1]) < CLOSE
+
+
+def test_it_needs_no_code_of_ours(tmp_path: Path) -> None:
+    """Another process, which has sentence-transformers and cannot find this project."""
+    made = encoder("idefics3", projection=None)
+    expected = made.encode_queries([Query("hello")])[0].vectors, made.encode_pages(pages()[:1])[0].vectors
+    export_multi_vector(made, tmp_path)
+    image = pages()[0].image
+    assert image is not None
+    image.save(tmp_path / "page.png")
+    script = (
+        "import sys, numpy; from PIL import Image; from sentence_transformers import MultiVectorEncoder\n"
+        "model = MultiVectorEncoder('.', device='cpu')\n"
+        "numpy.save('q.npy', model.encode_query('hello').numpy())\n"
+        "numpy.save('p.npy', model.encode_document(Image.open('page.png')).numpy())\n"
+        "assert not any(name.startswith('metaembed') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    for file, vectors in zip(("q.npy", "p.npy"), expected, strict=True):
+        np.testing.assert_allclose(np.load(tmp_path / file), vectors, atol=CLOSE)
+
+
+def test_a_reference_checkpoint_that_appends_both_tables_can_be_exported(tmp_path: Path) -> None:
+    reference(tmp_path, "idefics3", "bias")
+    made = load_vlm(tmp_path)
+    assert isinstance(made, VLM)
+    expected = made.encode_pages(pages()[:3]), made.encode_queries(queries()[:2])
+    export_multi_vector(made, tmp_path / "exported")
+    model = MultiVectorEncoder(str(tmp_path / "exported"))
+    documents: list[Any] = [page.image for page in pages()[:3]]
+    assert apart(arrays(model.encode_document(documents)), expected[0]) < CLOSE
+    assert apart(arrays(model.encode_query(as_inputs(queries()[:2]))), expected[1]) < CLOSE
+
+
+def test_an_exported_folder_is_read_as_it_is(tmp_path: Path) -> None:
+    made = encoder("qwen2_vl")
+    expected = made.encode_pages(pages()), made.encode_queries(queries())
+    export_multi_vector(made, tmp_path)
+    again = load_vlm(tmp_path)
+    assert isinstance(again, MultiVector)
+    assert (again.constant, again.r_q, again.r_c, again.dim) == (True, 16, 64, 8)
+    assert apart(again.encode_pages(pages()), expected[0]) < CLOSE
+    assert apart(again.encode_queries(queries()), expected[1]) < CLOSE
+    before = again.fingerprint
+    said = json.loads((tmp_path / "sentence_bert_config.json").read_text())
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({**said, "query_length": 9}))
+    assert load_vlm(tmp_path).fingerprint != before
+
+
+def test_paligemma_cannot_be_exported_and_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no chat template.*Meta Tokens could not be its end"):
+        export_multi_vector(shared("paligemma"), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def colbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny text model with one vector for each token, as sentence-transformers stores them."""
+    folder = tmp_path_factory.mktemp("colbert")
+    tokens = tokenizer([], bos="[CLS]", eos="[SEP]", cls_token="[CLS]", sep_token="[SEP]")
+    sizes = {
+        key: TEXT[key]
+        for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    }
+    torch.manual_seed(1)
+    hf.BertModel(hf.BertConfig(vocab_size=len(tokens), **sizes)).save_pretrained(folder / "bert")
+    tokens.save_pretrained(folder / "bert")
+    modules = [Transformer(str(folder / "bert")), MultiVectorMask(), Normalize("token_embeddings")]
+    MultiVectorEncoder(modules=modules).save_pretrained(str(folder / "model"))
+    return folder / "model"
+
+
+def test_a_vector_for_each_token_is_pooled_to_the_budgets(colbert: Path) -> None:
+    made = load_vlm(colbert)
+    assert isinstance(made, MultiVector)
+    assert (made.constant, made.r_q, made.r_c, made.dim) == (False, 16, 64, 32)
+    text = pages()[3]
+    for page in made.encode_pages([text, text]):
+        assert page.vectors.shape == (64, 32)
+        np.testing.assert_allclose(np.linalg.norm(page.vectors, axis=1), 1, atol=1e-5)
+    (query,) = made.encode_queries([Query("hello")])
+    assert query.vectors.shape == (16, 32)
+    with pytest.raises(ValueError, match="reads only text"):
+        made.encode_queries([Query("", Image.new("RGB", (9, 9)))])
+
+
+def tokens_of(n: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, 12))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 64, 300])
+def test_pooled_levels_cover_the_whole_coarse_to_fine(n: int) -> None:
+    rows = tokens_of(n)
+    for levels, r in ((PAGE_LEVELS, 64), (QUERY_LEVELS, 16)):
+        found = pooled(rows, levels)
+        assert found.shape == (r, 12)
+        assert np.isfinite(found).all()
+        mean = rows.mean(0)
+        np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
+    fine = [float((pooled(rows, PAGE_LEVELS)[:r] @ rows.T).max(0).mean()) for r in (1, 4, 8, 16, 64)]
+    assert fine == sorted(fine), "a token finds a nearer vector, the larger the budget"
+
+
+def test_few_tokens_of_a_page_are_all_there() -> None:
+    rows = tokens_of(20)
+    np.testing.assert_allclose(maxsim(rows, pooled(rows, PAGE_LEVELS)[None]), 20, atol=1e-4)
+
+
+def test_a_query_of_like_tokens_scores_in_proportion() -> None:
+    rows = np.repeat(tokens_of(1), 7, axis=0)
+    assert maxsim(pooled(rows, QUERY_LEVELS), rows[None])[0] == pytest.approx(16, abs=1e-4)

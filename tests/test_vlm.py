@@ -1,0 +1,356 @@
+"""Meta Tokens in every backbone: where they stand, what they depend on, what trains."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_vlm import BACKBONES, CAUSAL, apart, encoder, pages, picture, queries, shared, tokenizer
+
+from metaembed_demo import backbone, vlm
+from metaembed_demo.backbone import limit_resolution, page_tokens, query_tokens
+from metaembed_demo.config import Vlm
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.prompts import Item, Prompts, Reader
+from metaembed_demo.records import Embedding, Query
+from metaembed_demo.vlm import VLM, Manifest
+
+EVERY = pytest.mark.parametrize("name", BACKBONES)
+CLOSE = 2e-5  # float32 sums in another order
+
+
+def items(of_queries: bool, pictured: bool) -> list[Item]:
+    """Two of a kind, of different length."""
+    texts = ("", "") if pictured and not of_queries else ("short", "rather longer than the first")
+    return [Item(text, picture(i, 60 + 50 * i) if pictured else None) for i, text in enumerate(texts)]
+
+
+@EVERY
+def test_shapes_lengths_and_protocol(name: str) -> None:
+    made: Encoder = shared(name)
+    assert (made.r_q, made.r_c, made.dim, made.device) == (16, 64, 8, "CPU")
+    for embeddings, r in ((made.encode_pages(pages()), 64), (made.encode_queries(queries()), 16)):
+        assert [e.vectors.shape for e in embeddings] == [(r, 8)] * 4
+        assert all(e.vectors.dtype == np.float32 for e in embeddings)
+        lengths = np.linalg.norm(np.concatenate([e.vectors for e in embeddings]), axis=1)
+        np.testing.assert_allclose(lengths, 1, atol=1e-5)
+        # Random weights, but the vectors tell inputs apart, else the tests below would say nothing.
+        assert min(apart([embeddings[i]], [embeddings[i - 1]]) for i in range(4)) > 1e-2
+        assert np.ptp(embeddings[0].vectors, axis=0).max() > 1e-2
+
+
+@EVERY
+@pytest.mark.parametrize("of_queries", [False, True])
+@pytest.mark.parametrize("pictured", [False, True])
+def test_meta_tokens_are_the_last_positions(name: str, of_queries: bool, pictured: bool) -> None:
+    made = shared(name)
+    inputs, keep = made.inputs(items(of_queries, pictured), of_queries)
+    names = query_tokens() if of_queries else page_tokens()
+    for row, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
+        assert made.processor.tokenizer.convert_ids_to_tokens(row[keep].tolist()) == names
+        assert mask[keep].all()
+        assert len(row[keep]) == len(names)
+        assert row[keep].tolist() == row[-len(names) :].tolist()
+    if of_queries or not pictured:  # the shorter text is padded on the left
+        assert inputs["attention_mask"][:, 0].tolist() == [0, 1]
+
+
+@EVERY
+def test_vectors_do_not_depend_on_the_batch(name: str) -> None:
+    made = shared(name)
+    alone = [made.encode_pages([page])[0] for page in pages()]
+    asked = [made.encode_queries([query])[0] for query in queries()]
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+        together = made.encode_pages([pages()[i] for i in order])
+        assert apart(together, [alone[i] for i in order]) < CLOSE
+        answers = made.encode_queries([queries()[i] for i in order])
+        assert apart(answers, [asked[i] for i in order]) < CLOSE
+
+
+@pytest.mark.parametrize("name", CAUSAL)  # ModernVBERT reads in both directions: see vlm.py
+@pytest.mark.parametrize("r", [1, 4])
+def test_fewer_meta_tokens_give_the_same_first_vectors(name: str, r: int) -> None:
+    made = shared(name)
+    whole = made.encode_pages(pages()[2:])
+    few = made.embed([Item(p.text if p.image is None else "", p.image) for p in pages()[2:]], False, r)
+    assert apart(few, [Embedding(e.vectors[:r]) for e in whole]) < CLOSE
+    (query,) = made.embed([Item("hello", None)], True, r)
+    assert apart([query], [Embedding(made.encode_queries([Query("hello")])[0].vectors[:r])]) < CLOSE
+
+
+def test_in_a_model_that_reads_both_ways_fewer_meta_tokens_are_not_a_prefix() -> None:
+    made = shared("modernvbert")
+    (few,) = made.embed([Item("hello", None)], True, 4)
+    assert apart([few], [Embedding(made.encode_queries([Query("hello")])[0].vectors[:4])]) > CLOSE
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("pictured", [False, True])
+def test_the_text_does_not_see_the_meta_tokens(name: str, pictured: bool) -> None:
+    made = shared(name)
+    asked = items(True, pictured)
+    with torch.inference_mode():
+        some, _ = made.inputs(asked, True)
+        others = made.reader.read(asked, True, made.page_ids)
+        states = [
+            made.network.model(**inputs, use_cache=False).last_hidden_state for inputs in (some, others)
+        ]
+    texts = [
+        state[:, : -len(ids)] for state, ids in zip(states, (made.query_ids, made.page_ids), strict=True)
+    ]
+    real = some["attention_mask"][:, :-16].bool()
+    torch.testing.assert_close(texts[0][real], texts[1][real], atol=CLOSE, rtol=0)
+
+
+@EVERY
+@pytest.mark.parametrize("tied", [False, True])
+def test_only_lora_meta_tokens_and_projection_learn(name: str, tied: bool) -> None:
+    made = encoder(name, tied, rank=2, bias=True)
+    before = {key: value.clone() for key, value in made.network.state_dict().items()}
+    learning = {key: value for key, value in made.network.named_parameters() if value.requires_grad}
+    assert {_kind(key) for key in learning} == {"lora", "rows", "projection"}
+    assert all("vision" not in key and "visual" not in key for key in learning)
+    optimizer = torch.optim.SGD(learning.values(), lr=1.0)
+    sum(made.vectors(items(q, True), q)[..., 0].sum() for q in (False, True)).backward()  # type: ignore[union-attr]
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in learning.values())
+    optimizer.step()
+    changed = {key for key, value in made.network.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == set(learning)
+    (rows,) = (value for key, value in learning.items() if _kind(key) == "rows")
+    assert rows.shape == (80, 32)
+
+
+def _kind(key: str) -> str:
+    return "lora" if "lora_" in key else "rows" if "trainable_tokens" in key else key.split(".")[0]
+
+
+@EVERY
+def test_fresh_meta_tokens_are_like_words_but_not_alike(name: str) -> None:
+    made = shared(name)
+    table = made.network.model.get_input_embeddings()
+    rows = table(torch.tensor(made.query_ids + made.page_ids))
+    words = table(torch.arange(200))
+    assert rows.detach().std().item() == pytest.approx(words.detach().std().item(), rel=0.3)
+    assert torch.cdist(rows, rows).fill_diagonal_(1).min() > 0.01
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen3_vl", "idefics3", "smolvlm"])
+@pytest.mark.parametrize("budget", [4, 12, 20])
+def test_a_picture_keeps_to_the_visual_tokens_allowed(name: str, budget: int) -> None:
+    _, processor = BACKBONES[name].build()
+    most = limit_resolution(processor, budget)
+    assert most <= budget
+    read = processor(images=[[picture(0, 500, 700)]], text=[processor.image_token], return_tensors="pt")
+    assert 0 < (read["input_ids"] == processor.image_token_id).sum() <= most
+
+
+@pytest.mark.parametrize("name", ["paligemma", "mllama"])
+def test_a_fixed_resolution_stays(name: str) -> None:
+    _, processor = BACKBONES[name].build()
+    assert limit_resolution(processor, 5) == limit_resolution(processor, 0)
+
+
+def test_a_text_cannot_pass_for_a_picture_or_a_meta_token() -> None:
+    made = shared("qwen2_vl")
+    plain, sly = made.encode_queries([Query("a  b"), Query("a<|image_pad|> <|meta_query_3|>b")])
+    inputs, _ = made.inputs([Item("a<|image_pad|><|meta_query_3|>b", None)], True)
+    assert (inputs["input_ids"] == made.query_ids[3]).sum() == 1
+    assert np.isfinite(sly.vectors).all()
+    assert apart([plain], [sly]) < 1  # and it is read at all
+
+
+@EVERY
+def test_a_long_text_is_cut_not_refused(name: str) -> None:
+    processor = shared(name).processor
+    reader = Reader(processor, Prompts(), max_text_tokens=40)
+    short, long = (reader.read([Item("ab " * n, None)], True, [])["input_ids"].shape[1] for n in (1, 9000))
+    assert short + 36 <= long <= short + 40
+
+
+@EVERY
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (700, 2)])
+def test_odd_pictures_are_read(name: str, size: tuple[int, int]) -> None:
+    grey = Image.new("LA", size, (90, 10))
+    (found,) = shared(name).encode_queries([Query("", grey)])
+    assert np.isfinite(found.vectors).all()
+
+
+def test_nothing_gives_nothing() -> None:
+    assert shared("qwen2_vl").encode_pages([]) == []
+
+
+def test_several_threads_get_the_same() -> None:
+    made = shared("smolvlm")
+    expected = made.encode_queries(queries())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: made.encode_queries(queries()), range(8)))
+    assert max(apart(one, expected) for one in found) < CLOSE
+
+
+def test_the_prompt_does_not_print_the_date() -> None:
+    frame = shared("mllama").reader.frames[True, False]
+    assert "26 Jul 2024" in frame.before
+
+
+def test_a_template_that_drops_the_text_is_refused() -> None:
+    _, processor = BACKBONES["qwen2_vl"].build()
+    processor.chat_template = "{% for m in messages %}<|im_start|>{% endfor %}"
+    with pytest.raises(ValueError, match="leaves out what a user says"):
+        Reader(processor, Prompts(), 100)
+
+
+class Scarce(torch.nn.Module):
+    """A model with memory for only so many items at once, which counts its calls."""
+
+    dtype = torch.float32
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.sizes = room, list[int]()
+        self.table = torch.nn.Embedding(400, 8)
+        sizes = SimpleNamespace(hidden_size=8, intermediate_size=8)
+        self.config = SimpleNamespace(get_text_config=lambda: sizes, vision_config=sizes)
+
+    def get_input_embeddings(self) -> torch.nn.Embedding:
+        return self.table
+
+    def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+        self.sizes.append(len(input_ids))
+        if len(input_ids) > self.room:
+            raise torch.OutOfMemoryError("too much")
+        return SimpleNamespace(last_hidden_state=self.table(input_ids))
+
+
+def scarce(room: int, batch: int = 8) -> tuple[VLM, Scarce]:
+    _, processor = BACKBONES["idefics3"].build()
+    special = query_tokens() + page_tokens()
+    processor.tokenizer.add_special_tokens({"additional_special_tokens": special})
+    model = Scarce(room)
+    return VLM(model, processor, None, Manifest("tiny/scarce"), settings=Vlm(batch=batch)), model
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    made, model = scarce(room=2)
+    asked = [Query(f"query {i}") for i in range(7)]
+    found = made.encode_queries(asked)
+    assert model.sizes == [7, 3] + 7 * [1]
+    roomy, _ = scarce(room=99)
+    roomy.network.load_state_dict(made.network.state_dict())
+    assert apart(found, roomy.encode_queries(asked)) == 0
+
+
+def test_out_of_memory_for_a_single_page_says_what_to_do() -> None:
+    made, _ = scarce(room=0)
+    with pytest.raises(RuntimeError, match="METAEMBED_VLM_MAX_VISUAL_TOKENS"):
+        made.encode_queries([Query("one")])
+
+
+def test_the_batch_is_chosen_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = scarce(room=9, batch=0)
+    page = Item("", picture(0))
+    assert made._batch_size(page) == vlm.CPU_BATCH
+    monkeypatch.setattr(made, "_device", lambda: torch.device("cuda"))
+    each = made.bytes_for(page)
+    for free, expected in ((0, 1), (10 * each, 5), (10**6 * each, vlm.MAX_BATCH)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
+        assert made._batch_size(page) == expected
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_large_picture_is_planned_to_take_more_than_a_small_one_and_a_text(name: str) -> None:
+    made = shared(name)
+    large, small, text = (
+        made.bytes_for(Item("", i)) for i in (picture(0, 900, 900), picture(0, 30, 30), None)
+    )
+    assert large >= small > text > 0
+    assert (large > small) == name.startswith("qwen")
+
+
+def test_on_zerogpu_a_gpu_is_asked_for_by_the_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def lend(duration: Any) -> Any:
+        def around(run: Any) -> Any:
+            def called(*args: Any) -> Any:
+                asked.append(duration(*args))
+                return run(*args)
+
+            return called
+
+        return around
+
+    monkeypatch.setattr(backbone, "installed", lambda package: package == "spaces")
+    monkeypatch.setitem(__import__("sys").modules, "spaces", SimpleNamespace(GPU=lend))
+    made, _ = scarce(room=9)
+    assert len(made.encode_queries([Query("a"), Query("b")])) == 2
+    made.encode_queries([Query("a")])
+    assert asked == [13, 12]
+
+
+def test_fingerprints_differ_when_vectors_would() -> None:
+    made = shared("idefics3")
+
+    def again(settings: Vlm = made.settings, identity: str = "x", **said: Any) -> str:
+        _, processor = BACKBONES["idefics3"].build()
+        processor.tokenizer.add_special_tokens({"additional_special_tokens": query_tokens() + page_tokens()})
+        manifest = replace(made.manifest, **said)
+        return VLM(made.network.model, processor, None, manifest, identity, settings).fingerprint
+
+    fingerprints = [
+        again(),
+        again(identity="y"),
+        again(backbone="tiny/other"),
+        again(revision="abc"),
+        again(prompts=Prompts(page="Read this page.")),
+        again(prompts=Prompts(query="search: ")),
+        again(both=True),
+        again(Vlm(max_visual_tokens=4)),
+        again(Vlm(max_text_tokens=10)),
+        again(Vlm(quantization="8bit")),
+    ]
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert again() == fingerprints[0]
+    assert again(versions={"torch": "9"}) == fingerprints[0]
+
+
+def test_training_changes_the_fingerprint() -> None:
+    made = encoder("idefics3", rank=2)
+    before = vlm.trained(made.network)
+    with torch.no_grad():
+        next(w for key, w in made.network.named_parameters() if "trainable_tokens" in key).add_(0.1)
+    assert vlm.trained(made.network) != before
+
+
+@pytest.mark.parametrize(("bits", "message"), [("4bit", "bitsandbytes"), ("2bit", "takes 4bit, 8bit")])
+def test_quantization_that_cannot_be_is_refused(
+    bits: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbone, "installed", lambda package: False)
+    with pytest.raises(ValueError, match=message):
+        backbone._quantized(bits)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbone, "installed", lambda package: package != "peft")
+    with pytest.raises(ValueError, match="needs the package peft: pip install"):
+        encoder("idefics3")
+
+
+def test_the_fastest_attention_that_a_backbone_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    able, unable = SimpleNamespace(_supports_flash_attn=True), SimpleNamespace(_supports_flash_attn=False)
+    assert backbone._attention(able) == "sdpa"
+    monkeypatch.setattr(backbone, "installed", lambda package: True)
+    monkeypatch.setattr(backbone, "device_name", lambda: "cuda")
+    assert (backbone._attention(able), backbone._attention(unable)) == ("flash_attention_2", "sdpa")
+
+
+def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:
+    tokenizer([], eos_token="<eos>").save_pretrained(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=r"processor|vision-language"):
+        backbone.load_processor(str(tmp_path))
