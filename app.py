@@ -6,7 +6,7 @@ import logging
 import time
 
 from metaembed_demo.config import SERVER
-from metaembed_demo.encoder import load_encoder
+from metaembed_demo.encoder import affordable, load_encoder
 from metaembed_demo.samples import open_samples
 from metaembed_demo.ui import build_ui, launch_options
 
@@ -18,9 +18,10 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-encoder = load_encoder(SERVER.encoder)
+name, notice = affordable(SERVER.encoder)
+encoder = load_encoder(name)
 samples = open_samples(encoder, tell=say)
-demo = build_ui(encoder, samples.collection, samples.curve, samples.examples)
+demo = build_ui(encoder, samples.collection, samples.curve, samples.examples, notice)
 
 if __name__ == "__main__":
     pages, documents = len(samples.collection), len(samples.collection.documents())
@@ -38,7 +39,7 @@ if __name__ == "__main__":
         if not demo.is_running:
             raise
     say(f"Address   http://{SERVER.host}:{SERVER.port}")
-    say(f"Encoder   {encoder.name} on {encoder.device}")
+    say(f"Encoder   {encoder.name} on {encoder.device}" + (f": {notice}" if notice else ""))
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
     demo.block_thread()

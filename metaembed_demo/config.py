@@ -73,6 +73,14 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Space:
+    """Whether this is a Hugging Face Space, and one that lends GPUs (ZeroGPU)."""
+
+    here: bool = field(default_factory=lambda: bool(os.environ.get("SPACE_ID")))
+    zero_gpu: bool = field(default_factory=lambda: bool(os.environ.get("SPACES_ZERO_GPU")))
+
+
+@dataclass(frozen=True)
 class Vlm:
     """How an encoder on a vision-language model runs. Overrides: METAEMBED_VLM_<NAME IN CAPITALS>."""
 
@@ -89,4 +97,5 @@ LIMITS = Limits()
 RENDER = Render()
 PATHS = Paths()
 SERVER = Server()
+SPACE = Space()
 VLM = Vlm()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .config import BUDGETS
+from .config import BUDGETS, SPACE, Space
 from .records import Embedding, FloatArray, Page, Query
 
 
@@ -58,6 +58,20 @@ def load_encoder(name: str = "mini") -> Encoder:
         f"There is no encoder called {name!r}. Use 'mini', the folder of a MetaEmbed checkpoint, "
         "or a hub id: owner/name or owner/name@revision."
     )
+
+
+def affordable(name: str, space: Space = SPACE) -> tuple[str, str]:
+    """The encoder to load for `name`, and a notice where that is another: Mini on a Space without a GPU.
+
+    Elsewhere a large model on a CPU is slow, but it is the user's own machine and choice.
+    """
+    if name == "mini" or not space.here or space.zero_gpu:
+        return name, ""
+    import torch
+
+    if torch.cuda.is_available():
+        return name, ""
+    return "mini", f"{name} needs a GPU, which this Space does not have"
 
 
 class DummyEncoder:

@@ -48,7 +48,9 @@ class Encoders:
                 encoder = self._load(name)
                 plain = next(iter(self._tools.values()))
                 # The curve was measured with the first encoder and says nothing of this one.
-                made = replace(plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={})
+                made = replace(
+                    plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={}, notice=""
+                )
                 self._tools[name] = made
             return self._tools[name]
 

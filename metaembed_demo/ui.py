@@ -12,7 +12,7 @@ from . import documents, theme, views
 from .collection import Collection
 from .config import LIMITS, SERVER
 from .dial import Curve
-from .encoder import Encoder
+from .encoder import Encoder, affordable
 from .explain import explainer
 from .link import Link
 from .records import STOPS, Budget, Query
@@ -35,7 +35,7 @@ class Page:
     def __init__(self, visits: Visits, base: Collection) -> None:
         self.visits, self.base = visits, base
         self.tools = visits.tools
-        names = dict.fromkeys([SERVER.encoder, *SERVER.encoders])
+        names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
         self._turn = 0  # see `views.drop`
 
@@ -315,7 +315,11 @@ class Page:
 
 
 def build_ui(
-    encoder: Encoder, base: Collection, curve: Curve | None = None, examples: Sequence[str] = ()
+    encoder: Encoder,
+    base: Collection,
+    curve: Curve | None = None,
+    examples: Sequence[str] = (),
+    notice: str = "",
 ) -> gr.Blocks:
     """The page, ready for `launch(**launch_options())`.
 
@@ -324,12 +328,14 @@ def build_ui(
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
         examples: queries offered under the query box.
+        notice: why another encoder than the one asked for is in use; shown on top.
 
     Raises:
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
-    page = Page(Visits(Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder)), base), base)
+    tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
+    page = Page(Visits(tools, base), base)
     with gr.Blocks(
         title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
     ) as demo:

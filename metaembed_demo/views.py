@@ -54,9 +54,10 @@ class Action:
     value: str = ""
 
 
-def header(encoder: str, device: str, pages: int) -> str:
-    """The line on top of the page."""
+def header(encoder: str, device: str, pages: int, notice: str = "") -> str:
+    """The line on top of the page. `notice` says why another encoder than the one asked for is in use."""
     status = f"{safe(encoder)} · {safe(device)} · {plural(pages, 'page')}"
+    status = f"{safe(notice)} · {status}" if notice else status
     return (
         '<header class="top"><h1>MetaEmbed demo <span>one index, any budget</span></h1>'
         f'<p class="status num">{status}</p>'

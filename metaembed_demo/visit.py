@@ -40,6 +40,7 @@ class Tools:
     examples: Sequence[str] = ()
     samples: bool = True  # whether there is a sample corpus to bring back
     explainer: Explainer | None = None  # None where the encoder cannot tell what it read
+    notice: str = ""  # why another encoder than the one asked for is in use
     habits: dict[str, Habit] = field(default_factory=dict)  # of pages read by any visitor
 
 
@@ -248,7 +249,7 @@ class Visit:
 
     def _header(self) -> str:
         encoder = self.tools.encoder
-        return views.header(encoder.name, encoder.device, len(self.collection))
+        return views.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, told: str) -> str:
         return dial(self.session.budget, self.bytes_per_stop(), self.tools.curve, told)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from metaembed_demo import documents
 from metaembed_demo.collection import Collection
-from metaembed_demo.encoder import DummyEncoder, Encoder
+from metaembed_demo.config import Space
+from metaembed_demo.encoder import DummyEncoder, Encoder, affordable
 from metaembed_demo.records import Page, Word
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
@@ -138,3 +141,14 @@ def test_the_choice_is_shown_only_where_there_is_one() -> None:
     shown = documents.encoders(["mini", "models/<qwen>"], "mini", busy=True)
     assert 'data-value="mini" disabled aria-pressed="true"' in shown
     assert "&lt;qwen&gt;" in shown
+
+
+def test_a_space_without_a_gpu_falls_back_to_mini_and_says_so(visit: Visit) -> None:
+    assert affordable("mini", Space(here=True, zero_gpu=False)) == ("mini", "")
+    assert affordable("owner/name", Space(here=False, zero_gpu=False)) == ("owner/name", "")
+    assert affordable("owner/name", Space(here=True, zero_gpu=True)) == ("owner/name", "")
+    name, notice = affordable("owner/name", Space(here=True, zero_gpu=False))
+    assert name == "mini"
+    assert "owner/name needs a GPU" in notice
+    visit.tools = replace(visit.tools, notice=notice)
+    assert "owner/name needs a GPU" in str(visit.screen().header)
