@@ -350,6 +350,7 @@ class Visit:
         self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
         if asked or self.picture:
             self.search(asked)
+        self.shown = None  # the answer to that search was not sent
 
     def _after_change(self) -> Shelf:
         self.survey.forget()

@@ -68,7 +68,9 @@ def test_pages_and_query_come_along(visit: Visit, encoders: Encoders) -> None:
     assert visit.tools.encoder.name == "Other"
     assert visit.tools.curve is None, "it was measured with the other encoder"
     assert visit.session.chosen == "p3", "the open search was asked again"
-    assert "Other" in str(visit.screen().header)
+    screen = visit.screen()
+    assert "Other" in str(screen.header)
+    assert screen.page, "its picture is sent anew"
     *_, back = switch(visit, encoders, "mini")
     assert visit.collection.fingerprint == "dummy-1"
     assert "encoded again" in str(back.news)
