@@ -1,0 +1,367 @@
+"""Training examples of a vision-language model: what is asked, the page that answers, and hard negatives.
+
+Three layouts of data files are read; which one a file has is seen from its columns:
+plain JSONL  {"query": ..., "positive": ..., "negatives": [...]}, each a text or {"text": ..., "image": ...};
+MMEB-train   rows of qry, qry_image_path, pos_text, pos_image_path, neg_text, neg_image_path (Parquet, JSON);
+ColPali-train  rows of a query and the picture of its page (Parquet, or a folder that `datasets` saved).
+Pictures stay in their files until an item is read: a batch of thousands does not fit in memory decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .config import LIMITS
+from .images import FORMATS, ImageError, upright
+from .prompts import Item
+
+PLACEHOLDER = "<|image_1|>"  # where MMEB puts a picture in a text; our prompts have their own place for it
+MMEB = ("qry", "qry_image_path", "pos_text", "pos_image_path")
+SUFFIXES = (".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A picture in a table on disk."""
+
+    table: Any  # a datasets.Dataset whose images are not decoded; mapped from disk, not in memory
+    row: int
+    folder: Path  # that a path instead of a picture is relative to
+
+    def read(self) -> bytes:
+        """The picture's file.
+
+        Raises:
+            ValueError, OSError: when there is none.
+        """
+        found = self.table[self.row]["image"]
+        if isinstance(found, Mapping):
+            named, found = found.get("path"), found.get("bytes")
+            found = (self.folder / named).read_bytes() if found is None and named else found
+        if not isinstance(found, bytes):
+            raise ValueError("has no picture in its column image")
+        return found
+
+
+@dataclass(frozen=True)
+class Side:
+    """A query or a page as a data file has it; `item` opens its picture."""
+
+    text: str
+    picture: Path | Cell | None = None
+    where: str = ""  # file and line, for messages
+
+    def item(self) -> Item:
+        """The item with its picture upright, on white, no longer than `RENDER.max_side`, as pages are.
+
+        Raises:
+            ValueError: when the picture is missing, damaged or over the pixel limit.
+        """
+        return Item(self.text, None if self.picture is None else self._opened(self.picture))
+
+    def key(self) -> str:
+        """Equal for the same text with the same picture: the same file, or the same bytes in a table."""
+        digest = hashlib.sha256(self.text.encode())
+        if isinstance(self.picture, Path):
+            digest.update(b"\0path" + str(self.picture).encode())
+        elif self.picture is not None:
+            digest.update(b"\0bytes" + self._bytes(self.picture))
+        return digest.hexdigest()
+
+    def _opened(self, picture: Path | Cell) -> Image.Image:
+        source = picture if isinstance(picture, Path) else io.BytesIO(self._bytes(picture))
+        try:
+            with Image.open(source, formats=FORMATS) as image:
+                if image.width * image.height > LIMITS.max_pixels:
+                    raise ImageError(f"has {image.width} x {image.height} pixels, over METAEMBED_MAX_PIXELS.")
+                return upright(image)
+        except Exception as error:  # Pillow's decoders raise many kinds
+            named = picture if isinstance(picture, Path) else "its picture"
+            why = error if isinstance(error, ImageError) else "it is missing, damaged, or no picture."
+            raise ValueError(f"{self.where}: {named} cannot be read: {why}") from error
+
+    def _bytes(self, picture: Cell) -> bytes:
+        try:
+            return picture.read()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.where}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query, the page that answers it, and pages that look as if they did, hardest first."""
+
+    query: Side
+    positive: Side
+    negatives: tuple[Side, ...] = ()
+
+
+def load(path: str | Path, images: str | Path | None = None) -> list[Example]:
+    """The examples of a data file, or of all in a folder, in order.
+
+    images: the folder that paths of pictures are relative to; by default each data file's own.
+
+    Raises:
+        ValueError: naming file and line, when an example is malformed or its picture's file is missing.
+        FileNotFoundError: when there is no data.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no data file or folder {path}.")
+    if path.is_dir() and (path / "state.json").is_file():
+        return list(_colpali(_table(path), path, path))
+    # Not .json: in a folder from a hub those tell of the data.
+    kinds = (".jsonl", ".parquet")
+    files = sorted(p for p in path.rglob("*") if p.suffix in kinds) if path.is_dir() else [path]
+    found = [example for file in files for example in _file(file, Path(images or file.parent))]
+    if not found:
+        raise ValueError(f"{path} holds no training example ({', '.join(SUFFIXES)}).")
+    return found
+
+
+def _file(file: Path, images: Path) -> Iterator[Example]:
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f"{file} is none of {', '.join(SUFFIXES)}.")
+    if file.suffix == ".parquet":
+        columns = _columns(file)
+        if "qry" not in columns and not {"query", "image"} <= columns:
+            raise ValueError(f"{file} has neither MMEB's columns {', '.join(MMEB)} nor query and image.")
+        if "qry" not in columns:
+            yield from _colpali(_table(file), file, images)
+            return
+    for where, row in _rows(file):
+        yield _mmeb(row, images, where) if "qry" in row else _plain(row, images, where)
+
+
+def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where each row stands, and the row."""
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows = (row for batch in pq.ParquetFile(file).iter_batches() for row in batch.to_pylist())
+        numbered: Iterable[tuple[str, Any]] = ((f"{file}, row {i}", row) for i, row in enumerate(rows, 1))
+    elif file.suffix == ".json":
+        whole = _parsed(file.read_text(encoding="utf-8"), str(file))
+        if not isinstance(whole, list):
+            raise ValueError(f"{file} is not a list of examples.")
+        numbered = ((f"{file}, entry {i}", row) for i, row in enumerate(whole, 1))
+    else:
+        numbered = _lines(file)
+    for where, row in numbered:
+        if not isinstance(row, Mapping):
+            raise ValueError(f"{where}: an example is an object with query and positive, not {row!r}.")
+        yield where, row
+
+
+def _lines(file: Path) -> Iterator[tuple[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for i, line in enumerate(lines, 1):
+            if line.strip():
+                yield f"{file}, line {i}", _parsed(line, f"{file}, line {i}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: not JSON: {error}") from error
+
+
+def _plain(row: Mapping[str, Any], images: Path, where: str) -> Example:
+    if unknown := set(row) - {"query", "positive", "negatives"}:
+        raise ValueError(f"{where}: {sorted(unknown)[0]!r} is not one of query, positive, negatives.")
+    if missing := [name for name in ("query", "positive") if name not in row]:
+        raise ValueError(f"{where}: there is no {missing[0]}.")
+    negatives = row.get("negatives", [])
+    if not isinstance(negatives, list):
+        raise ValueError(f"{where}: negatives is a list, even of one.")
+    query, positive = (_side(row[name], images, where) for name in ("query", "positive"))
+    return Example(query, positive, tuple(_side(said, images, where) for said in negatives))
+
+
+def _side(said: Any, images: Path, where: str) -> Side:
+    """A text, or an object with text and image."""
+    if isinstance(said, str):
+        return _checked(said, "", images, where)
+    if not isinstance(said, dict) or not set(said) <= {"text", "image"}:
+        raise ValueError(f"{where}: {said!r} is neither a text nor an object with text and image alone.")
+    return _checked(said.get("text"), said.get("image"), images, where)
+
+
+def _mmeb(row: Mapping[str, Any], images: Path, where: str) -> Example:
+    if missing := [name for name in MMEB if name not in row]:
+        raise ValueError(f"{where}: MMEB's column {missing[0]} is missing.")
+    query = _placed(row["qry"], row["qry_image_path"], images, where)
+    positive = _placed(row["pos_text"], row["pos_image_path"], images, where)
+    texts, paths = (_listed(row.get(name)) for name in ("neg_text", "neg_image_path"))
+    texts, paths = texts or [""] * len(paths), paths or [""] * len(texts)
+    if len(texts) != len(paths):
+        raise ValueError(f"{where}: {len(texts)} neg_text, but {len(paths)} neg_image_path.")
+    negatives = [(text, path) for text, path in zip(texts, paths, strict=True) if text or path]
+    return Example(query, positive, tuple(_placed(text, path, images, where) for text, path in negatives))
+
+
+def _listed(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [said] if said else []
+
+
+def _placed(text: Any, path: Any, images: Path, where: str) -> Side:
+    """MMEB's text without the placeholder, which stands for the picture."""
+    if isinstance(text, str) and PLACEHOLDER in text:
+        if not path:
+            raise ValueError(f"{where}: {text!r} has a place for a picture, but there is none.")
+        text = text.replace(PLACEHOLDER, "").strip()
+    return _checked(text, path, images, where)
+
+
+def _checked(text: Any, image: Any, images: Path, where: str) -> Side:
+    for name, said in (("text", text), ("image", image)):
+        if said is not None and not isinstance(said, str):
+            raise ValueError(f"{where}: {name} is {said!r}, not a string.")
+    if not (text or "").strip() and not image:
+        raise ValueError(f"{where}: an item has neither text nor image.")
+    picture = images / image if image else None
+    if picture is not None and not picture.is_file():
+        raise ValueError(f"{where}: there is no picture {picture}.")
+    return Side(text or "", picture, where)
+
+
+def _columns(file: Path) -> set[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return set(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is not readable Parquet: {error}") from error
+
+
+def _table(path: Path) -> Any:
+    """A Parquet file, or a folder that `datasets` saved, with pictures as they are stored."""
+    import datasets
+
+    table: Any = (
+        datasets.load_from_disk(str(path)) if path.is_dir() else datasets.Dataset.from_parquet(str(path))
+    )
+    if not isinstance(table, datasets.Dataset):
+        raise ValueError(f"{path} holds several splits; give the folder of one of {sorted(table)}.")
+    if isinstance(table.features.get("image"), datasets.Image):
+        table = table.cast_column("image", datasets.Image(decode=False))
+    return table
+
+
+def _colpali(table: Any, file: Path, folder: Path) -> Iterator[Example]:
+    """Rows with a query; a page without one only stands in the data."""
+    if missing := {"query", "image"} - set(table.column_names):
+        raise ValueError(f"{file} has no column {sorted(missing)[0]}.")
+    for row, query in enumerate(table["query"]):
+        where = f"{file}, row {row + 1}"
+        if query is not None and not isinstance(query, str):
+            raise ValueError(f"{where}: query is {query!r}, not a string.")
+        if query and query.strip():
+            yield Example(Side(query, None, where), Side("", Cell(table, row, folder), where))
+
+
+class Batches:
+    """Batches of examples without end, the same for the same seed, whatever the number of processes.
+
+    In a batch no query and no page that answers stands twice: either would be a wrong negative of the other.
+    An example that had to wait comes in a later batch of its epoch; what does not fill a batch is left out.
+    """
+
+    def __init__(self, examples: Sequence[Example], size: int, seed: int) -> None:
+        self.examples, self.size, self.seed = examples, size, seed
+        self.waiting: list[int] = []
+        self._keys: dict[int, tuple[str, str]] = {}
+        self._begin(0)
+
+    def take(self) -> list[int]:
+        """The next batch: numbers of `size` examples.
+
+        Raises:
+            ValueError: when a whole epoch does not fill one batch.
+        """
+        while (batch := self._fill()) is None:
+            if self.taken == 0:
+                raise ValueError(
+                    f"A batch of {self.size} needs as many different queries and pages that answer; "
+                    f"{len(self.examples)} examples do not have them. Lower --batch or add data."
+                )
+            self._begin(self.epoch + 1)
+        self.taken += 1
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """Where the data stands; `restore` goes on from there."""
+        names = ("epoch", "cursor", "taken")
+        return {name: getattr(self, name) for name in names} | {"waiting": list(self.waiting)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._begin(state["epoch"])
+        self.cursor, self.taken, self.waiting = state["cursor"], state["taken"], list(state["waiting"])
+
+    def key(self, row: int) -> tuple[str, str]:
+        """Keys of an example's query and positive."""
+        if row not in self._keys:
+            example = self.examples[row]
+            self._keys[row] = example.query.key(), example.positive.key()
+        return self._keys[row]
+
+    def _begin(self, epoch: int) -> None:
+        self.epoch, self.cursor, self.taken = epoch, 0, 0
+        self.waiting = []
+        self.order = list(range(len(self.examples)))
+        random.Random(self.seed * 1_000_003 + epoch).shuffle(self.order)
+
+    def _fill(self) -> list[int] | None:
+        batch: list[int] = []
+        late: list[int] = []
+        queries: set[str] = set()
+        pages: set[str] = set()
+        earlier = iter(self.waiting)
+        while len(batch) < self.size:
+            row = next(earlier, None)
+            if row is None:
+                if self.cursor == len(self.order):
+                    return None
+                row = self.order[self.cursor]
+                self.cursor += 1
+            query, page = self.key(row)
+            if query in queries or page in pages:
+                late.append(row)
+            else:
+                batch.append(row)
+                queries.add(query)
+                pages.add(page)
+        self.waiting = late + list(earlier)
+        return batch
+
+
+def share(rows: Sequence[int], process: int, processes: int) -> list[int]:
+    """One process's part of a batch.
+
+    >>> share([5, 6, 7, 8], 1, 2)
+    [7, 8]
+    """
+    part = len(rows) // processes
+    return list(rows[process * part : (process + 1) * part])
+
+
+def hard_negatives(examples: Sequence[Example], count: int) -> list[list[Side]]:
+    """At most `count` hard negatives for each example of a batch, none that the batch holds already."""
+    seen = {example.positive.key() for example in examples} if count else set()
+    found: list[list[Side]] = []
+    for example in examples:
+        new = {side.key(): side for side in example.negatives[:count]}
+        found.append([side for key, side in new.items() if key not in seen])
+        seen |= set(new)
+    return found
