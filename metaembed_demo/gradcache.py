@@ -60,7 +60,7 @@ class GradCache:
 
     def _run(self, inputs: Inputs, keep: slice) -> torch.Tensor:
         with self.accelerator.autocast():
-            vectors: torch.Tensor = self.encoder.network(self.encoder._placed(inputs), keep)
+            vectors: torch.Tensor = self.encoder.network(self.encoder.placed(inputs), keep)
         return vectors
 
     def _chunks(self, sides: Sequence[Side], of_queries: bool) -> Iterator[tuple[list[int], Inputs, slice]]:

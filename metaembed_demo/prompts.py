@@ -37,9 +37,10 @@ class Frame:
 
     before: str
     after: str
+    silent: bool = False  # the template writes no text beside a picture, so none is taken
 
     def around(self, text: str) -> str:
-        return self.before + text + self.after
+        return self.before + ("" if self.silent else text) + self.after
 
 
 class Reader:
@@ -63,7 +64,10 @@ class Reader:
         """
         pictured = items[0].image is not None
         frame = self.frames[of_queries, pictured]
-        texts = [frame.around(self._clean(item.text)) for item in items]
+        texts = [self._clean(item.text) for item in items]
+        if pictured and not of_queries:  # a caption stands on a line of its own, before the instruction
+            texts = [f"{text}\n" if text else "" for text in texts]
+        texts = [frame.around(text) for text in texts]
         kwargs: dict[str, Any] = {
             "padding": True,
             "padding_side": "left",
@@ -95,12 +99,12 @@ class Reader:
         return text[: found["offset_mapping"][-1][1]].strip()
 
     def _frame(self, of_queries: bool, pictured: bool) -> Frame:
-        """The frame of a kind of item. A page's picture comes with an instruction and no text."""
-        said = self.prompts.query + MARK if of_queries else self.prompts.page if pictured else MARK
+        """The frame of a kind of item. A page's picture comes with an instruction, after its text if any."""
+        said = self.prompts.query + MARK if of_queries else MARK + self.prompts.page if pictured else MARK
         written = self._written(said, pictured)
         if MARK not in written:
             if not of_queries and pictured:
-                return Frame(written, "")
+                return Frame(written, "", silent=True)
             raise ValueError("The chat template of this checkpoint leaves out what a user says.")
         before, after = written.split(MARK)
         return Frame(before, after)

@@ -132,7 +132,7 @@ class VLM:
     def vectors(self, items: Sequence[Item], of_queries: bool) -> torch.Tensor:
         """(B, r, dim) unit rows with gradients, for training; items all with or all without a picture."""
         inputs, keep = self.inputs(items, of_queries)
-        return self.network(self._placed(inputs), keep)
+        return self.network(self.placed(inputs), keep)
 
     def meta(self, of_queries: bool) -> list[int]:
         """The Meta Tokens after every query's or page's prompt, in order."""
@@ -172,7 +172,7 @@ class VLM:
         """Processor inputs in, arrays out: (B, r, dim) float32; None when the memory did not suffice."""
         try:
             with torch.inference_mode():
-                vectors: FloatArray = self.network(self._placed(inputs), keep).cpu().numpy()
+                vectors: FloatArray = self.network(self.placed(inputs), keep).cpu().numpy()
             return vectors
         except torch.OutOfMemoryError:
             pass  # freed only after the exception, which holds the frames, is gone
@@ -180,7 +180,7 @@ class VLM:
             torch.cuda.empty_cache()
         return None
 
-    def _placed(self, inputs: Inputs) -> Inputs:
+    def placed(self, inputs: Inputs) -> Inputs:
         """On the model's device; pictures in its precision."""
         kind = self.network.model.dtype if hasattr(self.network.model, "dtype") else torch.float32
         return {

@@ -354,3 +354,15 @@ def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:
     tokenizer([], eos_token="<eos>").save_pretrained(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=r"processor|vision-language"):
         backbone.load_processor(str(tmp_path))
+
+
+def test_a_pages_caption_stands_before_the_instruction() -> None:
+    model = shared("qwen2_vl")
+
+    def written(text: str) -> str:
+        inputs, _ = model.inputs([Item(text, picture(1))], False)
+        tokens = model.processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+        return "".join(tokens).replace("Ġ", " ").replace("Ċ", "\n")
+
+    assert "A red kite\nDescribe the image." in written("A red kite")
+    assert written("A red kite").replace("A red kite\n", "") == written("")
