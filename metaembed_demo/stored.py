@@ -56,6 +56,8 @@ class StoredPage:
 
     def at(self, places: Sequence[Place]) -> StoredPage:
         """The same page at other places, of which there is at least one."""
+        if tuple(places) == self.places:
+            return self  # with the thumbnail that it may have made
         return replace(self, source=places[0][0], number=places[0][1], also=tuple(places[1:]))
 
     @cached_property
