@@ -6,13 +6,12 @@ buttons that save it (web/figure.js). Costs are drawn in `cost`, what Meta Token
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from .records import STOPS
-from .text import budget_text, safe
+from .text import attribute, budget_text, safe
 from .theme import GROUPS
 
 SHOWN = 10  # ranks with a row of their own; the others share the rows under them
@@ -68,11 +67,7 @@ def figure(
 
 def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
     """Attributes of a <figure> that ends with SAVE; see `figure`."""
-    return f'data-figure="{name}" data-json="{_attribute(data)}" data-rows="{_attribute(csv)}"'
-
-
-def _attribute(data: object) -> str:
-    return safe(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float))
+    return f'data-figure="{name}" data-json="{attribute(data)}" data-rows="{attribute(csv)}"'
 
 
 def nothing(name: str, title: str, text: str) -> str:

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from . import backbone
+from . import backbone, disk
 from .config import VLM as SETTINGS
 from .config import Vlm
 from .prompts import Prompts
@@ -175,7 +175,7 @@ def identity(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
         blob = path.resolve().name  # the hub's cache calls a large file by its SHA-256
-        known = blob if re.fullmatch(r"[0-9a-f]{64}", blob) else _sha256(path)
+        known = blob if re.fullmatch(r"[0-9a-f]{64}", blob) else disk.sha256_of(path)
         digest.update(f"{path.relative_to(folder)} {known}\n".encode())
     return digest.hexdigest()
 
@@ -344,14 +344,6 @@ def _tensor(keys: Mapping[str, Path], key: str) -> torch.Tensor:
 def _base_identity(model: Any, source: str) -> str:
     """Which weights a backbone has: the hub's commit, or a hash of the folder's."""
     return identity(Path(source)) if Path(source).is_dir() else str(model.config._commit_hash)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 
 from .collection import StoredPage
 from .explain import Explanation
-from .plots import attribute
 from .records import STOPS, Budget, Trace
+from .text import attribute
 
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")

@@ -16,15 +16,16 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL.Image import Image
 
 from . import minilm
 from .config import PATHS
 from .evidence import Evidence
 from .meta import DIM, HEADS, R_C, R_Q, MetaPath, Shown, load_meta
 from .minilm import MiniLM, TextStates
-from .reading import look_again, read_image
+from .reading import read_image
 from .records import Embedding, Page, Query, Word
-from .visual import WHOLE, Closer, Contents, class_rows
+from .visual import WHOLE, Closer, Contents, cells_of, class_rows
 
 PAGE_BATCH = 8  # pages in one forward pass
 
@@ -44,6 +45,7 @@ class Mini:
 
     def __init__(self, text: MiniLM, meta: MetaPath, fingerprint: str) -> None:
         self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint
+        self._last: tuple[Image, Contents] | None = None  # the last query's picture, and what was read in it
 
     @classmethod
     def load(cls, weights: Path = PATHS.mini_weights) -> Mini:
@@ -63,7 +65,7 @@ class Mini:
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (16, 384) embedding a query. A picture is read into words, which follow the text, and views."""
-        return self._encode([_read(query) for query in queries], self.meta.queries)
+        return self._encode([self._read(query) for query in queries], self.meta.queries)
 
     def page_evidence(self, page: Page, pictures: Sequence[Closer]) -> Evidence:
         """What the 64 candidate tokens read of a page; `pictures` are its own (`reading.look_again`)."""
@@ -71,9 +73,20 @@ class Mini:
 
     def query_evidence(self, query: Query) -> Evidence:
         """What the 16 query tokens read of a query; its picture has cells, but no boxes of its own."""
-        words, _ = _read(query)
-        pictures = [] if query.image is None else look_again(Page("", "", 1, query.image, words))
+        words, views = self._read(query)
+        pictures = [Closer(view, cells_of(query.image)) for view in views if query.image is not None]
         return self._evidence(words, pictures, of_queries=True)
+
+    def _read(self, query: Query) -> Contents:
+        """The query's words, and its picture's; the last picture's are kept, for it is explained next."""
+        words = tuple(Word(text, WHOLE) for text in query.text.split())
+        if query.image is None:
+            return Contents(words, ())
+        last = self._last
+        if last is None or last[0] is not query.image:
+            last = self._last = (query.image, read_image(query.image))
+        seen = last[1]
+        return Contents((*words, *seen.words), seen.views)
 
     @torch.no_grad()
     def _evidence(self, words: Sequence[Word], pictures: Sequence[Closer], of_queries: bool) -> Evidence:
@@ -132,11 +145,3 @@ def _cells(closer: Closer) -> list[Word]:
         for i in range(rows)
         for j in range(columns)
     ]
-
-
-def _read(query: Query) -> Contents:
-    words = tuple(Word(text, WHOLE) for text in query.text.split())
-    if query.image is None:
-        return Contents(words, ())
-    seen = read_image(query.image)
-    return Contents((*words, *seen.words), seen.views)

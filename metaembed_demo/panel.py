@@ -150,21 +150,19 @@ class Panel:
                 self._ranked(collection, one.vectors, at)[page.id]
                 for one, at in ((first, budget), (asked, trace.budget))
             ]
-        a = self._side("A", first, budget, page, rows, ranks[0])
+        a = self._first(first, budget, page, rows, ranks[0])
         if self.explanation and trace.alignment:  # B is the hit as it is shown
             b = Side("B", _name(asked), trace.budget, ranks[1], trace.alignment, self.explanation)
             return side_by_side(a, b, self.pinned is not None)
         return nothing()
 
-    def _side(
-        self, name: str, asked: Asked, budget: Budget, page: StoredPage, rows: FloatArray, rank: int
-    ) -> Side:
+    def _first(self, asked: Asked, budget: Budget, page: StoredPage, rows: FloatArray, rank: int) -> Side:
         assert self.explainer
         assert asked.evidence
         budget = budget.clip(len(asked.vectors), len(rows))
         alignment = align(page.id, asked.vectors[: budget.r_q], rows[: budget.r_c])
         explained = self.explainer.explain(page, asked.evidence, asked.vectors, alignment)
-        return Side(name, _name(asked), budget, rank, alignment, explained)
+        return Side("A", _name(asked), budget, rank, alignment, explained)
 
     def pin(self, trace: Trace) -> None:
         """Keep the query and budget in use as side A."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from .charts import SAVE, savable
 from .maxsim import candidate_gains
 from .records import STOPS, Alignment, Budget, FloatArray
-from .text import DASH, TIMES, budget_text, bytes_text, ms_text, safe
+from .text import DASH, TIMES, attribute, budget_text, bytes_text, ms_text
 from .theme import GROUPS, Group, group_of
 
 LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
@@ -132,10 +131,6 @@ def _prefixes(found: Alignment) -> str:
         f'<div class="prefixes"><p>What each group of candidate tokens added</p>'
         f'{score_bar(gains.tolist(), top, "candidate")}<ul class="num">{words}</ul></div>'
     )
-
-
-def attribute(data: object) -> str:
-    return safe(json.dumps(data, separators=(",", ":")))
 
 
 def _finding(found: Alignment) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from html import escape
 
 TIMES = "\u00d7"
@@ -12,6 +13,11 @@ DASH = "\u2013"
 def safe(text: str) -> str:
     """Text from files, names and queries, safe inside HTML and inside a quoted attribute."""
     return escape(text, quote=True)
+
+
+def attribute(data: object) -> str:
+    """`data` as JSON inside a quoted attribute. Raises ValueError for NaN, which JSON does not have."""
+    return safe(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float))
 
 
 def bytes_text(n: float) -> str:

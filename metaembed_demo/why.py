@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from .charts import SAVE, savable
 from .explain import SHARE, Explanation, Verdict
-from .plots import attribute
 from .records import Alignment, FloatArray, Word
-from .text import plural, safe
+from .text import attribute, plural, safe
 from .theme import GROUPS, group_of
 
 LEAST = 0.04  # of a token's strongest word, below which a word is not drawn

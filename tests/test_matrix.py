@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from metaembed_demo import plots, theme, why
+from metaembed_demo import plots, text, theme, why
 from metaembed_demo.maxsim import align
 from metaembed_demo.records import STOPS, Word
 
@@ -23,7 +23,7 @@ WORDS = [Word(text, (0.1 * i, 0.1, 0.1 * i + 0.05, 0.2)) for i, text in enumerat
 def matrix(browser: Browser) -> Iterator[Page]:
     found = align("page", FULL[:2], np.eye(4, 8, dtype=np.float32))
     reading = why.reading(WORDS, np.eye(8, dtype=np.float32))
-    asked = plots.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
+    asked = text.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
     page = browser.new_context(viewport={"width": 600, "height": 700}).new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
