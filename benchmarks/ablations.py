@@ -135,9 +135,9 @@ CHANGES = (
     Change("no lists of visual words", patches={"MIX": replace(lessons.MIX, pictures=0.0)}),
     Change("no dictionary entries", patches={"MIX": replace(lessons.MIX, entries=0.0)}),
     Change("no natural questions", patches={"MIX": replace(lessons.MIX, asked=0.0)}),
+    Change("rate 4e-4 for 1e-4", {"rate": 4e-4}),
     Change("batch of 96 for 48", {"batch": 96}),
     Change("batch of 192 for 48", {"batch": 192}),
-    Change("rate 4e-4 for 1e-4", {"rate": 4e-4}),
 )
 
 

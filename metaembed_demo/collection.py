@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from time import perf_counter
-from typing import cast
 
 from . import shelf
+from .adding import Adding, Progress, Report
+from .book import Book
 from .config import LIMITS, Limits
 from .encoder import Encoder
-from .index import FaissIndex, MultiVectorIndex
-from .ingest import Problem, Upload, count_pages, read_files
-from .reading import read
-from .records import Embedding, Page
+from .index import MultiVectorIndex
+from .ingest import Problem, Upload
+from .local import LocalIndex
+from .records import Embedding
 from .stored import Place, StoredPage
 
 __all__ = ["Collection", "Document", "Problem", "Progress", "Report", "StoredPage", "Upload"]
 
-log = logging.getLogger(__name__)
 # For the command line: the page limit of a session protects a shared server only.
 NO_SESSION = replace(LIMITS, max_session_pages=sys.maxsize)
-ENCODE_BATCH = 4  # pages; enough to keep two cores busy, few enough that a cancel is prompt
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where `Collection.add` stands: `done` of `total` pages, the last one page `number` of `source`."""
-
-    done: int
-    total: int
-    source: str
-    number: int  # 0 when a whole file is meant
-    message: str | None = None  # a problem's or a duplicate's
-
-
-@dataclass
-class Report:
-    """What `Collection.add` did; filled as it goes. `finished` means that every file was looked at."""
-
-    added: int = 0
-    duplicates: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    seconds: float = 0.0
-    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,8 +43,8 @@ class Collection:
 
     def __init__(self, encoder_fingerprint: str, r_c: int, dim: int) -> None:
         self.fingerprint = encoder_fingerprint
-        self.index: MultiVectorIndex = FaissIndex(r_c, dim)
-        self.pages: dict[str, StoredPage] = {}
+        self.index: MultiVectorIndex = LocalIndex(r_c, dim)
+        self.pages = Book()
         self.lock = threading.RLock()
         self._places: dict[Place, str] = {}  # every (source, number), aliases too -> page id
 
@@ -103,7 +77,7 @@ class Collection:
             ValueError: when `encoder` is not the one this collection was made with.
         """
         self.check_encoder(encoder)
-        return _Adding(self, encoder, report, limits).run(files)
+        return Adding(self, encoder, report, limits).run(files)
 
     def put(self, page: StoredPage, embedding: Embedding) -> None:
         """Index one page. Raises ValueError when its id is there already."""
@@ -143,9 +117,10 @@ class Collection:
         """Every source with its page count, in the order of their first pages."""
         with self.lock:
             counts: dict[str, list[int]] = {}
-            for page in self.pages.values():
-                sources = {source for source, _ in page.places}
-                for source, _ in page.places:
+            for page_id in self.pages:
+                places = self.pages.places(page_id)
+                sources = {source for source, _ in places}
+                for source, _ in places:
                     count = counts.setdefault(source, [0, 0])
                     count[0] += 1
                     count[1] += len(sources) > 1
@@ -158,18 +133,19 @@ class Collection:
             KeyError: when there is no such document.
         """
         with self.lock:
-            mine = [page for page in self.pages.values() if any(s == source for s, _ in page.places)]
+            places_of = ((page_id, page.places) for page_id, page in self.pages.entries())
+            mine = [(page_id, places) for page_id, places in places_of if source in dict(places)]
             if not mine:
                 raise KeyError(f"There is no document called {source}.")
             gone = []
-            for page in mine:
-                left = [place for place in page.places if place[0] != source]
-                for place in set(page.places) - set(left):
+            for page_id, places in mine:
+                left = [place for place in places if place[0] != source]
+                for place in set(places) - set(left):
                     del self._places[place]
                 if left:
-                    self.pages[page.id] = page.at(left)
+                    self.pages[page_id] = self.pages[page_id].at(left)
                 else:
-                    gone.append(page.id)
+                    gone.append(page_id)
             self.index.remove(gone)
             for page_id in gone:
                 del self.pages[page_id]
@@ -178,14 +154,19 @@ class Collection:
     def clear(self) -> None:
         """Take every page out."""
         with self.lock:
-            self.index = FaissIndex(self.index.r_c, self.index.dim)  # gives the memory back, too
+            self.index.remove(self.index.ids)
             self.pages.clear()
             self._places.clear()
 
     def copy(self) -> Collection:
-        """The same pages in an index of their own; the pictures are shared."""
+        """The same pages in an index of their own; pictures and vectors are shared."""
         twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
-        twin.merge(self)
+        if not isinstance(self.index, LocalIndex):
+            twin.merge(self)
+            return twin
+        with self.lock:
+            twin.index = self.index.copy()
+            twin._fill(self.pages)
         return twin
 
     def merge(self, other: Collection) -> int:
@@ -226,6 +207,12 @@ class Collection:
                 names.setdefault(source, source)
         return names
 
+    def _fill(self, pages: Book) -> None:
+        """Take all of `pages`, those on disk unread."""
+        for page_id, page in pages.entries():
+            self.pages.keep(page_id, page)
+            self._places.update(dict.fromkeys(page.places, page_id))
+
     def _keep(self, page: StoredPage) -> None:
         self.pages[page.id] = page
         for place in page.places:
@@ -242,7 +229,7 @@ class Collection:
             ValueError: when `path` is a file, or a folder that holds something else than an index.
         """
         with self.lock:
-            return shelf.save(path, self.fingerprint, self.index, list(self.pages.values()))
+            return shelf.save(path, self.fingerprint, self.index, self.pages)
 
     @classmethod
     def load(cls, path: Path, encoder_fingerprint: str) -> Collection:
@@ -255,131 +242,8 @@ class Collection:
         index, pages = shelf.load(path, encoder_fingerprint)
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
         collection.index = index
-        for page in pages:
-            collection._keep(page)
+        collection._fill(pages)
         return collection
-
-
-class _Adding:
-    """One run of `Collection.add`."""
-
-    def __init__(self, home: Collection, encoder: Encoder, report: Report, limits: Limits) -> None:
-        self.home, self.encoder, self.report, self.limits = home, encoder, report, limits
-        self.done = self.total = 0
-        self.batch: list[Page] = []  # read, not yet encoded
-        self.names: dict[str, str] = {}  # source -> the name it goes by after a clash
-        self.last: dict[str, int] = {}  # source -> its last page number
-        self.again: dict[str, list[tuple[int, str]]] = {}  # source -> pages that were there already
-
-    def run(self, files: Sequence[Upload]) -> Generator[Progress, None, None]:
-        started = perf_counter()
-        self.total = count_pages(files, self.limits)
-        try:
-            # Closed at once on a cancel, so that open files and unpacked archives go away.
-            items = cast(Generator[Page | Problem, None, None], read_files(files, self.limits))
-            with contextlib.closing(items):
-                for item in items:
-                    if isinstance(item, Problem):
-                        yield self._problem(item)
-                    elif self._full():
-                        self._flush()
-                        yield self._problem(self._no_room(item))
-                        return
-                    else:
-                        yield self._page(item)
-            self._flush()
-            self.report.finished = True
-        except (GeneratorExit, KeyboardInterrupt):
-            self._flush()  # what was read before the cancel stays
-            raise
-        finally:
-            # After an error of the encoder the batch is dropped: it would only fail again.
-            self.report.seconds += perf_counter() - started
-
-    def _page(self, page: Page) -> Progress:
-        self._begin_again(page)
-        if page.id in self.home.pages or any(waiting.id == page.id for waiting in self.batch):
-            self._flush()  # so that places and names are settled up to here
-            return self._duplicate(page)
-        try:
-            page = read(page)
-        except Exception as error:
-            # One odd page must not cost the user the rest of the batch; the log has the whole story.
-            log.exception("%s page %d could not be read", page.source, page.number)
-            return self._problem(
-                Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")
-            )
-        self.batch.append(page)
-        if len(self.batch) >= ENCODE_BATCH:
-            self._flush()
-        return self._progress(page.source, page.number, None, 1)
-
-    def _flush(self) -> None:
-        batch, self.batch = self.batch, []
-        if not batch:
-            return
-        embeddings = self.encoder.encode_pages(batch)
-        for page, embedding in zip(batch, embeddings, strict=True):
-            stored = StoredPage.of(page)
-            with self.home.lock:
-                if page.id in self.home.pages:  # another thread added it meanwhile
-                    self._duplicate(page)
-                else:
-                    self.home.put(stored.at([(self._name(page), page.number)]), embedding)
-                    self.report.added += 1
-
-    def _begin_again(self, page: Page) -> None:
-        """A source that starts over is another upload of that name."""
-        if page.number <= self.last.get(page.source, 0):
-            self._flush()
-            self.names.pop(page.source, None)
-            self.again.pop(page.source, None)
-        self.last[page.source] = page.number
-
-    def _name(self, page: Page) -> str:
-        """What the page's source goes by: another name from the first page that clashes on."""
-        name = self.names.get(page.source, page.source)
-        if self.home.holder((name, page.number)) in (None, page.id):
-            return name
-        name = self.names[page.source] = self.home.free_name(page.source, page.number, page.id)
-        for number, page_id in self.again.pop(page.source, []):
-            if page_id in self.home.pages:
-                self.home.note_place(page_id, (name, number))
-        return name
-
-    def _duplicate(self, page: Page) -> Progress:
-        with self.home.lock:
-            first = self.home.pages[page.id]
-            place = (self._name(page), page.number)
-            if self.home.holder(place) == page.id:
-                message = f"{page.source} page {page.number} is already indexed."
-                self.again.setdefault(page.source, []).append((page.number, page.id))
-            else:
-                message = (
-                    f"{page.source} page {page.number} is the same as {first.source} page {first.number}."
-                )
-                self.home.note_place(page.id, place)
-        self.report.duplicates.append(message)
-        return self._progress(page.source, page.number, message, 1)
-
-    def _full(self) -> bool:
-        return len(self.home) + len(self.batch) >= self.limits.max_session_pages
-
-    def _no_room(self, page: Page) -> Problem:
-        return Problem(
-            page.source,
-            f"{page.source} page {page.number} and what follows was left out: the index is full at "
-            f"{self.limits.max_session_pages} pages. Remove documents, or raise METAEMBED_MAX_SESSION_PAGES.",
-        )
-
-    def _problem(self, problem: Problem) -> Progress:
-        self.report.problems.append(problem)
-        return self._progress(problem.source, 0, problem.message, 0)
-
-    def _progress(self, source: str, number: int, message: str | None, pages: int) -> Progress:
-        self.done += pages
-        self.total = max(self.total, self.done)
-        return Progress(self.done, self.total, source, number, message)
 
 
 def kind_of(source: str) -> str:

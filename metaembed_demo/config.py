@@ -93,9 +93,17 @@ class Vlm:
     device_map: str = field(default_factory=lambda: _env("VLM_DEVICE_MAP", ""))  # "": one device; "auto": all
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """How MaxSim is computed."""
+
+    numba: bool = field(default_factory=lambda: _env("NUMBA", "1") != "0")  # METAEMBED_NUMBA=0: numpy only
+
+
 LIMITS = Limits()
 RENDER = Render()
 PATHS = Paths()
 SERVER = Server()
 SPACE = Space()
 VLM = Vlm()
+KERNELS = Kernels()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from .collection import ENCODE_BATCH, Collection, Progress
+from .adding import ENCODE_BATCH, Progress
+from .collection import Collection
 from .encoder import Encoder
 from .reading import look_again
 from .records import Page

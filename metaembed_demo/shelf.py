@@ -1,11 +1,14 @@
-"""A collection on disk: manifest.json names one generation of files, and is replaced last.
+"""A collection on disk: manifest.json names all that is in force, and is replaced last.
 
-    DIR/manifest.json         format, encoder fingerprint, counts, checksums, the generation in force
-    DIR/<generation>/         index.json, vectors-<hash>.npy, pages.jsonl.gz
-    DIR/images/<page id>.jpg  shared by generations, so that adding to an index rewrites no picture
+    DIR/manifest.json            format, encoder fingerprint, counts, checksums, the head of segments.py
+    DIR/segments/<digest>/       vectors, a folder a block of the index
+    DIR/texts/<digest>.bin       pages' words: compressed records one after the other, written once
+    DIR/table-<digest>.json.gz   each page's places, and where its record lies
+    DIR/images/<page id>.jpg     pages' pictures
 
-A crash before the manifest is replaced leaves the old generation in force; after that, only its files
-are left to clear away, which the next save does.
+Adding to a saved collection writes the new pages, the table and the manifest. A crash before the manifest is
+replaced leaves the last good state; after that, only files of the old one are left to clear away, which the
+next save does.
 """
 
 from __future__ import annotations
@@ -13,18 +16,64 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import secrets
-import shutil
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import disk
-from .index import FaissIndex, MultiVectorIndex
-from .stored import StoredPage
+from . import disk, segments
+from .book import Book
+from .index import MultiVectorIndex
+from .local import LocalIndex
+from .stored import Place, StoredPage
 
-FORMAT = 1
+FORMAT = 2
 KIND = "metaembed-demo collection"
+EAGER = 5_000  # pages; larger collections leave words and pictures on disk until they are asked for
+FEW_TEXTS = 16  # files of words; beyond, the small ones are written together
+SMALL_TEXT = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a page lies in a saved collection: `length` bytes of texts/`file` from `offset`."""
+
+    path: Path  # of the collection
+    id: str
+    places: tuple[Place, ...]
+    file: str
+    offset: int
+    length: int
+    digest: str
+
+    def load(self) -> StoredPage:
+        """Raises ValueError when the record or the picture is damaged or gone."""
+        value = json.loads(zlib.decompress(self.packed()))
+        picture = _picture(self.path, self.id).read_bytes()
+        if disk.sha256(picture) != value["picture_sha256"]:
+            source, number = self.places[0]
+            raise _damaged(self.path, f"the checksum of the picture of {source} page {number} is wrong")
+        return StoredPage.from_json(value, picture).at(self.places)
+
+    def packed(self) -> bytes:
+        """The record as it lies on disk. Raises ValueError when it is not what was written."""
+        with (self.path / "texts" / self.file).open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.length)
+        if disk.sha256(data)[:16] != self.digest:
+            source = self.places[0][0]
+            raise _damaged(self.path, f"the checksum of the words of {source} is not the recorded one")
+        return data
+
+    def as_row(self) -> list[Any]:
+        return [self.id, [list(p) for p in self.places], self.file, self.offset, self.length, self.digest]
+
+    @classmethod
+    def of_row(cls, path: Path, row: list[Any]) -> Record:
+        page_id, places, file, offset, length, digest = row
+        pairs = tuple((source, number) for source, number in places)
+        return cls(path, page_id, pairs, Path(file).name, offset, length, digest)
 
 
 def is_shelf(path: Path) -> bool:
@@ -42,35 +91,36 @@ def check_target(path: Path) -> None:
         manifest(path)
 
 
-def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Sequence[StoredPage]) -> int:
-    """Write a collection into the folder `path`. Returns the bytes it takes there."""
+def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
+    """Write a collection into the folder `path`. Returns the bytes it takes there.
+
+    Raises:
+        ValueError: when `path` holds something else than an index, or `index` does not lie in this process.
+    """
     check_target(path)
-    generation = f"g-{secrets.token_hex(6)}"
-    folder = path / generation
-    folder.mkdir(parents=True)
-    (path / "images").mkdir(exist_ok=True)
-    try:
-        index.save(folder)
-        disk.write(folder / "pages.jsonl.gz", _pages_file(path, pages))
-        disk.sync_folder(path)
-        files = {name: disk.sha256_of(folder / name) for name in ("index.json", "pages.jsonl.gz")}
-        head = {
-            "kind": KIND,
-            "format": FORMAT,
-            "encoder": fingerprint,
-            "pages": len(pages),
-            "generation": generation,
-            "sha256": files,
-        }
-        disk.write_json(path / "manifest.json", head)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    _clear_away(path, generation, {page.id for page in pages})
+    if not isinstance(index, LocalIndex):
+        raise ValueError(f"Only an index in this process is saved in a folder, not {type(index).__name__}.")
+    known = _known(path)
+    for folder in (path / "images", path / "texts"):
+        folder.mkdir(parents=True, exist_ok=True)
+    vectors = index.write(path)
+    records = list(_Writing(path, known).records(pages))
+    table = _write_table(path, records)
+    head = {
+        "kind": KIND,
+        "format": FORMAT,
+        "encoder": fingerprint,
+        "pages": len(records),
+        "index": vectors,
+        "table": table,
+    }
+    disk.sync_folder(path)
+    disk.write_json(path / "manifest.json", head)
+    _clear_away(path, head, records)
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def load(path: Path, fingerprint: str) -> tuple[FaissIndex, list[StoredPage]]:
+def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
     """What `save` wrote. Raises ValueError as `Collection.load` says."""
     head = manifest(path)
     if head["encoder"] != fingerprint:
@@ -78,18 +128,17 @@ def load(path: Path, fingerprint: str) -> tuple[FaissIndex, list[StoredPage]]:
             f"The index at {path} was made by another encoder ({head['encoder']}, not {fingerprint}). "
             "Index the files again into a new folder."
         )
-    folder = path / Path(head["generation"]).name
     try:
-        for name, digest in head["sha256"].items():
-            if disk.sha256_of(folder / Path(name).name) != digest:
-                raise _damaged(path, f"the checksum of {name} is not the recorded one")
-        index = FaissIndex.load(folder)
-        pages = [_page(path, json.loads(line)) for line in _lines(folder / "pages.jsonl.gz")]
+        index = LocalIndex.of(*segments.read(path, head["index"]))
+        records = _read_table(path, head["table"])
+        book = Book()
+        for record in records:
+            book.keep(record.id, record.load() if len(records) <= EAGER else record)
     except FileNotFoundError as error:
         raise _damaged(path, f"{Path(str(error.filename)).name} is missing") from error
-    if index.ids != [page.id for page in pages] or len(pages) != head["pages"]:
+    if index.ids != list(book) or len(book) != head["pages"]:
         raise _damaged(path, "its pages and its vectors do not match")
-    return index, pages
+    return index, book
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -106,39 +155,105 @@ def manifest(path: Path) -> dict[str, Any]:
             f"The index at {path} has format {head.get('format')}; this program reads {FORMAT}. "
             "Index the files again into a new folder."
         )
-    missing = {"encoder", "pages", "generation", "sha256"} - head.keys()
+    missing = {"encoder", "pages", "index", "table"} - head.keys()
     if missing:
         raise _damaged(path, f"manifest.json lacks {', '.join(sorted(missing))}")
     return head
 
 
-def _pages_file(path: Path, pages: Sequence[StoredPage]) -> bytes:
-    """The pages as compressed lines of JSON, their pictures written beside it."""
-    lines = []
-    for page in pages:
-        digest = disk.sha256(page.picture)
-        file = _picture(path, page.id)
-        if not (
-            file.is_file() and file.stat().st_size == len(page.picture) and disk.sha256_of(file) == digest
-        ):
-            disk.write(file, page.picture)
-        lines.append(json.dumps({**page.as_json(), "picture_sha256": digest}, ensure_ascii=False))
-    text = "".join(line + "\n" for line in lines)
-    return gzip.compress(text.encode("utf-8", "surrogatepass"), compresslevel=6, mtime=0)
+class _Writing:
+    """One save: the records of pages that `path` lacks are gathered into one new file of texts."""
+
+    def __init__(self, path: Path, known: dict[str, Record]) -> None:
+        self.path = path
+        self.known = known
+        self.rewritten = _worn(path, known)  # files of texts whose records go into the new file
+        self.data: list[bytes] = []
+        self.size = 0
+
+    def records(self, pages: Book) -> Iterator[Record]:
+        """A record for every page, in order; the new file is written before the first one is given out."""
+        found = [self._record(page_id, page) for page_id, page in pages.entries()]
+        data = b"".join(self.data)
+        name = f"{disk.sha256(data)[:20]}.bin"
+        if data and not _is(self.path / "texts" / name, data):
+            disk.write(self.path / "texts" / name, data)
+        for record in found:
+            yield record if record.file else replace(record, file=name)
+
+    def _record(self, page_id: str, page: Any) -> Record:
+        if isinstance(page, Record) and page.path == self.path:
+            # Read from here and left alone since: its picture and its words lie where they were.
+            return page if page.file not in self.rewritten else self._add(page_id, page.places, page.packed())
+        if isinstance(page, Record):
+            page = page.load()
+        packed = _packed(page)
+        _write_picture(self.path, page)
+        old = self.known.get(page_id)
+        if old and old.file not in self.rewritten and old.digest == disk.sha256(packed)[:16]:
+            return replace(old, places=page.places)
+        return self._add(page_id, page.places, packed)
+
+    def _add(self, page_id: str, places: tuple[Place, ...], packed: bytes) -> Record:
+        start, self.size = self.size, self.size + len(packed)
+        self.data.append(packed)
+        return Record(self.path, page_id, places, "", start, len(packed), disk.sha256(packed)[:16])
 
 
-def _lines(file: Path) -> list[str]:
-    text = gzip.decompress(file.read_bytes()).decode("utf-8", "surrogatepass")
-    return [line for line in text.split("\n") if line]
+def _packed(page: StoredPage) -> bytes:
+    """A page's words as a record. Its places are kept in the table, for they may change."""
+    value = {**page.as_json(), "source": "", "number": 0, "also": []}
+    value["picture_sha256"] = disk.sha256(page.picture)
+    return zlib.compress(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), 6)
 
 
-def _page(path: Path, value: dict[str, Any]) -> StoredPage:
-    picture = _picture(path, value["id"]).read_bytes()
-    if disk.sha256(picture) != value["picture_sha256"]:
-        raise _damaged(
-            path, f"the checksum of the picture of {value['source']} page {value['number']} is wrong"
-        )
-    return StoredPage.from_json(value, picture)
+def _known(path: Path) -> dict[str, Record]:
+    """The records that a collection at `path` holds already, as far as they can be read."""
+    try:
+        return {record.id: record for record in _read_table(path, manifest(path)["table"])}
+    except (ValueError, OSError):
+        return {}  # nothing there, or damaged: then all is written anew
+
+
+def _worn(path: Path, known: dict[str, Record]) -> set[str]:
+    """Files of texts of which less than half is in use, and small ones where there are many."""
+    used: dict[str, int] = {}
+    for record in known.values():
+        used[record.file] = used.get(record.file, 0) + record.length
+    files = {file: path / "texts" / file for file in used}
+    sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
+    small = [file for file, size in sizes.items() if size < SMALL_TEXT]
+    worn = {file for file, size in sizes.items() if used[file] < size / 2}
+    return worn | (set(small) if len(small) > FEW_TEXTS else set()) | (used.keys() - sizes.keys())
+
+
+def _write_table(path: Path, records: list[Record]) -> dict[str, str]:
+    text = json.dumps([record.as_row() for record in records], ensure_ascii=False)
+    data = gzip.compress(text.encode("utf-8", "surrogatepass"), compresslevel=6, mtime=0)
+    digest = disk.sha256(data)
+    name = f"table-{digest[:20]}.json.gz"
+    disk.write(path / name, data)
+    return {"file": name, "sha256": digest}
+
+
+def _read_table(path: Path, about: dict[str, str]) -> list[Record]:
+    file = path / Path(about["file"]).name
+    data = file.read_bytes()
+    if disk.sha256(data) != about["sha256"]:
+        raise _damaged(path, f"the checksum of {file.name} is not the recorded one")
+    rows = json.loads(gzip.decompress(data).decode("utf-8", "surrogatepass"))
+    return [Record.of_row(path, row) for row in rows]
+
+
+def _write_picture(path: Path, page: StoredPage) -> None:
+    file = _picture(path, page.id)
+    if not _is(file, page.picture):
+        disk.write(file, page.picture)
+
+
+def _is(file: Path, data: bytes) -> bool:
+    """Whether `file` holds exactly `data`."""
+    return file.is_file() and file.stat().st_size == len(data) and disk.sha256_of(file) == disk.sha256(data)
 
 
 def _picture(path: Path, page_id: str) -> Path:
@@ -147,13 +262,14 @@ def _picture(path: Path, page_id: str) -> Path:
     return path / "images" / f"{page_id}.jpg"
 
 
-def _clear_away(path: Path, generation: str, ids: set[str]) -> None:
-    for folder in path.glob("g-*"):
-        if folder.name != generation:
-            shutil.rmtree(folder, ignore_errors=True)
-    for file in (path / "images").glob("*.jpg"):
-        if file.stem not in ids:
-            file.unlink(missing_ok=True)
+def _clear_away(path: Path, head: dict[str, Any], records: list[Record]) -> None:
+    segments.clear_away(path, head["index"])
+    ids, texts = {record.id for record in records}, {record.file for record in records}
+    unused = [file for file in path.glob("table-*.json.gz") if file.name != head["table"]["file"]]
+    unused += [file for file in (path / "images").glob("*.jpg") if file.stem not in ids]
+    unused += [file for file in (path / "texts").glob("*.bin") if file.name not in texts]
+    for file in unused:
+        file.unlink(missing_ok=True)
 
 
 def _damaged(path: Path, what: str) -> ValueError:

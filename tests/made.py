@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import collection as collection_module
+from metaembed_demo import adding as adding_module
 from metaembed_demo.collection import Collection, Problem, Progress, Report
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
@@ -23,9 +23,9 @@ def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> P
 
 def serve(monkeypatch: pytest.MonkeyPatch, *items: Page | Problem) -> None:
     """Let the next `Collection.add` meet `items` instead of files."""
-    monkeypatch.setattr(collection_module, "count_pages", lambda files, limits: _pages(items))
-    monkeypatch.setattr(collection_module, "read_files", lambda files, limits: (item for item in items))
-    monkeypatch.setattr(collection_module, "read", lambda page: page)
+    monkeypatch.setattr(adding_module, "count_pages", lambda files, limits: _pages(items))
+    monkeypatch.setattr(adding_module, "read_files", lambda files, limits: (item for item in items))
+    monkeypatch.setattr(adding_module, "read", lambda page: page)
 
 
 def fill(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from metaembed_demo import __main__ as cli
 from metaembed_demo import bench as bench_module
-from metaembed_demo import collection as collection_module
+from metaembed_demo import adding as adding_module
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import Page, Word
 
@@ -39,7 +39,7 @@ def named(page: Page) -> Page:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(cli, "load_encoder", lambda name: Chatty())
-    monkeypatch.setattr(collection_module, "read", named)
+    monkeypatch.setattr(adding_module, "read", named)
     monkeypatch.setattr(bench_module, "read", named)
 
 
@@ -280,7 +280,7 @@ def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (
         "import sys; sys.path[:0] = [sys.argv.pop(1)]; import test_cli as t; "
-        "t.cli.load_encoder = lambda name: t.Chatty(); t.collection_module.read = t.named; "
+        "t.cli.load_encoder = lambda name: t.Chatty(); t.adding_module.read = t.named; "
         "sys.exit(t.cli.main())"
     )
     command = [sys.executable, "-c", code, str(ROOT / "tests")]

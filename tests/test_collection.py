@@ -10,7 +10,7 @@ import pytest
 from made import fill, make_page, serve
 from PIL import Image
 
-from metaembed_demo import collection as collection_module
+from metaembed_demo import adding as adding_module
 from metaembed_demo import disk, shelf
 from metaembed_demo.collection import Collection, Document, Problem, Report
 from metaembed_demo.config import LIMITS
@@ -62,7 +62,7 @@ def test_a_page_that_cannot_be_read_costs_that_page_alone(collection: Collection
             raise RuntimeError("the OCR gave up")
         return page
 
-    monkeypatch.setattr(collection_module, "read", read)
+    monkeypatch.setattr(adding_module, "read", read)
     report = Report()
     list(collection.add([], ENCODER, report))
     assert [p.message for p in report.problems] == ["a.pdf page 2 could not be read: the OCR gave up"]
@@ -261,14 +261,14 @@ def test_saving_again_replaces_and_clears_away(saved) -> None:
     collection.remove("a.pdf")
     collection.remove("b.pdf")
     size = collection.save(path)
-    assert len(list(path.glob("g-*"))) == 1
+    assert [len(list(path.glob(name))) for name in ("table-*", "texts/*", "segments/*")] == [1, 1, 1]
     (left,) = (path / "images").iterdir()
     assert left.stat().st_mtime_ns == pictures[left.name]  # pictures that stay are not written again
     assert size == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     assert len(Collection.load(path, ENCODER.fingerprint)) == 1
 
 
-@pytest.mark.parametrize("fail_at", range(5))
+@pytest.mark.parametrize("fail_at", range(4))  # picture, words, table, manifest
 def test_a_crash_while_saving_leaves_the_last_good_state(saved, monkeypatch, fail_at: int) -> None:
     """The writing dies at the n-th file; what was saved before still loads."""
     collection, path = saved
@@ -305,15 +305,19 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(saved, tmp_path: Path)
     manifest = path / "manifest.json"
     good = json.loads(manifest.read_text())
     for change, match in [
-        ({"format": 2}, "format 2"),
+        ({"format": 1}, "format 1"),
         ({"kind": "x"}, "some other program"),
         ({"pages": 9}, "do not match"),
-        ({"generation": "../../etc"}, "missing"),
+        ({"table": {**good["table"], "file": "../../etc/passwd"}}, "passwd is missing"),
+        ({"index": {**good["index"], "format": 99}}, "format 99"),
+        ({"index": {**good["index"], "storage": "wax"}}, "no index has"),
+        ({"index": {**good["index"], "r_c": 3}}, "do not fit"),
+        ({"index": {key: value for key, value in good["index"].items() if key != "segments"}}, "lacks"),
     ]:
         manifest.write_text(json.dumps({**good, **change}))
         refuses(match)
-    manifest.write_text(json.dumps({key: value for key, value in good.items() if key != "sha256"}))
-    refuses("lacks sha256")
+    manifest.write_text(json.dumps({key: value for key, value in good.items() if key != "table"}))
+    refuses("lacks table")
     manifest.write_text("not json")
     refuses("damaged")
     manifest.write_text(json.dumps(good))
@@ -322,7 +326,13 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(saved, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("pattern", "match"),
-    [("g-*/pages.jsonl.gz", "checksum"), ("g-*/vectors-*", "checksum"), ("images/*", "picture")],
+    [
+        ("table-*", "checksum"),
+        ("texts/*", "checksum"),
+        ("segments/*/full.npy", "checksum"),
+        ("segments/*/ids.json", "checksum"),
+        ("images/*", "picture"),
+    ],
 )
 def test_tampered_and_missing_files_are_noticed(saved, pattern: str, match: str) -> None:
     _, path = saved

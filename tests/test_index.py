@@ -1,4 +1,4 @@
-"""FaissIndex: exact scores, slots used again, the coarse stage, and its files."""
+"""LocalIndex: exact scores, slots used again, the coarse stage, and its files."""
 
 import json
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from made import random_vectors, unit
 
-from metaembed_demo.index import FaissIndex
+from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, FloatArray
 
 FULL = STOPS[-1]
 
 
-def filled(n: int, seed: int = 0, r_c: int = 8, dim: int = 16) -> tuple[FaissIndex, FloatArray]:
-    index = FaissIndex(r_c, dim)
+def filled(n: int, seed: int = 0, r_c: int = 8, dim: int = 16) -> tuple[LocalIndex, FloatArray]:
+    index = LocalIndex(r_c, dim)
     vectors = random_vectors(seed, n, r_c, dim).astype(np.float16).astype(np.float32)
     index.add([f"p{i}" for i in range(n)], vectors)
     return index, vectors
@@ -49,7 +49,7 @@ def test_search_is_exact_maxsim_at_every_budget(budget: Budget) -> None:
 
 
 def test_equal_scores_come_in_order_of_adding_even_when_slots_are_used_again() -> None:
-    index = FaissIndex(2, 4)
+    index = LocalIndex(2, 4)
     same = np.tile(random_vectors(0, 1, 2, 4), (1, 1, 1))
     for name in "abcdef":
         index.add([name], same)
@@ -62,7 +62,7 @@ def test_equal_scores_come_in_order_of_adding_even_when_slots_are_used_again() -
 def test_added_and_removed_pages_leave_the_index_of_the_rest() -> None:
     """Random adds and removes against a plain dict."""
     rng = np.random.default_rng(3)
-    index, model = FaissIndex(4, 8), {}
+    index, model = LocalIndex(4, 8), {}
     query = random_vectors(4, 3, 8)
     for step in range(120):
         if model and rng.random() < 0.4:
@@ -104,20 +104,20 @@ def test_bad_ids_and_shapes_are_refused_and_change_nothing() -> None:
 
 
 def test_an_empty_index_finds_nothing() -> None:
-    index = FaissIndex(8, 16)
+    index = LocalIndex(8, 16)
     assert index.search(random_vectors(0, 4, 16), FULL, 5) == []
     assert index.vectors([]).shape == (0, 8, 16)
 
 
 def test_bytes_per_page_are_two_for_each_component_of_the_prefix() -> None:
-    index = FaissIndex(64, 128)
+    index = LocalIndex(64, 128)
     assert [index.bytes_per_page(stop) for stop in STOPS] == [256, 1024, 2048, 4096, 16384]
 
 
 @pytest.fixture(scope="module")
-def large() -> tuple[FaissIndex, FloatArray]:
+def large() -> tuple[LocalIndex, FloatArray]:
     vectors, queries = clustered(8_000, queries=15, noise=1.6)
-    index = FaissIndex(64, 128)
+    index = LocalIndex(64, 128)
     index.add([f"p{i}" for i in range(len(vectors))], vectors)
     return index, queries
 
@@ -127,7 +127,7 @@ def test_the_coarse_stage_keeps_the_best_ten(large, budget: Budget) -> None:
     index, queries = large
     found = []
     for query in queries:
-        assert len(index.coarse(query, budget, 10)) == 200
+        assert len(index.coarse(query, budget, 10)) == (1_000 if budget == FULL else 50)
         quick = {hit.page_id for hit in index.search(query, budget, 10)}
         exact = {hit.page_id for hit in index.search(query, budget, 10, exact=True)}
         found.append(len(quick & exact) / 10)
@@ -146,7 +146,7 @@ def test_the_coarse_stage_follows_adds_and_removes(large) -> None:
     twin = np.concatenate([queries[0][:8], np.zeros((56, 128), np.float32)])[None]
     index.add(["twin"], twin)
     assert index.search(queries[0], budget, 1)[0].page_id == "twin"
-    assert index.coarse(queries[0], budget, 10)[0] == "twin"
+    assert "twin" in index.coarse(queries[0], budget, 10)
     index.remove(["twin"])
     index.add([best[0].page_id], random_vectors(5, 1, 64, 128))
 
@@ -162,29 +162,29 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     index.add(["late"], random_vectors(9, 1, 8, 16))
     index.save(tmp_path / "ix")
     index.save(tmp_path / "ix")  # over itself
-    again = FaissIndex.load(tmp_path / "ix")
+    again = LocalIndex.load(tmp_path / "ix")
     assert again.ids == index.ids
     np.testing.assert_array_equal(again.vectors(again.ids), index.vectors(index.ids))
     query = random_vectors(2, 4, 16)
     assert again.search(query, FULL, 5) == index.search(query, FULL, 5)
-    assert sorted(file.suffix for file in (tmp_path / "ix").iterdir()) == [".json", ".npy"]
+    assert sorted(file.name for file in (tmp_path / "ix").iterdir()) == ["index.json", "segments"]
 
 
 def test_damaged_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     index, _ = filled(5)
     index.save(tmp_path)
-    vectors = next(tmp_path.glob("*.npy"))
+    vectors = next(tmp_path.glob("segments/*/full.npy"))
     good = vectors.read_bytes()
     vectors.write_bytes(good[:-2] + b"\0\1")
     with pytest.raises(ValueError, match="checksum"):
-        FaissIndex.load(tmp_path)
+        LocalIndex.load(tmp_path)
     vectors.write_bytes(good)
     head = json.loads((tmp_path / "index.json").read_text())
     (tmp_path / "index.json").write_text(json.dumps({**head, "format": 99}))
     with pytest.raises(ValueError, match="format 99"):
-        FaissIndex.load(tmp_path)
+        LocalIndex.load(tmp_path)
     (tmp_path / "index.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
-        FaissIndex.load(tmp_path)
+        LocalIndex.load(tmp_path)
     with pytest.raises(FileNotFoundError):
-        FaissIndex.load(tmp_path / "nowhere")
+        LocalIndex.load(tmp_path / "nowhere")

@@ -1,0 +1,54 @@
+"""The cascade: how many pages to score again after the scan of short prefixes in int8."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from .records import Budget
+
+PREFIX = Budget(8, 16)  # what the scan looks at
+RECALL = 0.99  # of the exact ten best, unless a user asks for another share
+
+# Share of the exact ten best at (16,64) -> how many pages the scan of (8,16) needs to bring them, on 5,000 to
+# 100,000 real pages (benchmarks/index.json, "needed"); between these, and beyond, straight in the logarithms.
+NEEDED = ((0.9, 100), (0.95, 220), (0.98, 500), (0.99, 1_000), (0.995, 1_800))
+MEASURED_ON = 20_000  # pages
+GROWTH = 0.2  # power of the number of pages by which the need grows beyond that
+OWN = 5  # candidates a hit where the scan looks at the whole budget: int8 alone may change the order
+FEWEST = 50
+
+
+def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> int:
+    """How many of `pages` to score at `budget` so that the best `k` hold a share `recall` of the exact ones.
+
+    Raises:
+        ValueError: when `recall` is not above 0 and at most 1.
+
+    >>> candidates(100_000, Budget(8, 16), 10), candidates(20_000, Budget(16, 64), 10)
+    (50, 1000)
+    >>> candidates(20_000, Budget(16, 64), 10, recall=1)
+    20000
+    """
+    if not 0 < recall <= 1:
+        raise ValueError(f"A recall target lies above 0 and is at most 1, not {recall}.")
+    if recall == 1:
+        return pages
+    if budget.r_q <= PREFIX.r_q and budget.r_c <= PREFIX.r_c:
+        return min(pages, max(FEWEST, OWN * k))
+    grown = max(1.0, pages / MEASURED_ON) ** GROWTH
+    return min(pages, max(FEWEST, OWN * k, round(_needed(recall) * grown * k / 10)))
+
+
+def _needed(recall: float) -> float:
+    """Candidates for ten hits, between the measured points.
+
+    >>> [round(_needed(share)) for share in (0.5, 0.9, 0.97, 0.99)]
+    [16, 100, 348, 1000]
+    """
+    points = [(-math.log(1 - share), math.log(n)) for share, n in NEEDED]
+    at = -math.log(1 - recall)
+    low, high = next(
+        ((a, b) for a, b in pairwise(points) if at <= b[0]), (points[-2], points[-1])
+    )
+    return math.exp(low[1] + (at - low[0]) / (high[0] - low[0]) * (high[1] - low[1]))

@@ -1,0 +1,143 @@
+"""Inverted lists over Meta Tokens: the coarse stage where a scan of all prefixes is too slow or too large.
+
+FAISS keeps the first candidate tokens of every page as product codes (IVF, PQ with 4-bit codes), one index
+for each nested group of tokens, so that a small budget looks at its own tokens alone. Each query token brings
+the candidate tokens nearest to it; a page that it brings nothing of counts with the worst similarity that it
+brought. The pages with the largest sums are the candidates. Lists are made from the vectors in minutes and
+never saved: FAISS's files cannot be checked before they are read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cascade import PREFIX
+from .records import FloatArray
+
+GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # candidate tokens 1 | 2-4 | 5-8 | 9-16
+COMPONENTS = 4  # of a vector, that share one 4-bit code
+A_LIST = 39  # training vectors a list, the fewest that FAISS wants
+LISTS = 8  # times the square root of the tokens: more lists, shorter ones
+PROBED = 1 / 32  # of the lists, by a query token
+FEWEST = 1_000  # pages to train on
+BROUGHT = 400  # candidates at least: 4-bit codes put the best further down than a scan in int8 does
+
+Slots = NDArray[np.int64]
+
+
+class TokenLists:
+    """The first 16 candidate tokens of pages, found by their like. Not to be changed while it is searched."""
+
+    def __init__(self, r_c: int, dim: int) -> None:
+        self.groups = [(first, min(last, r_c)) for first, last in GROUPS if first < r_c]
+        self.dim = dim
+        self.probed = PROBED
+        self._faiss: list[Any] = []
+        self._slots: Slots = np.empty(0, np.int64)  # number -> slot, -1 where the page is gone
+
+    @classmethod
+    def trained(cls, vectors: FloatArray, pages: int) -> TokenLists:
+        """Lists for about `pages` pages, fitted to `vectors` (n, R_c, D), which are not added.
+
+        Raises:
+            ValueError: when there are fewer than 1,000 pages to fit to.
+        """
+        if len(vectors) < FEWEST:
+            raise ValueError(
+                f"Inverted lists need at least {FEWEST:,} pages to be fitted to, not {len(vectors):,}. "
+                "Scan the prefixes instead: so few are scanned in a few milliseconds."
+            )
+        import faiss
+
+        made = cls(vectors.shape[1], vectors.shape[2])
+        for first, last in made.groups:
+            tokens = np.ascontiguousarray(vectors[:, first:last], np.float32).reshape(-1, made.dim)
+            wanted = int(LISTS * math.sqrt(pages * (last - first)))
+            lists = max(1, min(wanted, len(tokens) // A_LIST))
+            index = faiss.index_factory(
+                made.dim, f"IVF{lists},PQ{_codes(made.dim)}x4fs", faiss.METRIC_INNER_PRODUCT
+            )
+            index.train(tokens)
+            made._faiss.append(index)
+        return made
+
+    def add(self, slots: Slots, vectors: NDArray[Any]) -> None:
+        """Take pages with `vectors` (n, R_c, D) that stand in `slots` of the index."""
+        numbers = np.arange(len(self._slots), len(self._slots) + len(slots))
+        self._slots = np.concatenate([self._slots, slots])
+        for (first, last), index in zip(self.groups, self._faiss, strict=True):
+            tokens = np.ascontiguousarray(vectors[:, first:last], np.float32).reshape(-1, self.dim)
+            index.add_with_ids(tokens, np.repeat(numbers, last - first))
+
+    def remove(self, slots: Slots) -> None:
+        """Let pages be found no more; their codes go when the lists are made anew."""
+        self._slots[np.isin(self._slots, slots)] = -1
+
+    def place(self, slots: Slots) -> None:
+        """Give every page, in the order of adding, another slot; -1 lets it be found no more."""
+        self._slots = slots
+
+    def move(self, old: Slots, new: Slots) -> None:
+        """Follow pages from the slots `old`, which ascend, to `new`."""
+        at = np.searchsorted(old, self._slots)
+        at[at == len(old)] = 0
+        here = (self._slots >= 0) & (old[at] == self._slots) if len(old) else np.zeros(len(self._slots), bool)
+        self._slots = np.where(here, new[at] if len(new) else -1, -1)
+
+    def candidates(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
+        """Slots for the query tokens q (r_q, D), ascending: `wanted`, or more where codes need the room."""
+        wanted = max(wanted, BROUGHT)
+        q = np.ascontiguousarray(q[: PREFIX.r_q], np.float32)
+        found = [
+            self._nearest(index, q, wanted * (last - first))
+            for (first, last), index in zip(self.groups, self._faiss, strict=True)
+            if last <= max(r_c, 1)
+        ]
+        similarity = np.concatenate([scores for scores, _ in found], axis=1)
+        numbers = np.concatenate([ids for _, ids in found], axis=1)
+        return self._best(similarity, np.where(numbers < 0, -1, self._slots[numbers]), wanted)
+
+    def _nearest(self, index: Any, q: FloatArray, k: int) -> tuple[FloatArray, Slots]:
+        import faiss
+
+        probe = faiss.SearchParametersIVF()
+        probe.nprobe = max(4, round(index.nlist * self.probed))
+        scores, ids = index.search(q, min(k, index.ntotal), params=probe)
+        return scores, ids
+
+    @staticmethod
+    def _best(similarity: FloatArray, owners: Slots, wanted: int) -> Slots:
+        """MaxSim over what was brought: (r_q, n) similarities with the slots that they belong to, or -1."""
+        gone = owners < 0
+        similarity = np.where(gone, np.inf, similarity)
+        floor = similarity.min(axis=1)
+        floor[~np.isfinite(floor)] = 0.0
+        slots, at = np.unique(owners, return_inverse=True)
+        table = np.broadcast_to(floor[:, None], (len(owners), len(slots))).copy()
+        rows = np.broadcast_to(np.arange(len(owners))[:, None], owners.shape)
+        np.maximum.at(table, (rows, at.reshape(owners.shape)), np.where(gone, -np.inf, similarity))
+        sums = table.sum(axis=0)
+        sums[slots < 0] = -np.inf
+        kept = slots >= 0
+        slots, sums = slots[kept], sums[kept]
+        if len(slots) > wanted:
+            slots = slots[np.argpartition(-sums, wanted)[:wanted]]
+        return np.sort(slots)
+
+    @property
+    def bytes_per_page(self) -> int:
+        """Bytes of codes and numbers a page."""
+        return sum(last - first for first, last in self.groups) * (_codes(self.dim) // 2 + 8)
+
+
+def _codes(dim: int) -> int:
+    """4-bit codes a vector: one for every 4 components, or as near as divides the dimension evenly.
+
+    >>> _codes(384), _codes(128), _codes(30)
+    (96, 32, 6)
+    """
+    return next(n for n in range(max(1, dim // COMPONENTS), 0, -1) if dim % n == 0 and (n % 2 == 0 or n == 1))

@@ -1,0 +1,405 @@
+"""LocalIndex: the pages' vectors in this process, or in files that it reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from . import segments
+from .block import FULL, Block, Parts, merged, prefix_of
+from .candidates import Candidates, Slots
+from .cascade import PREFIX, RECALL, candidates
+from .codecs import Codec, codec
+from .index import best, check_new, cut
+from .ivf import TokenLists
+from .records import Budget, FloatArray, Hit
+
+EXACT_UP_TO = 5_000  # pages; above that a coarse stage picks the candidates
+SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
+DEAD = 0.25  # share of removed pages at which a block is written anew without them
+SAMPLE = 2_000  # pages that a codebook is fitted on
+STEP = 1_024  # pages encoded at a time
+TRAIN = 20_000  # pages that inverted lists are fitted to
+LISTS_FROM = 1_000_000  # pages; from there on inverted lists are made
+
+
+class LocalIndex:
+    """Pages in blocks; each page's vectors kept as `storage` says: float16, int8, pq or binary.
+
+    Up to `exact_up_to` pages a search scores them all. Above, the prefixes (8 query tokens, 16 candidate
+    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (cascade.py). With a
+    storage other than float16 the full vectors lie in a file, not in memory; `refine` of the best pages are
+    scored again by them, none where it is 0. Safe to use from several threads.
+
+    Raises:
+        ValueError: when `r_c` or `dim` is below 1.
+    """
+
+    def __init__(
+        self, r_c: int, dim: int, exact_up_to: int = EXACT_UP_TO, coding: Codec | None = None
+    ) -> None:
+        if r_c < 1 or dim < 1:
+            raise ValueError(f"An index needs at least one vector of one component, not ({r_c}, {dim}).")
+        self.r_c, self.dim, self.exact_up_to = r_c, dim, exact_up_to
+        self.recall = RECALL
+        self.refine = 0
+        self.keep_full = True
+        self._codec = coding or codec("float16", r_c, dim)
+        self._quick = codec("int8", min(PREFIX.r_c, r_c), dim)
+        self._lock = threading.RLock()
+        self._slots: dict[str, int] = {}  # in the order of adding, which is the order of slots
+        self._blocks: tuple[Block, ...] = ()
+        self._starts: Slots = np.zeros(1, np.int64)  # first slot of each block, and the end
+        self._open = False  # whether the last block may still grow
+        self.lists_from = LISTS_FROM
+        self._lists: TokenLists | None = None
+        self._making = False  # whether a thread is at work on them
+        self._checked: segments.Check | None = None  # of the files that it was loaded from
+
+    @property
+    def storage(self) -> str:
+        """How vectors are kept: one of `codecs.KINDS`."""
+        return self._codec.kind
+
+    @property
+    def ids(self) -> list[str]:
+        with self._lock:
+            return list(self._slots)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, page_id: str) -> bool:
+        return page_id in self._slots
+
+    # Adding and removing
+
+    def add(self, ids: Sequence[str], vectors: FloatArray) -> None:
+        with self._lock:
+            check_new(ids, vectors, self._slots, self.r_c, self.dim)
+            if not len(ids):
+                return
+            end = int(self._starts[-1])
+            parts = self._encoded(vectors)
+            if self._open:
+                self._blocks[-1].append(ids, parts)
+                self._starts[-1] += len(ids)
+            else:
+                self._lay([*self._blocks, Block(ids, parts)])
+                self._open = True
+            self._slots.update(zip(ids, range(end, end + len(ids)), strict=True))
+            if self._lists is not None:
+                self._lists.add(np.arange(end, end + len(ids)), vectors)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            gone = self._find(list(dict.fromkeys(ids)))
+            for page_id in ids:
+                self._slots.pop(page_id, None)
+            if self._lists is not None:
+                self._lists.remove(gone)
+            for block, rows in self._by_block(np.sort(gone)):
+                block.kill(rows.tolist())
+            self._compact()
+
+    def copy(self) -> LocalIndex:
+        """The same pages; adding and removing here and there do not meet. The vectors are shared."""
+        with self._lock:
+            twin = LocalIndex(self.r_c, self.dim, self.exact_up_to, self._codec)
+            twin.recall, twin.refine, twin.keep_full = self.recall, self.refine, self.keep_full
+            twin._lay([block.copy() for block in self._blocks])
+            twin._slots = dict(self._slots)
+            twin._checked = self._checked
+            return twin
+
+    def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
+        """The same pages kept as `kind`; this index stays as it is and can be searched meanwhile.
+
+        The full vectors move to a file, or are given up if not `keep_full`. PQ is fitted to the pages.
+
+        Raises:
+            ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
+                index were given up and another kind would have to be made from what is left.
+        """
+        source = self.copy()
+        if kind == self.storage:
+            return source
+        if not source._has_full():
+            raise ValueError(
+                f"This index keeps {self.storage} codes only; {kind} needs the full vectors. "
+                "Index the files again."
+            )
+        ids = source.ids
+        some = ids[:: max(1, len(ids) // SAMPLE)]
+        coding = codec(kind, self.r_c, self.dim, source.full(some))
+        made = LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
+        made.recall, made.refine = self.recall, self.refine
+        made.keep_full = keep_full
+        for start in range(0, len(ids), STEP):
+            batch = ids[start : start + STEP]
+            made.add(batch, source.full(batch))
+            if len(made._blocks[-1]) >= SMALL:
+                made._close()
+        made._close()
+        return made
+
+    # Looking
+
+    def coarse(self, query: FloatArray, budget: Budget, k: int) -> Sequence[str]:
+        with self._lock:
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            wanted = candidates(len(self), Budget(len(q), r_c), k, self.recall)
+            few = len(self) <= max(self.exact_up_to, wanted)
+            slots = self._all() if few else self._near(q, r_c, wanted)
+            return Candidates(self._blocks, self._starts, slots)
+
+    def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
+        with self._lock:
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            slots = self._slots_of(ids)
+            refine = max(self.refine, k) if self.refine and self._has_full() else 0
+            found, scores = self._ranked(q, r_c, slots, refine or k, full=False)
+            if refine:
+                found, scores = self._ranked(q, r_c, np.sort(found), k, full=True)
+            return self._hits(found, scores)
+
+    def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
+        with self._lock:
+            if not exact:
+                return self.rerank(query, budget, self.coarse(query, budget, k), k)
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            slots = self._all()
+            return self._hits(*self._ranked(q, r_c, slots, k, full=True))
+
+    def vectors(self, ids: Sequence[str]) -> FloatArray:
+        if self.refine:
+            return self.full(ids)
+        with self._lock:
+            return self._gathered(self._find(ids), full=False)
+
+    def full(self, ids: Sequence[str]) -> FloatArray:
+        """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up."""
+        with self._lock:
+            return self._gathered(self._find(ids), full=True)
+
+    def bytes_per_page(self, budget: Budget) -> int:
+        """
+        >>> LocalIndex(r_c=64, dim=128).bytes_per_page(Budget(8, 16))
+        4096
+        """
+        return self._codec.bytes_per_page(min(budget.r_c, self.r_c))
+
+    def bytes_held(self) -> dict[str, int]:
+        """Bytes of all pages: in memory, and in files that the index reads from."""
+        with self._lock:
+            held = {"memory": 0, "disk": 0}
+            for block in self._blocks:
+                for name in block.names:
+                    held["disk" if name in block.readers else "memory"] += block.part(name).nbytes
+            return held
+
+    def make_lists(self) -> None:
+        """Make inverted lists (ivf.py) the coarse stage: minutes for a million pages, scanned meanwhile.
+
+        Raises:
+            ValueError: when there are too few pages to fit them to.
+        """
+        seen = self.copy()
+        ids = seen.ids
+        lists = TokenLists.trained(seen.full(ids[:: max(1, len(ids) // TRAIN)]), len(ids))
+        for start in range(0, len(ids), STEP):
+            batch = ids[start : start + STEP]
+            lists.add(np.arange(start, start + len(batch)), seen.full(batch))
+        with self._lock:  # what was added and removed meanwhile
+            lists.place(np.array([self._slots.get(page_id, -1) for page_id in ids], np.int64))
+            late = [page_id for page_id in self._slots if page_id not in seen]
+            lists.add(self._find(late), self.full(late))
+            self._lists, self._making = lists, False
+
+    # Disk
+
+    def save(self, path: Path) -> None:
+        """Write the blocks that `path` lacks, then `index.json`, which names them: segments.py."""
+        with self._lock:
+            segments.write_index(path, self._settled(), self._codec)
+
+    def write(self, path: Path) -> segments.Head:
+        """Write the blocks that `path` lacks. The head that is returned is for the caller to keep, last."""
+        with self._lock:
+            return segments.write(path, self._settled(), self._codec)
+
+    @classmethod
+    def load(cls, path: Path) -> LocalIndex:
+        """Open what `save` wrote; the vectors stay on disk and are read as needed.
+
+        Raises:
+            FileNotFoundError: when there is no index in the folder `path`.
+            ValueError: when it is of another version or damaged.
+        """
+        return cls.of(*segments.read_index(path))
+
+    @classmethod
+    def of(cls, coding: Codec, blocks: Sequence[Block], checked: segments.Check) -> LocalIndex:
+        """An index of blocks that were kept by `coding`. Raises ValueError when a page comes twice."""
+        index = cls(coding.r_c, coding.dim, coding=coding)
+        index._checked = checked
+        index.keep_full = all(FULL in block.names for block in blocks)
+        index._lay(blocks)
+        ids = [page_id for block in blocks for page_id in block.ids]
+        alive = np.flatnonzero(np.concatenate([np.zeros(0, bool), *(block.live for block in blocks)]))
+        index._slots = {ids[slot]: slot for slot in alive.tolist()}
+        if len(index._slots) != len(alive):
+            raise ValueError("The index is damaged: a page is in it twice.")
+        return index
+
+    def sound(self) -> None:
+        """Raises ValueError when a file that this index was loaded from turned out to be damaged."""
+        if self._checked is not None:
+            self._checked.sound()
+
+    def _settled(self) -> tuple[Block, ...]:
+        """The blocks as they are to be written, none of which grows any more."""
+        if self._checked is not None:
+            self._checked.wait()  # damage must not be written down as sound
+        self._close()
+        if self.storage == "float16" and len(self) > self.exact_up_to:
+            for block in self._blocks:
+                if block.files is None:
+                    block.ready(self._quick)
+        return self._blocks
+
+    def _close(self) -> None:
+        """Let the last block grow no more, merge it with small neighbours, move full vectors to a file."""
+        blocks = list(self._blocks)
+        small = len(blocks)
+        while small and len(blocks[small - 1]) < SMALL:
+            small -= 1
+        if len(blocks) - small > 1:
+            self._relay([*blocks[:small], merged(blocks[small:])])
+        if self.storage != "float16" and self._has_full():
+            for block in self._blocks:
+                block.spill()
+        self._open = False
+
+    def _compact(self) -> None:
+        """Write blocks anew that hold too many removed pages."""
+        if any(block.dead > DEAD * len(block) for block in self._blocks):
+            kept = [b if b.dead <= DEAD * len(b) else merged([b]) for b in self._blocks]
+            grows = self._open and len(kept[-1]) > 0
+            self._relay([block for block in kept if len(block)])
+            self._open = grows
+
+    def _lay(self, blocks: Sequence[Block]) -> None:
+        self._blocks = tuple(blocks)
+        self._starts = np.array([0, *accumulate(len(block) for block in blocks)], np.int64)
+        self._open = False
+
+    def _relay(self, blocks: Sequence[Block]) -> None:
+        """Take `blocks`, which hold the same pages in other slots."""
+        self._lay(blocks)
+        slots = [
+            start + rows
+            for start, block in zip(self._starts, self._blocks, strict=False)
+            for rows in [np.flatnonzero(block.live)]
+        ]
+        new = np.concatenate([np.empty(0, np.int64), *slots])
+        if self._lists is not None:
+            self._lists.move(self._all(), new)
+        self._slots = dict(zip(self._slots, new.tolist(), strict=True))
+
+    # Slots
+
+    def _all(self) -> Slots:
+        return np.fromiter(self._slots.values(), np.int64, len(self))
+
+    def _find(self, ids: Sequence[str]) -> Slots:
+        try:
+            return np.array([self._slots[page_id] for page_id in ids], dtype=np.int64)
+        except KeyError as error:
+            raise KeyError(f"Page {error.args[0]} is not in the index.") from None
+
+    def _slots_of(self, ids: Sequence[str]) -> Slots:
+        """Slots in ascending order; candidates that were found in these very blocks bring theirs along."""
+        if isinstance(ids, Candidates) and ids.blocks is self._blocks and self._are_live(ids.slots):
+            return ids.slots
+        return np.sort(self._find(ids))
+
+    def _are_live(self, slots: Slots) -> bool:
+        return len(slots) == len(self) or all(b.live[rows].all() for b, rows in self._by_block(slots))
+
+    def _by_block(self, slots: Slots) -> Iterator[tuple[Block, Slots]]:
+        """Each block and its rows among `slots`, which ascend."""
+        edges = np.searchsorted(slots, self._starts)
+        for at, block in enumerate(self._blocks):
+            rows = slots[edges[at] : edges[at + 1]]
+            if len(rows):
+                yield block, rows - self._starts[at]
+
+    # Vectors
+
+    def _has_full(self) -> bool:
+        return all(FULL in block.names for block in self._blocks)
+
+    def _encoded(self, vectors: FloatArray) -> Parts:
+        """What is kept of pages with `vectors` (n, R_c, D)."""
+        full = np.asarray(vectors).astype(np.float16)
+        parts: dict[str, np.ndarray] = {}
+        if self.storage == "float16" or self.keep_full:
+            parts[FULL] = full
+        if self.storage != "float16":
+            codes = self._codec.encode(full.astype(np.float32))
+            parts |= {f"codes.{i}": part for i, part in enumerate(codes)}
+        elif self._open and "prefix.0" in self._blocks[-1].names:
+            parts |= prefix_of(full, self._quick)
+        return parts
+
+    def _gathered(self, slots: Slots, full: bool) -> FloatArray:
+        """(n, R_c, D) float32 of pages in any order."""
+        out = np.empty((len(slots), self.r_c, self.dim), np.float32)
+        order = np.argsort(slots)
+        done = 0
+        for block, rows in self._by_block(slots[order]):
+            place = order[done : done + len(rows)]
+            done += len(rows)
+            out[place] = block.vectors(self._codec, rows, full)
+        return out
+
+    # Scoring
+
+    def _near(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
+        """The `wanted` slots, ascending, that the coarse stage puts first."""
+        if self._lists is not None:
+            return self._lists.candidates(q, r_c, wanted)
+        if len(self) >= self.lists_from and not self._making:
+            self._making = True
+            threading.Thread(target=self.make_lists, name="metaembed-lists", daemon=True).start()
+        scores = self._scan(q[: PREFIX.r_q], min(r_c, PREFIX.r_c))
+        return np.sort(np.argpartition(-scores, wanted)[:wanted])
+
+    def _scan(self, q: FloatArray, r_c: int) -> FloatArray:
+        """The coarse score of every slot; -inf where its page was removed."""
+        scores = np.empty(int(self._starts[-1]), np.float32)
+        for block, start, end in zip(self._blocks, self._starts, self._starts[1:], strict=False):
+            scores[start:end] = block.scan(self._codec, self._quick, q, r_c)
+        return scores
+
+    def _ranked(self, q: FloatArray, r_c: int, slots: Slots, k: int, full: bool) -> tuple[Slots, FloatArray]:
+        """The best `k` of `slots`, which ascend, and their scores."""
+        scores = np.empty(len(slots), np.float32)
+        done = 0
+        for block, rows in self._by_block(slots):
+            scores[done : done + len(rows)] = block.score(self._codec, q, r_c, rows, full)
+            done += len(rows)
+        at = best(scores, k)
+        return slots[at], scores[at]
+
+    def _hits(self, slots: Slots, scores: FloatArray) -> list[Hit]:
+        ids = Candidates(self._blocks, self._starts, slots)
+        return [Hit(ids[at], float(score), at + 1) for at, score in enumerate(scores.tolist())]

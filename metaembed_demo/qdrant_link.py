@@ -1,0 +1,186 @@
+"""One collection of a Qdrant, wherever that is: its layout, calls, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from typing import Any
+
+from .cascade import PREFIX
+from .maxsim import PAGE_ENDS
+
+MEMORY = ":memory:"
+EDGE = "edge:"
+FORMAT = 1
+
+
+def models() -> Any:
+    """`qdrant_client.models`, imported when first asked for.
+
+    Raises:
+        ImportError: when it is not installed; says how to.
+    """
+    try:
+        from qdrant_client import models as found
+    except ImportError as error:
+        raise ImportError(
+            'An index on Qdrant needs its client: pip install "qdrant-client>=1.17".'
+        ) from error
+    return found
+
+
+class Link:
+    """Calls QdrantClient's methods on one collection: `link("count", exact=True)`.
+
+    An engine in this process takes one call at a time; a server takes as many as come.
+    `simulated` is True for qdrant_client's own local mode, which is plain Python without any index.
+    """
+
+    def __init__(self, client: Any, location: str, collection: str) -> None:
+        self.location, self.collection = location, collection
+        self._client = client
+        self.simulated = not location.startswith((EDGE, "http"))
+        remote = location.startswith("http")
+        self._turn: Any = contextlib.nullcontext() if remote else threading.RLock()
+
+    def __call__(self, method: str, **arguments: Any) -> Any:
+        try:
+            with self._turn:
+                return getattr(self._client, method)(collection_name=self.collection, **arguments)
+        except Exception as error:
+            told = explain(error, self.location)
+            if told is None:
+                raise
+            raise told from error
+
+    def close(self) -> None:
+        with self._turn:
+            self._client.close()
+
+
+def connect(location: str, collection: str, api_key: str | None, grpc: bool, timeout_s: int) -> Link:
+    """Open `location`: an address, ":memory:", "edge:<folder>" or a folder. A server is not called yet.
+
+    Raises:
+        ImportError: when a library is missing.
+        ValueError: when `location` is an address without http:// or https://.
+        RuntimeError: when another process has the folder open.
+    """
+    models()
+    from qdrant_client import QdrantClient
+
+    client: Any
+    if location.startswith(EDGE):
+        from .edge import EdgeClient
+
+        client = EdgeClient(location.removeprefix(EDGE), collection)
+    elif location == MEMORY:
+        client = QdrantClient(MEMORY)
+    elif location.startswith(("http://", "https://")):
+        client = QdrantClient(
+            url=location, api_key=api_key, prefer_grpc=grpc, timeout=timeout_s, check_compatibility=False
+        )
+    elif re.fullmatch(r"[\w.-]+:\d+", location):
+        raise ValueError(f"{location} is no address: write http://{location} or https://{location}.")
+    else:
+        # Calls come from several threads, one at a time (Link).
+        client = QdrantClient(path=location, force_disable_check_same_thread=True)
+    return Link(client, location, collection)
+
+
+def explain(error: Exception, location: str) -> Exception | None:
+    """What `error` means for who runs this, or None where its own words do."""
+    status, words = _status(error)
+    if status is None:
+        return None
+    if status in ("unreachable", "UNAVAILABLE", "DEADLINE_EXCEEDED"):
+        return ConnectionError(
+            f"Qdrant at {location} does not answer ({words}). Start it (docs/qdrant.md) or mend the address."
+        )
+    if status in ("401", "403", "UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return PermissionError(f"Qdrant at {location} refuses the API key ({words}).")
+    if status == "413":
+        return RuntimeError(
+            f"Qdrant at {location} refuses a request of that size. Raise service.max_request_size_mb there."
+        )
+    return RuntimeError(f"Qdrant at {location} answers {status}: {words}")
+
+
+def _status(error: Exception) -> tuple[str | None, str]:
+    """An HTTP status, a gRPC code or "unreachable"; and the words beside it."""
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    if isinstance(error, ResponseHandlingException):
+        return "unreachable", str(error.source)
+    if isinstance(error, UnexpectedResponse):
+        return str(error.status_code), error.content.decode("utf-8", "replace")[:300]
+    code = getattr(error, "code", None)  # grpc.RpcError, without importing grpc
+    if type(error).__module__.startswith("grpc") and callable(code):
+        return code().name, str(getattr(error, "details", lambda: "")())
+    return None, ""
+
+
+# The collection
+
+
+def vector_names(r_c: int) -> dict[int, str]:
+    """The named vectors of a page of `r_c` tokens: how many of its tokens each holds -> name.
+
+    >>> vector_names(64)
+    {1: 'first', 4: 'prefix4', 8: 'prefix8', 16: 'prefix16', 64: 'full'}
+    >>> vector_names(6)
+    {1: 'first', 4: 'prefix4', 6: 'full'}
+    """
+    return {end: f"prefix{end}" for end in PAGE_ENDS if end < r_c} | {r_c: "full"} | {1: "first"}
+
+
+def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas: int) -> None:
+    """HNSW on `first` alone; of the rest, what candidates are picked with stays in memory."""
+    m, ends = models(), vector_names(r_c)
+
+    def params(end: int) -> Any:
+        return m.VectorParams(
+            size=dim,
+            distance=m.Distance.DOT,  # rows have length 1; a cosine would scale others
+            datatype=m.Datatype.FLOAT16,
+            on_disk=end not in (1, PREFIX.r_c),
+            hnsw_config=m.HnswConfigDiff(m=16, ef_construct=128) if end == 1 else m.HnswConfigDiff(m=0),
+            multivector_config=None
+            if end == 1
+            else m.MultiVectorConfig(comparator=m.MultiVectorComparator.MAX_SIM),
+        )
+
+    try:
+        link(
+            "create_collection",
+            vectors_config={name: params(end) for end, name in ends.items()},
+            shard_number=shards,
+            replication_factor=replicas,
+            metadata=_head(r_c, dim, fingerprint),
+        )
+    except (RuntimeError, ValueError):
+        if not link("collection_exists"):  # otherwise another process was quicker
+            raise
+    if not link.simulated:
+        link("create_payload_index", field_name="serial", field_schema=m.PayloadSchemaType.INTEGER)
+
+
+def check(link: Link, r_c: int, dim: int, fingerprint: str) -> None:
+    """Raises ValueError unless the collection holds what these say."""
+    there = link("get_collection").config.metadata or {}
+    if "format" not in there:
+        raise ValueError(
+            f"Collection {link.collection} at {link.location} does not say what it holds: it was not made by"
+            " this program, or the server is older than Qdrant 1.16. Choose another name or a newer server."
+        )
+    for key, ours in _head(r_c, dim, fingerprint).items():
+        if there.get(key) != ours:
+            raise ValueError(
+                f"Collection {link.collection} at {link.location} has {key} {there.get(key)!r}, not {ours!r}."
+                " Choose another name, or delete it and add the pages anew."
+            )
+
+
+def _head(r_c: int, dim: int, fingerprint: str) -> dict[str, Any]:
+    return {"format": FORMAT, "r_c": r_c, "dim": dim, "fingerprint": fingerprint}

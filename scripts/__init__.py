@@ -1,0 +1,1 @@
+"""Programs beside the app: encoding a large corpus, sizing an index."""

@@ -1,0 +1,445 @@
+"""An index as one file: what is packed comes back; what is damaged, foreign or hostile changes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import make_page
+from PIL import Image
+
+from metaembed_demo import disk, parcel
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.ingest import Problem, Upload, read_files
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.records import STOPS
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.storing import keep_as
+
+ENCODER = DummyEncoder()
+TEXTS = [
+    "tank of the coffee machine",
+    "train to bern",
+    "a boat at noon",
+    "the lens of a lighthouse",
+    "rye bread",
+]
+Entries = dict[str, bytes]
+
+
+def collection_of(*texts: str, source: str = "guide.pdf") -> Collection:
+    found = Collection.for_encoder(ENCODER)
+    for number, text in enumerate(texts, 1):
+        page = make_page(source, number, text)
+        found.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
+    return found
+
+
+def snapshot(collection: Collection) -> object:
+    """All that a refused file must leave as it is."""
+    pages = [(page_id, page.places) for page_id, page in collection.pages.entries()]
+    return pages, collection.index.ids, collection.index.vectors(collection.index.ids).tobytes()
+
+
+@pytest.fixture
+def home() -> Collection:
+    return collection_of(*TEXTS)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Upload:
+    """An index file of five pages."""
+    return Upload(parcel.pack(collection_of(*TEXTS), tmp_path), "mine.zip")
+
+
+def entries(file: Upload) -> Entries:
+    with zipfile.ZipFile(file.path) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def repack(
+    file: Upload, change: Callable[[Entries], None], tmp_path: Path, how: int = zipfile.ZIP_STORED
+) -> Upload:
+    """The same archive with `change` made to its entries."""
+    found = entries(file)
+    change(found)
+    path = tmp_path / "changed.zip"
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, data in found.items():
+            archive.writestr(name, data)
+    return Upload(path, "changed.zip")
+
+
+def edit_head(change: Callable[[dict], None]) -> Callable[[Entries], None]:
+    def run(found: Entries) -> None:
+        head = json.loads(found["metaembed-index/manifest.json"])
+        change(head)
+        found["metaembed-index/manifest.json"] = json.dumps(head).encode()
+
+    return run
+
+
+def refused(home: Collection, file: Upload, limits=LIMITS) -> str:
+    """What the visitor is told; nothing may have changed."""
+    before = snapshot(home)
+    with pytest.raises(ValueError) as told:  # noqa: PT011  # the callers look at the message
+        parcel.add(home, file, limits)
+    assert snapshot(home) == before
+    message = str(told.value)
+    assert message.startswith(file.name)
+    assert "/tmp" not in message
+    assert "Traceback" not in message
+    return message
+
+
+# There and back
+
+
+def test_what_is_packed_comes_back(packed: Upload) -> None:
+    original, empty = collection_of(*TEXTS), Collection.for_encoder(ENCODER)
+    assert parcel.add(empty, packed) == (5, 5)
+    assert snapshot(empty) == snapshot(original)
+    assert [page.picture for page in empty.pages.values()] == [p.picture for p in original.pages.values()]
+    assert [page.words for page in empty.pages.values()] == [p.words for p in original.pages.values()]
+
+
+def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collection, tmp_path: Path) -> None:
+    page = make_page("atlas.pdf", 1, "a map of the harbour")
+    home.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
+    file = Upload(parcel.pack(home, tmp_path), "mine.zip")
+    home.remove("atlas.pdf")
+    assert parcel.add(home, file) == (1, 6)
+    assert [document.source for document in home.documents()] == ["guide.pdf", "atlas.pdf"]
+    assert home.pages[page.id].places == (("atlas.pdf", 1),)
+    assert parcel.add(home, file) == (0, 6)
+
+
+def test_a_name_that_is_taken_gets_a_number(packed: Upload) -> None:
+    home = collection_of("something else entirely")  # guide.pdf page 1, too
+    assert parcel.add(home, packed) == (5, 5)
+    assert [document.source for document in home.documents()] == ["guide.pdf", "guide (2).pdf"]
+
+
+@pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
+def test_full_vectors_survive_a_file_of_codes(kind: str, tmp_path: Path) -> None:
+    original = collection_of(*TEXTS)
+    wanted = snapshot(original)
+    keep_as(original, kind)
+    file = Upload(parcel.pack(original, tmp_path), "codes.zip")
+    empty = Collection.for_encoder(ENCODER)
+    parcel.add(empty, file)
+    assert snapshot(empty) == wanted
+
+
+def test_pages_join_an_index_that_is_kept_as_codes(packed: Upload) -> None:
+    home = collection_of("one", "two", "three", "four")
+    keep_as(home, "int8")
+    parcel.add(home, packed)
+    assert isinstance(home.index, LocalIndex)
+    assert (home.index.storage, len(home.index)) == ("int8", 9)
+    query = ENCODER.encode_pages([make_page("", 1, TEXTS[1])])[0].vectors[:16]
+    best = home.index.search(query, STOPS[-1], 1)[0].page_id
+    assert home.pages[best].words[0].text == "train"
+
+
+def test_a_file_that_was_packed_anew_by_another_program_opens(
+    home: Collection, packed: Upload, tmp_path: Path
+) -> None:
+    def flat(found: Entries) -> None:
+        """Without the folder, with what file managers leave behind, compressed."""
+        for name in list(found):
+            found[name.removeprefix("metaembed-index/")] = found.pop(name)
+        found["__MACOSX/._manifest.json"] = b"\0"
+        found[".DS_Store"] = b"\0"
+        found["notes.txt"] = b"my notes"
+
+    empty = Collection.for_encoder(ENCODER)
+    assert parcel.add(empty, repack(packed, flat, tmp_path, zipfile.ZIP_DEFLATED)) == (5, 5)
+    assert snapshot(empty) == snapshot(home)
+
+
+def test_an_empty_collection_is_not_packed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There are no pages to pack"):
+        parcel.pack(Collection.for_encoder(ENCODER), tmp_path)
+
+
+def test_only_an_indexs_own_files_are_unpacked(packed: Upload, tmp_path: Path) -> None:
+    def add(found: Entries) -> None:
+        found["metaembed-index/run.sh"] = b"echo"
+        found["metaembed-index/images/evil.svg"] = b"<svg/>"
+        found["metaembed-index/segments/../../x"] = b"x"
+
+    def add_quietly(found: Entries) -> None:
+        add(found)
+        del found["metaembed-index/segments/../../x"]
+
+    assert "a path that leads elsewhere" in refused(
+        Collection.for_encoder(ENCODER), repack(packed, add, tmp_path)
+    )
+    folder = tmp_path / "out"
+    parcel.unpack(repack(packed, add_quietly, tmp_path), folder, LIMITS)
+    names = {file.name for file in folder.rglob("*") if file.is_file()}
+    assert "manifest.json" in names
+    assert not names & {"run.sh", "evil.svg", "x"}
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escape.txt", "/etc/escape.txt", "C:/escape.txt", "a\\..\\escape.txt"]
+)
+def test_a_path_that_leads_elsewhere_is_refused(
+    home: Collection, packed: Upload, tmp_path: Path, name: str
+) -> None:
+    file = repack(packed, lambda found: found.update({name: b"x"}), tmp_path)
+    assert "a path that leads elsewhere" in refused(home, file)
+    assert not list(tmp_path.parent.rglob("escape.txt"))
+
+
+def test_a_link_is_refused(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    path = tmp_path / "link.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries(packed).items():
+            archive.writestr(name, data)
+        info = zipfile.ZipInfo("metaembed-index/images/abc.jpg")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    assert "a path that leads elsewhere" in refused(home, Upload(path, "link.zip"))
+
+
+def test_another_encoders_index_is_refused(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    file = repack(packed, edit_head(lambda head: head.update(encoder="other-1")), tmp_path)
+    assert "was made by another encoder (other-1, not dummy-1)" in refused(home, file)
+
+
+def test_another_format_or_program_is_refused(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    later = repack(packed, edit_head(lambda head: head.update(format=99)), tmp_path)
+    assert "has format 99; this program reads" in refused(home, later)
+    other = repack(packed, edit_head(lambda head: head.update(kind="recipes")), tmp_path)
+    assert "is of some other program" in refused(home, other)
+
+
+def test_a_file_that_is_no_index_is_refused(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    text = tmp_path / "notes.zip"
+    text.write_text("these are notes")
+    assert "is no .zip file" in refused(home, Upload(text, "notes.zip"))
+    data = packed.path.read_bytes()
+    text.write_bytes(data[: len(data) // 2])
+    assert "or is cut off" in refused(home, Upload(text, "notes.zip"))
+    pictures = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(pictures, "w") as archive:
+        archive.writestr("cat.jpg", b"\xff\xd8\xff")
+    assert "holds no manifest.json" in refused(home, Upload(pictures, "pictures.zip"))
+
+
+def _drop(part: str) -> Callable[[Entries], None]:
+    def run(found: Entries) -> None:
+        del found[next(name for name in found if part in name)]
+
+    return run
+
+
+def _flip(part: str) -> Callable[[Entries], None]:
+    def run(found: Entries) -> None:
+        name = next(name for name in found if part in name)
+        data = bytearray(found[name])
+        data[len(data) // 2] ^= 0xFF
+        found[name] = bytes(data)
+
+    return run
+
+
+@pytest.mark.parametrize("part", ["full.npy", "ids.json", "table-", "texts/", "images/"])
+@pytest.mark.parametrize("change", [_drop, _flip], ids=["missing", "changed"])
+def test_a_damaged_file_is_refused_whatever_is_damaged(
+    home: Collection,
+    packed: Upload,
+    tmp_path: Path,
+    part: str,
+    change: Callable[[str], Callable[[Entries], None]],
+) -> None:
+    told = refused(home, repack(packed, change(part), tmp_path))
+    assert "is damaged" in told
+    assert told.endswith("Download it again.")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"pages": "many"},
+        {"pages": None},
+        {"table": []},
+        {"table": {"file": "../../manifest.json", "sha256": ""}},
+        {"index": {"format": 2}},
+        {"index": None},
+    ],
+    ids=str,
+)
+def test_a_head_of_nonsense_is_refused(home: Collection, packed: Upload, tmp_path: Path, head: dict) -> None:
+    file = repack(packed, edit_head(lambda found: found.update(head)), tmp_path)
+    assert "is damaged" in refused(home, file)
+
+
+def test_bytes_that_fail_their_checksum_in_the_archive_are_refused(
+    home: Collection, packed: Upload, tmp_path: Path
+) -> None:
+    data = bytearray(packed.path.read_bytes())
+    start = data.index(b"\x93NUMPY")
+    data[start + 1000] ^= 0xFF
+    path = tmp_path / "bad.zip"
+    path.write_bytes(bytes(data))
+    assert "cannot be unpacked" in refused(home, Upload(path, "bad.zip"))
+
+
+# Limits
+
+
+def test_limits_of_pages_bytes_and_files_are_kept(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    few = replace(LIMITS, max_session_pages=4)
+    assert "5 pages to add, over the limit of 4" in refused(home, packed, few)
+    assert "unpacks to" in refused(home, packed, replace(LIMITS, max_archive_bytes=10_000))
+    assert "over the limit of 6 for an index" in refused(
+        home, packed, replace(LIMITS, max_archive_files=1, max_session_pages=5)
+    )
+    others = Upload(parcel.pack(collection_of("six", "seven"), tmp_path), "others.zip")
+    told = refused(home, others, replace(LIMITS, max_session_pages=6))
+    assert "2 pages to add beside the 5 that are here, over the limit of 6" in told
+    assert parcel.add(home, others, replace(LIMITS, max_session_pages=7)) == (2, 2)
+
+
+def test_pages_that_are_here_do_not_count_against_the_limit(home: Collection, packed: Upload) -> None:
+    assert parcel.add(home, packed, replace(LIMITS, max_session_pages=5)) == (0, 5)
+
+
+def test_a_bomb_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    def add(found: Entries) -> None:
+        found["metaembed-index/images/bomb.jpg"] = bytes(5 << 20)
+
+    file = repack(packed, add, tmp_path, zipfile.ZIP_DEFLATED)
+    assert "looks like a decompression bomb: metaembed-index/images/bomb.jpg" in refused(home, file)
+
+
+def _with_table(found: Entries, data: bytes) -> None:
+    """Put another table in, named and hashed as if it had been written."""
+    old = next(name for name in found if "table-" in name)
+    del found[old]
+    digest = disk.sha256(data)
+    name = f"table-{digest[:20]}.json.gz"
+    found[f"metaembed-index/{name}"] = data
+    edit_head(lambda head: head.update(table={"file": name, "sha256": digest}))(found)
+
+
+def test_a_bomb_inside_the_table_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    bomb = gzip.compress(b"[" + b" " * (8 << 20) + b"]")
+    file = repack(packed, lambda found: _with_table(found, bomb), tmp_path)
+    assert "its table is too long" in refused(home, file, replace(LIMITS, max_session_pages=100))
+
+
+def _rewritten(found: Entries, change: Callable[[dict, list], None], pack: Callable[[bytes], bytes]) -> None:
+    """Change the first page's record and its row of the table, with checksums that fit."""
+    table = next(name for name in found if "table-" in name)
+    rows = json.loads(gzip.decompress(found[table]))
+    texts = next(name for name in found if "texts/" in name)
+    page_id, places, file, offset, length, _ = rows[0]
+    value = json.loads(zlib.decompress(found[texts][offset : offset + length]))
+    row = [page_id, places]
+    change(value, row)
+    record = pack(json.dumps(value).encode())
+    rows[0] = [row[0], row[1], file, len(found[texts]), len(record), disk.sha256(record)[:16]]
+    found[texts] += record
+    _with_table(found, gzip.compress(json.dumps(rows).encode()))
+
+
+def test_a_bomb_inside_a_pages_words_is_not_unpacked(
+    home: Collection, packed: Upload, tmp_path: Path
+) -> None:
+    def pack(data: bytes) -> bytes:
+        return zlib.compress(data + b" " * (20 << 20))
+
+    file = repack(packed, lambda found: _rewritten(found, lambda value, row: None, pack), tmp_path)
+    assert "a page's words do not end" in refused(home, file)
+
+
+def _number(value: dict, row: list) -> None:
+    row[1] = [["guide.pdf", "<script>alert(1)</script>"]]
+
+
+def _source(value: dict, row: list) -> None:
+    row[1] = [[7, 1]]
+
+
+def _kind(value: dict, row: list) -> None:
+    value["words"][0][5] = '"><script>'
+
+
+def _box(value: dict, row: list) -> None:
+    value["words"][0][1] = None
+
+
+def _width(value: dict, row: list) -> None:
+    value["width"] = 999
+
+
+def _id(value: dict, row: list) -> None:
+    row[0] = "../../x"
+
+
+@pytest.mark.parametrize("change", [_number, _source, _kind, _box, _width, _id])
+def test_a_page_that_is_none_is_refused(
+    home: Collection, packed: Upload, tmp_path: Path, change: Callable[[dict, list], None]
+) -> None:
+    file = repack(packed, lambda found: _rewritten(found, change, zlib.compress), tmp_path)
+    assert "is damaged" in refused(home, file)
+
+
+def test_a_page_that_was_only_written_anew_is_taken(home: Collection, packed: Upload, tmp_path: Path) -> None:
+    """So that the refusals above are for what was changed."""
+    file = repack(packed, lambda found: _rewritten(found, lambda value, row: None, zlib.compress), tmp_path)
+    assert parcel.add(home, file) == (0, 5)
+
+
+def test_a_picture_that_is_none_is_refused(home: Collection, tmp_path: Path) -> None:
+    """A page may be whole in itself and hold a picture that no browser should be given."""
+    data = io.BytesIO()
+    Image.new("RGB", (60, 80)).save(data, "GIF")
+    other = Collection.for_encoder(ENCODER)
+    page = make_page("guide.pdf", 9, "a ninth page")
+    other.put(replace(StoredPage.of(page), picture=data.getvalue()), ENCODER.encode_pages([page])[0])
+    file = Upload(parcel.pack(other, tmp_path), "mine.zip")
+    assert "holds a page that is none" in refused(home, file)
+
+
+def test_vectors_that_are_no_numbers_or_of_another_shape_are_refused(
+    home: Collection, tmp_path: Path
+) -> None:
+    other = collection_of("one", "two")
+    index = other.index
+    assert isinstance(index, LocalIndex)
+    index._blocks[0].part("full")[1, 3, 5] = np.nan
+    file = Upload(parcel.pack(other, tmp_path), "mine.zip")
+    assert "vectors that are not finite" in refused(home, file)
+    small = Collection("dummy-1", 64, 32)
+    page = make_page("guide.pdf", 1, "small")
+    small.put(StoredPage.of(page), DummyEncoder(dim=32).encode_pages([page])[0])
+    assert "another shape" in refused(home, Upload(parcel.pack(small, tmp_path), "mine.zip"))
+
+
+# An index among documents
+
+
+def test_an_index_dropped_among_documents_is_not_read_as_pictures(packed: Upload) -> None:
+    (found,) = read_files([packed], LIMITS)
+    assert isinstance(found, Problem)
+    assert found.message == "mine.zip is a saved index, not documents. Use Open an index for it."

@@ -1,0 +1,417 @@
+"""How pages are kept: the control, converting while pages come and go, the check against exact search."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from made import make_page, random_vectors
+
+from metaembed_demo import vault
+from metaembed_demo.codecs import KINDS
+from metaembed_demo.collection import Collection
+from metaembed_demo.dial import Curve
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.records import STOPS, Budget, Embedding, Query
+from metaembed_demo.search import research, search
+from metaembed_demo.session import Sessions
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.storing import Storing, catch_up, keep_as, kind_of, sizes
+from metaembed_demo.visit import Tools, Visit
+
+ENCODER = DummyEncoder()
+WORDS = ["tank", "train", "boat", "lens", "bread", "violin", "harbour", "invoice", "cat", "energy", "tomato"]
+
+
+def put(collection: Collection, number: int, text: str, source: str = "guide.pdf") -> str:
+    """Add one page; its id."""
+    page = make_page(source, number, text)
+    collection.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
+    return page.id
+
+
+def text_of(number: int) -> str:
+    """Three words; pages that share some are near each other."""
+    return " ".join(WORDS[(number * step) % len(WORDS)] for step in (1, 3, 5))
+
+
+@pytest.fixture
+def base() -> Collection:
+    """Twelve pages of two documents."""
+    found = Collection.for_encoder(ENCODER)
+    for number in range(1, 13):
+        put(found, number, f"{text_of(number)} sheet{number}", "guide.pdf" if number < 9 else "atlas.pdf")
+    return found
+
+
+@pytest.fixture
+def visit(base: Collection) -> Visit:
+    sessions = Sessions(base)
+    return Visit(Tools(ENCODER), sessions.get(sessions.open()))
+
+
+def local(collection: Collection) -> LocalIndex:
+    assert isinstance(collection.index, LocalIndex)
+    return collection.index
+
+
+def keep(visit: Visit, kind: str) -> list[bool]:
+    """Convert as the page does, and ask again."""
+    steps = list(visit.storing.convert(visit.collection, kind))
+    if steps and steps[-1]:
+        visit.stored_anew()
+    return steps
+
+
+def buttons(html: str | None) -> dict[str, tuple[bool, str]]:
+    """Kind -> whether it is in force, and the size it shows."""
+    found = re.findall(
+        r'data-kind="(\w+)" aria-pressed="(\w+)".*?<span class="num">([^<]*)</span>', html or "", re.DOTALL
+    )
+    return {kind: (pressed == "true", size) for kind, pressed, size in found}
+
+
+# The control
+
+
+def test_the_control_shows_every_kind_with_its_bytes_at_the_budget(visit: Visit) -> None:
+    assert buttons(visit.screen().storage) == {
+        "float16": (True, "16 KB"),  # 64 vectors of 128 components
+        "int8": (False, "8.0 KB"),
+        "pq": (False, "2 KB"),
+        "binary": (False, "1 KB"),
+    }
+    assert buttons(visit.move(Budget(2, 4)).storage) == {
+        "float16": (True, "1 KB"),
+        "int8": (False, "516 B"),
+        "pq": (False, "128 B"),
+        "binary": (False, "64 B"),
+    }
+
+
+@pytest.mark.parametrize("dim", [6, 100, 128])
+@pytest.mark.parametrize("budget", STOPS, ids=str)
+def test_sizes_are_those_that_an_index_of_that_kind_has(budget: Budget, dim: int) -> None:
+    index = LocalIndex(64, dim)
+    index.add(["a", "b", "c", "d"], random_vectors(5, 4, 64, dim))
+    told = sizes(budget, 64, dim)
+    assert told == {kind: index.stored_as(kind).bytes_per_page(budget) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
+def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: str) -> None:
+    visit.search("boat harbour")
+    before = visit.session.chosen
+    assert keep(visit, kind) == [False, True]
+    assert kind_of(visit.collection) == kind
+    trace = visit.session.trace
+    assert trace is not None
+    assert trace.storage == kind
+    assert trace.bytes_per_page == sizes(STOPS[-1], 64, 128)[kind]
+    assert trace.as_json()["storage"] == kind
+    assert visit.session.chosen == before
+    assert trace.alignment is not None
+    best = next(hit for hit in trace.hits if hit.page_id == visit.session.chosen)
+    assert trace.alignment.gains.sum() == pytest.approx(best.score, abs=0.02)
+    screen = visit.screen()
+    assert buttons(screen.storage)[kind][0]
+    held = buttons(screen.storage)[kind][1]
+    assert f">{held}<" in (screen.dial or ""), "the dial's last stop shows the same bytes"
+    name = "PQ" if kind == "pq" else kind
+    assert f"scored by their {name} codes" in (screen.timing or "")
+    shelf = visit.shelf()
+    assert f"{name} codes of 128-component vectors" in (shelf.statistics or "")
+    assert "The full vectors, 192 KB, lie in a file" in (shelf.statistics or "")  # 12 pages of 16 KB
+
+
+def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: Collection) -> None:
+    ids = visit.collection.index.ids
+    keep(visit, "binary")
+    assert not np.allclose(visit.collection.index.vectors(ids), base.index.vectors(ids), atol=0.01)
+    keep(visit, "pq")
+    keep(visit, "float16")
+    assert np.array_equal(visit.collection.index.vectors(ids), base.index.vectors(ids))
+    assert visit.collection.index.ids == ids
+
+
+def test_other_visitors_keep_theirs(visit: Visit, base: Collection) -> None:
+    keep(visit, "binary")
+    assert kind_of(base) == "float16"
+    yours = base.copy()
+    assert kind_of(yours) == "float16"
+
+
+def test_pq_needs_pages_and_says_how_many(visit: Visit) -> None:
+    visit.remove("guide.pdf")  # leaves the four of the atlas, which are just enough
+    assert buttons(visit.screen().storage)["pq"] == (False, "2 KB")
+    visit.collection.remove("atlas.pdf")
+    for number in range(1, 4):
+        put(visit.collection, number, text_of(number))
+    control = visit.screen().storage
+    assert buttons(control)["pq"] == (False, "from 4 pages")
+    assert 'data-kind="pq" aria-pressed="false" aria-disabled="true"' in (control or "")
+    index = visit.collection.index
+    assert keep(visit, "pq") == [False]
+    assert visit.collection.index is index
+    assert "PQ is fitted to at least 4 pages; there are 3." in (visit.screen().storage or "")
+    put(visit.collection, 4, text_of(4))
+    assert "there are 3" not in (visit.screen().storage or ""), "it no longer holds"
+    assert keep(visit, "pq") == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["float16", "", "int4", "<b>"])
+def test_what_is_in_force_or_unknown_changes_nothing(visit: Visit, kind: str) -> None:
+    index = visit.collection.index
+    assert keep(visit, kind) == []
+    assert visit.collection.index is index
+
+
+def test_an_empty_index_can_be_kept_otherwise(visit: Visit) -> None:
+    visit.clear()
+    assert keep(visit, "int8") == [False, True]
+    put(visit.collection, 1, "tank train")
+    visit.search("train")
+    assert visit.session.trace is not None
+    assert visit.session.trace.storage == "int8"
+
+
+def test_one_conversion_at_a_time_and_a_closed_one_can_be_asked_for_again(visit: Visit) -> None:
+    steps: Iterator[bool] = visit.storing.convert(visit.collection, "int8")
+    assert next(steps) is False
+    control = visit.storage()
+    assert "Converting 12 pages to int8; until then searches read float16" in control
+    assert 'class="coming"' in control
+    assert list(visit.storing.convert(visit.collection, "binary")) == []
+    steps.close()  # type: ignore[attr-defined]  # the browser tab was closed
+    assert keep(visit, "binary") == [False, True]
+
+
+# Pages that come and go meanwhile
+
+
+def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = visit.collection
+    stored_as = LocalIndex.stored_as
+    again = next(page for page in collection.pages.values() if page.number == 3)
+    vectors = collection.index.vectors([again.id])[0]
+
+    def slow(index: LocalIndex, kind: str) -> LocalIndex:
+        made = stored_as(index, kind)
+        collection.remove("atlas.pdf")  # four pages go
+        put(collection, 20, "a new page of lighthouses")
+        collection.index.remove([again.id])  # taken out and put back: it stands at the end now
+        del collection.pages[again.id]
+        collection.put(again, Embedding(vectors))
+        return made
+
+    monkeypatch.setattr(LocalIndex, "stored_as", slow)
+    keep_as(collection, "int8")
+    assert kind_of(collection) == "int8"
+    assert len(collection) == 9
+    assert collection.index.ids == list(collection.pages), "in the order that saving needs"
+    assert np.allclose(local(collection).full([again.id])[0], vectors, atol=1e-3)
+    visit.search("lighthouses")
+    assert visit.session.chosen == collection.holder(("guide.pdf", 20))
+
+
+def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit.search("boat harbour")
+    begun, go_on = threading.Event(), threading.Event()
+    stored_as = LocalIndex.stored_as
+
+    def slow(index: LocalIndex, kind: str) -> LocalIndex:
+        begun.set()
+        assert go_on.wait(30)
+        return stored_as(index, kind)
+
+    monkeypatch.setattr(LocalIndex, "stored_as", slow)
+    work = threading.Thread(target=keep_as, args=(visit.collection, "int8"))
+    work.start()
+    assert begun.wait(30)
+    visit.search("cat printer")
+    assert visit.session.trace is not None
+    assert visit.session.trace.storage == "float16"
+    go_on.set()
+    work.join(30)
+    visit.stored_anew()
+    assert visit.session.trace.storage == "int8"
+    assert visit.session.trace.query_text == "cat printer"
+
+
+def test_a_failure_leaves_the_index_and_is_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(index: LocalIndex, kind: str) -> LocalIndex:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalIndex, "stored_as", full_disk)
+    index = visit.collection.index
+    assert keep(visit, "int8") == [False, False]
+    assert visit.collection.index is index
+    assert "No space left on device" in visit.storage()
+
+
+def test_catching_up_with_nothing_changed_changes_nothing() -> None:
+    index = LocalIndex(2, 8)
+    index.add(["a", "b", "c"], random_vectors(1, 3, 2, 8))
+    made = index.stored_as("int8")
+    codes = made.vectors(["a", "b", "c"])
+    catch_up(made, index)
+    assert made.ids == ["a", "b", "c"]
+    assert np.array_equal(made.vectors(["a", "b", "c"]), codes)
+
+
+# The check against exact search
+
+
+def near_pages(pages: int = 80) -> tuple[LocalIndex, np.ndarray]:
+    """An index of pages that differ by little, and a query: signs alone cannot tell them apart."""
+    centre = random_vectors(7, 1, 4, 32)
+    vectors = centre + 0.05 * random_vectors(8, pages, 4, 32)
+    index = LocalIndex(4, 32)
+    index.add([f"p{i}" for i in range(pages)], (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)))
+    return index, random_vectors(9, 4, 32)
+
+
+def test_float16_agrees_with_exact_search_on_all_hits() -> None:
+    index, query = near_pages()
+    found = measure(index, query, Budget(4, 4), 10)
+    assert found.pages == 80
+    assert (found.here.scored, found.exact.scored) == (80, 80)
+    assert found.agree(found.here) == 10
+    assert found.moves == ()
+    assert found.refined is None, "the full vectors are what it scores by"
+    assert found.here.ms > 0
+    assert found.exact.ms > 0
+
+
+def test_binary_loses_hits_and_the_full_vectors_of_the_best_bring_them_back() -> None:
+    index, query = near_pages()
+    made = index.stored_as("binary")
+    found = measure(made, query, Budget(4, 4), 10)
+    exact = [hit.page_id for hit in index.search(query, Budget(4, 4), 10, exact=True)]
+    kept = [hit.page_id for hit in made.search(query, Budget(4, 4), 10)]
+    assert list(found.exact.hits) == exact
+    assert list(found.here.hits) == kept
+    assert found.agree(found.here) == len(set(exact) & set(kept)) < 10
+    assert found.refined is not None
+    assert found.agree(found.refined) > found.agree(found.here)
+    assert made.refine == 0, "measuring changes nothing"
+    for move in found.moves:
+        assert move.exact == (exact.index(move.page_id) + 1 if move.page_id in exact else move.exact)
+        assert move.here == (kept.index(move.page_id) + 1 if move.page_id in kept else move.here)
+        assert move.here != move.exact
+    assert {m.page_id for m in found.moves} >= set(exact) ^ set(kept)
+
+
+def test_without_full_vectors_there_is_nothing_to_compare_with() -> None:
+    index, query = near_pages()
+    with pytest.raises(ValueError, match="keeps no full vectors"):
+        measure(index.stored_as("binary", keep_full=False), query, Budget(4, 4), 10)
+
+
+def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
+    assert 'data-action="check" disabled' in visit.storage(), "there is no search to check"
+    visit.search("boat harbour")
+    visit.storing.check(visit.collection, visit.session.trace, 10)
+    assert "10 of 10 hits agree with exact search, in the same order" in visit.storage()
+    assert "12 of 12" in visit.storage()
+    hits = [hit.page_id for hit in visit.session.trace.hits] if visit.session.trace else []
+    visit.choose(hits[3])  # opens another hit of the same search
+    assert "10 of 10 hits agree" in visit.storage()
+    visit.move(Budget(2, 4))
+    assert "hits agree" not in visit.storage()
+    visit.storing.check(visit.collection, visit.session.trace, 10)
+    assert "hits agree" in visit.storage()
+    keep(visit, "int8")
+    assert "hits agree" not in visit.storage()
+    visit.storing.check(visit.collection, visit.session.trace, 10)
+    assert "Best 50 re-ranked by full vectors" in visit.storage()
+    visit.storing.hide()
+    assert "hits agree" not in visit.storage()
+
+
+def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
+    ways = Way(("a", "b"), 1.25, 80), Way(("b", "c"), 9.5, 80), Way(("b", "c"), 2.5, 80)
+    found = Exactness(80, ways[0], ways[1], ways[2], (Move("b", 2, 1), Move("c", None, 2), Move("a", 1, 7)))
+    told = vault.agreement(
+        found, "binary", False, {"a": ("Old & <b>new</b>", "a.pdf p. 1"), "b": ("Bees", "b.pdf p. 2")}
+    )
+    assert "1 of 2 hits agree with exact search" in told
+    assert "Old &amp; &lt;b&gt;new&lt;/b&gt;" in told
+    assert "A page removed since" in told
+    assert told.count('class="only"') == 2, "a and c are hits of one search only"
+    assert re.findall(r"<td>([^<]*)</td>", told) == [
+        *("1 of 2", "1.2 ms", "80 of 80"),
+        *("2 of 2", "2.5 ms", "80 of 80"),
+        *("–", "9.5 ms", "80 of 80"),
+    ]
+    assert "over 100" in told
+
+
+# Re-ranking and the recall target
+
+
+def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> None:
+    visit.search("boat harbour")
+    exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.session.trace.hits]  # type: ignore[union-attr]
+    visit.storing.refine(visit.collection, True)
+    assert local(visit.collection).refine == 0, "float16 keeps the full vectors: there is nothing to re-rank"
+    keep(visit, "binary")
+    assert 'data-set="refine">' in visit.storage()
+    visit.storing.refine(visit.collection, True)
+    visit.stored_anew()
+    trace = visit.session.trace
+    assert trace is not None
+    assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact
+    assert (trace.storage, trace.refined, trace.by_full_vectors) == ("binary", 12, True)  # of 12 pages
+    assert 'data-set="refine" checked' in visit.storage()
+    assert "codes, the best 12 again by their full vectors" in (visit.screen().timing or "")
+    keep(visit, "float16")
+    assert "refine" not in visit.storage()
+    assert local(visit.collection).refine == 0
+
+
+def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
+    collection = base.copy()
+    plain = search(collection, ENCODER, Query("train"), STOPS[2])
+    assert (plain.storage, plain.refined, plain.by_full_vectors) == ("float16", 0, True)
+    keep_as(collection, "pq")
+    codes = research(collection, plain, STOPS[2])
+    assert (codes.storage, codes.refined, codes.by_full_vectors) == ("pq", 0, False)
+    local(collection).refine = REFINE
+    again = research(collection, plain, STOPS[2])
+    assert (again.storage, again.refined, again.by_full_vectors) == ("pq", 12, True)
+    assert again.as_json()["refined"] == 12
+
+
+def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Visit) -> None:
+    storing = Storing()
+    assert "Recall target" not in storing.control(visit.collection, STOPS[-1], None)
+    local(visit.collection).exact_up_to = 5
+    shown = storing.control(visit.collection, STOPS[-1], None)
+    assert "Recall target" in shown
+    assert '<option value="0.99" selected>99%</option>' in shown
+    storing.aim(visit.collection, 0.9)
+    assert local(visit.collection).recall == 0.9
+    storing.aim(visit.collection, 0.5)  # is not offered
+    assert local(visit.collection).recall == 0.9
+    keep_as(visit.collection, "int8")
+    assert local(visit.collection).recall == 0.9
+    assert '<option value="0.9" selected>90%</option>' in storing.control(visit.collection, STOPS[-1], None)
+
+
+def test_scores_of_codes_are_not_held_against_the_floors_of_the_curve(base: Collection) -> None:
+    curve = Curve((0.5, 0.6, 0.7, 0.8, 0.9), 10, (1.0,) * 5)  # no hit reaches a mean cosine of 1
+    sessions = Sessions(base)
+    visit = Visit(Tools(ENCODER, curve), sessions.get(sessions.open()))
+    assert "No page stands out" in (visit.search("elephants").results or "")
+    assert "sample questions, as float16" not in (visit.screen().dial or "")
+    keep(visit, "binary")
+    assert "No page stands out" not in (visit.screen().results or "")
+    assert "sample questions, as float16" in (visit.screen().dial or "")
