@@ -1,10 +1,10 @@
 """A hundred thousand real embeddings to measure the index on: `python benchmarks/corpus.py`.
 
-Every section of the training text (corpora.py), cut into pieces of at most 60 words, is a page; headings and
-sentences of pages drawn at random are the queries. Mini encodes them in bfloat16, 40 to 70 pages a second on two cores,
-into shards of 500 pages under .cache/realpages, so that a run that was stopped goes on, and several may run
-side by side (`--worker 0 --workers 2`). What is measured on
-them is how the index finds what exact MaxSim finds; how well Mini ranks is for quality.py, on other text.
+Every section of the training text (corpora.py), cut into pieces of at most 60 words, is a page; headings
+and sentences of pages drawn at random are the queries. Mini encodes them in bfloat16, 40 to 70 pages a
+second on two cores, into shards of 500 pages under .cache/realpages, so that a run that was stopped goes
+on, and several may run side by side (`--worker 0 --workers 2`). What is measured on them is how the index
+finds what exact MaxSim finds; how well Mini ranks is for quality.py, on other text.
 """
 
 from __future__ import annotations

@@ -6,29 +6,40 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from . import shelf
 from .beir import Judgements, collect, load_beir, open_picture
+from .codecs import KINDS
 from .collection import NO_SESSION, Collection, Progress, Report
 from .config import SERVER
+from .console import (
+    BadInput,
+    budget_of,
+    chatter_to_stderr,
+    positive_of,
+    problems,
+    share_of,
+    sizes_of,
+    table,
+    tell,
+    told,
+)
 from .curves import evaluate
 from .encoder import load_encoder
-from .ingest import Problem, uploads
-from .records import STOPS, Budget, Query
+from .ingest import uploads
+from .local import LocalIndex
+from .push import open_remote, push, search_there
+from .records import STOPS, Query
 from .search import search
 
+REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2
 INTERRUPTED = 130
-
-
-class BadInput(Exception):
-    """What the user gave cannot be worked with; the message says why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,16 +83,33 @@ def parser() -> argparse.ArgumentParser:
     sub = command("index", run_index, show_index, "Index PDFs, pictures, zips and folders of them.")
     sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     sub.add_argument("--out", required=True, type=Path, metavar="DIR", help="an index there is added to")
+    sub.add_argument(
+        "--storage", choices=KINDS, help="how vectors are kept (default: as they are, or float16)"
+    )
+    sub.add_argument("--no-full", action="store_true", help="give the float16 vectors up for the codes")
 
     sub = command("search", run_search, show_search, "Find pages in an index.")
     sub.add_argument("index", type=Path, metavar="DIR")
     sub.add_argument("query", nargs="?", default="", help="may be left out where --image is given")
     sub.add_argument("--image", type=Path, metavar="F", help="a picture to ask with")
     sub.add_argument(
-        "--budget", type=_budget, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
+        "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
     )
-    sub.add_argument("-k", type=_positive, default=10, help="number of hits (default: %(default)s)")
-    sub.add_argument("--exact", action="store_true", help="score every page, however many there are")
+    sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")
+    sub.add_argument("--exact", action="store_true", help="score every page, by its full vectors")
+    sub.add_argument(
+        "--recall", type=share_of, metavar="R", help="of the exact best, above 5,000 pages (0.99)"
+    )
+    sub.add_argument("--refine", type=positive_of, metavar="N", help="score N again by the full vectors")
+    sub.add_argument("--qdrant", metavar="LOCATION", help="find the pages there; see push")
+    sub.add_argument("--name", default=REMOTE, help="the collection on Qdrant (default: %(default)s)")
+
+    sub = command("push", run_push, show_push, "Copy an index's vectors to Qdrant (docs/qdrant.md).")
+    sub.add_argument("index", type=Path, metavar="DIR")
+    sub.add_argument("location", metavar="LOCATION", help="http://HOST:6333, a folder, or edge:FOLDER")
+    sub.add_argument("--name", default=REMOTE, help="the collection there (default: %(default)s)")
+    sub.add_argument("--shards", type=positive_of, default=1)
+    sub.add_argument("--replicas", type=positive_of, default=1)
 
     sub = command("eval", run_eval, show_eval, "Quality, latency and bytes at the five budgets.")
     sub.add_argument(
@@ -92,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--index", type=Path, metavar="DIR", help="keep the index there and use it again")
 
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
-    sub.add_argument("--sizes", type=_sizes, metavar="N,N,...", help="numbers of random pages to search")
+    sub.add_argument("--sizes", type=sizes_of, metavar="N,N,...", help="numbers of random pages to search")
 
     commands.add_parser("train", help="Train MetaEmbed-Mini; 'train --help' says more.", add_help=False)
     return top
@@ -125,6 +153,8 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
     if not report.added and not report.duplicates and not interrupted:
         raise BadInput("No page could be read." + ("" if report.problems else " There are no files."))
     with told():
+        if options.storage:
+            keep(collection, options.storage, not options.no_full)
         size = collection.save(options.out)
     return {
         "pages": len(collection),
@@ -138,6 +168,13 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
         "bytes": size,
         **({"interrupted": True} if interrupted else {}),
     }
+
+
+def keep(collection: Collection, kind: str, full: bool) -> None:
+    """Keep the vectors of `collection` as `kind`. Raises ValueError as `LocalIndex.stored_as` says."""
+    assert isinstance(collection.index, LocalIndex)
+    if collection.index.storage != kind or not full:
+        collection.index = collection.index.stored_as(kind, full)
 
 
 def show_index(result: dict[str, Any]) -> None:
@@ -158,6 +195,11 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         query = Query(options.query.strip(), open_picture(options.image) if options.image else None)
         encoder = load_encoder(options.encoder)
         collection = Collection.load(options.index, encoder.fingerprint)
+        if options.qdrant:
+            search_there(collection, options.qdrant, options.name)
+        elif isinstance(collection.index, LocalIndex):
+            collection.index.recall = options.recall or collection.index.recall
+            collection.index.refine = options.refine or 0
     trace = search(collection, encoder, query, options.budget, options.k, options.exact)
     hits = []
     for hit in trace.hits:
@@ -193,6 +235,24 @@ def show_search(result: dict[str, Any]) -> None:
     table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
+
+
+# push
+
+
+def run_push(options: argparse.Namespace) -> dict[str, Any]:
+    with told():
+        head = shelf.manifest(options.index)
+        collection = Collection.load(options.index, head["encoder"])
+        remote = open_remote(collection, options.location, options.name, options.shards, options.replicas)
+        for done in push(collection, remote):
+            tell(Progress(done, len(collection), options.name, done))
+        remote.close()
+    return {"pages": len(collection), "location": options.location, "name": options.name}
+
+
+def show_push(result: dict[str, Any]) -> None:
+    print(f"{result['pages']} pages in the collection {result['name']} at {result['location']}")
 
 
 # eval
@@ -272,85 +332,6 @@ def show_bench(result: dict[str, Any]) -> None:
     if result["indexing"]:
         print(f"indexing: {result['indexing']['pages_per_second']} pages a second")
     print(f"resident memory: {result['memory_mb']['resident']} MB")
-
-
-# Shared
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Errors whose messages are meant for the user, as BadInput."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError) as error:
-        raise BadInput(str(error)) from error
-
-
-@contextlib.contextmanager
-def chatter_to_stderr() -> Iterator[None]:
-    """Whatever is printed meanwhile, by Python or by a C library, goes to standard error."""
-    sys.stdout.flush()
-    try:
-        saved = os.dup(1)
-        os.dup2(2, 1)
-    except OSError:  # no such descriptors, as under some servers
-        saved = None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if saved is not None:
-            os.dup2(saved, 1)
-            os.close(saved)
-
-
-def tell(progress: Progress) -> None:
-    """A line on standard error: messages always, the mere count only where a person watches."""
-    live = sys.stderr.isatty()
-    if progress.message:
-        print(("\r\033[K" if live else "") + progress.message, file=sys.stderr)
-    elif live:
-        line = f"{progress.done}/{progress.total} {progress.source} p. {progress.number}"
-        print(
-            f"\r\033[K{line[:78]}",
-            end="" if progress.done < progress.total else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def problems(found: Sequence[Problem]) -> list[dict[str, str]]:
-    return [{"source": problem.source, "message": problem.message} for problem in found]
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:
-    """Print columns as wide as they need; those in `right` are aligned to the right."""
-    if not rows:
-        print("Nothing found.")
-        return
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in [head, *rows]:
-        cells = [
-            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-
-
-def _budget(text: str) -> Budget:
-    try:
-        return Budget.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0.")
-    return int(text)
-
-
-def _sizes(text: str) -> list[int]:
-    return [_positive(part.strip()) for part in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ never saved: FAISS's files cannot be checked before they are read.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from .records import FloatArray
 GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # candidate tokens 1 | 2-4 | 5-8 | 9-16
 COMPONENTS = 4  # of a vector, that share one 4-bit code
 A_LIST = 39  # training vectors a list, the fewest that FAISS wants
-LISTS = 8  # times the square root of the tokens: more lists, shorter ones
+LISTS = 4  # times the square root of the tokens
+ROUNDS = 10  # of k-means
 PROBED = 1 / 32  # of the lists, by a query token
-FEWEST = 1_000  # pages to train on
+FEWEST, TRAIN = 1_000, 20_000  # pages to train on
+STEP = 1_024  # pages added at a time
 BROUGHT = 400  # candidates at least: 4-bit codes put the best further down than a scan in int8 does
 
 Slots = NDArray[np.int64]
@@ -61,8 +64,18 @@ class TokenLists:
             index = faiss.index_factory(
                 made.dim, f"IVF{lists},PQ{_codes(made.dim)}x4fs", faiss.METRIC_INNER_PRODUCT
             )
+            faiss.extract_index_ivf(index).cp.niter = ROUNDS
             index.train(tokens)
             made._faiss.append(index)
+        return made
+
+    @classmethod
+    def of(cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> TokenLists:
+        """Lists of the pages `ids`, which stand in slots 0, 1, 2 and so on. Raises ValueError as `trained`."""
+        made = cls.trained(vectors_of(ids[:: max(1, len(ids) // TRAIN)]), len(ids))
+        for start in range(0, len(ids), STEP):
+            batch = ids[start : start + STEP]
+            made.add(np.arange(start, start + len(batch)), vectors_of(batch))
         return made
 
     def add(self, slots: Slots, vectors: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ them, which LLVM fits to the vectors of the machine. Addresses are integers ther
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ VNNI = 1  # 4 x int8, by one instruction
 PAIRS = 2  # 2 x int16, where there is no such instruction
 LOOKUP = 3  # a code, which picks a row of the query's table
 GROUP = {FLOAT: 1, VNNI: 4, PAIRS: 2, LOOKUP: 1}  # components
+MADD = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
 
 # What is done to page tokens first, a block at a time.
 IN_PLACE = 0
@@ -78,27 +80,39 @@ class Host:
 
     lanes: int  # 16 with AVX-512, else 8; a block has as many page tokens
     vnni: bool
+    madd: bool  # int16 pairs multiplied and added by one instruction
 
     @classmethod
     def of(cls, features: str) -> Host:
         """
         >>> Host.of("+avx2,+avx512bw,+avx512vl,+avx512vnni")
-        Host(lanes=16, vnni=True)
+        Host(lanes=16, vnni=True, madd=True)
         >>> Host.of("+avx2,-avx512vl,-avx512vnni,-avxvnni")
-        Host(lanes=8, vnni=False)
+        Host(lanes=8, vnni=False, madd=True)
         """
         has = set(features.split(","))
         wide = {"+avx512bw", "+avx512vl"} <= has
-        return cls(16 if wide else 8, ("+avx512vnni" if wide else "+avxvnni") in has)
+        return cls(16 if wide else 8, ("+avx512vnni" if wide else "+avxvnni") in has, "+avx2" in has)
+
+
+def _features() -> str:
+    return str(cpu_target.target_context.codegen().magic_tuple()[2])
 
 
 def host() -> Host:
     """The machine that numba compiles for."""
-    return Host.of(cpu_target.target_context.codegen().magic_tuple()[2])
+    return Host.of(_features())
 
 
 def compiled() -> Callable[..., None]:
-    """`_scan` as machine code. Kept on disk where numba finds a folder it may write to."""
+    """`_scan` as machine code. Kept on disk where numba finds a folder it may write to.
+
+    Raises:
+        RuntimeError: when the processor cannot convert float16, for which LLVM would call a function that is
+            not there, and the process would crash.
+    """
+    if platform.machine().lower() not in ("arm64", "aarch64") and "+f16c" not in _features().split(","):
+        raise RuntimeError("this processor does not convert float16")
     floats, integers = types.Array(types.float32, 1, "C"), types.Array(types.int32, 1, "C")
     signature = types.void(
         types.NamedUniTuple(types.int64, len(Job._fields), Job),
@@ -304,16 +318,20 @@ def _multiply_add(builder: Any, operation: int, lanes: int, total: Any, q: Any, 
 
 
 def _multiply_pairs(builder: Any, a: Any, b: Any, lanes: int) -> Any:
-    """2 x int16 a lane: products summed. LLVM knows the pattern and makes it vpmaddwd on x86."""
+    """2 x int16 a lane: products summed. LLVM finds x86's instruction for the plain pattern only at times."""
+    wide, pairs = ir.VectorType(I32, lanes), ir.VectorType(I16, 2 * lanes)
+    a, b = builder.bitcast(a, pairs), builder.bitcast(b, pairs)
+    if host().madd:
+        name = f"llvm.x86.{MADD[lanes]}"
+        return builder.call(
+            builder.module.declare_intrinsic(name, (), ir.FunctionType(wide, [pairs] * 2)), [a, b]
+        )
     products = []
     for odd in (0, 1):
-        index = ir.Constant(ir.VectorType(I32, lanes), list(range(odd, 2 * lanes, 2)))
-        halves = []
-        for pairs in (a, b):
-            components = builder.bitcast(pairs, ir.VectorType(I16, 2 * lanes))
-            half = builder.shuffle_vector(components, components, index)
-            halves.append(builder.sext(half, ir.VectorType(I32, lanes)))
-        products.append(builder.mul(*halves))
+        index = ir.Constant(wide, list(range(odd, 2 * lanes, 2)))
+        products.append(
+            builder.mul(*(builder.sext(builder.shuffle_vector(c, c, index), wide) for c in (a, b)))
+        )
     return builder.add(*products)
 
 

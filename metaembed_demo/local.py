@@ -23,7 +23,6 @@ SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the
 DEAD = 0.25  # share of removed pages at which a block is written anew without them
 SAMPLE = 2_000  # pages that a codebook is fitted on
 STEP = 1_024  # pages encoded at a time
-TRAIN = 20_000  # pages that inverted lists are fitted to
 LISTS_FROM = 1_000_000  # pages; from there on inverted lists are made
 
 
@@ -64,6 +63,11 @@ class LocalIndex:
     def storage(self) -> str:
         """How vectors are kept: one of `codecs.KINDS`."""
         return self._codec.kind
+
+    @property
+    def has_full(self) -> bool:
+        """Whether the float16 vectors are there, in memory or in a file."""
+        return all(FULL in block.names for block in self._blocks)
 
     @property
     def ids(self) -> list[str]:
@@ -126,9 +130,9 @@ class LocalIndex:
                 index were given up and another kind would have to be made from what is left.
         """
         source = self.copy()
-        if kind == self.storage:
+        if kind == self.storage and (keep_full or kind == "float16" or not source.has_full):
             return source
-        if not source._has_full():
+        if not source.has_full:
             raise ValueError(
                 f"This index keeps {self.storage} codes only; {kind} needs the full vectors. "
                 "Index the files again."
@@ -163,7 +167,7 @@ class LocalIndex:
             self.sound()
             q, r_c = cut(query, budget, self.r_c, self.dim)
             slots = self._slots_of(ids)
-            refine = max(self.refine, k) if self.refine and self._has_full() else 0
+            refine = max(self.refine, k) if self.refine and self.has_full else 0
             found, scores = self._ranked(q, r_c, slots, refine or k, full=False)
             if refine:
                 found, scores = self._ranked(q, r_c, np.sort(found), k, full=True)
@@ -212,11 +216,7 @@ class LocalIndex:
             ValueError: when there are too few pages to fit them to.
         """
         seen = self.copy()
-        ids = seen.ids
-        lists = TokenLists.trained(seen.full(ids[:: max(1, len(ids) // TRAIN)]), len(ids))
-        for start in range(0, len(ids), STEP):
-            batch = ids[start : start + STEP]
-            lists.add(np.arange(start, start + len(batch)), seen.full(batch))
+        lists, ids = TokenLists.of(seen.ids, seen.full), seen.ids
         with self._lock:  # what was added and removed meanwhile
             lists.place(np.array([self._slots.get(page_id, -1) for page_id in ids], np.int64))
             late = [page_id for page_id in self._slots if page_id not in seen]
@@ -283,7 +283,7 @@ class LocalIndex:
             small -= 1
         if len(blocks) - small > 1:
             self._relay([*blocks[:small], merged(blocks[small:])])
-        if self.storage != "float16" and self._has_full():
+        if self.storage != "float16" and self.has_full:
             for block in self._blocks:
                 block.spill()
         self._open = False
@@ -343,9 +343,6 @@ class LocalIndex:
                 yield block, rows - self._starts[at]
 
     # Vectors
-
-    def _has_full(self) -> bool:
-        return all(FULL in block.names for block in self._blocks)
 
     def _encoded(self, vectors: FloatArray) -> Parts:
         """What is kept of pages with `vectors` (n, R_c, D)."""

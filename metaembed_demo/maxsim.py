@@ -58,7 +58,9 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
     """
     _check(q, c)
     m = len(c) if rows is None else len(rows)
-    worth = m * len(q) * c.shape[1] * c.shape[2] >= KERNEL_FROM
+    # numpy casts float16 pages, which costs as much as sixteen query tokens do.
+    tokens = max(len(q), 16) if c.dtype == np.float16 else len(q)
+    worth = m * tokens * c.shape[1] * c.shape[2] >= KERNEL_FROM
     if worth and c.dtype in (np.float16, np.float32) and c.strides[2] == c.itemsize and kernels.available():
         return kernels.maxsim_float(np.asarray(q, dtype=np.float32), c, rows)
     return maxsim_numpy(q, c, rows)

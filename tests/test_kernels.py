@@ -295,11 +295,21 @@ print(kernels.threads(), kernels._load().host)
 """
 
 
-def test_a_machine_without_vnni_finds_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("features", ["+avx,+avx2,+fma,+f16c", "+avx,+f16c"])
+def test_a_machine_without_vnni_finds_the_same(tmp_path: Path, features: str) -> None:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    older = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c"} if x86 else {}
+    older = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features} if x86 else {}
     found = run(SCORE, NUMBA_CACHE_DIR=str(tmp_path), **older)
-    assert found.endswith("Host(lanes=8, vnni=False)")
+    assert found.endswith(f"Host(lanes=8, vnni=False, madd={'avx2' in features and x86})")
+
+
+def test_a_machine_without_float16_gets_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaembed_demo import lanes
+
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(lanes, "_features", lambda: "+sse2,+avx,-f16c")
+    with pytest.raises(RuntimeError, match="float16"):
+        lanes.compiled()
 
 
 def test_what_was_compiled_is_kept_where_numba_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""What the commands share: errors in words, progress, tables, and how options are read."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from .collection import Progress
+from .ingest import Problem
+from .records import Budget
+
+
+class BadInput(Exception):
+    """What the user gave cannot be worked with; the message says why."""
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Errors whose messages are meant for the user, as BadInput."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        raise BadInput(str(error)) from error
+
+
+@contextlib.contextmanager
+def chatter_to_stderr() -> Iterator[None]:
+    """Whatever is printed meanwhile, by Python or by a C library, goes to standard error."""
+    sys.stdout.flush()
+    try:
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # no such descriptors, as under some servers
+        saved = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if saved is not None:
+            os.dup2(saved, 1)
+            os.close(saved)
+
+
+def tell(progress: Progress) -> None:
+    """A line on standard error: messages always, the mere count only where a person watches."""
+    live = sys.stderr.isatty()
+    if progress.message:
+        print(("\r\033[K" if live else "") + progress.message, file=sys.stderr)
+    elif live:
+        line = f"{progress.done}/{progress.total} {progress.source} p. {progress.number}"
+        print(
+            f"\r\033[K{line[:78]}",
+            end="" if progress.done < progress.total else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def problems(found: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"source": problem.source, "message": problem.message} for problem in found]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:
+    """Print columns as wide as they need; those in `right` are aligned to the right."""
+    if not rows:
+        print("Nothing found.")
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in [head, *rows]:
+        cells = [
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def budget_of(text: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive_of(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0.")
+    return int(text)
+
+
+def share_of(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0, at most 1.")
+    return value
+
+
+def sizes_of(text: str) -> list[int]:
+    return [positive_of(part.strip()) for part in text.split(",")]

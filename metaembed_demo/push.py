@@ -1,0 +1,73 @@
+"""A saved collection's vectors on Qdrant: copied there, and searched there with the pages from the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .collection import Collection
+from .config import SERVER
+from .local import LocalIndex
+from .qdrant import QdrantIndex
+
+STEP = 1_000  # pages copied at a time
+
+
+def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
+    """Copy the pages that `remote` lacks and remove those that `collection` lacks; tells how many are there.
+
+    Raises:
+        ValueError: when the full vectors of `collection` were given up for codes.
+        ConnectionError, PermissionError, RuntimeError: as `QdrantIndex` says.
+    """
+    source = collection.index
+    if isinstance(source, LocalIndex) and not source.has_full:
+        raise ValueError(
+            f"This index keeps {source.storage} codes only; Qdrant needs the full vectors. "
+            "Index the files again."
+        )
+    wanted = source.ids
+    there = set(remote.ids)
+    gone = list(there - set(wanted))
+    if gone:
+        remote.remove(gone)
+    new = [page_id for page_id in wanted if page_id not in there]
+    done = len(there) - len(gone)
+    yield done
+    for start in range(0, len(new), STEP):
+        batch = new[start : start + STEP]
+        vectors = source.full(batch) if isinstance(source, LocalIndex) else source.vectors(batch)
+        remote.add(batch, vectors)
+        done += len(batch)
+        yield done
+
+
+def open_remote(
+    collection: Collection, location: str, name: str, shards: int = 1, replicas: int = 1
+) -> QdrantIndex:
+    """The collection `name` at `location`, made where missing. Raises as `QdrantIndex.open`."""
+    index = collection.index
+    return QdrantIndex.open(
+        location,
+        name,
+        index.r_c,
+        index.dim,
+        fingerprint=collection.fingerprint,
+        shards=shards,
+        replicas=replicas,
+        api_key=SERVER.qdrant_key or None,
+    )
+
+
+def search_there(collection: Collection, location: str, name: str) -> None:
+    """Let `collection` find its pages at `location` from now on.
+
+    Raises:
+        ValueError: when the two do not hold the same pages.
+    """
+    remote = open_remote(collection, location, name)
+    if set(remote.ids) != set(collection.pages):
+        raise ValueError(
+            f"{name} at {location} does not hold the pages of this index. Push it first: "
+            f"python -m metaembed_demo push DIR {location} --name {name}"
+        )
+    collection.index = remote
