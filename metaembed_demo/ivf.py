@@ -71,7 +71,7 @@ class TokenLists:
 
     @classmethod
     def of(cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> TokenLists:
-        """Lists of the pages `ids`, which stand in slots 0, 1, 2 and so on. Raises ValueError as `trained`."""
+        """Lists of the pages `ids`, in slots 0, 1, 2 and so on. Raises ValueError as `trained` does."""
         made = cls.trained(vectors_of(ids[:: max(1, len(ids) // TRAIN)]), len(ids))
         for start in range(0, len(ids), STEP):
             batch = ids[start : start + STEP]

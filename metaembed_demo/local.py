@@ -52,7 +52,7 @@ class LocalIndex:
         self._lock = threading.RLock()
         self._slots: dict[str, int] = {}  # in the order of adding, which is the order of slots
         self._blocks: tuple[Block, ...] = ()
-        self._starts: Slots = np.zeros(1, np.int64)  # first slot of each block, and the end
+        self._starts: Slots = np.zeros(1, np.int64)  # of each block, and the end
         self._open = False  # whether the last block may still grow
         self.lists_from = LISTS_FROM
         self._lists: TokenLists | None = None
@@ -203,11 +203,9 @@ class LocalIndex:
     def bytes_held(self) -> dict[str, int]:
         """Bytes of all pages: in memory, and in files that the index reads from."""
         with self._lock:
-            held = {"memory": 0, "disk": 0}
-            for block in self._blocks:
-                for name in block.names:
-                    held["disk" if name in block.readers else "memory"] += block.part(name).nbytes
-            return held
+            parts = [(name in b.readers, b.part(name).nbytes) for b in self._blocks for name in b.names]
+        on_disk = sum(size for there, size in parts if there)
+        return {"memory": sum(size for _, size in parts) - on_disk, "disk": on_disk}
 
     def make_lists(self) -> None:
         """Make inverted lists (ivf.py) the coarse stage: minutes for a million pages, scanned meanwhile.
@@ -216,7 +214,8 @@ class LocalIndex:
             ValueError: when there are too few pages to fit them to.
         """
         seen = self.copy()
-        lists, ids = TokenLists.of(seen.ids, seen.full), seen.ids
+        ids = seen.ids
+        lists = TokenLists.of(ids, seen.full)
         with self._lock:  # what was added and removed meanwhile
             lists.place(np.array([self._slots.get(page_id, -1) for page_id in ids], np.int64))
             late = [page_id for page_id in self._slots if page_id not in seen]

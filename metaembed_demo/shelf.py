@@ -19,6 +19,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Record:
     def of_row(cls, path: Path, row: list[Any]) -> Record:
         page_id, places, file, offset, length, digest = row
         pairs = tuple((source, number) for source, number in places)
-        return cls(path, page_id, pairs, Path(file).name, offset, length, digest)
+        return cls(path, page_id, pairs, _plain(file), offset, length, digest)
 
 
 def is_shelf(path: Path) -> bool:
@@ -243,6 +244,12 @@ def _read_table(path: Path, about: dict[str, str]) -> list[Record]:
         raise _damaged(path, f"the checksum of {file.name} is not the recorded one")
     rows = json.loads(gzip.decompress(data).decode("utf-8", "surrogatepass"))
     return [Record.of_row(path, row) for row in rows]
+
+
+@cache
+def _plain(name: str) -> str:
+    """A file name without any folder, whatever a table says. Few names come many times."""
+    return Path(name).name
 
 
 def _write_picture(path: Path, page: StoredPage) -> None:

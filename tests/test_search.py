@@ -124,7 +124,7 @@ def test_exact_scores_every_page_of_a_large_index() -> None:
     quick = search(collection, ENCODER, query, Budget(2, 4))
     exact = search(collection, ENCODER, query, Budget(2, 4), exact=True)
     assert (quick.candidates, exact.candidates, exact.pages_searched) == (50, 6000, 6000)
-    assert quick.hits[0].score <= exact.hits[0].score
+    assert quick.hits[0].score <= exact.hits[0].score + 1e-6
 
 
 # Sessions
