@@ -327,6 +327,11 @@ def show_bench(result: dict[str, Any]) -> None:
         rows,
         right={0, *range(2, 7)},
     )
+    storage = result["storage"]
+    rows = [[r["kind"], f"{r['bytes_per_page']:,}", f"{r['ms']['p50']:.1f}"] for r in storage["kinds"]]
+    rows.append(["numpy, float32", "", f"{storage['numpy_float32_ms']['p50']:.1f}"])
+    print(f"\nscoring {storage['pages']:,} pages at {storage['budget']}")
+    table(["kept as", "bytes a page", "ms p50"], rows, right={1, 2})
     print(result["note"])
     print(f"encoding a query: {result['search'][0]['encode_ms']['p50']:.1f} ms")
     if result["indexing"]:

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from .codecs import KINDS
 from .collection import Collection
 from .config import PATHS
 from .encoder import Encoder
 from .ingest import Problem, read_files, uploads
+from .local import LocalIndex
+from .maxsim import maxsim_numpy
 from .reading import read
 from .records import STOPS, Budget, FloatArray, Page, Query
 from .search import research, search
@@ -24,6 +27,7 @@ SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0
 REPEATS = 40
 SAMPLE_PAGES = 12
+STORED, STORED_TURNS = 1_000, 9  # pages and turns of the storage kinds
 QUESTION = "How much energy was used in the third quarter?"
 STAGES = ("encode", "coarse", "rerank", "align", "total")
 
@@ -44,6 +48,7 @@ def bench(
         "device": encoder.device,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "processor": _processor()},
         "search": [search_speed(encoder, pages) for pages in sizes],
+        "storage": storage_speed(encoder),
         "indexing": indexing_speed(encoder, folder or PATHS.sample_corpus, sample_pages),
         "memory_mb": {"resident": resident_mb(), "peak": peak_mb()},
     }
@@ -79,6 +84,39 @@ def search_speed(encoder: Encoder, pages: int, seconds: float = SECONDS_A_SIZE) 
                 **{f"{stage}_ms": _summary([t[stage] for t in times[stop]]) for stage in STAGES[1:]},
             }
             for stop in stops
+        ],
+    }
+
+
+def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
+    """Milliseconds to score `pages` random pages at the full budget, by storage kind; numpy beside them.
+
+    The kinds take turns. Codes of random vectors cost what codes of real ones do.
+    """
+    full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
+    plain = _random_collection(encoder, pages).index
+    assert isinstance(plain, LocalIndex)
+    indexes = {kind: plain.stored_as(kind) for kind in KINDS}
+    query = plain.full(plain.ids[:1])[0][: full.r_q]
+    vectors = plain.full(plain.ids)
+    times: dict[str, list[float]] = {kind: [] for kind in (*KINDS, "numpy")}
+    for turn in range(STORED_TURNS):
+        for kind, index in indexes.items():
+            started = perf_counter()
+            index.rerank(query, full, index.coarse(query, full, pages), 10)
+            times[kind].append((perf_counter() - started) * 1000)
+        started = perf_counter()
+        maxsim_numpy(query, vectors)
+        times["numpy"].append((perf_counter() - started) * 1000)
+        if not turn:
+            times = {kind: [] for kind in times}  # compiling and first touches
+    return {
+        "pages": pages,
+        "budget": str(full),
+        "numpy_float32_ms": _summary(times["numpy"]),
+        "kinds": [
+            {"kind": kind, "bytes_per_page": index.bytes_per_page(full), "ms": _summary(times[kind])}
+            for kind, index in indexes.items()
         ],
     }
 
