@@ -9,14 +9,20 @@ from pathlib import Path, PurePosixPath
 
 from .config import Limits
 from .files import ACCEPTED, MEBIBYTE, Checked, Problem, Upload, check, is_accepted, mebibytes
+from .text import clean
 
 
-def members(archive_file: Checked, limits: Limits) -> Iterator[Checked | Problem]:
+def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:
+    """The files in an archive, a Problem for what cannot be had. The first `skip` of these are left out."""
     name = archive_file.name
     try:
         archive = zipfile.ZipFile(archive_file.path)
     except Exception:
         yield Problem(name, f"{name} cannot be opened: the archive is damaged or cut off. Pack it again.")
+        return
+    if _is_index(archive):
+        archive.close()
+        yield Problem(name, f"{name} is a saved index, not documents. Use Open an index for it.")
         return
     with archive, tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
         wanted = [info for info in archive.infolist() if _wanted(info)]
@@ -26,7 +32,7 @@ def members(archive_file: Checked, limits: Limits) -> Iterator[Checked | Problem
                 f"{name} holds nothing that can be read. Pack {ACCEPTED.replace(' and ZIP', '')} into it.",
             )
         unpacked = 0
-        for info in wanted[: limits.max_archive_files]:
+        for index, info in enumerate(wanted[: limits.max_archive_files]):
             unpacked += info.file_size
             if unpacked > limits.max_archive_bytes:
                 yield Problem(
@@ -35,13 +41,20 @@ def members(archive_file: Checked, limits: Limits) -> Iterator[Checked | Problem
                     "what follows was left out. Split the archive.",
                 )
                 return
-            yield from _member(archive, info, name, Path(folder, "member"), limits)
+            if index >= skip:
+                yield from _member(archive, info, name, Path(folder, "member"), limits)
         if len(wanted) > limits.max_archive_files:
             yield Problem(
                 name,
                 f"{name} holds {len(wanted):,} files, over the limit of {limits.max_archive_files:,}. The "
                 f"first {limits.max_archive_files:,} were read; split the archive to add the rest.",
             )
+
+
+def _is_index(archive: zipfile.ZipFile) -> bool:
+    """Whether it holds a saved collection, whose pictures are no documents; see shelf.py."""
+    paths = [PurePosixPath(name) for name in archive.namelist()]
+    return any(path.name == "manifest.json" for path in paths) and any("segments" in p.parts for p in paths)
 
 
 def _wanted(info: zipfile.ZipInfo) -> bool:
@@ -52,7 +65,8 @@ def _wanted(info: zipfile.ZipInfo) -> bool:
 
 def _inner(info: zipfile.ZipInfo) -> str:
     """The member's name, for showing only: nothing is ever written under it."""
-    return "/".join(part for part in PurePosixPath(info.filename).parts if part not in ("/", "..")) or "?"
+    parts = PurePosixPath(clean(info.filename)).parts
+    return "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "?"
 
 
 def _member(
@@ -72,14 +86,14 @@ def _member(
             f"unpacks to {mebibytes(info.file_size)}, over the limit of {mebibytes(limits.max_file_bytes)} a "
             "file. Split it or make it smaller."
         )
-    elif _is_bomb(info, limits):
+    elif is_bomb(info, limits):
         yield problem(
             f"unpacks to {info.file_size // max(1, info.compress_size):,} times its packed size: it looks "
             "like a decompression bomb and was not opened. Add the file itself if it is real."
         )
     else:
         try:
-            _unpack(archive, info, target)
+            unpack(archive, info, target)
         except Exception:
             yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
             return
@@ -89,12 +103,13 @@ def _member(
             target.unlink(missing_ok=True)
 
 
-def _is_bomb(info: zipfile.ZipInfo, limits: Limits) -> bool:
+def is_bomb(info: zipfile.ZipInfo, limits: Limits) -> bool:
+    """Whether a member unpacks to suspiciously much."""
     # Below a mebibyte there is no harm, and a nearly white page may well pack that tightly.
     return info.file_size > MEBIBYTE and info.file_size > limits.max_archive_ratio * info.compress_size
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
+def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
     """Write one member to `target`. No more is read than the directory announced, whatever the data does."""
     left = info.file_size
     with archive.open(info) as packed, target.open("wb") as out:

@@ -181,7 +181,8 @@ class Collection:
             raise ValueError("The two collections were made by different encoders.")
         with other.lock:
             pages = list(other.pages.values())
-            vectors = other.index.vectors([page.id for page in pages])
+            index, ids = other.index, [page.id for page in pages]
+            vectors = index.full(ids) if isinstance(index, LocalIndex) else index.vectors(ids)
         with self.lock:
             names = self._names_for(pages)
             added = 0

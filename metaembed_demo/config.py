@@ -37,6 +37,13 @@ class Limits:
     )  # unpacked
     max_session_pages: int = field(default_factory=lambda: int(_env("MAX_SESSION_PAGES", "2000")))
     session_ttl_s: int = field(default_factory=lambda: int(_env("SESSION_TTL_S", "3600")))
+    max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
+    # What the process that reads files may take; see worker.py. Two cores read a scanned page in 2 s.
+    seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
+    seconds_per_file: float = field(default_factory=lambda: float(_env("SECONDS_PER_FILE", "1800")))
+    worker_megabytes: int = field(
+        default_factory=lambda: int(_env("WORKER_MEGABYTES", "3000"))
+    )  # of memory it allocates, 700 of them for its models; 0: no bound
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class Server:
     host: str = field(default_factory=lambda: _env("HOST", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")))
     port: int = field(default_factory=lambda: int(_env("PORT", os.environ.get("GRADIO_SERVER_PORT", "7860"))))
     encoder: str = field(default_factory=lambda: _env("ENCODER", "mini"))
+    worker: bool = field(default_factory=lambda: _env("WORKER", "1") != "0")  # 0: files are read in the app
+    qdrant_key: str = field(default_factory=lambda: _env("QDRANT_KEY", ""), repr=False)  # of a Qdrant server
     # Further ones that a visitor may switch to, with commas between.
     encoders: tuple[str, ...] = field(
         default_factory=lambda: tuple(n for n in map(str.strip, _env("ENCODERS", "").split(",")) if n)

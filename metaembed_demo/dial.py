@@ -58,6 +58,7 @@ def dial(
     bytes_per_page: Sequence[int],
     curve: Curve | None = None,
     readout: str = "",
+    storage: str = "float16",
 ) -> str:
     """The dial as HTML.
 
@@ -66,6 +67,7 @@ def dial(
         bytes_per_page: index bytes a page at each of the five stops.
         curve: quality of the stops; None draws the dial without a curve.
         readout: HTML of the line on the right: what the last move cost.
+        storage: how vectors are kept; the curve was measured with float16, and says so beside another.
     """
     at = position(budget)
     lit = reach(budget)
@@ -77,7 +79,7 @@ def dial(
     free = "" if budget.trained else " free"
     return (
         f'<section class="dial{free}" aria-labelledby="dial-title">'
-        f'<div class="dial-head"><h2 id="dial-title">{_title(budget, curve)}</h2>'
+        f'<div class="dial-head"><h2 id="dial-title">{_title(budget, curve, storage)}</h2>'
         f'<p class="readout" aria-live="polite">{readout}</p></div>'
         f'<div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" aria-label="Budget" '
         f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
@@ -88,7 +90,7 @@ def dial(
     )
 
 
-def _title(budget: Budget, curve: Curve | None) -> str:
+def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
     name = f'<b class="num">{budget_text(budget.r_q, budget.r_c)}</b>'
     tokens = f"{budget.r_q} query {_tokens(budget.r_q)}, {budget.r_c} a page"
     if not budget.trained:
@@ -96,10 +98,11 @@ def _title(budget: Budget, curve: Curve | None) -> str:
     if curve is None:
         return f"{name} <span>{tokens}</span>"
     score = curve.scores[STOPS.index(budget)]
+    kept = "" if storage == "float16" else ", as float16"
     return (
         f"{name} <span>{tokens} "
         f'<span class="worth"><span class="sep">·</span> nDCG@5 <b class="num">{score:.2f}</b> '
-        f"on {curve.questions} sample questions</span></span>"
+        f"on {curve.questions} sample questions{kept}</span></span>"
     )
 
 

@@ -111,6 +111,67 @@ def switched(name: str, device: str, pages: int) -> str:
     )
 
 
+def parcel(busy: bool = False) -> str:
+    """The two buttons of an index file; web/parcel.js says what they do."""
+    shut = " disabled" if busy else ""
+    return (
+        '<section class="parcel"><h3>Index file</h3><div class="ways">'
+        f'<button type="button" class="quiet" data-action="download"{shut}>Download the index</button>'
+        f'<label class="quiet"><input type="file" accept=".zip" class="hidden"{shut}>'
+        '<span class="parcel-words">Open an index</span></label></div>'
+        '<p class="hint">A .zip with the vectors, words and pictures of all pages. Opening one adds its '
+        "pages without reading them again; it must come from the same encoder.</p></section>"
+    )
+
+
+def packing(pages: int) -> str:
+    return _waits("Packing", f"Packing {plural(pages, 'page')}", "the download begins when it is done")
+
+
+def opening(names: Sequence[str]) -> str:
+    return _waits("Opening", f"Opening {plural(len(names), 'index file')}", ", ".join(names))
+
+
+def _waits(label: str, what: str, more: str) -> str:
+    return (
+        f'<section class="progress" aria-label="{label}"><p><b>{safe(what)}</b><span>{safe(more)}</span></p>'
+        f'<div role="progressbar" aria-label="{label}" class="unknown"><i></i></div></section>'
+    )
+
+
+def packed(name: str, pages: int, size: int) -> str:
+    """The index file is on its way to the browser."""
+    return (
+        f'<section class="outcome good" role="status"><h3>{plural(pages, "page")} packed</h3>'
+        f"<p>{safe(name)}, {bytes_text(size)}, is being downloaded.</p></section>"
+    )
+
+
+def not_packed(message: str) -> str:
+    return (
+        f'<section class="outcome warn" role="alert"><h3>The index was not packed</h3>'
+        f"<p>{safe(message)}</p></section>"
+    )
+
+
+def opened(name: str, added: int, held: int) -> str:
+    """The pages of an index file are in. `held`: how many it holds, of which some may have been here."""
+    here = f"; {plural(held - added, 'page')} of it were here already" if held > added else ""
+    here = here.replace("1 page of it were", "1 page of it was")
+    return (
+        f'<section class="outcome good" role="status"><h3>{plural(added, "page")} added</h3>'
+        f"<p>From {safe(name)}{here}.</p></section>"
+    )
+
+
+def not_opened(name: str, message: str) -> str:
+    """An index file that was not taken, and why; nothing changed."""
+    return (
+        f'<section class="outcome warn" role="alert"><h3>{safe(name)} was not opened</h3>'
+        f"<p>{safe(message)}</p></section>"
+    )
+
+
 def outcome(ended: Outcome) -> str:
     """What an upload brought: pages added, what was there already, and each problem with its own message."""
     problems, twice = list(ended.problems), list(ended.duplicates)
@@ -185,11 +246,14 @@ def _kind(document: ShownDocument) -> str:
     return suffix[:4] or document.kind.upper()[:4]
 
 
-def statistics(pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int) -> str:
+def statistics(
+    pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int, kind: str = "float16", full: int = 0
+) -> str:
     """What the index holds and what each stop would need.
 
     Args:
         pages, vectors: counts; bytes_per_page: five sizes, one a stop; dim: components of a vector.
+        kind: how vectors are kept; full: bytes of the full ones beside them, 0 where there are none.
     """
     if not pages:
         return ""
@@ -198,9 +262,15 @@ def statistics(pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int
     cells = "".join(f"<div><dt>{name}</dt><dd class='num'>{value}</dd></div>" for name, value in facts)
     return (
         f'<section class="statistics" aria-label="Index"><dl>{cells}</dl>{storage(bytes_per_page, pages)}'
-        f'<p class="hint">One index holds {dim}-component float16 vectors, 64 a page; '
-        "each stop reads a prefix of them.</p></section>"
+        f'<p class="hint">One index holds {_kept(dim, kind)}, 64 a page; each stop reads a prefix of them.'
+        f"{f' The full vectors, {bytes_text(full)}, lie in a file.' if full else ''}</p></section>"
     )
+
+
+def _kept(dim: int, kind: str) -> str:
+    if kind == "float16":
+        return f"{dim}-component float16 vectors"
+    return f"{'PQ' if kind == 'pq' else kind} codes of {dim}-component vectors"
 
 
 def limits(allowed: Limits) -> str:

@@ -79,15 +79,17 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
         if page:
             hit |= {"source": page.source, "page": page.number, "title": page.title}
     if found is not None:
-        record["explanation"] = _explanation(found)
+        record["explanation"] = _explanation(found, trace.by_full_vectors)
     return record
 
 
-def _explanation(found: Explanation) -> dict[str, Any]:
+def _explanation(found: Explanation, full: bool) -> dict[str, Any]:
+    """`full`: whether the hit is scored by the page's full vectors, which the parts are taken from."""
     total = found.total
     order = np.argsort(-total, kind="stable")[:WORDS]
     return {
-        "unit": "part of the score; all words and marks together give the score",
+        "unit": "part of the score; all words and marks together give the score"
+        + ("" if full else " that the full vectors have"),
         "words": [
             {
                 "text": found.words[i].text,

@@ -95,7 +95,7 @@ class Panel:
             return why.no_map()
         kept = self._verdict
         told = why.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
-        return why.page_map(self.explanation, trace.alignment, told)
+        return why.page_map(self.explanation, trace.alignment, told, trace.by_full_vectors)
 
     def history(self) -> str:
         return cost.history(list(self.past))
@@ -119,6 +119,10 @@ class Panel:
         """Every page's rank at the five stops."""
         with collection.lock:
             return [self._ranked(collection, trace.query_vectors, stop) for stop in STOPS]
+
+    def forget_ranks(self) -> None:
+        """The pages are scored in another way: rankings that were kept no longer hold."""
+        self._ranks.clear()
 
     def _ranked(self, collection: Collection, vectors: FloatArray, budget: Budget) -> dict[str, int]:
         """Page id -> rank at `budget`, kept for the last few queries and budgets while the pages stay."""
@@ -194,7 +198,7 @@ class Panel:
             if isinstance(step, Verdict):
                 self._verdict = (_state(trace), step)
             else:
-                yield why.page_map(found, alignment, why.testing(*step))
+                yield why.page_map(found, alignment, why.testing(*step), trace.by_full_vectors)
         yield self.page_map(trace)
 
 

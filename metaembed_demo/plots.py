@@ -229,12 +229,12 @@ def _table(found: Alignment, budget: Budget) -> str:
     )
 
 
-def timing(timings: dict[str, float], pages: int, candidates: int) -> str:
+def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "exactly") -> str:
     """Stage timings as one stacked bar under a title that states the finding.
 
     Args:
         timings: milliseconds by stage, as in `Trace.timings`.
-        pages: pages in the index; candidates: pages scored exactly.
+        pages: pages in the index; candidates: pages scored, and how.
     """
     stages = {stage: timings.get(stage, 0.0) for stage in STAGES}
     total = max(timings.get("total", 0.0), sum(stages.values()), 1e-9)
@@ -251,7 +251,7 @@ def timing(timings: dict[str, float], pages: int, candidates: int) -> str:
         f"<td>{ms_text(ms)}</td><td>{ms / total * 100:.0f}%</td></tr>"
         for (name, ms), ink in zip(shown, inks, strict=False)
     )
-    scored = f"{candidates:,} of {pages:,} pages were scored exactly."
+    scored = f"{candidates:,} of {pages:,} pages were scored {how}."
     return (
         f'<figure class="timing" {savable("timing", timings, [["stage", "ms"], *shown])}>'
         f"<h3>{_slowest(shown, total)}</h3>"

@@ -17,6 +17,7 @@ from .config import BUDGETS
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left
 WordKind = Literal["text", "ocr", "visual"]
+WORD_KINDS = ("text", "ocr", "visual")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,9 @@ class Trace:
     """Everything one search did.
 
     `timings` are milliseconds by stage: encode, coarse, rerank, align, total. `query_vectors` is the
-    full-size query embedding (R_q, D), so that another budget needs no new encoding.
+    full-size query embedding (R_q, D), so that another budget needs no new encoding. `storage` is what
+    scores come from, one of `codecs.KINDS`; with another than float16, so many of the best pages as
+    `refined` says were scored again by their full vectors.
     """
 
     query_text: str
@@ -175,11 +178,18 @@ class Trace:
     timings: dict[str, float]
     bytes_per_page: int
     pages_searched: int
-    candidates: int  # pages scored exactly
+    candidates: int  # pages scored at this budget
     query_vectors: FloatArray
     alignment: Alignment | None = None
     query_image: bool = False
     movement: dict[str, int] = field(default_factory=dict)  # page id -> places gained since the last search
+    storage: str = "float16"
+    refined: int = 0
+
+    @property
+    def by_full_vectors(self) -> bool:
+        """Whether hits are scored by the vectors as the encoder gave them, and not by codes of them."""
+        return self.storage == "float16" or self.refined > 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain types, without the vectors; scores and cosines rounded to 5 places."""
@@ -191,6 +201,8 @@ class Trace:
             "bytes_per_page": self.bytes_per_page,
             "pages_searched": self.pages_searched,
             "candidates": self.candidates,
+            "storage": self.storage,
+            "refined": self.refined,
         }
         if self.alignment is not None:
             found["alignment"] = {

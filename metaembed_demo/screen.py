@@ -14,6 +14,7 @@ class Screen:
 
     header: str | None = None
     dial: str | None = None
+    storage: str | None = None
     results: str | None = None
     page: str | None = None
     alignment: str | None = None

@@ -8,6 +8,8 @@ from time import perf_counter
 
 from .collection import Collection
 from .encoder import Encoder
+from .index import MultiVectorIndex
+from .local import LocalIndex
 from .maxsim import align
 from .records import Alignment, Budget, FloatArray, Hit, Query, Trace
 
@@ -75,11 +77,16 @@ def _run(
         started = perf_counter()
         candidates: Sequence[str] = index.ids if exact else index.coarse(vectors, budget, k)
         coarse_ms, started = _ms(started), perf_counter()
-        hits: Sequence[Hit] = index.rerank(vectors, budget, candidates, k) if candidates else []
+        hits: Sequence[Hit] = []
+        if exact:
+            hits = index.search(vectors, budget, k, exact=True)
+        elif candidates:
+            hits = index.rerank(vectors, budget, candidates, k)
         rerank_ms, started = _ms(started), perf_counter()
-        alignment = _align(collection, vectors, budget, hits[0].page_id) if hits else None
+        alignment = _align(collection, vectors, budget, hits[0].page_id, exact) if hits else None
         align_ms = _ms(started)
         searched = len(index)
+        storage, refined = _storage(index, len(candidates), k, exact)
     timings = {"encode": encode_ms, "coarse": coarse_ms, "rerank": rerank_ms, "align": align_ms}
     return Trace(
         query_text=text,
@@ -92,11 +99,26 @@ def _run(
         query_vectors=vectors,
         alignment=alignment,
         query_image=image,
+        storage=storage,
+        refined=refined,
     )
 
 
-def _align(collection: Collection, vectors: FloatArray, budget: Budget, page_id: str) -> Alignment:
-    page: FloatArray = collection.index.vectors([page_id])[0]
+def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
+    """What hits were scored by, and how many of the best again by their full vectors."""
+    if not isinstance(index, LocalIndex) or index.storage == "float16":
+        return "float16", 0
+    again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
+    return index.storage, again if index.keep_full else 0
+
+
+def _align(
+    collection: Collection, vectors: FloatArray, budget: Budget, page_id: str, full: bool = False
+) -> Alignment:
+    """With the vectors that the hit was scored by, so that gains sum to its score."""
+    index = collection.index
+    scored_by = index.full if full and isinstance(index, LocalIndex) else index.vectors
+    page: FloatArray = scored_by([page_id])[0]
     return align(page_id, vectors[: budget.r_q], page[: budget.r_c])
 
 

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from html import escape
 
 TIMES = "\u00d7"
 DASH = "\u2013"
 
 
+# What HTML cannot hold (control characters, half a surrogate pair), and marks that turn the direction of
+# all that follows, so that "exe.fdp" reads as "pdf.exe".
+UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """`text` with a replacement character for each that HTML cannot hold, or that would upset what follows.
+
+    >>> clean("a\\x00b\\u202ec") == "a\\ufffdb\\ufffdc"
+    True
+    """
+    return UNSHOWN.sub("\ufffd", text)
+
+
 def safe(text: str) -> str:
     """Text from files, names and queries, safe inside HTML and inside a quoted attribute."""
-    return escape(text, quote=True)
+    return escape(clean(text), quote=True)
+
+
+def check_length(query: str, most: int) -> None:
+    """Raises ValueError that says what to do when a query is longer than `most` characters."""
+    if len(query) > most:
+        raise ValueError(
+            f"The query has {len(query):,} characters, over the limit of {most:,}. Shorten it, or search "
+            f"again with its first {most:,}."
+        )
 
 
 def attribute(data: object) -> str:

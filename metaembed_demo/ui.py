@@ -19,6 +19,7 @@ from .records import STOPS, Budget, Query
 from .rooms import Rooms, html, uploads
 from .screen import Screen, Shelf
 from .search import search
+from .store import Store
 from .switching import Encoders, switch
 from .visit import Tools, Visit
 from .visits import Visits
@@ -37,6 +38,7 @@ class Page:
         self.tools = visits.tools
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
+        self.store = Store(visits)
         self._turn = 0  # see `views.drop`
 
     # Layout
@@ -73,6 +75,7 @@ class Page:
         self.examples = html("examples", views.examples(self.tools.examples), script="examples.js")
         html("tour", views.tour(), script="tour.js")
         self.dial = html("dial", script="dial.js")
+        self.storage = self.store.lay_out_control()
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
@@ -102,6 +105,7 @@ class Page:
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoders.js")
+                self.store.lay_out_parcel()
             with gr.Column(elem_id="shelf-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")
@@ -136,6 +140,7 @@ class Page:
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.surveys.wire(on, self.session, self.rooms, self._screen, search_outputs)
+        self.store.wire(on, self.session, self._shelf, shelf_outputs, self.news)
         shelf = {"outputs": shelf_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]

@@ -10,21 +10,24 @@ from dataclasses import dataclass, field
 
 from PIL.Image import Image
 
-from . import documents, plots, views
+from . import documents, plots, vault, views
 from .collection import Collection, Report, StoredPage
 from .config import LIMITS
 from .dial import Curve, dial, readout
 from .encoder import Encoder
 from .explain import Explainer
-from .ingest import Problem, Upload, read_files
+from .ingest import Problem, Upload
+from .intake import read_picture
 from .link import Link, link, trace_json
 from .maxsim import align, prefix_gains
 from .panel import Panel, nearest
-from .records import STOPS, Budget, FloatArray, Page, Query, Trace
+from .records import STOPS, Budget, FloatArray, Query, Trace
 from .screen import EMPTY, Screen, Shelf
 from .search import explain_hit, research, search
 from .session import Session
+from .storing import Storing, kind_of
 from .survey import Habit, Kind, Survey
+from .text import check_length, clean
 
 HITS = 10
 PROGRESS_EVERY_S = 0.15  # the bar moves at most this often
@@ -57,6 +60,7 @@ class Visit:
     used: float = field(default_factory=time.monotonic)  # when it was last asked for something
     panel: Panel = field(init=False)  # the evidence tabs
     survey: Survey = field(init=False)  # the rooms Budget and Tokens
+    storing: Storing = field(default_factory=Storing)  # how the pages are kept
     shown: tuple[str, int] | None = None  # id and rank of the picture that the browser holds
 
     def __post_init__(self) -> None:
@@ -88,21 +92,24 @@ class Visit:
 
         An empty query goes back to the start.
         """
+        text = clean(text)
         if not text.strip() and self.picture is None:
             self.session.forget_search()
             return self.screen()
         if not len(self.collection):
             return self.screen()
         try:
+            check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), _picture(self.picture) if self.picture else None)
             trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
             self.panel.ask(query, trace)
             self.panel.note(trace)
         except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
             if not isinstance(error, ValueError):
-                log.exception("The search for %r failed", text)
+                log.exception("The search for %.100r failed", text)
             self.session.forget_search()
-            return self._failed(str(error) or type(error).__name__, text)
+            told = text[: LIMITS.max_query_characters]
+            return self._failed(str(error) or type(error).__name__, told)
         self._take(trace, None)
         return self.screen()
 
@@ -111,7 +118,7 @@ class Visit:
         start = time.perf_counter()
         self.session.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         if self.session.trace is None:
-            return Screen(dial=self._dial(""))
+            return Screen(dial=self._dial(""), storage=self.storage())
         self._again()
         self.panel.note(self.session.trace)
         screen = self.screen()
@@ -153,7 +160,7 @@ class Visit:
         """Every region of the search side for the state that is."""
         screen = Screen(self._header(), footer=self._footer(), **EMPTY)
         trace = self.session.trace
-        screen.dial = self._dial(_cost(trace))
+        screen.dial, screen.storage = self._dial(_cost(trace)), self.storage()
         if not len(self.collection):
             screen.results = views.no_pages(self.tools.samples)
         elif trace is None or not trace.hits:
@@ -176,7 +183,8 @@ class Visit:
             for page_id, rows in vectors.items()
         }
         screen.results = views.results(trace, pages, gains, chosen, self._is_weak(trace))
-        screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates)
+        how = vault.scored(trace)
+        screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates, how)
         screen.timing += self.panel.history()
         if trace.alignment is None or chosen is None or chosen not in pages:
             return
@@ -224,11 +232,11 @@ class Visit:
                 yield Screen(pagemap=told)
 
     def _is_weak(self, trace: Trace) -> bool:
-        """Whether no page stands out. Pictures as queries were not measured, so nothing is said of them."""
+        """Whether no page stands out. Of what was not measured, as pictures as queries, nothing is said."""
         curve = self.tools.curve
-        return (
-            curve is not None and not trace.query_image and curve.is_weak(trace.hits[0].score, trace.budget)
-        )
+        if curve is None or trace.query_image or trace.storage not in vault.SCORE_ALIKE:
+            return False
+        return curve.is_weak(trace.hits[0].score, trace.budget)
 
     def _has(self, page_id: str) -> bool:
         return page_id in self.collection.pages
@@ -252,7 +260,12 @@ class Visit:
         return views.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, told: str) -> str:
-        return dial(self.session.budget, self.bytes_per_stop(), self.tools.curve, told)
+        kind = kind_of(self.collection)
+        return dial(self.session.budget, self.bytes_per_stop(), self.tools.curve, told, kind)
+
+    def storage(self) -> str:
+        """The storage control for the state that is."""
+        return self.storing.control(self.collection, self.session.budget, self.session.trace)
 
     def _footer(self) -> str:
         pages = len(self.collection)
@@ -277,11 +290,10 @@ class Visit:
 
     def shelf(self, news: str | None = None) -> Shelf:
         """The Documents tab for the state that is."""
-        index, pages = self.collection.index, len(self.collection)
         return Shelf(
             news,
-            documents.listing(self.collection.documents(), pages, self.tools.samples),
-            documents.statistics(pages, pages * index.r_c, self.bytes_per_stop(), index.dim),
+            documents.listing(self.collection.documents(), len(self.collection), self.tools.samples),
+            self.storing.statistics(self.collection, self.bytes_per_stop()),
         )
 
     def receive(self, files: Sequence[Upload]) -> Shelf:
@@ -340,13 +352,20 @@ class Visit:
         self.session.restore_samples()
         return self._after_change()
 
+    def stored_anew(self) -> Shelf:
+        """The pages are scored in another way, or there are others: ask the open search again."""
+        self.panel.forget_ranks()
+        shelf = self._after_change()
+        shelf.news, shelf.busy = None, self.indexing
+        return shelf
+
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Go on with another encoder's tools and its vectors of the same pages; ask the open search anew."""
         asked = self.session.trace.query_text if self.session.trace else ""
         with self.session.lock:
             self.tools, self.session.collection, self.session.base = tools, collection, base
             self.session.forget_search()
-        self.panel = Panel(tools.explainer)
+        self.panel, self.storing = Panel(tools.explainer), Storing()
         self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
         if asked or self.picture:
             self.search(asked)
@@ -373,7 +392,7 @@ def _picture(file: Upload) -> Image:
     Raises:
         ValueError: when it cannot be read; the message says why.
     """
-    found: Page | Problem | None = next(read_files([file], LIMITS), None)
+    found = read_picture(file, LIMITS)
     if isinstance(found, Problem):
         raise ValueError(found.message)
     if found is None or found.image is None:

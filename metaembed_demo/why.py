@@ -21,6 +21,10 @@ MOST = 160  # words drawn for one token
 LEAST_LISTED = 0.005  # share of the score, below which a word is not listed
 CELLS_COUNT = 0.05  # share that a picture's cells have together, below which they are left as they are
 LISTED = 10  # words in the list beside the page
+ROUNDED = (
+    " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
+    "would score with the same winners, and not quite to the score shown."
+)
 NOTE = (
     "A word counts by what it gave to this score: attention of the winning candidate tokens times its "
     "gradient, which add up to the score. It does not say that the word alone would find the page."
@@ -71,18 +75,20 @@ def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
     return found.astype(np.float32)
 
 
-def page_map(found: Explanation, alignment: Alignment, verdict: str = "") -> str:
+def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: bool = True) -> str:
     """Where on the page the score comes from, as a list beside the overlay.
 
     Args:
         found: of the hit that `alignment` is of.
         verdict: HTML of a test of this map, or of its progress.
+        full: whether the hit is scored by the page's full vectors.
     """
     shares, groups = spread(found, alignment)
+    note = NOTE + ("" if full else ROUNDED)
     return (
         f'<figure class="why" {_files(found, shares, groups)}>'
         f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words)}"
-        f"{_cells_note(shares, found.words)}<figcaption>{NOTE}</figcaption>"
+        f"{_cells_note(shares, found.words)}<figcaption>{note}</figcaption>"
         f'<div class="trial" aria-live="polite">{verdict or _offer()}</div>{SAVE}</figure>'
     )
 

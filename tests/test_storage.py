@@ -388,6 +388,9 @@ def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
     again = research(collection, plain, STOPS[2])
     assert (again.storage, again.refined, again.by_full_vectors) == ("pq", 12, True)
     assert again.as_json()["refined"] == 12
+    local(collection).refine = 0
+    exact = search(collection, ENCODER, Query("train"), STOPS[2], exact=True)
+    assert (exact.storage, exact.refined) == ("pq", 12), "every page was scored by its full vectors"
 
 
 def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Visit) -> None:

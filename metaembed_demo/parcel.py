@@ -1,0 +1,269 @@
+"""A collection as one .zip file: packed, to be kept elsewhere; opened within the limits, checked, and added.
+
+A file that is opened may come from anybody. Only names that a saved collection has are unpacked; what they
+hold is measured before it is decompressed, and looked through before it is added, so that a file which is
+refused changes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import re
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from . import archive, disk, shelf
+from .collection import Collection
+from .config import LIMITS, Limits
+from .files import Upload, mebibytes
+from .local import LocalIndex
+from .records import WORD_KINDS
+from .stored import StoredPage
+
+NAME = "metaembed-index.zip"
+FOLDER = "metaembed-index"  # in the archive
+# What a saved collection consists of; see shelf.py and segments.py.
+KNOWN = re.compile(
+    r"manifest\.json|table-[0-9a-f]+\.json\.gz|codec-[0-9a-f]+\.safetensors|texts/[0-9a-f]+\.bin"
+    r"|segments/[0-9a-f]+/(ids\.json|[a-z]+(\.\d)?\.npy)|images/[\w-]{1,64}\.jpg"
+)
+MOST_ROW = 16 << 10  # bytes of the table for a page
+MOST_WORDS = 16 << 20  # bytes of a page's words, unpacked
+STEP = 256  # pages whose vectors are looked at together
+AGAIN = "Download it again."
+log = logging.getLogger(__name__)
+
+
+def pack(collection: Collection, folder: Path) -> Path:
+    """Write `collection` into one .zip in `folder`, which exists. Returns where it lies.
+
+    Raises:
+        ValueError: when there are no pages.
+    """
+    if not len(collection):
+        raise ValueError("There are no pages to pack. Add documents first.")
+    target = folder / NAME
+    with tempfile.TemporaryDirectory(prefix="metaembed-") as scratch:
+        saved = Path(scratch, "index")
+        collection.save(saved)
+        # Neither JPEG pictures nor vectors get smaller, so nothing is compressed.
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+            for file in sorted(each for each in saved.rglob("*") if each.is_file()):
+                packed.write(file, f"{FOLDER}/{file.relative_to(saved).as_posix()}")
+    return target
+
+
+def add(collection: Collection, file: Upload, limits: Limits = LIMITS) -> tuple[int, int]:
+    """Add the pages of an index file to `collection`, under other names where theirs are taken.
+
+    Returns:
+        How many pages were added, and how many the file holds.
+
+    Raises:
+        ValueError: when it is no index file, is damaged, was made by another encoder, or holds more than the
+            limits allow. The message names the file, what is wrong and the fix; nothing is added.
+    """
+    with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch)
+        unpack(file, folder, limits)
+        found = _load(file.name, folder, collection, limits)
+        with collection.lock:
+            new = sum(page_id not in collection.pages for page_id in found.pages)
+            _check_room(file.name, new, len(collection), limits)
+            return collection.merge(found), len(found)
+
+
+# Unpacking
+
+
+def unpack(file: Upload, folder: Path, limits: Limits) -> None:
+    """Write what an index consists of into `folder`, and nothing else. Raises ValueError as `add` says."""
+    name = file.name
+    try:
+        packed = zipfile.ZipFile(file.path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ValueError(f"{name} is no .zip file, or is cut off. {AGAIN}") from error
+    with packed:
+        wanted = _wanted(name, packed.infolist(), limits)
+        for path, info in wanted.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                archive.unpack(packed, info, target)
+            except Exception as error:  # zipfile raises whatever a damaged stream makes of its decoders
+                raise ValueError(f"{name} is damaged: {path} cannot be unpacked. {AGAIN}") from error
+
+
+def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> dict[str, zipfile.ZipInfo]:
+    """Path in the index -> entry. Nothing is read yet."""
+    files = [info for info in entries if not info.is_dir()]
+    for info in files:
+        if _strays(info):
+            raise ValueError(
+                f"{name} holds {info.filename[:80]!r}, a path that leads elsewhere, which no index does. "
+                "Open a file that was downloaded here."
+            )
+    root = _root(files)
+    if root is None:
+        raise ValueError(
+            f"{name} is no index: it holds no manifest.json. Open a file that Download the index gave; "
+            "documents are dropped above."
+        )
+    inside = {info.filename[len(root) :]: info for info in files if info.filename.startswith(root)}
+    wanted = {path: info for path, info in inside.items() if KNOWN.fullmatch(path)}
+    most = limits.max_archive_files + limits.max_session_pages  # a picture a page, and the rest
+    if len(wanted) > most:
+        raise ValueError(f"{name} holds {len(wanted):,} files, over the limit of {most:,} for an index.")
+    size = sum(info.file_size for info in wanted.values())
+    if size > limits.max_archive_bytes:
+        raise ValueError(
+            f"{name} unpacks to {mebibytes(size)}, over the limit of {mebibytes(limits.max_archive_bytes)}. "
+            "Save an index of fewer documents, or raise METAEMBED_MAX_ARCHIVE_BYTES."
+        )
+    for info in wanted.values():
+        if info.flag_bits & 1:
+            raise ValueError(f"{name} is protected by a password. Pack it without one.")
+        if archive.is_bomb(info, limits):
+            raise ValueError(
+                f"{name} looks like a decompression bomb: {info.filename} unpacks to "
+                f"{info.file_size // max(1, info.compress_size):,} times its packed size. It was not opened."
+            )
+    return wanted
+
+
+def _strays(info: zipfile.ZipInfo) -> bool:
+    """Whether an entry is a link, or its path leads out of the folder it is unpacked in."""
+    path = PurePosixPath(info.filename)
+    return (
+        stat.S_ISLNK(info.external_attr >> 16)
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\\" in info.filename
+        or re.match(r"[A-Za-z]:", info.filename) is not None
+    )
+
+
+def _root(files: Sequence[zipfile.ZipInfo]) -> str | None:
+    """What stands before the index's own paths: nothing, or the one folder that holds it."""
+    heads = [info.filename for info in files if PurePosixPath(info.filename).name == "manifest.json"]
+    roots = [head.removesuffix("manifest.json") for head in heads if head.count("/") <= 1]
+    return min(roots, key=len, default=None)
+
+
+# Looking through what was unpacked
+
+
+def _load(name: str, folder: Path, home: Collection, limits: Limits) -> Collection:
+    """The collection in `folder`, which fits `home`. Raises ValueError as `add` says."""
+    try:
+        head = disk.read_json(folder / "manifest.json")
+        _check_head(name, head, home, limits)
+        _check_sizes(name, folder, head, limits)
+        found = Collection.load(folder, home.fingerprint)
+        _check_pages(name, found, limits)
+        _check_vectors(name, found, home)
+    except _Refused as refused:
+        raise ValueError(str(refused)) from refused
+    except Exception as error:  # a file of somebody's making can be wrong in any way
+        log.info("%s was refused", name, exc_info=True)
+        raise ValueError(f"{name} is damaged: {_reason(error)}. {AGAIN}") from error
+    return found
+
+
+class _Refused(ValueError):
+    """What the visitor is told as it stands."""
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without this machine's paths and the advice for a folder."""
+    told = re.search(r"damaged: (.+?)(\. [A-Z]|\.?$)", str(error))
+    if isinstance(error, FileNotFoundError):
+        return f"{Path(str(error.filename)).name} is missing"
+    if isinstance(error, ValueError) and told:
+        return told[1]
+    return "what it holds is not what an index holds"
+
+
+def _check_head(name: str, head: dict[str, Any], home: Collection, limits: Limits) -> None:
+    if head.get("kind") != shelf.KIND:
+        raise _Refused(f"{name} is no index: its manifest.json is of some other program.")
+    if head.get("format") != shelf.FORMAT:
+        raise _Refused(
+            f"{name} has format {str(head.get('format'))[:20]}; this program reads {shelf.FORMAT}. "
+            "Add the documents themselves."
+        )
+    if head.get("encoder") != home.fingerprint:
+        raise _Refused(
+            f"{name} was made by another encoder ({str(head.get('encoder'))[:80]}, not {home.fingerprint}), "
+            "so its vectors do not fit. Choose that encoder first, or add the documents themselves."
+        )
+    _check_room(name, int(head["pages"]), 0, limits)
+
+
+def _check_room(name: str, new: int, here: int, limits: Limits) -> None:
+    if new + here > limits.max_session_pages:
+        beside = f" beside the {here:,} that are here" if here else ""
+        raise _Refused(
+            f"{name} holds {new:,} pages to add{beside}, over the limit of {limits.max_session_pages:,}. "
+            "Remove documents, or raise METAEMBED_MAX_SESSION_PAGES."
+        )
+
+
+def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits) -> None:
+    """Unpack the table and every page's words no further than they may go."""
+    most = max(1, limits.max_session_pages) * MOST_ROW
+    with gzip.open(folder / Path(head["table"]["file"]).name) as table:
+        text = table.read(most + 1)
+    if len(text) > most:
+        raise _Refused(f"{name} looks like a decompression bomb: its table is too long. It was not opened.")
+    rows = json.loads(text)
+    _check_room(name, len(rows), 0, limits)
+    for row in rows:
+        record = shelf.Record.of_row(folder, row)
+        unpacking = zlib.decompressobj()
+        unpacking.decompress(record.packed(), MOST_WORDS)
+        if not unpacking.eof:
+            raise _Refused(f"{name} looks like a decompression bomb: a page's words do not end.")
+
+
+def _check_pages(name: str, found: Collection, limits: Limits) -> None:
+    """Checksums say that pages are what was written; this says that they are pages."""
+    for page in found.pages.values():
+        if not _is_page(page, limits):
+            raise _Refused(f"{name} is damaged: it holds a page that is none. {AGAIN}")
+
+
+def _is_page(page: StoredPage, limits: Limits) -> bool:
+    places = all(
+        isinstance(source, str) and type(number) is int and number > 0 for source, number in page.places
+    )
+    words = all(
+        isinstance(word.text, str) and word.kind in WORD_KINDS and np.isfinite(word.box).all()
+        for word in page.words
+    )
+    with Image.open(io.BytesIO(page.picture)) as picture:  # reads the head only
+        shape = picture.format == "JPEG" and picture.size == (page.width, page.height)
+    return places and words and shape and page.width * page.height <= limits.max_pixels
+
+
+def _check_vectors(name: str, found: Collection, home: Collection) -> None:
+    index = found.index
+    assert isinstance(index, LocalIndex)
+    if (index.r_c, index.dim) != (home.index.r_c, home.index.dim):
+        raise _Refused(f"{name} is damaged: its vectors have another shape than this encoder's. {AGAIN}")
+    ids = index.ids
+    for start in range(0, len(ids), STEP):
+        if not np.isfinite(index.full(ids[start : start + STEP])).all():
+            raise _Refused(f"{name} is damaged: it holds vectors that are not finite. {AGAIN}")
+    index.refine = 1  # its `vectors`, which `merge` takes, are then the full ones

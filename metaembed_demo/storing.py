@@ -1,0 +1,189 @@
+"""How one visitor's pages are kept: another storage, re-ranking, the recall target, the check. No Gradio."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import documents, vault
+from .codecs import KINDS, PQ_LEAST, codec, pq_parts
+from .collection import Collection
+from .exactness import REFINE, Exactness, measure
+from .local import LocalIndex
+from .records import STOPS, Budget, Trace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Storing:
+    """What the storage control shows of one visitor's pages, and what it does to them."""
+
+    changing: str = ""  # the storage on its way
+    told: tuple[str, int] = ("", 0)  # why another storage was not taken, and how many pages there were
+    _checked: tuple[object, Exactness] | None = None  # of which search, and what was found
+
+    def control(self, collection: Collection, budget: Budget, trace: Trace | None) -> str:
+        """The control as HTML; nothing for an index that does not lie in this process."""
+        index = collection.index
+        if not isinstance(index, LocalIndex):
+            return ""
+        stored = vault.Stored(
+            kind=index.storage,
+            pages=len(index),
+            sizes=sizes(budget, index.r_c, index.dim),
+            least={"pq": pages_for_pq(index.r_c)},
+            changing=self.changing,
+            told=self.told[0] if self.told[1] == len(index) else "",
+            refine=index.refine > 0,
+            recall=index.recall if len(index) > index.exact_up_to else None,
+            checkable=trace is not None and len(index) > 0 and index.keep_full,
+            found=self._found(collection, index, trace),
+        )
+        return vault.control(stored)
+
+    def _found(self, collection: Collection, index: LocalIndex, trace: Trace | None) -> str:
+        if self._checked is None or trace is None or self._checked[0] != _state(index, trace):
+            return ""
+        found = self._checked[1]
+        with collection.lock:
+            pages = [collection.pages[m.page_id] for m in found.moves if m.page_id in collection.pages]
+        named = {page.id: (page.title, f"{page.source} p. {page.number}") for page in pages}
+        return vault.agreement(found, index.storage, index.refine > 0, named)
+
+    def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
+        """What the index holds, as HTML for the Documents tab."""
+        index, pages = collection.index, len(collection)
+        kind = kind_of(collection)
+        full = 0
+        if kind != "float16":
+            full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
+        return documents.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
+
+    def convert(self, collection: Collection, kind: str) -> Iterator[bool]:
+        """Keep the pages as `kind`; each step tells whether they are by now.
+
+        No step comes where there is nothing to do. Where it cannot be done, `told` says why.
+        """
+        index = collection.index
+        if kind not in KINDS or not isinstance(index, LocalIndex) or self.changing or kind == index.storage:
+            return
+        self.changing, problem, least = kind, "", pages_for_pq(index.r_c)
+        try:
+            if kind == "pq" and len(index) < least:
+                problem = f"PQ is fitted to at least {least} pages; there are {len(index)}. Add pages first."
+            else:
+                yield False
+                keep_as(collection, kind)
+        except ValueError as error:
+            problem = str(error)
+        except (OSError, MemoryError) as error:  # a full disk must not end the visit
+            log.exception("The index could not be kept as %s", kind)
+            problem = f"The pages stay {index.storage}: {error or type(error).__name__}."
+        finally:
+            self.changing = ""
+        self.told = (problem, len(collection.index))
+        yield not problem
+
+    def refine(self, collection: Collection, on: bool) -> None:
+        """Whether the best pages are scored again by their full vectors."""
+        if isinstance(collection.index, LocalIndex):
+            collection.index.refine = REFINE if on and collection.index.storage != "float16" else 0
+
+    def aim(self, collection: Collection, recall: float) -> None:
+        """Set the recall target, one of `vault.TARGETS`; another value changes nothing."""
+        if isinstance(collection.index, LocalIndex) and recall in vault.TARGETS:
+            collection.index.recall = recall
+
+    def check(self, collection: Collection, trace: Trace | None, k: int) -> None:
+        """Compare the open search with one that scores every page by its full vectors."""
+        index = collection.index
+        if trace is not None and isinstance(index, LocalIndex) and index.keep_full and len(index):
+            state = _state(index, trace)
+            self._checked = (state, measure(index, trace.query_vectors, trace.budget, k))
+
+    def hide(self) -> None:
+        """Put the comparison away."""
+        self._checked = None
+
+
+def kind_of(collection: Collection) -> str:
+    """How the vectors of `collection` are kept: one of `codecs.KINDS`."""
+    return collection.index.storage if isinstance(collection.index, LocalIndex) else "float16"
+
+
+def keep_as(collection: Collection, kind: str) -> None:
+    """Keep the pages of `collection` as `kind`. Pages that come or go meanwhile do so in the new index too.
+
+    Raises:
+        ValueError: as `LocalIndex.stored_as`; nothing is changed then.
+    """
+    old = collection.index
+    assert isinstance(old, LocalIndex)
+    made = old.stored_as(kind)
+    _warm(made)
+    with collection.lock:
+        catch_up(made, old)
+        made.recall, made.refine = old.recall, 0 if kind == "float16" else old.refine
+        collection.index = made
+
+
+def _warm(index: LocalIndex) -> None:
+    """Search once with all tokens and once with few: a kernel is compiled when it is first called."""
+    if len(index):
+        query = index.vectors(index.ids[:1])[0]
+        for budget in (STOPS[-1], STOPS[0]):
+            index.search(query, budget, 1)
+
+
+def catch_up(made: LocalIndex, old: LocalIndex) -> None:
+    """Give `made`, which was made from `old`, the pages that `old` has now, in their order."""
+    now = old.ids
+    made.remove([page_id for page_id in made.ids if page_id not in old])
+    same = 0  # pages in the same places; one that was taken out and put back stands at the end
+    for ours, theirs in zip(made.ids, now, strict=False):
+        if ours != theirs:
+            break
+        same += 1
+    made.remove(made.ids[same:])
+    late = now[same:]
+    if late:
+        made.add(late, old.full(late))
+
+
+def sizes(budget: Budget, r_c: int, dim: int) -> dict[str, int]:
+    """Bytes that a page (r_c, dim) takes at `budget`, for each kind of storage.
+
+    >>> sizes(Budget(8, 16), 64, 128)
+    {'float16': 4096, 'int8': 2052, 'pq': 512, 'binary': 256}
+    """
+    kept = min(budget.r_c, r_c)
+    # A codebook is not needed to know how long its codes are.
+    return {
+        kind: kept * pq_parts(dim) if kind == "pq" else codec(kind, r_c, dim).bytes_per_page(kept)
+        for kind in KINDS
+    }
+
+
+def pages_for_pq(r_c: int) -> int:
+    """How many pages of `r_c` vectors a codebook needs.
+
+    >>> pages_for_pq(64), pages_for_pq(100)
+    (4, 3)
+    """
+    return -(-PQ_LEAST // r_c)
+
+
+def _state(index: LocalIndex, trace: Trace) -> object:
+    """What a comparison holds for: the query, the budget, the pages found, and how they were scored."""
+    hits = tuple(hit.page_id for hit in trace.hits)
+    return (
+        id(trace.query_vectors),
+        trace.budget,
+        hits,
+        len(index),
+        index.storage,
+        index.refine,
+        index.recall,
+    )

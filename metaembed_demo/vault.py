@@ -1,0 +1,221 @@
+"""How a visitor's pages are kept, as HTML: the storage control under the dial, and the check against exact.
+
+Pure functions. Titles come from documents, so they go through `safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .charts import SAVE, savable, table
+from .codecs import KINDS
+from .exactness import DEEP, REFINE, Exactness, Way
+from .records import Trace
+from .text import DASH, bytes_text, ms_text, plural, safe
+
+NAMES = {"float16": "float16", "int8": "int8", "pq": "PQ", "binary": "binary"}
+WHAT = {
+    "float16": "The components themselves, two bytes each",
+    "int8": "A component in one byte, times one scale a page",
+    "pq": "Four components in one byte: the nearest of 256 centres fitted to these pages",
+    "binary": "The sign of each component, one bit",
+}
+SCORE_ALIKE = ("float16", "int8")  # scores differ by a thousandth; those of the others are on another scale
+TARGETS = (0.9, 0.95, 0.99, 1.0)  # of recall; 1.0 scores every page
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How pages are kept, and what else may be chosen.
+
+    sizes: bytes a page at the budget in use, for each of KINDS.
+    least: pages that a kind must have, for those that need some.
+    changing: the kind on its way, "" for none; told: why another was not taken.
+    refine: whether the best hits are scored again by their full vectors.
+    recall: the target, None where every page is scored anyway.
+    checkable: whether a search is open that can be compared; found: HTML of that comparison.
+    """
+
+    kind: str
+    pages: int
+    sizes: Mapping[str, int]
+    least: Mapping[str, int] = field(default_factory=dict)
+    changing: str = ""
+    told: str = ""
+    refine: bool = False
+    recall: float | None = None
+    checkable: bool = False
+    found: str = ""
+
+
+def control(now: Stored) -> str:
+    """The storage control: four kinds with their bytes a page, what goes with the one in force, the check."""
+    top = max(now.sizes.values())
+    kinds = "".join(_kind(kind, now, top) for kind in KINDS)
+    return (
+        '<section class="keep" aria-labelledby="keep-title"><h3 id="keep-title">Storage</h3>'
+        f'<div class="kinds" role="group" aria-labelledby="keep-title">{kinds}</div>'
+        f'<div class="keep-more"><p class="keep-told" role="status">{_coming(now)}</p>{_more(now)}</div>'
+        f"{_problem(now)}</section>{now.found}"
+    )
+
+
+def _kind(kind: str, now: Stored, top: int) -> str:
+    """One of the four: its name, its bytes, and a bar of them."""
+    needs = now.least.get(kind, 0)
+    short = now.pages < needs
+    size = f"from {plural(needs, 'page')}" if short else bytes_text(now.sizes[kind])
+    words = f"{WHAT[kind]}. {size}{'' if short else ' a page at this budget'}"
+    marks = ' class="coming"' if kind == now.changing else ""
+    off = ' aria-disabled="true"' if short or now.changing else ""
+    pressed = "true" if kind == now.kind else "false"
+    return (
+        f'<button type="button" data-kind="{kind}" aria-pressed="{pressed}"{marks}{off} '
+        f'title="{safe(words)}">'
+        f'<b>{NAMES[kind]}</b> <span class="num">{size}</span>'
+        f'<i style="width:{0 if short else now.sizes[kind] / top * 100:.1f}%"></i></button>'
+    )
+
+
+def _refine(now: Stored) -> str:
+    if now.kind == "float16":
+        return ""
+    on = " checked" if now.refine else ""
+    return (
+        f'<label class="refine"><input type="checkbox" data-set="refine"{on}> '
+        f"Re-rank the best {REFINE} by the full vectors</label>"
+    )
+
+
+def _recall(now: Stored) -> str:
+    """The recall target: only where a coarse stage picks the pages to score."""
+    if now.recall is None:
+        return ""
+    options = "".join(
+        f'<option value="{target}"{" selected" if target == now.recall else ""}>'
+        f"{f'{target:.0%}' if target < 1 else 'all pages'}</option>"
+        for target in TARGETS
+    )
+    return f'<label class="recall">Recall target <select data-set="recall">{options}</select></label>'
+
+
+def _check(now: Stored) -> str:
+    off = "" if now.checkable else " disabled"
+    return f'<button type="button" class="quiet" data-action="check"{off}>Check against exact</button>'
+
+
+def _more(now: Stored) -> str:
+    """What goes with the storage in force; nothing while another is on its way, which takes that place."""
+    return "" if now.changing else f"{_refine(now)}{_recall(now)}{_check(now)}"
+
+
+def _coming(now: Stored) -> str:
+    if not now.changing:
+        return ""
+    pages, kind = plural(now.pages, "page"), NAMES[now.changing]
+    begun = f"Fitting {kind} to {pages}" if now.changing == "pq" else f"Converting {pages} to {kind}"
+    return f"{begun}; until then searches read {NAMES[now.kind]}"
+
+
+def _problem(now: Stored) -> str:
+    return f'<p class="keep-problem" role="alert">{safe(now.told)}</p>' if now.told else ""
+
+
+def scored(trace: Trace) -> str:
+    """How a search scored pages, after "pages were scored"."""
+    if trace.storage == "float16":
+        return "exactly"
+    again = f", the best {trace.refined} again by their full vectors" if trace.refined else ""
+    return f"by their {NAMES[trace.storage]} codes{again}"
+
+
+# The check
+
+
+def agreement(found: Exactness, kind: str, refine: bool, named: Mapping[str, tuple[str, str]]) -> str:
+    """What a search loses against one by all full vectors, and what either costs.
+
+    Args:
+        kind, refine: how the search scored. named: page id -> title and place, of the pages that moved.
+    """
+    exact = len(found.exact.hits)
+    ways = _ways(found, kind, refine)
+    rows = [
+        [
+            name,
+            DASH if way is found.exact else f"{found.agree(way)} of {exact}",
+            ms_text(way.ms),
+            f"{way.scored:,} of {found.pages:,}",
+        ]
+        for name, way in ways
+    ]
+    head = ["", "Hits that agree", "Time", "Pages scored"]
+    body = f"<div>{table(head, rows)}{SAVE}</div>{_moved(found, named)}"
+    return (
+        f'<figure class="agree" {_files(found, ways)}><div class="agree-head"><h3>{_finding(found)}</h3>'
+        '<button type="button" class="agree-close" data-action="hide" data-undrawn '
+        f'aria-label="Hide the check">✕</button></div><div class="agree-body">{body}</div></figure>'
+    )
+
+
+def _ways(found: Exactness, kind: str, refine: bool) -> list[tuple[str, Way]]:
+    by = "full vectors" if kind == "float16" else f"{NAMES[kind]} codes"
+    again = f", best {REFINE} by full vectors" if refine and kind != "float16" else ""
+    ways = [(f"This search: {by}{again}", found.here)]
+    if found.refined:
+        ways.append((f"Best {REFINE} re-ranked by full vectors", found.refined))
+    return [*ways, ("Exact: every page by full vectors", found.exact)]
+
+
+def _finding(found: Exactness) -> str:
+    agree, exact = found.agree(found.here), len(found.exact.hits)
+    if agree < exact:
+        return f"{agree} of {exact} hits agree with exact search"
+    order = ", in the same order" if not found.moves else f"; {_places(len(found.moves))}"
+    return f"{agree} of {exact} hits agree with exact search{order}"
+
+
+def _places(n: int) -> str:
+    return "1 is in another place" if n == 1 else f"{n} are in other places"
+
+
+def _moved(found: Exactness, named: Mapping[str, tuple[str, str]]) -> str:
+    """The pages that differ, with their rank here and exact rank; hits of one search only stand out."""
+    if not found.moves:
+        return ""
+    both = set(found.here.hits) & set(found.exact.hits)
+    rows = ""
+    for move in found.moves:
+        title, place = named.get(move.page_id, ("A page removed since", ""))
+        only = "" if move.page_id in both else ' class="only"'
+        rows += (
+            f'<li{only} title="{safe(place)}">'
+            f'<span class="file">{safe(title)}</span><b class="num">{_rank(move.here)} '
+            '<span aria-hidden="true">→</span><span class="hidden">, exact</span> '
+            f"{_rank(move.exact)}</b></li>"
+        )
+    return f'<div class="agree-moved"><h4>Rank here → exact rank</h4><ul>{rows}</ul></div>'
+
+
+def _rank(rank: int | None) -> str:
+    return f"{rank}" if rank else f"over {DEEP}"
+
+
+def _files(found: Exactness, ways: list[tuple[str, Way]]) -> str:
+    data = {
+        "pages": found.pages,
+        "ways": [
+            {
+                "way": name,
+                "hits": list(way.hits),
+                "agree": found.agree(way),
+                "ms": round(way.ms, 3),
+                "scored": way.scored,
+            }
+            for name, way in ways
+        ],
+        "moves": [{"page_id": move.page_id, "here": move.here, "exact": move.exact} for move in found.moves],
+    }
+    rows = [[name, found.agree(way), round(way.ms, 3), way.scored] for name, way in ways]
+    return savable("exactness", data, [["way", "hits that agree", "ms", "pages scored"], *rows])

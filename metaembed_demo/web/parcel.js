@@ -1,0 +1,24 @@
+// An index file: ask for it, or choose one and hand on its path and name.
+const say = (words) => { element.querySelector(".parcel-words").textContent = words; };
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action=download]");
+  if (!button || button.disabled) return;
+  button.disabled = true; // until the server's answer replaces it
+  trigger("submit", {});
+});
+
+element.addEventListener("change", async (event) => {
+  const files = [...event.target.files];
+  event.target.value = ""; // so that the same file can be chosen again
+  if (!files.length) return;
+  const rest = element.querySelector(".parcel-words").textContent;
+  say("Uploading…");
+  try {
+    const { path } = await upload(files[0]);
+    say(rest);
+    trigger("upload", { files: [{ path, name: files[0].name }] });
+  } catch (error) {
+    say("The upload failed. Is the file too large?");
+  }
+});

@@ -1,0 +1,42 @@
+// The storage control: four kinds, what goes with the one in force, and the check against exact search.
+const kinds = () => [...element.querySelectorAll("[data-kind]")];
+let focused = ""; // what had the focus: an answer draws the control anew
+
+const name = (each) =>
+  ["kind", "set", "action"].filter((key) => each?.dataset?.[key]).map((key) => `[data-${key}="${each.dataset[key]}"]`)[0] ?? "";
+
+element.addEventListener("focusin", (event) => { focused = name(event.target); });
+element.addEventListener("focusout", (event) => { if (event.relatedTarget) focused = ""; });
+
+element.addEventListener("click", (event) => {
+  const kind = event.target.closest("[data-kind]");
+  if (kind) {
+    if (kind.getAttribute("aria-pressed") === "true" || element.querySelector(".coming")) return;
+    if (!kind.hasAttribute("aria-disabled")) kind.classList.add("coming"); // else the server says what is missing
+    return trigger("submit", { value: kind.dataset.kind });
+  }
+  const action = event.target.closest("[data-action]");
+  if (!action || action.disabled) return;
+  action.disabled = true;
+  if (action.dataset.action === "check") action.textContent = "Checking…";
+  else focused = '[data-action="check"]';
+  trigger("select", { action: action.dataset.action });
+});
+
+element.addEventListener("change", (event) => {
+  const { set } = event.target.dataset;
+  if (set) trigger("input", { name: set, value: set === "refine" ? event.target.checked : event.target.value });
+});
+
+element.addEventListener("keydown", (event) => {
+  const at = kinds().indexOf(event.target.closest("[data-kind]"));
+  const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: 3 }[event.key];
+  if (at < 0 || to === undefined) return;
+  event.preventDefault();
+  kinds()[Math.max(0, Math.min(3, to))].focus();
+});
+
+watch("value", () => {
+  const lost = !document.activeElement || document.activeElement === document.body;
+  if (focused && lost) element.querySelector(focused)?.focus({ preventScroll: true });
+});
