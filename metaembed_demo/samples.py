@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import logging
@@ -60,8 +61,9 @@ def open_samples(
     """
     beir = _open_corpus(corpus)
     folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
-    collection, report = _collect(beir, encoder, folder, tell)
-    curve = _curve(beir, collection, encoder, folder, tell)
+    keep = _place(folder, tell)
+    collection, report = _collect(beir, encoder, keep, tell)
+    curve = _curve(beir, collection, encoder, keep or folder, tell)
     for page in collection.pages.values():
         page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
     return Samples(collection, curve, pick_examples(beir), report)
@@ -75,11 +77,27 @@ def _open_corpus(corpus: Path) -> Beir:
         return Beir(corpus, {}, {}, uploads([corpus]) if corpus.is_dir() else [])
 
 
-def _collect(beir: Beir, encoder: Encoder, folder: Path, tell: Tell) -> tuple[Collection, Report]:
-    """Through the cache where it can be written, else in memory; a damaged one is made anew."""
-    keep = folder if _writable(folder) else None
-    if keep is None:
-        tell(f"{folder.parent} cannot be written: the sample index will not be kept.")
+def _place(folder: Path, tell: Tell) -> Path | None:
+    """`folder` where it can be written, else a copy that goes when the app ends; None where neither can."""
+    if _writable(folder):
+        return folder
+    tell(f"{folder.parent} cannot be written: the sample index will not be kept. Set METAEMBED_CACHE.")
+    try:
+        copy = Path(tempfile.mkdtemp(prefix="metaembed-"))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        for path in folder.rglob("*"):  # there may be an index that was made beforehand, as in an image
+            if path.is_file():
+                target = copy / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)  # without its permissions, which may forbid writing
+    except OSError as error:
+        log.warning("There is no place for the sample index: %s", error)
+        return None
+    return copy
+
+
+def _collect(beir: Beir, encoder: Encoder, keep: Path | None, tell: Tell) -> tuple[Collection, Report]:
+    """Through the folder `keep`, else in memory; a damaged one is made anew."""
     report = Report()
     try:
         return collect(beir, encoder, report, keep, _teller(tell)), report
@@ -87,7 +105,7 @@ def _collect(beir: Beir, encoder: Encoder, folder: Path, tell: Tell) -> tuple[Co
         if keep is None:
             raise
         tell(f"The kept sample index is not usable, so it is made anew. {error}")
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(keep, ignore_errors=True)
     report = Report()
     return collect(beir, encoder, report, keep, _teller(tell)), report
 

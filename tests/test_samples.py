@@ -9,6 +9,7 @@ import pytest
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
+from metaembed_demo import samples
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import STOPS
 from metaembed_demo.samples import open_samples
@@ -102,6 +103,22 @@ def test_without_a_writable_cache_the_corpus_is_searchable_all_the_same(corpus: 
     assert len(samples.collection) == 3
     assert samples.curve is not None
     assert any("will not be kept" in line for line in told)
+
+
+def test_a_kept_index_that_cannot_be_written_is_read_all_the_same(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = open_samples(DummyEncoder(), corpus, cache, tell=lambda _: None)
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    # As root, whom CI may be, no folder is read-only.
+    monkeypatch.setattr(samples, "_writable", lambda folder: cache not in folder.parents)
+    told: list[str] = []
+    again = open_samples(DummyEncoder(), corpus, cache, tell=told.append)
+    assert again.report.added == 0 < first.report.added
+    assert again.curve == first.curve
+    assert any("METAEMBED_CACHE" in line for line in told)
+    assert {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()} == before
 
 
 def test_examples_are_short_questions_about_different_documents(corpus: Path, tmp_path: Path) -> None:
