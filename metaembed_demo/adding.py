@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 from .config import Limits
 from .encoder import Encoder
-from .ingest import Problem, Upload, count_pages, read_files
-from .reading import read
+from .ingest import Problem, Upload
+from .intake import Unread, count_pages, read, read_files
 from .records import Page
 from .stored import StoredPage
 
@@ -88,6 +88,8 @@ class Adding:
             return self._duplicate(page)
         try:
             page = read(page)
+        except Unread as error:
+            return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
         except Exception as error:
             # One odd page must not cost the user the rest of the batch; the log has the whole story.
             log.exception("%s page %d could not be read", page.source, page.number)

@@ -8,7 +8,7 @@ are the codes of the first r_c tokens, so a smaller budget still reads a prefix.
 |---------|-------------------------------------------------------|------------------------|----------|
 | float16 | the components                                        |                 16,384 |   49,152 |
 | int8    | components times 127 over the page's largest          |                  8,196 |   24,580 |
-| pq      | for each D / M components, one of 256 centroids       |                  2,048 |    6,144 |
+| pq      | for each D / M components, the nearest of 256 centres |                  2,048 |    6,144 |
 | binary  | the signs of the components                           |                  1,024 |    3,072 |
 
 What each costs in nDCG@5 is in benchmarks/storage.json. Product quantisation: Jégou, Douze and Schmid,
@@ -37,9 +37,7 @@ PQ_GOOD = 10_000  # about 40 a centroid, below which faiss warns
 PQ_MOST = 65_536  # 256 a centroid; more train no better, only longer
 PQ_COMPONENTS = 4  # that one byte stands for
 BITS = 8
-ALONG = 16  # how much more an error along a vector counts than one across it, where pq picks centroids
-SWEEPS = 2  # over the parts of a vector, picking again
-CHUNK_DISTANCES = 1 << 24  # to centroids, held at a time: 64 MiB
+CHUNK_DISTANCES = 1 << 21  # to centroids, held at a time: 8 MiB, which a cache holds
 
 
 class Codec(Protocol):
@@ -282,13 +280,7 @@ class _Binary(_Codec):
 
 
 class _Pq(_Codec):
-    """M bytes a vector: each D / M components are replaced by one of their 256 centroids.
-
-    The nearest centroids make a vector shorter, the more so the worse it is met, and then MaxSim prefers the
-    vectors that were met well. So the part of the error that lies along the vector counts ALONG times as much
-    as the rest (score-aware loss: Guo et al., "Accelerating Large-Scale Inference with Anisotropic Vector
-    Quantization", 2020). That costs no byte, and is worth over a point of nDCG@5 (benchmarks/storage.json).
-    """
+    """M bytes a vector: each D / M components are replaced by the nearest of their 256 centroids."""
 
     kind = "pq"
 
@@ -333,27 +325,16 @@ class _Pq(_Codec):
     def _encode(self, vectors: FloatArray) -> tuple[NDArray[Any], ...]:
         flat = vectors.reshape(-1, self.dim)
         step = max(1, CHUNK_DISTANCES // (self.parts * CENTROIDS))
-        chunks = [self._codes(flat[start : start + step]) for start in range(0, len(flat), step)]
+        chunks = [self._nearest(flat[start : start + step]) for start in range(0, len(flat), step)]
         codes = np.concatenate([np.empty((0, self.parts), np.uint8), *chunks])
         return (codes.reshape(len(vectors), self.r_c, self.parts),)
 
-    def _codes(self, x: FloatArray) -> NDArray[np.uint8]:
-        """(n, M) for vectors (n, D): from the nearest centroids, a part at a time to a smaller loss."""
+    def _nearest(self, x: FloatArray) -> NDArray[np.uint8]:
+        """The nearest centroids (n, M) of vectors (n, D)."""
         cut = x.reshape(len(x), self.parts, -1).transpose(1, 0, 2)
-        along = cut @ self.centroids.transpose(0, 2, 1)  # (M, n, 256): what each centroid adds to <x, code>
-        # The squared distance to each centroid, but for the square of the part, which is the same for all.
-        away = np.square(self.centroids).sum(-1)[:, None] - 2 * along
-        codes = away.argmin(-1)  # (M, n)
-        wanted = np.square(x).sum(-1)
-        weight = ((ALONG - 1) / np.maximum(wanted, 1e-12))[:, None]
-        at = np.arange(len(x))
-        missing = wanted - np.take_along_axis(along, codes[..., None], -1)[..., 0].sum(0)
-        for part in [*range(self.parts)] * SWEEPS:
-            missing += along[part, at, codes[part]]
-            loss = away[part] + weight * np.square(missing[:, None] - along[part])
-            codes[part] = loss.argmin(-1)
-            missing -= along[part, at, codes[part]]
-        return codes.T.astype(np.uint8)
+        # The squared distance, but for the square of the part, which is the same for all centroids.
+        away = np.square(self.centroids).sum(-1)[:, None] - 2 * (cut @ self.centroids.transpose(0, 2, 1))
+        return away.argmin(-1).T.astype(np.uint8)
 
     def _decode(self, codes: Sequence[NDArray[Any]]) -> FloatArray:
         found = self.centroids[np.arange(self.parts), codes[0]]  # (n, r_c, M, D / M)

@@ -37,6 +37,22 @@ class Limits:
     )  # unpacked
     max_session_pages: int = field(default_factory=lambda: int(_env("MAX_SESSION_PAGES", "2000")))
     session_ttl_s: int = field(default_factory=lambda: int(_env("SESSION_TTL_S", "3600")))
+    # The server as a whole. Where it is full, a session unused for `yield_after_s` makes room.
+    max_session_bytes: int = field(
+        default_factory=lambda: int(_env("MAX_SESSION_BYTES", str(500 << 20)))
+    )  # uploaded in one session, all files together
+    max_upload_bytes: int = field(
+        default_factory=lambda: int(_env("MAX_UPLOAD_BYTES", str(4 << 30)))
+    )  # uploads on this disk, of all sessions together
+    max_sessions: int = field(default_factory=lambda: int(_env("MAX_SESSIONS", "64")))
+    yield_after_s: int = field(default_factory=lambda: int(_env("YIELD_AFTER_S", "600")))
+    leave_after_s: int = field(
+        default_factory=lambda: int(_env("LEAVE_AFTER_S", "900"))
+    )  # after its tab was closed, a session ends
+    max_queue: int = field(default_factory=lambda: int(_env("MAX_QUEUE", "100")))  # events that wait
+    seconds_per_job: float = field(
+        default_factory=lambda: float(_env("SECONDS_PER_JOB", "1800"))
+    )  # indexing one upload, one survey, one test
     max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
     # What the process that reads files may take; see worker.py. Two cores read a scanned page in 2 s.
     seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
@@ -73,6 +89,8 @@ class Server:
     host: str = field(default_factory=lambda: _env("HOST", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")))
     port: int = field(default_factory=lambda: int(_env("PORT", os.environ.get("GRADIO_SERVER_PORT", "7860"))))
     encoder: str = field(default_factory=lambda: _env("ENCODER", "mini"))
+    password: str = field(default_factory=lambda: _env("PASSWORD", ""), repr=False)  # asked before the page
+    token: str = field(default_factory=lambda: _env("TOKEN", ""), repr=False)  # asked of API and MCP clients
     worker: bool = field(default_factory=lambda: _env("WORKER", "1") != "0")  # 0: files are read in the app
     qdrant_key: str = field(default_factory=lambda: _env("QDRANT_KEY", ""), repr=False)  # of a Qdrant server
     # Further ones that a visitor may switch to, with commas between.

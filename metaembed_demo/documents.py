@@ -281,7 +281,29 @@ def limits(allowed: Limits) -> str:
         f"{allowed.max_session_pages:,} pages in all; {allowed.max_pixels // 1_000_000} megapixels a "
         f"picture. Files stay on this server for this session only and are dropped after "
         f"{_minutes(allowed.session_ttl_s)} without use.</p>"
+        f'<details class="hint limits"><summary>All limits</summary><dl>{_all(allowed)}</dl></details>'
     )
+
+
+def _all(allowed: Limits) -> str:
+    rows = (
+        ("Uploads of a session", bytes_text(allowed.max_session_bytes)),
+        ("Uploads of all sessions, at a time", bytes_text(allowed.max_upload_bytes)),
+        (
+            "A zip, unpacked",
+            f"{bytes_text(allowed.max_archive_bytes)}, {allowed.max_archive_files:,} files, "
+            f"{allowed.max_archive_ratio} times its packed size",
+        ),
+        ("Zips within a zip", "not opened"),
+        ("Sessions at a time", f"{allowed.max_sessions:,}"),
+        ("Requests that wait", f"{allowed.max_queue:,}"),
+        ("Reading a page", f"{allowed.seconds_per_page:,g} s"),
+        ("Reading a file", f"{allowed.seconds_per_file:,g} s"),
+        ("One job", f"{allowed.seconds_per_job:,g} s"),
+        ("Characters of a query", f"{allowed.max_query_characters:,}"),
+        ("A session after its tab is closed", _minutes(allowed.leave_after_s)),
+    )
+    return "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
 
 
 def _minutes(seconds: int) -> str:

@@ -37,6 +37,7 @@ def frames(path: Path, limits: Limits = LIMITS) -> Iterator[Image.Image | ImageE
 
     Raises:
         ImageError: when the file cannot be opened at all, or is over the pixel limit.
+        MemoryError: when there is not enough to unpack it.
     """
     with _opened(path, limits) as image:
         last = limits.max_pages if image.format == "TIFF" else 1
@@ -45,6 +46,8 @@ def frames(path: Path, limits: Limits = LIMITS) -> Iterator[Image.Image | ImageE
                 image.seek(number)
             except EOFError:
                 return
+            except MemoryError:
+                raise
             except Exception:
                 yield ImageError(
                     "is damaged and was left out, with what follows it. Scan or export it again."
@@ -55,6 +58,8 @@ def frames(path: Path, limits: Limits = LIMITS) -> Iterator[Image.Image | ImageE
                 yield upright(image)
             except ImageError as error:
                 yield error
+            except MemoryError:
+                raise
             except Exception:  # Pillow's decoders raise many kinds; all mean that the pixels are not there
                 yield ImageError("is cut off or damaged. Download or export it again.")
 
@@ -118,6 +123,8 @@ def _opened(path: Path, limits: Limits) -> Iterator[Image.Image]:
         image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError:
         raise ImageError(f"unpacks to far more than {limits.max_pixels:,} pixels: {_BOMB}") from None
+    except MemoryError:
+        raise
     except Exception:
         raise ImageError(
             "is damaged and cannot be opened as a picture. Download or export it again."

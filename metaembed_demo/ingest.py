@@ -12,13 +12,16 @@ from .archive import members
 from .config import LIMITS, Limits
 from .files import Checked, Problem, Upload, check, uploads
 from .records import Page, page_id
+from .text import clean
 
-__all__ = ["Problem", "Upload", "count_pages", "read_files", "uploads"]
+__all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "read_files", "uploads"]
+
+NO_MEMORY = "needs more memory to be read than there is for one file. Save it smaller, or split it."
 
 
 def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
     """How many pages `read_files` will try to read. Nothing is rendered; bad files count 0."""
-    return sum(_count(item, limits) for file in files for item in _expand(file, limits))
+    return sum(_count(item, limits) for file in files for item in expand(file, limits))
 
 
 def _count(item: Checked | Problem, limits: Limits) -> int:
@@ -39,19 +42,22 @@ def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Pag
     Never raises for bad content. No more than a few pages are in memory, however long the document.
     """
     for file in files:
-        for item in _expand(file, limits):
-            if isinstance(item, Problem):
-                yield item
-            else:
-                yield from _guarded(item, limits)
+        for item in expand(file, limits):
+            yield from pages_of(item, limits)
 
 
-def _guarded(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
+def pages_of(item: Checked | Problem, limits: Limits) -> Iterator[Page | Problem]:
+    """The pages of one file that `expand` gave; its problem where it is one."""
+    if isinstance(item, Problem):
+        yield item
+        return
     pages = _pdf_pages(item, limits) if item.kind == "PDF" else _image_pages(item, limits)
     try:
         yield from pages
     except (pdf.PdfError, images.ImageError) as error:
         yield Problem(item.name, f"{item.name} {error}")
+    except MemoryError:
+        yield Problem(item.name, f"{item.name} {NO_MEMORY}")
     except Exception as error:
         yield Problem(item.name, f"{item.name} could not be read ({type(error).__name__}: {error}).")
 
@@ -65,6 +71,8 @@ def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
             else:
                 identity = page_id(page.image, page.words)
                 yield Page(identity, item.name, page.number, page.image, page.words, page.pictures)
+                if page.note:
+                    yield Problem(item.name, f"Page {page.number} of {item.name} {page.note}")
         if len(document) > last:
             yield _too_many_pages(item, f"{len(document):,} pages", limits)
 
@@ -91,13 +99,17 @@ def _too_many_pages(item: Upload, size: str, limits: Limits) -> Problem:
     )
 
 
-def _expand(file: Upload, limits: Limits) -> Iterator[Checked | Problem]:
-    """The file itself once checked, or the members of a ZIP archive, each on disk while it is looked at."""
+def expand(file: Upload, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:
+    """The file itself once checked, or the members of a ZIP archive, each on disk while it is looked at.
+
+    skip: so many of them are passed over, as those that were read before.
+    """
+    file = Upload(file.path, clean(file.name))
     try:
         checked = check(file, limits)
-        if isinstance(checked, Problem) or checked.kind != "ZIP":
+        if not isinstance(checked, Problem) and checked.kind == "ZIP":
+            yield from members(checked, limits, skip)
+        elif not skip:
             yield checked
-        else:
-            yield from members(checked, limits)
     except OSError as error:
         yield Problem(file.name, f"{file.name} cannot be opened: {error.strerror or error}.")

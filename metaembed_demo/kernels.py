@@ -59,6 +59,16 @@ def available() -> bool:
     return _load() is not None
 
 
+def loaded() -> bool:
+    """Whether the kernels are there already, so that calling them costs nothing but their work."""
+    return _loaded is not None
+
+
+def load_behind() -> None:
+    """Load the kernels in a thread, so that the first search need not wait for them."""
+    threading.Thread(target=available, name="maxsim-load", daemon=True).start()
+
+
 def maxsim_float(q: FloatArray, c: NDArray[Any], rows: Rows | None = None) -> FloatArray:
     """For each page, the sum over i of the maximum over j of <q_i, c_j>.
 

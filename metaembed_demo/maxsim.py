@@ -21,6 +21,8 @@ CHUNK_COMPONENTS = 1 << 20
 
 # Multiply-adds from which loading numba pays: 500 pages at (16, 64), which numpy scores in 2 ms.
 KERNEL_FROM = 500 * 16 * 64 * 128
+# The same once numba is loaded: below, numpy is done sooner than a call is checked.
+KERNEL_AFTER = 8 * 16 * 64 * 128
 
 # First and last+1 query token of the nested groups: 1 | 2 | 3-4 | 5-8 | 9-16.
 _EDGES = (0, *(r_q for r_q, _ in BUDGETS))
@@ -60,7 +62,7 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
     m = len(c) if rows is None else len(rows)
     # numpy casts float16 pages, which costs as much as sixteen query tokens do.
     tokens = max(len(q), 16) if c.dtype == np.float16 else len(q)
-    worth = m * tokens * c.shape[1] * c.shape[2] >= KERNEL_FROM
+    worth = m * tokens * c.shape[1] * c.shape[2] >= (KERNEL_AFTER if kernels.loaded() else KERNEL_FROM)
     if worth and c.dtype in (np.float16, np.float32) and c.strides[2] == c.itemsize and kernels.available():
         return kernels.maxsim_float(np.asarray(q, dtype=np.float32), c, rows)
     return maxsim_numpy(q, c, rows)

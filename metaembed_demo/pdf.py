@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import math
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,16 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import poppler
 from .config import LIMITS, RENDER, Limits
 from .records import Box, Word
 
 CHUNK = 4  # pages that one poppler process renders: starting it costs as much as a page
-POPPLER_TIMEOUT_S = 60
 SMALLEST_PICTURE = 0.03  # of the page's area; logos and rules below this say little
 NESTING = 4  # levels of form objects looked into for pictures
+MOST_OBJECTS = 50_000  # of a page looked at for pictures; drawings have many, bombs more
+MOST_PICTURES = 2_000  # of a page; strips of a scan are at most hundreds
+MOST_LETTERS = 100_000  # of a page's text layer; a newspaper page has 30,000
 TAIL = 4096  # bytes at the end of a whole PDF that hold its end marks
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
@@ -38,12 +40,16 @@ class PdfError(Exception):
 
 @dataclass(frozen=True)
 class PdfPage:
-    """One rendered page: RGB picture, words in file order, boxes of the pictures placed on it."""
+    """One rendered page: RGB picture, words in file order, boxes of the pictures placed on it.
+
+    `note` says what of it was left out (the rest of a sentence).
+    """
 
     number: int
     image: Image.Image
     words: tuple[Word, ...]
     pictures: tuple[Box, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class _Outline:
     pixels: tuple[int, int]
     words: tuple[Word, ...]
     pictures: tuple[Box, ...]
+    note: str
 
 
 class PdfFile:
@@ -95,7 +102,7 @@ class PdfFile:
         for first in range(1, last + 1, CHUNK):
             outlines = {n: self._outline(n) for n in range(first, min(first + CHUNK, last + 1))}
             sizes = {n: outline.pixels for n, outline in outlines.items() if isinstance(outline, _Outline)}
-            drawn = draw_with_poppler(self.path, sizes)
+            drawn = poppler.draw(self.path, sizes)
             for number, outline in outlines.items():
                 if isinstance(outline, BadPage):
                     yield outline
@@ -112,7 +119,8 @@ class PdfFile:
                 width, height = page.get_size()
                 pixels = _pixels(width, height, self.limits)
                 frame = _Frame.of(page)
-                return _Outline(pixels, _words(page, frame), _pictures(page, frame, self.limits))
+                words, note = _words(page, frame)
+                return _Outline(pixels, words, _pictures(page, frame, self.limits), note)
             except (PdfError, pypdfium2.PdfiumError) as error:
                 return BadPage(number, str(error))
             finally:
@@ -123,10 +131,11 @@ class PdfFile:
             try:
                 image = self._draw_with_pdfium(number, outline.pixels)
             except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
-                return BadPage(number, f"cannot be drawn ({error}). Print it to a new PDF.")
-        if not outline.words and _is_blank(image) and _poppler_complains(self.path, number):
+                why = str(error) or "there is not enough memory"
+                return BadPage(number, f"cannot be drawn ({why}). Print it to a new PDF.")
+        if not outline.words and _is_blank(image) and poppler.complains(self.path, number):
             return BadPage(number, "is damaged: nothing on it can be drawn. Export the document again.")
-        return PdfPage(number, image, outline.words, outline.pictures)
+        return PdfPage(number, image, outline.words, outline.pictures, outline.note)
 
     def _draw_with_pdfium(self, number: int, pixels: tuple[int, int]) -> Image.Image:
         with _lock:
@@ -176,63 +185,8 @@ def _pixels(width: float, height: float, limits: Limits) -> tuple[int, int]:
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-# Drawing
-
-
-def draw_with_poppler(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image]:
-    """Pictures of the pages in `sizes` (number -> pixels); without those that poppler cannot draw."""
-    import pdf2image
-
-    if shutil.which("pdftoppm") is None:
-        return {}
-    drawn: dict[int, Image.Image] = {}
-    for size, numbers in _runs(sizes):
-        try:
-            images = pdf2image.convert_from_path(
-                path,
-                first_page=numbers[0],
-                last_page=numbers[-1],
-                size=size,
-                use_cropbox=True,
-                timeout=POPPLER_TIMEOUT_S,
-            )
-        except Exception:
-            continue  # poppler missing or beaten: pdfium draws these
-        if len(images) == len(numbers):
-            drawn |= {n: i for n, i in zip(numbers, images, strict=True) if i.size == size}
-    return drawn
-
-
-def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list[int]]]:
-    """Neighbouring pages of the same size, which one poppler process can draw.
-
-    >>> _runs({1: (9, 9), 2: (9, 9), 4: (9, 9), 5: (8, 8)})
-    [((9, 9), [1, 2]), ((9, 9), [4]), ((8, 8), [5])]
-    """
-    keyed = [(sizes[n], n - i, n) for i, n in enumerate(sorted(sizes))]
-    return [(key[0], [n for *_, n in run]) for key, run in groupby(keyed, key=lambda k: k[:2])]
-
-
 def _is_blank(image: Image.Image) -> bool:
     return all(low >= 250 for low, _ in image.convert("RGB").getextrema())  # type: ignore[misc]
-
-
-def _poppler_complains(path: Path, number: int) -> bool:
-    """Whether poppler finds errors on a page; False without poppler. Asked only of pages that look blank."""
-    import pdf2image
-    from pdf2image.exceptions import PDFSyntaxError
-
-    if shutil.which("pdftoppm") is None:
-        return False
-    try:
-        pdf2image.convert_from_path(
-            path, first_page=number, last_page=number, size=64, strict=True, timeout=POPPLER_TIMEOUT_S
-        )
-    except PDFSyntaxError:
-        return True
-    except Exception:
-        return False
-    return False
 
 
 # Reading the layout
@@ -264,12 +218,17 @@ class _Frame:
         return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1)
 
 
-def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[Word, ...]:
+def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[tuple[Word, ...], str]:
+    """The words of the text layer, and what was left out of it."""
     text_page = page.get_textpage()
     try:
-        codes, points = _characters(text_page)
+        count = max(0, pdfium.FPDFText_CountChars(text_page))
+        codes, points = _characters(text_page, min(count, MOST_LETTERS))
     finally:
         text_page.close()
+    note = ""
+    if count > MOST_LETTERS:
+        note = f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
     characters = [chr(code) for code in codes]
     # 2 is pdfium's mark for a hyphen at the end of a line; U+FFFE was its mark earlier.
     characters = ["-" if c in "\x02\ufffe" else c for c in characters]
@@ -286,12 +245,11 @@ def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[Word, ...]:
                     _clipped(x0, y0, x1, y1),
                 )
             )
-    return tuple(found)
+    return tuple(found), note
 
 
-def _characters(text_page: pypdfium2.PdfTextPage) -> tuple[list[int], NDArray[np.float64]]:
+def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int], NDArray[np.float64]]:
     """Code points (n,) and boxes (n, 4) in points. Loose boxes: alike in height along a line."""
-    count = max(0, pdfium.FPDFText_CountChars(text_page))
     rect = pdfium.FS_RECTF()
     reference = ctypes.byref(rect)
     codes, rows = [], []
@@ -332,17 +290,18 @@ def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[B
     Raises:
         PdfError: when a picture has more pixels than the limit, before anything is unpacked.
     """
-    corners = np.asarray(list(_picture_points(page, limits)), dtype=np.float64).reshape(-1, 4)
+    found = list(islice(_picture_points(page, limits), MOST_PICTURES))
+    corners = np.asarray(found, dtype=np.float64).reshape(-1, 4)
     boxes = _joined([_clipped(*row) for row in frame.boxes(corners)])
     return tuple(box for box in boxes if (box[2] - box[0]) * (box[3] - box[1]) >= SMALLEST_PICTURE)
 
 
 def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[float, float, float, float]]:
-    identity = np.eye(3)
-    waiting = [
-        (pdfium.FPDFPage_GetObject(page, i), identity, 0) for i in range(pdfium.FPDFPage_CountObjects(page))
-    ]
-    while waiting:
+    most = min(pdfium.FPDFPage_CountObjects(page), MOST_OBJECTS)
+    waiting = [(pdfium.FPDFPage_GetObject(page, i), np.eye(3), 0) for i in range(most)]
+    for _ in range(MOST_OBJECTS):  # forms in forms multiply
+        if not waiting:
+            return
         item, matrix, level = waiting.pop()
         kind = pdfium.FPDFPageObj_GetType(item)
         if kind == pdfium.FPDF_PAGEOBJ_IMAGE:
@@ -352,7 +311,7 @@ def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[f
             yield float(x0), float(y0), float(x1), float(y1)
         elif kind == pdfium.FPDF_PAGEOBJ_FORM and level < NESTING:
             inner = _matrix(item) @ matrix
-            for i in range(pdfium.FPDFFormObj_CountObjects(item)):
+            for i in range(min(pdfium.FPDFFormObj_CountObjects(item), MOST_OBJECTS)):
                 waiting.append((pdfium.FPDFFormObj_GetObject(item, i), inner, level + 1))
 
 

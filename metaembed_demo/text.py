@@ -13,7 +13,9 @@ DASH = "\u2013"
 
 # What HTML cannot hold (control characters, half a surrogate pair), and marks that turn the direction of
 # all that follows, so that "exe.fdp" reads as "pdf.exe".
-UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+UNSHOWN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
+)
 
 
 def clean(text: str) -> str:

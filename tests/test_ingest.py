@@ -14,7 +14,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo import pdf
+from metaembed_demo import poppler
 from metaembed_demo.config import LIMITS, RENDER
 from metaembed_demo.ingest import count_pages, read_files, uploads
 
@@ -105,7 +105,7 @@ def test_pdfium_draws_without_poppler(tmp_path: Path, monkeypatch: pytest.Monkey
     [with_poppler, _], _ = split(uploads([path]))
     if cause == "missing":
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert pdf.draw_with_poppler(path, {1: (100, 100)}) == {}
+        assert poppler.draw(path, {1: (100, 100)}) == {}
     else:
         tool = tmp_path / "bin" / "pdftoppm"
         tool.parent.mkdir()

@@ -1,0 +1,99 @@
+"""What reading in a process of its own costs: `python benchmarks/worker.py` writes benchmarks/worker.json.
+
+The same files are read in this process and in the reading one, in turns, so that a slow moment of the machine
+hits both. Milliseconds a page are medians; memory is that of the reading process after all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
+from benchmarks.laptop import KINDS  # noqa: E402
+from metaembed_demo import ingest, intake, reading, worker  # noqa: E402
+from metaembed_demo.config import LIMITS, PATHS  # noqa: E402
+from metaembed_demo.files import Problem, Upload  # noqa: E402
+from metaembed_demo.records import Page  # noqa: E402
+
+TURNS = 5
+Read = Callable[[Page], Page]
+Files = Callable[[Sequence[Upload]], Iterator[Page | Problem]]
+WAYS: dict[str, tuple[Files, Read]] = {
+    "in the app": (ingest.read_files, reading.read),
+    "in the reading process": (intake.read_files, intake.read),
+}
+
+
+def main() -> None:
+    began = time.perf_counter()
+    started = worker.Worker(LIMITS.worker_megabytes)
+    start = time.perf_counter() - began
+    bare = memory(started)
+    started.end()
+    times: dict[tuple[str, str], list[float]] = {(kind, way): [] for kind in KINDS for way in WAYS}
+    for turn in range(TURNS):
+        for kind, names in KINDS.items():
+            for name in names:
+                for way in sorted(WAYS, reverse=bool(turn % 2)):
+                    found = pages(Upload(PATHS.sample_corpus / name, name), *WAYS[way])
+                    times[kind, way] += found if turn else []  # the first turn loads models
+    [idle] = worker.UPLOADS._idle
+    found = {
+        "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]},
+        "ms a page": {kind: compared(times, kind) for kind in KINDS},
+        "start of the process, s": round(start, 2),
+        "memory of the process, MB": {"without models": bare, "after reading": memory(idle)},
+    }
+    text = json.dumps(found, indent=1)
+    (ROOT / "benchmarks" / "worker.json").write_text(text + "\n")
+    print(text)
+
+
+def pages(file: Upload, files: Files, read: Read) -> list[float]:
+    """Milliseconds for each page, rendered and read."""
+    spent, began = [], time.perf_counter()
+    for page in files([file]):
+        assert isinstance(page, Page), page
+        read(page)
+        spent.append((time.perf_counter() - began) * 1000)
+        began = time.perf_counter()
+    return spent
+
+
+def compared(times: dict[tuple[str, str], list[float]], kind: str) -> dict[str, float]:
+    """Medians of both ways, and of the ratio page by page."""
+    here, there = (times[kind, way] for way in WAYS)
+    ratios = [b / a for a, b in zip(here, there, strict=True)]
+    return {
+        "in the app": round(statistics.median(here), 1),
+        "in the reading process": round(statistics.median(there), 1),
+        "ratio of sums": round(sum(there) / sum(here), 3),
+        "ratio, median": round(statistics.median(ratios), 3),
+        "pages": len(here),
+    }
+
+
+def memory(process: worker.Worker) -> dict[str, Any]:
+    """Resident now and at most, and allocated (what the bound counts); Linux only."""
+    status = Path(f"/proc/{process._process.pid}/status")
+    text = status.read_text() if status.exists() else ""
+    found = {
+        name: re.search(rf"{key}:\s+(\d+)", text)
+        for name, key in (("resident", "VmRSS"), ("at most", "VmHWM"), ("allocated", "VmData"))
+    }
+    return {name: round(int(match[1]) / 1000) for name, match in found.items() if match}
+
+
+if __name__ == "__main__":
+    main()

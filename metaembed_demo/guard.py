@@ -1,0 +1,219 @@
+"""What of the server is open: those of Gradio's routes that the page and its clients need, within bounds.
+
+It stands before Gradio as ASGI middleware. Gradio has more routes than this page uses: some fetch addresses
+for the caller, some keep a visitor's state on disk. What is not named here is not found.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import locker
+from .config import Limits
+from .text import bytes_text
+
+MCP = "/gradio_api/mcp"
+UPLOAD = "/gradio_api/upload"
+OPEN = re.compile(
+    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|login|logout|health)/?"
+    r"|/(assets|static|svelte)/[^?]*"
+    r"|/gradio_api/(info|upload|upload_progress|queue/(join|data|status)|call(/v2)?/\w+(/\w+)?|cancel|reset"
+    r"|heartbeat/\w+|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?"
+)
+FILE = "/gradio_api/file="
+CALL = "/gradio_api/call"
+BODY = 1 << 20  # bytes of a request that is no upload
+TOOL_BODY = 32 << 20  # of a call of an MCP tool, which may carry files
+FRAMING = 1 << 20  # bytes that a multipart upload may have around its files
+COUNTED_S = 5  # for so long, the size of all uploads is taken as known
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),  # a link names the query
+    (b"content-security-policy", b"frame-ancestors 'self' https://huggingface.co https://*.hf.space"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+
+
+class Refused(Exception):
+    """A request that is answered with `status` and why."""
+
+    def __init__(self, status: int, why: str, **headers: str) -> None:
+        super().__init__(why)
+        self.answer = JSONResponse({"detail": why}, status, headers)
+
+
+class Guard:
+    """Middleware; see above."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, folder: Path, secrets: Mapping[str, Sequence[str]]
+    ) -> None:
+        """folder: where uploads arrive; secrets: tokens that open an address and what lies below it."""
+        self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
+        self._counted, self._used = float("-inf"), 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # there are no web sockets
+        answered = False
+
+        async def respond(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                here = {name for name, _ in HEADERS}
+                kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in here]
+                message = {**message, "headers": [*kept, *HEADERS]}
+            await send(message)
+
+        try:
+            scope, receive = await self._admit(scope, receive)
+            await self.app(scope, receive, respond)
+        except Refused as refused:
+            if not answered:
+                await refused.answer(scope, receive, respond)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+        path, headers = scope["path"], dict(scope["headers"])
+        if not OPEN.fullmatch(path):
+            raise Refused(404, "Not found.")
+        if path.startswith(FILE) and not locker.handed_out(Path(path.removeprefix(FILE))):
+            raise Refused(404, "Not found.")
+        for place, secrets in self.secrets.items():
+            if (path + "/").startswith(place + "/"):
+                check(headers.get(b"authorization", b"").decode("latin-1"), secrets)
+        scope = _without_deep_link(_without_foreign_cookies(scope, headers))
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return scope, receive
+        if path.startswith(UPLOAD):
+            return scope, await self._upload(headers, receive)
+        body = await _read(headers, receive, TOOL_BODY if path.startswith(MCP) else BODY)
+        if not path.startswith(MCP):
+            _refuse_addresses(body)
+        return scope, _replay(body, receive)
+
+    async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        if time.monotonic() - self._counted >= COUNTED_S:
+            self._used, self._counted = await run_in_threadpool(locker.used, self.folder), time.monotonic()
+        if self._used >= self.limits.max_upload_bytes:
+            raise Refused(507, "The server's room for uploads is full. Try again in a few minutes.")
+        most = self.limits.max_session_bytes + FRAMING
+        _check_length(headers, most)
+        return _counting(receive, most)
+
+
+def check(authorization: str, secrets: Sequence[str]) -> None:
+    """Let a caller in who sends one of `secrets` as a bearer token, or anybody where there are none.
+
+    Raises:
+        Refused: for all others. Comparing takes the same time wherever a guess goes wrong.
+    """
+    if not secrets:
+        return
+    scheme, _, token = authorization.partition(" ")
+    given = token.strip().encode()
+    known = [hmac.compare_digest(given, secret.encode()) for secret in secrets]
+    if scheme.lower() != "bearer" or not any(known):
+        why = "This needs a token: send the header 'Authorization: Bearer ...'."
+        raise Refused(401, why, **{"WWW-Authenticate": "Bearer"})
+
+
+def _without_foreign_cookies(scope: Scope, headers: dict[bytes, bytes]) -> Scope:
+    """What another site's script asks is asked without the login of whoever looks at that site.
+
+    Gradio's cookie goes with such requests, for pages in frames; but a framed page asks as its own site.
+    """
+    if headers.get(b"sec-fetch-site") != b"cross-site" or headers.get(b"sec-fetch-mode") == b"navigate":
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"cookie"]}
+
+
+def _without_deep_link(scope: Scope) -> Scope:
+    """Gradio's deep links restore what a file in the upload folder says; ours are other parameters."""
+    query = scope.get("query_string", b"")
+    if b"deep" not in query.lower() and b"%" not in query:
+        return scope
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return {
+        **scope,
+        "query_string": urlencode([pair for pair in pairs if pair[0] != "deep_link"]).encode("latin-1"),
+    }
+
+
+def _check_length(headers: dict[bytes, bytes], most: int) -> None:
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > most:
+        raise Refused(413, f"The request is too large: {bytes_text(most)} are taken.")
+
+
+def _counting(receive: Receive, most: int) -> Receive:
+    """`receive`, refusing what is longer than its head says or than `most`."""
+    seen = 0
+
+    async def count() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise Refused(413, f"The request is too large: {bytes_text(most)} are taken.")
+        return message
+
+    return count
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
+    _check_length(headers, most)
+    parts, counted = [], _counting(receive, most)
+    while True:
+        message = await counted()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "The request was cut off.")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _refuse_addresses(body: bytes) -> None:
+    """Gradio downloads a file that is given as an address, whatever its size. Files are uploaded here."""
+    try:
+        data = json.loads(body) if body.strip() else None
+    except (ValueError, RecursionError):
+        return  # for Gradio, which wants JSON, to refuse
+    if _names_an_address(data):
+        raise Refused(400, "Files are not fetched from addresses. Upload the file itself.")
+
+
+def _names_an_address(data: Any) -> bool:
+    waiting = [data]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            path = each.get("path")
+            if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
+                return True
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+    return False

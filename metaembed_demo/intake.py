@@ -1,0 +1,234 @@
+"""Files -> pages, read in a process of their own: what `ingest` and `reading` do, where a bad file cannot
+harm the app.
+
+When the process crashes, hangs or needs too much memory, the file at hand gets a Problem, the pages read
+before stay, and a new process goes on with the next file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar, cast
+
+from . import ingest, reading, wire
+from .config import LIMITS, Limits
+from .files import Problem, Upload
+from .records import Page
+from .text import clean
+from .worker import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
+
+MOST_LOSSES = 5  # in one archive, after which the rest of it is left out
+MOST_SAID = 2_000  # characters of a message
+CURE = "Save or print it to a new file and add that."
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_runs: set[_Run] = set()
+
+
+class Unread(Exception):
+    """A page that could not be read: why, and what to do."""
+
+
+class _Run:
+    """One call of `read_files`."""
+
+    def __init__(self, workers: Workers, limits: Limits) -> None:
+        self.workers, self.limits = workers, limits
+        self.worker: Worker | None = None
+        self.page: Page | None = None  # the last one handed out
+        self.place, self.name = 0, ""  # the item of the file at hand: which one, and what it is called
+        self.lost = False  # whether the process was lost while `page` was read
+
+    def start(self) -> bool:
+        """Take a process; False where files are to be read in the app."""
+        if self.workers.available:
+            with contextlib.suppress(Unavailable):
+                self.worker = self.workers.take(self.limits)
+        return self.workers.available
+
+    def _ask(self, do: str, **more: Any) -> tuple[wire.Message, list[bytes]]:
+        if self.lost:
+            raise Lost
+        if self.worker is None:
+            self.worker = self.workers.take(self.limits)
+        try:
+            return self.worker.ask(self.limits, do, **more)
+        except Lost:
+            self.worker = None
+            raise
+
+    def close(self) -> None:
+        _runs.discard(self)
+        worker, self.worker, self.page = self.worker, None, None
+        if worker is None:
+            return
+        if worker.usable:
+            worker.worked = 0.0
+            with contextlib.suppress(Lost):  # it closes its files and removes its temporary ones
+                worker.ask(LIMITS, "close")
+        self.workers.give_back(worker)
+
+    def count(self, file: Upload) -> int:
+        """Pages of a file; 0 where that cannot be told."""
+        self._begin()
+        try:
+            message, _ = self._ask("count", **_request(file, self.limits))
+            return self._checked(lambda: max(0, int(message["pages"])))
+        except (Lost, Unavailable) as error:
+            log.info("The pages of %s could not be counted: %s", file.name, error)
+            return 0
+
+    def file(self, file: Upload) -> Iterator[Page | Problem]:
+        """The pages of one file; whatever happens to the process, this ends."""
+        file = Upload(file.path, clean(file.name))  # as `expand` does
+        skip, again = 0, False
+        for _ in range(MOST_LOSSES):
+            self.place, self.name, self.lost = skip, file.name, False
+            try:
+                yield from self._items(file, skip)
+                return
+            except Lost as lost:
+                if not self.lost:  # else whoever asked for the page was told
+                    yield self._loss(lost)
+            except Unavailable as error:
+                yield Problem(file.name, f"{file.name} could not be read: {error}. Add it again later.")
+                return
+            # The other members of an archive can be read all the same, if it opens at all.
+            unopened = self.name == file.name
+            if unopened and (again or not file.name.lower().endswith(".zip")):
+                return
+            skip, again = self.place + 1, unopened
+        yield Problem(
+            file.name,
+            f"{file.name} holds {MOST_LOSSES} files that cannot be read, and what follows {self.name} was "
+            "left out. Unpack it and add its files a few at a time.",
+        )
+
+    def _items(self, file: Upload, skip: int) -> Iterator[Page | Problem]:
+        self._begin()
+        self._ask("open", **_request(file, self.limits), skip=skip)
+        while True:
+            message, blobs = self._ask("next")
+            if message.get("is") == "end":
+                return
+            item = self._checked(lambda: self._item(file, message, blobs))  # noqa: B023
+            if item is not None:
+                yield item
+
+    def _item(self, file: Upload, message: wire.Message, blobs: list[bytes]) -> Page | Problem | None:
+        """What the process gave; None where a file or a member of one begins."""
+        if message["is"] == "item":
+            place, name = int(message["index"]), self._own(file, message["name"])
+            if place != self.place:
+                self._begin()
+            self.place, self.name = place, name
+            return None
+        if message["is"] == "problem":
+            return Problem(self._own(file, message["source"]), str(message["message"])[:MOST_SAID])
+        page = wire.unpack_page(message, blobs)
+        self._own(file, page.source)
+        self.page = page
+        return page
+
+    def _begin(self) -> None:
+        """A file or a member of one begins."""
+        self.page = None
+        if self.worker is not None:
+            self.worker.worked = 0.0
+
+    def _own(self, file: Upload, source: Any) -> str:
+        """`source`, which is `file` or in it."""
+        if source != file.name and not str(source).startswith(file.name + "/"):
+            raise wire.Garbled("another file's name")
+        return str(source)
+
+    def _loss(self, lost: Lost) -> Problem:
+        if self.page is None:
+            return Problem(self.name, f"{self.name} could not be read: {lost}. {CURE}")
+        past = f"{self.name} could not be read past page {self.page.number}"
+        return Problem(self.name, f"{past}: {lost}. {CURE}")
+
+    def read(self, page: Page) -> Page:
+        """The page with what OCR and the picture network find. Raises Unread."""
+        try:
+            message, blobs = self._ask("read")
+            if message.get("is") == "unread":
+                raise Unread(str(message.get("message"))[:MOST_SAID])
+            return self._checked(lambda: wire.unpack_reading(page, message, blobs))
+        except Lost as lost:
+            self.lost = True
+            raise Unread(f"could not be read: {lost}; what follows it was left out. {CURE}") from lost
+
+    def _checked(self, take: Callable[[], T]) -> T:
+        """What `take` takes out of an answer; the process is ended when that makes no sense."""
+        try:
+            return take()
+        except (wire.Garbled, KeyError, TypeError, ValueError, OverflowError) as error:
+            worker, self.worker = self.worker, None
+            if worker is not None:
+                worker.end()
+            what = error if isinstance(error, wire.Garbled) else type(error).__name__
+            raise Lost(f"its reader gave an answer that makes no sense ({what})") from error
+
+
+def _request(file: Upload, limits: Limits) -> wire.Message:
+    return {"path": str(file.path.absolute()), "name": file.name, "limits": asdict(limits)}
+
+
+@contextlib.contextmanager
+def _run(workers: Workers, limits: Limits) -> Iterator[_Run]:
+    with workers.turn():
+        run = _Run(workers, limits)
+        _runs.add(run)
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
+    """How many pages `read_files` will try to read; as `ingest.count_pages`, in the reading process."""
+    if not files:
+        return 0
+    with _run(UPLOADS, limits) as run:
+        if run.start():
+            return sum(map(run.count, files))
+    return ingest.count_pages(files, limits)
+
+
+def read_files(
+    files: Sequence[Upload], limits: Limits = LIMITS, workers: Workers | None = None
+) -> Iterator[Page | Problem]:
+    """The pages of all files in turn, as `ingest.read_files` gives them, from the reading process.
+
+    A page may be handed to `read` until the next one is asked for. Closing the generator frees the process.
+    """
+    if not files:
+        return
+    with _run(workers or UPLOADS, limits) as run:
+        if run.start():
+            for file in files:
+                yield from run.file(file)
+            return
+    yield from ingest.read_files(files, limits)
+
+
+def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
+    """The first page of a file, unread, as a query's picture: without a wait for uploads, or their models."""
+    with contextlib.closing(cast(Generator[Any], read_files([file], limits, PICTURES))) as pages:
+        return next(pages, None)
+
+
+def read(page: Page) -> Page:
+    """`reading.read`, in the process that the page comes from.
+
+    Raises:
+        Unread: when it cannot be read: it took too long or too much memory, or made the process crash.
+    """
+    for run in tuple(_runs):
+        if run.page is page:
+            return run.read(page)
+    return reading.read(page)

@@ -1,0 +1,149 @@
+"""Messages between the app and the process that reads files: JSON and plain bytes.
+
+That process handles what strangers send, so its answers are data and nothing else: pickle could run code
+here, and a picture format would bring its decoder. Pixels travel raw, arrays as their bytes, and every
+answer is checked against the sizes it may have before it becomes a page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from .config import RENDER
+from .imagenet import CLASSES
+from .records import WORD_KINDS, Box, Page, View, Word
+
+LENGTH = struct.Struct(">I")
+MOST_HEAD = 16 << 20  # bytes of JSON; the words of the fullest page take 4 MB
+MOST_BLOBS = 3 * RENDER.max_side**2 + (16 << 20)  # bytes of a page's pixels, or of its views
+FEATURES = 1280  # of a view
+PAGE_ID = re.compile(r"[0-9a-f]{20}")
+Message = dict[str, Any]
+
+
+class Garbled(Exception):
+    """What came is no message, or not one that may come."""
+
+
+def send(out: BinaryIO, message: Message, blobs: Sequence[bytes] = ()) -> None:
+    """Write one message. Raises OSError when nobody reads it."""
+    head = json.dumps({**message, "blobs": [len(blob) for blob in blobs]}).encode("ascii")
+    out.write(LENGTH.pack(len(head)) + head)
+    for blob in blobs:
+        out.write(blob)
+    out.flush()
+
+
+def receive(source: BinaryIO) -> tuple[Message, list[bytes]]:
+    """Read one message.
+
+    Raises:
+        EOFError: when the other side is gone.
+        Garbled: when it is too long or no JSON object.
+    """
+    (length,) = LENGTH.unpack(_exactly(source, LENGTH.size))
+    if length > MOST_HEAD:
+        raise Garbled(f"{length:,} bytes of JSON")
+    try:
+        message = json.loads(_exactly(source, length))
+        sizes = [int(size) for size in message.pop("blobs")]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Garbled("no message") from error
+    if min(sizes, default=0) < 0 or sum(sizes) > MOST_BLOBS:
+        raise Garbled(f"{sum(sizes):,} bytes of arrays")
+    return message, [_exactly(source, size) for size in sizes]
+
+
+def _exactly(source: BinaryIO, n: int) -> bytes:
+    found = source.read(n)
+    if len(found) < n:
+        raise EOFError
+    return found
+
+
+# Pages
+
+
+def pack_page(page: Page) -> tuple[Message, list[bytes]]:
+    """A page as `ingest` gives it, with its image and without views."""
+    assert page.image is not None
+    message = {
+        "id": page.id,
+        "source": page.source,
+        "number": page.number,
+        "size": page.image.size,
+        "words": _packed(page.words),
+        "pictures": page.pictures,
+    }
+    return message, [page.image.tobytes()]
+
+
+def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
+    """What `pack_page` packed. Raises Garbled when it is no possible page."""
+    try:
+        (width, height), (pixels,) = message["size"], blobs
+        identity, source, number = message["id"], message["source"], message["number"]
+        if not all(type(side) is int and 0 < side <= RENDER.max_side for side in (width, height)):
+            raise Garbled(f"a page of {width} x {height} pixels")
+        if len(pixels) != 3 * width * height:
+            raise Garbled(f"{len(pixels):,} bytes for {width} x {height} pixels")
+        if not (isinstance(source, str) and type(number) is int and PAGE_ID.fullmatch(identity)):
+            raise Garbled("a page without a name")
+        image = Image.frombytes("RGB", (width, height), pixels)
+        return Page(
+            identity, source, number, image, _words(message["words"]), tuple(map(_box, message["pictures"]))
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Garbled("no page") from error
+
+
+def pack_reading(page: Page) -> tuple[Message, list[bytes]]:
+    """What `reading.read` found: words and views."""
+    arrays = [array.tobytes() for view in page.views for array in (view.features, view.probability)]
+    return {"words": _packed(page.words), "views": [view.box for view in page.views]}, arrays
+
+
+def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page:
+    """`page` with what `pack_reading` packed of it. Raises Garbled when that cannot be."""
+    try:
+        boxes = [_box(box) for box in message["views"]]
+        arrays = [np.frombuffer(blob, np.float32) for blob in blobs]
+        if [len(array) for array in arrays] != [FEATURES, CLASSES] * len(boxes):
+            raise Garbled("views of another shape")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise Garbled("views that are no numbers")
+        views = [View(box, *arrays[2 * i : 2 * i + 2]) for i, box in enumerate(boxes)]
+        return page.with_words(_words(message["words"]), views)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Garbled("no words") from error
+
+
+def _packed(words: Sequence[Word]) -> list[list[Any]]:
+    return [[word.text, word.kind, *word.box] for word in words]
+
+
+def _words(rows: Sequence[Sequence[Any]]) -> tuple[Word, ...]:
+    return tuple(_word(*row) for row in rows)
+
+
+def _word(text: Any, kind: Any, *box: Any) -> Word:
+    if not isinstance(text, str) or kind not in WORD_KINDS:
+        raise Garbled("a word that is none")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair breaks whatever writes it
+    return Word(text, _box(box), kind)
+
+
+def _box(edges: Sequence[Any]) -> Box:
+    x0, y0, x1, y1 = (float(edge) for edge in edges)
+    if not math.isfinite(x0 + y0 + x1 + y1):
+        raise Garbled("a box without a place")
+    return x0, y0, x1, y1
