@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import time
 
 from metaembed_demo.config import SERVER
 from metaembed_demo.encoder import affordable, load_encoder
 from metaembed_demo.samples import open_samples
-from metaembed_demo.ui import build_ui, launch_options
+from metaembed_demo.ui import build_ui
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 STARTED = time.perf_counter()
@@ -21,9 +23,10 @@ def say(line: str) -> None:
 name, notice = affordable(SERVER.encoder)
 encoder = load_encoder(name)
 samples = open_samples(encoder, tell=say)
-demo = build_ui(encoder, samples.collection, samples.curve, samples.examples, notice)
+demo, options = build_ui(encoder, samples.collection, samples.curve, samples.examples, notice)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed then, too
     pages, documents = len(samples.collection), len(samples.collection.documents())
     seconds = time.perf_counter() - STARTED
     try:
@@ -32,7 +35,7 @@ if __name__ == "__main__":
             server_port=SERVER.port,
             quiet=True,
             prevent_thread_lock=True,
-            **launch_options(),
+            **options,
         )
     except ValueError:
         # Gradio gives its page three seconds to answer. A busy machine takes longer, and serves all the same.

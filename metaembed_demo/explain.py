@@ -97,6 +97,12 @@ class Explainer:
                 self._kept.popitem(last=False)
         return found
 
+    def forget(self, page_ids: Sequence[str]) -> None:
+        """Keep nothing of these pages, whose visitor has gone."""
+        with self._lock:
+            for page_id in page_ids:
+                self._kept.pop(page_id, None)
+
     def explain(
         self, stored: StoredPage, query: Evidence, vectors: FloatArray, alignment: Alignment
     ) -> Explanation:

@@ -79,12 +79,15 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
         if page:
             hit |= {"source": page.source, "page": page.number, "title": page.title}
     if found is not None:
-        record["explanation"] = _explanation(found, trace.by_full_vectors)
+        record["explanation"] = explanation_json(found, trace.by_full_vectors)
     return record
 
 
-def _explanation(found: Explanation, full: bool) -> dict[str, Any]:
-    """`full`: whether the hit is scored by the page's full vectors, which the parts are taken from."""
+def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
+    """Where a score comes from, the largest parts first.
+
+    full: whether the hit is scored by the page's full vectors, which the parts are taken from.
+    """
     total = found.total
     order = np.argsort(-total, kind="stable")[:WORDS]
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,6 +13,7 @@ from . import theme, views
 from .ingest import Upload
 from .records import Budget
 from .screen import Screen
+from .session import Full
 from .visit import Visit
 from .visits import Visits
 
@@ -21,10 +22,24 @@ SURVEYS = 1  # at a time, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
 
+class Door:
+    """The visits as the page's handlers reach them: where there is no room, the visitor is told."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.visits, self.tools = visits, visits.tools
+
+    def get(self, session_id: str | None) -> Visit:
+        """As `Visits.get`. Raises gr.Error, which the page shows, where there are too many sessions."""
+        try:
+            return self.visits.get(session_id)
+        except Full as full:
+            raise gr.Error(str(full), title="Busy", print_exception=False) from full
+
+
 class Rooms:
     """Budget and Tokens. `lay_out` stands inside the tabs of the page."""
 
-    def __init__(self, visits: Visits) -> None:
+    def __init__(self, visits: Door) -> None:
         self.visits = visits
 
     def lay_out(self) -> None:
@@ -84,12 +99,14 @@ class Rooms:
 
     def take_labels(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        visit.survey.take_labels(uploads(event), visit.collection)
+        files = visit.session.locker.take(uploads(event))
+        visit.survey.take_labels(files, visit.collection)
+        visit.session.locker.release(files)
         return {self.session: visit.session.id, self.budget: visit.budget_room()}
 
     def read_all(self, session_id: str | None) -> Iterator[Updates]:
         visit = self.visits.get(session_id)
-        for told in visit.survey.read_all(visit.collection):
+        for told in visit.read_all():
             yield {self.session: visit.session.id, self.tokens: told}
 
     def stop(self, session_id: str | None) -> Updates:
@@ -108,12 +125,24 @@ def html(name: str, value: str = "", script: str = "") -> gr.HTML:
     )
 
 
+def upload_folder() -> Path:
+    """Where Gradio puts what browsers and programs upload."""
+    return Path(get_upload_folder()).resolve()
+
+
 def uploads(event: gr.EventData) -> list[Upload]:
     """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
-    folder = Path(get_upload_folder()).resolve()
-    found = []
-    for file in event._data.get("files", []):
-        path = Path(str(file["path"])).resolve()
+    return uploaded(event._data.get("files", []))
+
+
+def uploaded(files: Sequence[Any]) -> list[Upload]:
+    """The files among `files`, each as a browser or Gradio's client names it, that were uploaded here."""
+    folder, found = upload_folder(), []
+    for file in files:
+        if not isinstance(file, dict) or "\0" in str(file.get("path", "")):
+            continue
+        path = Path(str(file.get("path", ""))).resolve()
+        name = str(file.get("name") or file.get("orig_name") or path.name)
         if path.is_relative_to(folder) and path.is_file():
-            found.append(Upload(path, PurePath(str(file["name"])).name or path.name))
+            found.append(Upload(path, PurePath(name).name or path.name))
     return found

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from .collection import Collection
-from .config import LIMITS
+from .config import LIMITS, Limits
+from .locker import Locker
 from .records import STOPS, Budget, Trace
+
+ENDED = "This session has ended. Reload the page to start a new one."
+
+
+class Full(Exception):
+    """There are as many sessions as the server takes, all in use."""
 
 
 class Session:
-    """One user's pages and last search. The page in the browser keeps only `id`."""
+    """One user's pages, files and last search. The page in the browser does not even know `id`."""
 
-    def __init__(self, session_id: str, base: Collection) -> None:
+    def __init__(self, session_id: str, base: Collection, locker: Locker | None = None) -> None:
         self.id = session_id
         self.collection = base.copy()
+        self.locker = locker or Locker()
         self.trace: Trace | None = None
         self.chosen: str | None = None  # page id of the hit shown large
         self.budget: Budget = STOPS[-1]
         self.lock = threading.RLock()  # hold while reading and then setting several of the above
-        self.used = 0.0  # on the clock of `Sessions`
+        self.clock: Callable[[], float] = time.monotonic
+        self.used = 0.0  # on that clock
+        self.left: float | None = None  # on the same clock, when its tab was closed
+        self.jobs = 0  # at work now
         self.base = base  # what `restore_samples` brings back
 
     def restore_samples(self) -> int:
@@ -34,17 +47,36 @@ class Session:
         with self.lock:
             self.trace, self.chosen = None, None
 
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """A session does not expire meanwhile, however long it takes."""
+        with self.lock:
+            self.jobs += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.jobs -= 1
+                self.used = self.clock()
+
 
 class Sessions:
-    """All open sessions, by an id that cannot be guessed. `sweep` closes those unused for `ttl_s` seconds."""
+    """All open sessions, by an id that cannot be guessed. `sweep` closes those unused for `ttl_s` seconds.
+
+    Where there are `limits.max_sessions`, the one unused for longest makes room, if that is for
+    `limits.yield_after_s`; else the newcomer has to wait, so that nobody can push others out.
+    """
 
     def __init__(
         self,
         base: Collection,
         ttl_s: float = LIMITS.session_ttl_s,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = LIMITS,
+        folder: Path | None = None,
     ) -> None:
-        self.base, self.ttl_s = base, ttl_s
+        """folder: where uploads arrive; see `Locker`."""
+        self.base, self.ttl_s, self.limits, self.folder = base, ttl_s, limits, folder
         self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[str, Session] = {}
@@ -52,14 +84,36 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._open
+
     def open(self) -> str:
-        """Start a session with a copy of the sample corpus. Returns its id."""
+        """Start a session with a copy of the sample corpus. Returns its id.
+
+        Raises:
+            Full: when there are too many, all used of late.
+        """
         self.sweep()
-        session = Session(secrets.token_urlsafe(24), self.base)
-        session.used = self._clock()
+        session = Session(secrets.token_urlsafe(24), self.base, Locker(self.folder, self.limits))
         with self._lock:
+            session.clock = self._clock
+            session.used = self._clock()
+            ended = self._make_room(session.used)
             self._open[session.id] = session
+        _end(ended)
         return session.id
+
+    def _make_room(self, now: float) -> list[Session]:
+        if len(self._open) < self.limits.max_sessions:
+            return []
+        idle = [session for session in self._open.values() if not session.jobs]
+        oldest = min(idle, key=lambda session: session.used, default=None)
+        if oldest is None or now - oldest.used < self.limits.yield_after_s:
+            raise Full(
+                f"All {self.limits.max_sessions} sessions of this server are in use. "
+                "Try again in a few minutes."
+            )
+        return [self._open.pop(oldest.id)]
 
     def get(self, session_id: str) -> Session:
         """The session called `session_id`, which counts as a use of it.
@@ -67,25 +121,45 @@ class Sessions:
         Raises:
             KeyError: when it was closed, has expired or never was.
         """
-        now = self._clock()
+        with self._lock:
+            now = self._clock()
+            session = self._open.get(session_id)
+            if session is not None and not self._is_over(session, now):
+                session.used, session.left = now, None
+                return session
+            self._open.pop(session_id, None)
+        _end([session] if session else [])
+        raise KeyError(ENDED)
+
+    def _is_over(self, session: Session, now: float) -> bool:
+        if session.left is not None and now - session.left > self.limits.leave_after_s:
+            return True
+        return now - session.used > self.ttl_s and not session.jobs
+
+    def leave(self, session_id: str) -> None:
+        """Its tab was closed: the session ends soon, unless it is used again, as after a lost connection."""
         with self._lock:
             session = self._open.get(session_id)
-            if session is None or now - session.used > self.ttl_s:
-                self._open.pop(session_id, None)
-                raise KeyError("This session has ended. Reload the page to start a new one.")
-            session.used = now
-            return session
+            if session is not None and session.left is None:
+                session.left = self._clock()
 
     def close(self, session_id: str) -> None:
-        """End a session and free its pages; one that is gone already is no error."""
+        """End a session, free its pages and remove its files; one that is gone already is no error."""
         with self._lock:
-            self._open.pop(session_id, None)
+            session = self._open.pop(session_id, None)
+        _end([session] if session else [])
 
     def sweep(self) -> int:
         """Close sessions that have expired. Returns how many."""
-        now = self._clock()
         with self._lock:
-            old = [key for key, session in self._open.items() if now - session.used > self.ttl_s]
-            for key in old:
-                del self._open[key]
+            now = self._clock()
+            old = [session for session in self._open.values() if self._is_over(session, now)]
+            for session in old:
+                del self._open[session.id]
+        _end(old)
         return len(old)
+
+
+def _end(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.locker.clear()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from . import documents, parcel
 from .ingest import Upload
-from .rooms import html, uploads
+from .rooms import Door, html, uploads
 from .screen import Shelf
 from .visit import HITS, Visit
-from .visits import Visits
 
 Updates = dict[Any, Any]
 CONVERSIONS, PARCELS = 1, 1  # at a time, for all visitors together
@@ -27,7 +24,7 @@ log = logging.getLogger(__name__)
 class Store:
     """The storage control under the dial, and the index file in the Documents tab."""
 
-    def __init__(self, visits: Visits) -> None:
+    def __init__(self, visits: Door) -> None:
         self.visits = visits
 
     def lay_out_control(self) -> gr.HTML:
@@ -92,30 +89,35 @@ class Store:
     # Index files
 
     def download(self, session_id: str | None) -> Iterator[Updates]:
-        """Pack the index and hand it to this visitor's browser. Gradio clears its own copy away in time."""
+        """Pack the index for this visitor's browser. It lies here until they take another, or leave."""
         visit = self.visits.get(session_id)
         start = {self.session: visit.session.id}
         pages = len(visit.collection)
         busy = {self.news: documents.packing(pages), self.parcel: documents.parcel(busy=True)}
         yield {**start, **busy, self.file: None}  # so that the same file once more is a change, too
         rest = {**start, self.parcel: documents.parcel()}
-        with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as folder:
-            try:
-                file = parcel.pack(visit.collection, Path(folder))
-            except (ValueError, OSError) as error:
-                log.warning("The index could not be packed: %s", error)
-                yield {**rest, self.news: documents.not_packed(str(error))}
-                return
-            told = documents.packed(file.name, pages, file.stat().st_size)
-            yield {**rest, self.news: told, self.file: str(file)}
+        try:
+            file = visit.session.locker.hand_out(parcel.NAME)
+            parcel.pack(visit.collection, file.parent)
+        except (ValueError, OSError) as error:
+            log.warning("The index could not be packed: %s", error)
+            yield {**rest, self.news: documents.not_packed(str(error))}
+            return
+        told = documents.packed(file.name, pages, file.stat().st_size)
+        yield {**rest, self.news: told, self.file: str(file)}
 
     def open(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
         """Add the pages of index files to this visitor's."""
-        visit, files = self.visits.get(session_id), uploads(event)
+        visit = self.visits.get(session_id)
+        files = visit.session.locker.take(uploads(event))
+        refused = "".join(
+            documents.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
+        )
         start = {self.session: visit.session.id}
         names = [file.name for file in files]
         yield {**start, self.news: documents.opening(names), self.parcel: documents.parcel(busy=True)}
-        told = "".join(self._opened(visit, file) for file in files)
+        told = refused + "".join(self._opened(visit, file) for file in files)
+        visit.session.locker.release(files)
         shelf = visit.stored_anew()
         shelf.news = told
         yield {**self._shelf(visit, shelf), self.parcel: documents.parcel()}

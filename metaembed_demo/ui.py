@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 import gradio as gr
 
-from . import documents, theme, views
+from . import documents, views
+from .api import Api
 from .collection import Collection
 from .config import LIMITS, SERVER
 from .dial import Curve
 from .encoder import Encoder, affordable
+from .endpoints import Endpoints
 from .explain import explainer
+from .guard import CALL
+from .inbox import job
 from .link import Link
-from .records import STOPS, Budget, Query
-from .rooms import Rooms, html, uploads
+from .locker import private_folder
+from .records import STOPS, Budget
+from .rooms import Door, Rooms, html, upload_folder, uploads
 from .screen import Screen, Shelf
-from .search import search
+from .serving import options, secrets
 from .store import Store
 from .switching import Encoders, switch
 from .visit import Tools, Visit
@@ -26,6 +32,8 @@ from .visits import Visits
 
 Updates = dict[Any, Any]
 SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
+SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
+INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
 STATE_TTL_S = 24 * 3600  # a backstop; `Sessions` ends a session much earlier, by its last use
 
@@ -34,17 +42,18 @@ class Page:
     """The components of the page and the handlers between them."""
 
     def __init__(self, visits: Visits, base: Collection) -> None:
-        self.visits, self.base = visits, base
-        self.tools = visits.tools
+        self.visits, self.tools = Door(visits), visits.tools
+        self.tabs_of = visits
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
-        self.store = Store(visits)
+        self.store = Store(self.visits)
+        self.api = Api(visits, base)
         self._turn = 0  # see `views.drop`
 
     # Layout
 
     def lay_out(self) -> None:
-        self.session = gr.State(None, time_to_live=STATE_TTL_S, delete_callback=self.visits.close)
+        self.session = gr.State(None, time_to_live=STATE_TTL_S, delete_callback=self.tabs_of.close)
         self.header = html("header", script="header.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
@@ -113,8 +122,8 @@ class Page:
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
-        # First, so that the endpoint and not a handler of the page gets the name.
-        gr.api(self.api_search, api_name="search", concurrency_id="search", concurrency_limit=SEARCHES)
+        # First, so that the endpoints and not handlers of the page get the names.
+        Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
         search_outputs = [self.session, *self.regions.values(), self.r_q, self.r_c, self.text]
         shelf_outputs = [
             self.session,
@@ -131,10 +140,8 @@ class Page:
         # Gradio's "always_last" may answer an older move, so the dials' scripts hold moves back themselves.
         def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
-            limits = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
-            return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **limits, **more})
+            return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **SEARCHING, **more})
 
-        indexing = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
         looking = {"outputs": search_outputs}
         # A search may wait for the encoder: web/search.css draws a line while it does.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
@@ -160,7 +167,7 @@ class Page:
         on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
-        on(self.encoder.submit, self.switch, [], outputs=[*shelf_outputs, self.encoder], **indexing)
+        on(self.encoder.submit, self.switch, [], outputs=[*shelf_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
         on(self.drop.upload, self.receive, [], **shelf).then(
             self.index,
@@ -168,13 +175,20 @@ class Page:
             shelf_outputs,
             show_progress="hidden",
             api_visibility="private",
-            **indexing,
+            **INDEXING,
         )
+        demo.unload(self.leave)
+        demo.fns[max(demo.fns)].api_visibility = "private"
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
 
     def arrive(self, session_id: str | None, request: gr.Request) -> Updates:
-        visit, link = self.visits.get(session_id), Link.parse(dict(request.query_params))
+        link = Link.parse(dict(request.query_params))
+        try:
+            visit = self.visits.get(session_id)
+        except gr.Error as full:
+            return {self.results: views.failure(full.message, link.query)}
+        self.tabs_of.arrived(request.session_hash, visit)
         updates = {
             **self._screen(visit, visit.arrive(link)),
             **self._shelf(visit, visit.shelf(), whole=False),
@@ -182,24 +196,30 @@ class Page:
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
         return {**updates, **places, self.text: link.query, self.encoder: self._choice(visit)}
 
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed or reloaded, or the connection was lost."""
+        self.tabs_of.left(request.session_hash)
+
     def search(self, session_id: str | None, text: str) -> Updates:
         visit = self.visits.get(session_id)
         return self._screen(visit, visit.search(text or ""))
 
     def show_picture(self, session_id: str | None, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
-        visit.picture = next(iter(uploads(event)), None)
+        visit.picture = visit.session.locker.swap(visit.picture, uploads(event))
+        for refused in visit.session.locker.refusals():
+            gr.Warning(refused.message)
         return self._screen(visit, visit.search(text or ""))
 
     def drop_picture(self, session_id: str | None, text: str) -> Updates:
         visit = self.visits.get(session_id)
-        visit.picture = None
+        visit.picture = visit.session.locker.swap(visit.picture, [])
         return self._screen(visit, visit.search(text or ""))
 
     def example(self, session_id: str | None, event: gr.EventData) -> Updates:
         """Search for an example alone, so the picture goes."""
         visit, text = self.visits.get(session_id), str(event._data.get("query", ""))
-        visit.picture = None
+        visit.picture = visit.session.locker.swap(visit.picture, [])
         self._turn += 1
         picture = views.drop(DROP_PICTURE, many=False, turn=self._turn)
         return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
@@ -271,8 +291,9 @@ class Page:
     def switch(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
         """Another encoder for this visitor's pages."""
         visit = self.visits.get(session_id)
-        for shelf in switch(visit, self.encoders, str(event._data.get("value", ""))):
-            yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
+        with job(visit.session, visit.stop):
+            for shelf in switch(visit, self.encoders, str(event._data.get("value", ""))):
+                yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
 
     def _choice(self, visit: Visit, busy: bool = False) -> str:
         return documents.encoders(self.encoders.names, self.encoders.name_of(visit.tools), busy)
@@ -280,19 +301,6 @@ class Page:
     def stop(self, session_id: str | None) -> Updates:
         self.visits.get(session_id).stop.set()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
-
-    def api_search(self, query: str, budget: str = str(STOPS[-1]), k: int = 10) -> dict[str, Any]:
-        """Search the sample corpus. `budget` is "r_q x r_c", for example "8x16"; `k` hits, at most 100."""
-        try:
-            wanted = Budget.parse(budget)
-            trace = search(self.base, self.tools.encoder, Query(query), wanted, min(max(k, 1), 100))
-        except ValueError as error:
-            raise gr.Error(str(error)) from error
-        found = trace.as_json()
-        for hit in found["hits"]:
-            page = self.base.pages[hit["page_id"]]
-            hit |= {"source": page.source, "page": page.number, "title": page.title}
-        return found
 
     # Screens and shelves to components
 
@@ -325,8 +333,8 @@ def build_ui(
     curve: Curve | None = None,
     examples: Sequence[str] = (),
     notice: str = "",
-) -> gr.Blocks:
-    """The page, ready for `launch(**launch_options())`.
+) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page, and the options to `launch` it with.
 
     Args:
         encoder: encodes queries and uploads.
@@ -339,27 +347,20 @@ def build_ui(
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
+    folder = private_folder(upload_folder())
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio looks whenever something is uploaded
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
-    page = Page(Visits(tools, base), base)
+    visits = Visits(tools, base, folder)
+    page = Page(visits, base)
     with gr.Blocks(
         title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
     ) as demo:
         page.lay_out()
         page.wire(demo)
-    return demo.queue(default_concurrency_limit=SEARCHES)
-
-
-def launch_options() -> dict[str, Any]:
-    """What Gradio 6 takes at launch: theme, CSS, head, and nothing fetched from elsewhere."""
-    return {
-        "theme": theme.theme(),
-        "css": theme.css(),
-        "head": theme.head(),
-        "footer_links": [],
-        "ssr_mode": False,
-        "max_file_size": max(LIMITS.max_file_bytes, LIMITS.max_archive_bytes),
-        "show_error": False,
-    }
+    demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
+    visits.watch()
+    ready = lambda: bool(demo.is_running) and not demo._queue.stopped  # noqa: E731
+    return demo, options(page.api, SERVER, LIMITS, folder, ready)
 
 
 def _slider(label: str, top: int) -> gr.Slider:

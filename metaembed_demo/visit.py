@@ -8,16 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from PIL.Image import Image
-
 from . import documents, plots, vault, views
-from .collection import Collection, Report, StoredPage
+from .collection import Collection, StoredPage
 from .config import LIMITS
 from .dial import Curve, dial, readout
 from .encoder import Encoder
 from .explain import Explainer
-from .ingest import Problem, Upload
-from .intake import read_picture
+from .inbox import Indexed, index, job, picture
+from .ingest import Upload
 from .link import Link, link, trace_json
 from .maxsim import align, prefix_gains
 from .panel import Panel, nearest
@@ -57,7 +55,6 @@ class Visit:
     inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
     stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
     indexing: bool = False
-    used: float = field(default_factory=time.monotonic)  # when it was last asked for something
     panel: Panel = field(init=False)  # the evidence tabs
     survey: Survey = field(init=False)  # the rooms Budget and Tokens
     storing: Storing = field(default_factory=Storing)  # how the pages are kept
@@ -100,7 +97,7 @@ class Visit:
             return self.screen()
         try:
             check_length(text, LIMITS.max_query_characters)
-            query = Query(text.strip(), _picture(self.picture) if self.picture else None)
+            query = Query(text.strip(), picture(self.picture) if self.picture else None)
             trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
             self.panel.ask(query, trace)
             self.panel.note(trace)
@@ -228,8 +225,9 @@ class Visit:
     def test(self) -> Iterator[Screen]:
         """Test the explanation of the chosen hit."""
         if self.session.trace is not None:
-            for told in self.panel.test(self.session.trace):
-                yield Screen(pagemap=told)
+            with job(self.session, self.panel.stop):
+                for told in self.panel.test(self.session.trace):
+                    yield Screen(pagemap=told)
 
     def _is_weak(self, trace: Trace) -> bool:
         """Whether no page stands out. Of what was not measured, as pictures as queries, nothing is said."""
@@ -284,7 +282,13 @@ class Visit:
 
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
-        return self.survey.measure(kind, self.collection, self.session.budget, self.panel.queries)
+        with job(self.session, self.survey.stop):
+            yield from self.survey.measure(kind, self.collection, self.session.budget, self.panel.queries)
+
+    def read_all(self) -> Iterator[str]:
+        """What every token reads of this visitor's pages."""
+        with job(self.session, self.survey.stop):
+            yield from self.survey.read_all(self.collection)
 
     # Documents
 
@@ -300,41 +304,30 @@ class Visit:
         """Take uploaded files in; `index_inbox` indexes them."""
         if not self.indexing:  # else a cancel that is on its way would be lost
             self.stop.clear()
-        self.inbox += files
+        self.inbox += self.session.locker.take(files)
         return Shelf(documents.waiting(len(files)), busy=True)
 
     def index_inbox(self) -> Iterator[Shelf]:
         """Index what was received, page by page, until done or until `stop` is set."""
         files, self.inbox = self.inbox, []
-        if not files:
+        refused, last = self.session.locker.refusals(), 0.0
+        if not files and not refused:
             return
         self.indexing = True
-        report, error, last = Report(), "", 0.0
-        adding = self.collection.add(files, self.tools.encoder, report, LIMITS)
         try:
-            for at in adding:
-                if self.stop.is_set():
-                    break
-                if time.monotonic() - last >= PROGRESS_EVERY_S:
-                    last = time.monotonic()
-                    yield Shelf(documents.progress(at.done, at.total, at.source, at.number), busy=True)
-        except Exception as stopped:  # the pages so far stay, and the visitor is told
-            log.exception("Indexing stopped early")
-            error = str(stopped) or type(stopped).__name__
-        finally:  # closing keeps what was read
-            adding.close()
+            with self.session.at_work():
+                for at in index(self.collection, self.tools.encoder, files, refused, self.stop):
+                    if isinstance(at, Indexed):
+                        ended = at
+                    elif time.monotonic() - last >= PROGRESS_EVERY_S:
+                        last = time.monotonic()
+                        yield Shelf(documents.progress(at.done, at.total, at.source, at.number), busy=True)
+        finally:
+            self.session.locker.release(files)
             self.indexing = False
-        ended = documents.Outcome(
-            report.added,
-            tuple(report.duplicates),
-            tuple(report.problems),
-            report.seconds,
-            cancelled=self.stop.is_set() and not report.finished,
-            error=error,
-        )
         self._again()
         self.survey.forget()
-        yield self.shelf(documents.outcome(ended))
+        yield self.shelf(documents.outcome(_outcome(ended)))
 
     def remove(self, source: str) -> Shelf:
         """Take a document out and rank the open search again. An unknown one changes nothing."""
@@ -380,21 +373,13 @@ class Visit:
         return self.shelf("")
 
 
+def _outcome(ended: Indexed) -> documents.Outcome:
+    report = ended.report
+    told = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
+    return documents.Outcome(*told, cancelled=ended.cancelled, error=ended.error)
+
+
 def _cost(trace: Trace | None) -> str:
     if trace is None:
         return '<span class="hint">Arrow keys or a click move it</span>'
     return readout(False, 0.0, trace.timings["rerank"], trace.timings["total"])
-
-
-def _picture(file: Upload) -> Image:
-    """The query picture, through the same checks as an uploaded file.
-
-    Raises:
-        ValueError: when it cannot be read; the message says why.
-    """
-    found = read_picture(file, LIMITS)
-    if isinstance(found, Problem):
-        raise ValueError(found.message)
-    if found is None or found.image is None:
-        raise ValueError("The picture is empty. Drop another one.")
-    return found.image

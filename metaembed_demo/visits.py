@@ -1,47 +1,109 @@
-"""The visits behind the session ids that browsers hold."""
+"""The visits behind the session ids that browsers and programs hold."""
 
 from __future__ import annotations
 
-import time
+import contextlib
+import logging
+import threading
+from pathlib import Path
 
+from . import locker
 from .collection import Collection
+from .config import LIMITS, Limits
 from .session import Sessions
 from .visit import Tools, Visit
 
+SWEEP_S = 30  # at most, between two looks for what has ended
+log = logging.getLogger(__name__)
+
 
 class Visits:
-    """The visits behind the session ids that browsers hold."""
+    """The visits behind the session ids. A session that ends takes its pages and files with it."""
 
-    def __init__(self, tools: Tools, base: Collection) -> None:
-        self.tools, self.sessions = tools, Sessions(base)
+    def __init__(
+        self, tools: Tools, base: Collection, folder: Path | None = None, limits: Limits = LIMITS
+    ) -> None:
+        """folder: where uploads arrive."""
+        self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
+        self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
         self._visits: dict[str, Visit] = {}
+        self._tabs: dict[str, str] = {}  # Gradio's name of a browser tab -> session id
 
     def open(self) -> Visit:
+        """A new visit. Raises session.Full where there are too many."""
         visit = Visit(self.tools, self.sessions.get(self.sessions.open()))
         self._visits[visit.session.id] = visit
         self._forget_ended()
         return visit
 
     def get(self, session_id: str | None) -> Visit:
-        """The visit of `session_id`; a new one where that has ended or never was."""
+        """The visit of `session_id`; a new one where that has ended or never was. Raises as `open`."""
         try:
-            session = self.sessions.get(session_id or "")
+            return self.known(session_id)
         except KeyError:
             return self.open()
-        visit = self._visits[session.id]
-        visit.used = time.monotonic()
-        return visit
+
+    def known(self, session_id: str | None) -> Visit:
+        """The visit of `session_id`. Raises KeyError when that has ended or never was."""
+        return self._visits[self.sessions.get(session_id or "").id]
 
     def close(self, session_id: str | None) -> None:
-        """End a visit, as when the browser tab is closed."""
-        visit = self._visits.pop(session_id or "", None)
-        if visit:
-            visit.stop.set()
-            self.sessions.close(visit.session.id)
+        """End a visit."""
+        self.sessions.close(session_id or "")
+        self._forget_ended()
+
+    # Browser tabs
+
+    def arrived(self, tab: str | None, visit: Visit) -> None:
+        """Remember whose tab that is."""
+        if tab:
+            self._tabs[tab] = visit.session.id
+
+    def left(self, tab: str | None) -> None:
+        """The tab was closed, or lost its connection."""
+        session_id = self._tabs.get(tab or "")
+        if session_id:
+            self.sessions.leave(session_id)
+
+    # What has ended
+
+    def watch(self) -> None:
+        """From now on, clear away what has ended, even when nobody comes."""
+        shortest = min(self.limits.session_ttl_s, self.limits.leave_after_s)
+        every = max(0.2, min(SWEEP_S, shortest / 4))
+        threading.Thread(target=self._watch, args=(every,), daemon=True, name="sweep").start()
+
+    def _watch(self, every_s: float) -> None:
+        pause = threading.Event()
+        while not pause.wait(every_s):
+            try:
+                self.sweep()
+            except Exception:  # the next round may do better, and without one nothing is ever cleared
+                log.exception("Ended sessions could not be cleared away")
+
+    def sweep(self) -> None:
+        """Clear away sessions that have ended, and uploads that no session took."""
+        self.sessions.sweep()
+        self._forget_ended()
+        if self.folder is not None:
+            locker.sweep(self.folder, self.limits.session_ttl_s)
 
     def _forget_ended(self) -> None:
-        """Drop visits as `Sessions` drops sessions: unused for too long."""
-        now = time.monotonic()
         for session_id, visit in list(self._visits.items()):
-            if now - visit.used > self.sessions.ttl_s:
-                self._visits.pop(session_id, None)
+            if session_id not in self.sessions and self._visits.pop(session_id, None) is not None:
+                self._end(visit)
+        for tab, session_id in list(self._tabs.items()):
+            if session_id not in self._visits:
+                self._tabs.pop(tab, None)
+
+    def _end(self, visit: Visit) -> None:
+        """Stop what the visitor started, and forget what was derived from their pages."""
+        for stop in (visit.stop, visit.survey.stop, visit.panel.stop):
+            stop.set()
+        with visit.collection.lock:
+            own = [page_id for page_id in visit.collection.pages if page_id not in self.base.pages]
+        if visit.tools.explainer:
+            visit.tools.explainer.forget(own)
+        for page_id in own:
+            with contextlib.suppress(KeyError):
+                del visit.tools.habits[page_id]

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 from browsing import ANSWER_MS, FLAGS, START_S, Opener
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from served import Served, serve
 
 from metaembed_demo.config import ROOT
 from metaembed_demo.mini import Mini
@@ -74,6 +75,22 @@ def _until_ready(app: subprocess.Popen[str]) -> str:
     assert ready.wait(START_S), "The app did not start in time:\n" + "".join(lines)
     assert app.poll() is None, "The app ended:\n" + "".join(lines)
     return "".join(lines)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An app with a dummy encoder and four pages, which takes little in a session."""
+    limits = {"MAX_FILE_BYTES": 200_000, "MAX_SESSION_BYTES": 300_000, "MAX_SESSIONS": 24}
+    with serve(tmp_path_factory.mktemp("small"), **limits) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same behind a password and a token, with short-lived sessions."""
+    limits = {"PASSWORD": "open sesame", "TOKEN": "a-token", "SESSION_TTL_S": 8, "LEAVE_AFTER_S": 1}
+    with serve(tmp_path_factory.mktemp("locked"), MAX_QUEUE=1, **limits) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,205 @@
+"""What a program may ask: index, search, explain, documents, delete, in a session of its own. No Gradio.
+
+Answers are plain types, as docs/api.schema.json says; errors are ValueErrors whose message is for the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import inbox
+from .collection import Collection
+from .config import LIMITS, Limits
+from .files import Upload
+from .link import explanation_json
+from .records import Budget, Query, Trace
+from .search import explain_hit, search
+from .session import Full
+from .stored import StoredPage
+from .text import check_length, clean
+from .visit import Tools, Visit
+from .visits import Visits
+
+VERSION = 1
+MOST_HITS = 100
+UNKNOWN = (
+    "There is no such session: it has ended, or never was. Call new_session, or index without a session, "
+    "for another."
+)
+Answer = dict[str, Any]
+
+
+class Api:
+    """The functions behind Gradio's endpoints and the MCP tools. A session is known by its token alone."""
+
+    def __init__(self, visits: Visits, base: Collection, limits: Limits = LIMITS) -> None:
+        self.visits, self.base, self.limits = visits, base, limits
+
+    # Sessions
+
+    def new_session(self) -> Answer:
+        """Start a session, which holds the sample corpus."""
+        visit = self._open()
+        return {
+            "version": VERSION,
+            "session": visit.session.id,
+            "pages": len(visit.collection),
+            "encoder": visit.tools.encoder.name,
+            "ends_after_seconds": self.limits.session_ttl_s,
+        }
+
+    def end_session(self, session: Any) -> Answer:
+        """End a session: its pages and files are removed."""
+        visit = self._visit(session)
+        self.visits.close(visit.session.id)
+        return {"version": VERSION, "ended": True}
+
+    def _open(self) -> Visit:
+        try:
+            return self.visits.open()
+        except Full as full:
+            raise ValueError(str(full)) from full
+
+    def _visit(self, session: Any) -> Visit:
+        if not isinstance(session, str) or not session:
+            raise ValueError("session is to be the token that new_session or index gave.")
+        try:
+            return self.visits.known(session)
+        except KeyError:
+            raise ValueError(UNKNOWN) from None
+
+    def _place(self, session: Any) -> tuple[Collection, Tools]:
+        """The pages of a session, and what reads them; the sample corpus where none is named."""
+        if session is None or session == "":
+            return self.base, self.visits.tools
+        visit = self._visit(session)
+        return visit.collection, visit.tools
+
+    # Pages
+
+    def index(self, files: Sequence[Upload], session: Any = "") -> Answer:
+        """Add files to a session, a new one where none is named. What cannot be read is a problem."""
+        if not files:
+            raise ValueError("There are no files to index. Give at least one.")
+        visit = self._visit(session) if session else self._open()
+        taken = visit.session.locker.take(files)
+        refused, collection = visit.session.locker.refusals(), visit.collection
+        run = inbox.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
+        try:
+            with visit.session.at_work():
+                ended = next(at for at in run if isinstance(at, inbox.Indexed))
+        finally:
+            visit.session.locker.release(taken)
+        report = ended.report
+        return {
+            "version": VERSION,
+            "session": visit.session.id,
+            "added": report.added,
+            "duplicates": list(report.duplicates),
+            "problems": [{"source": each.source, "message": each.message} for each in report.problems],
+            "stopped": ended.error or ("The session ended meanwhile." if ended.cancelled else None),
+            "seconds": round(report.seconds, 3),
+            "pages": len(collection),
+        }
+
+    def documents(self, session: Any = "") -> Answer:
+        """The documents of a session, or of the sample corpus."""
+        collection, _ = self._place(session)
+        found = [
+            {"source": each.source, "pages": each.pages, "kind": each.kind, "shared": each.shared}
+            for each in collection.documents()
+        ]
+        return {"version": VERSION, "documents": found, "pages": len(collection)}
+
+    def delete(self, source: Any, session: Any) -> Answer:
+        """Take a document out of a session."""
+        visit, name = self._visit(session), _text(source, "source")
+        try:
+            removed = visit.collection.remove(name)
+        except KeyError:
+            raise ValueError(
+                f"There is no document called {clean(name[:200])!r} in this session. Ask documents for those "
+                "there are."
+            ) from None
+        return {"version": VERSION, "removed": removed, "pages": len(visit.collection)}
+
+    # Searching
+
+    def search(
+        self, query: Any, budget: Any, k: Any, session: Any = "", picture: Upload | None = None
+    ) -> Answer:
+        """The best `k` pages of a session, or of the sample corpus, for words, a picture, or both."""
+        collection, tools = self._place(session)
+        asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
+        trace = search(collection, tools.encoder, asked, wanted, min(max(_whole(k, "k"), 1), MOST_HITS))
+        answer = {"version": VERSION, **trace.as_json()}
+        with collection.lock:  # a page that was deleted meanwhile is none
+            pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}
+        answer["hits"] = [
+            {**hit, **_named(page)} for hit in answer["hits"] if (page := pages[hit["page_id"]])
+        ]
+        return answer
+
+    def explain(
+        self, page_id: Any, query: Any, budget: Any, session: Any = "", picture: Upload | None = None
+    ) -> Answer:
+        """Why a page scores as it does: its alignment and, where the encoder can tell, its words' shares."""
+        collection, tools = self._place(session)
+        asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
+        trace = search(collection, tools.encoder, asked, wanted, 1)
+        try:
+            with collection.lock:
+                trace = explain_hit(collection, trace, _text(page_id, "page_id"))
+                page = collection.pages[page_id]
+        except KeyError:
+            raise ValueError("There is no page with this page_id. Take one from a search's hits.") from None
+        assert trace.alignment is not None
+        score = float(trace.alignment.gains.sum())
+        told = trace.as_json()
+        return {
+            "version": VERSION,
+            "query": told["query"],
+            "budget": told["budget"],
+            "page": {"page_id": page.id, **_named(page)},
+            "score": round(score, 5),
+            "storage": told["storage"],
+            "alignment": told["alignment"],
+            "explanation": _explained(tools, asked, trace, page),
+        }
+
+    def _asked(self, query: Any, picture: Upload | None) -> Query:
+        text = clean(_text("" if query is None else query, "query"))
+        check_length(text, self.limits.max_query_characters)
+        if not text.strip() and picture is None:
+            raise ValueError("The query is empty. Give words, a picture, or both.")
+        return Query(text.strip(), inbox.picture(picture, self.limits) if picture else None)
+
+
+def _explained(tools: Tools, asked: Query, trace: Trace, page: StoredPage) -> Answer | None:
+    """The parts of a score as `link.explanation_json` has them, each with its share of the whole."""
+    if tools.explainer is None or trace.alignment is None:
+        return None
+    evidence = tools.explainer.encoder.query_evidence(asked)
+    found = tools.explainer.explain(page, evidence, trace.query_vectors, trace.alignment)
+    told = explanation_json(found, trace.by_full_vectors)
+    whole = float(found.total.sum())
+    for word in told["words"]:
+        word["share"] = round(word["part"] / whole, 4) if whole else 0.0
+    return told
+
+
+def _named(page: StoredPage) -> Answer:
+    return {"source": page.source, "page": page.number, "title": page.title}
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is to be text, not {type(value).__name__}.")
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise ValueError(f"{name} is to be a whole number, not {str(value)[:40]!r}.")
+    return int(value)

@@ -1,0 +1,169 @@
+"""The API as named endpoints of Gradio: what a program uploads, who may ask, how errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+
+from . import guard
+from .api import Api
+from .files import Upload
+from .locker import Locker
+from .records import STOPS
+from .rooms import uploaded
+
+BUDGET = str(STOPS[-1])
+
+
+class Endpoints:
+    """What `gradio_client` and plain HTTP can call. docs/api.md describes it."""
+
+    def __init__(self, api: Api, secrets: Sequence[str] = ()) -> None:
+        """secrets: tokens of which callers must send one; none where anybody may call."""
+        self.api, self.secrets = api, secrets
+
+    def wire(self, searching: dict[str, Any], indexing: dict[str, Any]) -> None:
+        """Args: the queues that searches and indexing wait in, as Gradio's arguments."""
+
+        def offer(fn: Callable[..., Any], queue: dict[str, Any]) -> None:
+            gr.api(fn, api_name=fn.__name__, **queue)
+
+        for fn in (
+            self.search,
+            self.explain,
+            self.documents,
+            self.delete,
+            self.new_session,
+            self.end_session,
+        ):
+            offer(fn, searching)
+        offer(self.index, indexing)
+
+    def search(
+        self,
+        query: str,
+        budget: str = BUDGET,
+        k: int = 10,
+        session: str = "",
+        image: FileData | None = None,
+        request: gr.Request | None = None,
+    ) -> dict[str, Any]:
+        """Search a session's pages, or the sample corpus, with words, a picture, or both.
+
+        Args:
+            query: What to look for. May be empty where there is a picture.
+            budget: How many vectors to use, "r_q x r_c", for example "8x16".
+            k: How many hits, at most 100.
+            session: The token of a session. Empty: the sample corpus.
+            image: A picture to ask with.
+        """
+        with self._asked(request), self._picture(image) as picture:
+            return self.api.search(query, budget, k, session, picture)
+
+    def explain(
+        self,
+        page_id: str,
+        query: str = "",
+        budget: str = BUDGET,
+        session: str = "",
+        image: FileData | None = None,
+        request: gr.Request | None = None,
+    ) -> dict[str, Any]:
+        """Explain why a page scores as it does: its alignment, and the share of each of its words.
+
+        Args:
+            page_id: The page_id of a hit.
+            query: What was looked for. May be empty where there is a picture.
+            budget: How many vectors to use, "r_q x r_c", for example "8x16".
+            session: The token of a session. Empty: the sample corpus.
+            image: The picture that was asked with.
+        """
+        with self._asked(request), self._picture(image) as picture:
+            return self.api.explain(page_id, query, budget, session, picture)
+
+    def documents(self, session: str = "", request: gr.Request | None = None) -> dict[str, Any]:
+        """List the documents of a session, or of the sample corpus.
+
+        Args:
+            session: The token of a session. Empty: the sample corpus.
+        """
+        with self._asked(request):
+            return self.api.documents(session)
+
+    def delete(self, source: str, session: str, request: gr.Request | None = None) -> dict[str, Any]:
+        """Take a document out of a session.
+
+        Args:
+            source: The source of a document, as documents lists it.
+            session: The token of the session.
+        """
+        with self._asked(request):
+            return self.api.delete(source, session)
+
+    def index(
+        self, files: list[FileData], session: str = "", request: gr.Request | None = None
+    ) -> dict[str, Any]:
+        """Add PDFs, pictures or zips of them to a session, and report on each that could not be read.
+
+        Args:
+            files: The files, uploaded.
+            session: The token of a session. Empty: a new one, whose token is in the answer.
+        """
+        with self._asked(request):
+            return self.api.index(self._files(files), session)
+
+    def new_session(self, request: gr.Request | None = None) -> dict[str, Any]:
+        """Start a session, which holds the sample corpus. The token in the answer is all that opens it."""
+        with self._asked(request):
+            return self.api.new_session()
+
+    def end_session(self, session: str, request: gr.Request | None = None) -> dict[str, Any]:
+        """End a session. Its pages and files are removed.
+
+        Args:
+            session: The token of the session.
+        """
+        with self._asked(request):
+            return self.api.end_session(session)
+
+    # What comes with a call
+
+    @contextmanager
+    def _asked(self, request: gr.Request | None) -> Iterator[None]:
+        """Who asks must have the token, and is told what is wrong."""
+        try:
+            headers = request.headers if request is not None else {}
+            guard.check(headers.get("authorization", ""), self.secrets)
+            yield
+        except (ValueError, guard.Refused) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _files(self, files: Any) -> list[Upload]:
+        given = files if isinstance(files, list) else [files]
+        found = uploaded(given)
+        if len(found) < len(given):
+            raise ValueError(
+                "Files are to be uploaded, as gradio_client.handle_file does it. One of these was not "
+                "uploaded here, or is gone."
+            )
+        return found
+
+    @contextmanager
+    def _picture(self, image: Any) -> Iterator[Upload | None]:
+        """The picture of a query, which is removed afterwards."""
+        if image is None:
+            yield None
+            return
+        found = self._files([image])
+        holder = Locker(self.api.visits.folder, self.api.limits)
+        try:
+            picture = holder.swap(None, found)
+            if picture is None:
+                raise ValueError(holder.refusals()[0].message)
+            yield picture
+        finally:
+            holder.clear()

@@ -1,0 +1,78 @@
+"""What is served beside the page, and how it is launched: health, MCP, the guard, the password."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from . import __version__, theme, toolbox
+from .api import Api
+from .config import Limits, Server
+from .guard import CALL, MCP, Guard
+
+ASK = "Any user name will do; the password is the one that was set for this server."
+
+
+def options(
+    api: Api, server: Server, limits: Limits, folder: Path, ready: Callable[[], bool]
+) -> dict[str, Any]:
+    """What Gradio 6 takes at launch: theme, CSS, head, and nothing fetched from elsewhere.
+
+    Args:
+        folder: where uploads arrive; ready: whether the server takes requests.
+    """
+    routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"])]
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    if toolbox.AVAILABLE:
+        tools = toolbox.Toolbox(api)
+        routes += [Route(path, tools.serve) for path in (MCP, MCP + "/")]
+        lifespan = tools.lifespan
+    guard = Middleware(Guard, limits=limits, folder=folder, secrets=secrets(server))
+    return {
+        "theme": theme.theme(),
+        "css": theme.css(),
+        "head": theme.head(),
+        "footer_links": [],
+        "ssr_mode": False,
+        "max_file_size": max(limits.max_file_bytes, limits.max_archive_bytes),
+        "show_error": False,
+        "mcp_server": False,  # Gradio's own would fetch addresses, and answers Python in place of JSON
+        "enable_monitoring": False,
+        "auth": _lets_in(server.password) if server.password else None,
+        "auth_message": ASK if server.password else None,
+        "app_kwargs": {"middleware": [guard], "routes": routes, "lifespan": lifespan, "openapi_url": None},
+    }
+
+
+def secrets(server: Server) -> dict[str, list[str]]:
+    """The tokens that open MCP and the API. Gradio's login, where there is a password, does not cover MCP."""
+    token = [server.token] if server.token else []
+    return {MCP: token or ([server.password] if server.password else []), CALL: token}
+
+
+def health(api: Api, ready: Callable[[], bool]) -> Callable[[Request], JSONResponse]:
+    """The handler of GET and HEAD /health: open to anybody, and past the queue."""
+
+    def answer(request: Request) -> JSONResponse:
+        well = ready()
+        told = {
+            "status": "ok" if well else "starting",
+            "version": __version__,
+            "encoder": api.visits.tools.encoder.name,
+            "pages": len(api.base),
+        }
+        return JSONResponse(told, 200 if well else 503, {"Cache-Control": "no-store"})
+
+    return answer
+
+
+def _lets_in(password: str) -> Callable[[str, str], bool]:
+    return lambda _, given: hmac.compare_digest(given.encode(), password.encode())

@@ -1,0 +1,222 @@
+"""The API as tools of the Model Context Protocol, over streamable HTTP. Files come inside the call.
+
+A tool's arguments are often written by a language model, from text that strangers wrote. So no tool takes a
+path or an address: nothing can make this server read its disk or fetch anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from . import __version__
+from .api import Answer, Api
+from .files import SUFFIXES, Upload, sniff
+from .guard import TOOL_BODY
+from .records import STOPS
+
+try:
+    from mcp.server.fastmcp import FastMCP
+    from mcp.server.fastmcp.exceptions import ToolError
+    from mcp.server.transport_security import TransportSecuritySettings
+    from mcp.types import ToolAnnotations
+
+    AVAILABLE = True
+except ImportError:  # the app runs without
+    AVAILABLE = False
+
+NAME = "metaembed-demo"
+ABOUT = (
+    "Search pages (PDFs, pictures) by words or a picture with MetaEmbed. Without a session, tools see a "
+    "sample corpus. new_session or index give a session token; pass it to later calls. Whoever has the token "
+    "has the session, which ends by itself when it is unused."
+)
+BUDGET = str(STOPS[-1])
+SEARCHES, UPLOADS = 2, 1  # at a time, for all MCP clients together
+
+Session = Annotated[str, Field(description="The token of a session. Empty: the sample corpus.")]
+OwnSession = Annotated[str, Field(description="The token of the session.")]
+Words = Annotated[str, Field(description="What to look for. May be empty where there is a picture.")]
+BudgetText = Annotated[
+    str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
+]
+Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
+
+
+class InlineFile(BaseModel):
+    """A file inside a call."""
+
+    name: str = Field(description='Its name with its ending, for example "report.pdf".')
+    content_base64: str = Field(description="Its bytes as base64. Addresses and paths are not read.")
+
+
+class Toolbox:
+    """The MCP server: its tools, its route, and what runs while it is served."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._searching, self._indexing = CapacityLimiter(SEARCHES), CapacityLimiter(UPLOADS)
+        # Gradio's server answers to any host name, and so does this: a Space stands behind another.
+        hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        self.server = FastMCP(
+            NAME,
+            instructions=ABOUT,
+            stateless_http=True,
+            json_response=True,
+            transport_security=hosts,
+            max_request_body_size=TOOL_BODY,
+            log_level="WARNING",
+        )
+        self.server._mcp_server.version = __version__
+        reads = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
+        adds = ToolAnnotations(destructiveHint=False, openWorldHint=False)
+        removes = ToolAnnotations(destructiveHint=True, openWorldHint=False)
+        offered: list[tuple[Callable[..., Any], ToolAnnotations]] = [
+            (self.search, reads),
+            (self.explain, reads),
+            (self.documents, reads),
+            (self.index, adds),
+            (self.delete, removes),
+            (self.new_session, adds),
+            (self.end_session, removes),
+        ]
+        for fn, hints in offered:
+            self.server.add_tool(fn, annotations=hints)
+        self.server.streamable_http_app()  # makes the session manager
+        self.serve = _Route(self.server.session_manager.handle_request)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
+        async with self.server.session_manager.run():
+            yield
+
+    # The tools
+
+    async def search(
+        self,
+        query: Words,
+        budget: BudgetText = BUDGET,
+        k: Annotated[int, Field(description="How many hits, at most 100.", ge=1, le=100)] = 10,
+        session: Session = "",
+        image_base64: Picture = "",
+    ) -> dict[str, Any]:
+        """Search a session's pages, or the sample corpus, with words, a picture, or both."""
+        return await self._run(
+            self._searching,
+            lambda files: self.api.search(query, budget, k, session, next(iter(files), None)),
+            _pictures(image_base64),
+        )
+
+    async def explain(
+        self,
+        page_id: Annotated[str, Field(description="The page_id of a hit.")],
+        query: Words = "",
+        budget: BudgetText = BUDGET,
+        session: Session = "",
+        image_base64: Picture = "",
+    ) -> dict[str, Any]:
+        """Explain why a page scores as it does: its alignment, and the share of each of its words."""
+        return await self._run(
+            self._searching,
+            lambda files: self.api.explain(page_id, query, budget, session, next(iter(files), None)),
+            _pictures(image_base64),
+        )
+
+    async def documents(self, session: Session = "") -> dict[str, Any]:
+        """List the documents of a session, or of the sample corpus."""
+        return await self._run(self._searching, lambda _: self.api.documents(session))
+
+    async def delete(
+        self,
+        source: Annotated[str, Field(description="The source of a document, as documents lists it.")],
+        session: OwnSession,
+    ) -> dict[str, Any]:
+        """Take a document out of a session."""
+        return await self._run(self._searching, lambda _: self.api.delete(source, session))
+
+    async def index(
+        self,
+        files: Annotated[list[InlineFile], Field(description="PDFs, pictures, or zips of them.")],
+        session: Annotated[str, Field(description="The token of a session. Empty: a new one.")] = "",
+    ) -> dict[str, Any]:
+        """Add files to a session, and report on each that could not be read. The answer names the session."""
+        return await self._run(self._indexing, lambda found: self.api.index(found, session), files)
+
+    async def new_session(self) -> dict[str, Any]:
+        """Start a session, which holds the sample corpus. The token in the answer is all that opens it."""
+        return await self._run(self._searching, lambda _: self.api.new_session())
+
+    async def end_session(self, session: OwnSession) -> dict[str, Any]:
+        """End a session. Its pages and files are removed."""
+        return await self._run(self._searching, lambda _: self.api.end_session(session))
+
+    async def _run(
+        self,
+        limiter: CapacityLimiter,
+        ask: Callable[[list[Upload]], Answer],
+        files: Sequence[InlineFile] = (),
+    ) -> Answer:
+        """In a thread, when it is this call's turn; `files` lie on disk until it is answered."""
+        if limiter.statistics().tasks_waiting >= self.api.limits.max_queue:
+            raise ToolError(f"Too many calls are waiting ({self.api.limits.max_queue}). Try again later.")
+
+        def run() -> Answer:
+            if not files:
+                return ask([])
+            with tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
+                return ask([_written(file, Path(folder, str(at))) for at, file in enumerate(files)])
+
+        try:
+            return await to_thread.run_sync(run, limiter=limiter)
+        except ValueError as error:
+            raise ToolError(str(error)) from error
+
+
+class _Route:
+    """An ASGI endpoint; Starlette takes a plain coroutine function for one that returns a response."""
+
+    def __init__(self, handle: Callable[[Scope, Receive, Send], Any]) -> None:
+        self._handle = handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await self._handle(scope, receive, send)
+            return
+        # A GET would hold a connection open for messages that this server never sends.
+        told = {"detail": "This is an MCP server (streamable HTTP). Its clients POST to this address."}
+        await JSONResponse(told, 405, {"Allow": "POST"})(scope, receive, send)
+
+
+def _pictures(content: str) -> list[InlineFile]:
+    return [InlineFile(name="picture", content_base64=content)] if content else []
+
+
+def _written(file: InlineFile, folder: Path) -> Upload:
+    """A file of a call on disk, under a name of ours. Raises ValueError when it is not base64."""
+    name = PurePath(file.name.replace("\\", "/")).name or "file"
+    content = file.content_base64
+    if content.startswith("data:"):
+        content = content.partition(",")[2]
+    try:
+        data = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(
+            f"{name} is not base64. Send the file's bytes; paths and addresses are not read."
+        ) from error
+    folder.mkdir()
+    target = folder / "file"
+    target.write_bytes(data)
+    if name == "picture":  # of a query: whatever it is called, it is what it is
+        kind = sniff(target)
+        name += next((suffix for suffix, known in SUFFIXES.items() if known == kind), ".png")
+    return Upload(target, name)

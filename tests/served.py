@@ -1,0 +1,123 @@
+"""Servers of their own for tests, with limits of their own, and a browser tab without a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from metaembed_demo.config import ROOT
+
+START_S = 240  # a busy machine
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running app: its address, and the folder in which its uploads arrive."""
+
+    address: str
+    temporary: Path
+
+    def files(self) -> list[Path]:
+        """What lies there now."""
+        return [path for path in self.temporary.rglob("*") if path.is_file()]
+
+
+@contextmanager
+def serve(temporary: Path, **settings: object) -> Iterator[Served]:
+    """`small_app.py` with METAEMBED_* `settings`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
+    app = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("small_app.py"))],
+        env={
+            **ours,
+            "PYTHONPATH": str(ROOT),
+            "GRADIO_TEMP_DIR": str(temporary),
+            "METAEMBED_HOST": "127.0.0.1",
+            "METAEMBED_PORT": str(port),
+            "METAEMBED_WORKER": "0",
+            **{f"METAEMBED_{name}": str(value) for name, value in settings.items()},
+        },
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert app.stdout is not None
+        told = ""
+        for line in app.stdout:
+            told += line
+            if line.startswith("Ready"):
+                break
+        assert "Ready" in told, told
+        yield Served(f"http://127.0.0.1:{port}", temporary)
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+def until(done: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait for something that happens in the background."""
+    ends = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+class Tab:
+    """A tab of the page: its events as a browser sends them, and what the server answers."""
+
+    def __init__(self, address: str, client: httpx.Client | None = None) -> None:
+        self.http = client or httpx.Client(base_url=address, timeout=60)
+        self.hash = secrets.token_hex(6)
+        self.config = self.http.get("/config").json()
+        ids = {each["props"].get("elem_id"): each["id"] for each in self.config["components"]}
+        self._events = {}
+        for each in self.config["dependencies"]:
+            for target, event in each["targets"]:
+                names = [name for name, number in ids.items() if number == target]
+                self._events[names[0] if names else None, event] = each
+
+    def send(
+        self, name: str | None, event: str, more: Any = None, data: list[Any] | None = None, query: str = ""
+    ) -> str:
+        """Fire an event of the component called `name`. Returns all that the server says to it, as text."""
+        found = self._events[name, event]
+        asked = {
+            "fn_index": found["id"],
+            "session_hash": self.hash,
+            "data": data if data is not None else [None] * len(found["inputs"]),
+            "event_data": more,
+        }
+        joined = self.http.post(f"/gradio_api/queue/join{query}", json=asked)
+        joined.raise_for_status()
+        told = []
+        stream = self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.hash})
+        with stream as lines:
+            for line in lines.iter_lines():
+                told.append(line)
+                if line.startswith("data:") and json.loads(line[5:])["msg"] == "process_completed":
+                    break
+        return "\n".join(told)
+
+    def upload(self, name: str, content: bytes) -> str:
+        """The path that an uploaded file has on the server."""
+        sent = self.http.post("/gradio_api/upload", files={"files": (name, content)})
+        sent.raise_for_status()
+        return str(sent.json()[0])

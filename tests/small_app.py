@@ -1,0 +1,31 @@
+"""The app with a dummy encoder and four made pages, started by tests that need limits of their own."""
+
+from __future__ import annotations
+
+from made import make_page
+
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import SERVER
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.ui import build_ui
+
+TEXTS = ("coffee machine descale", "energy use by quarter", "dog and cat", "holiday request form")
+
+
+def samples(encoder: DummyEncoder) -> Collection:
+    found = Collection.for_encoder(encoder)
+    for text in TEXTS:
+        page = make_page(f"{text.split()[0]}.pdf", 1, text)
+        found.put(StoredPage.of(page), encoder.encode_pages([page])[0])
+    return found
+
+
+if __name__ == "__main__":
+    encoder = DummyEncoder()
+    demo, options = build_ui(encoder, samples(encoder))
+    demo.launch(
+        server_name=SERVER.host, server_port=SERVER.port, quiet=True, prevent_thread_lock=True, **options
+    )
+    print("Ready in", flush=True)
+    demo.block_thread()

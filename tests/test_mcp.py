@@ -1,0 +1,205 @@
+"""The MCP tools: what they answer a client, and that no argument makes the server read or fetch anything."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import io
+import json
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image, ImageDraw
+from served import Served
+from small_app import samples
+from test_api import check
+
+from metaembed_demo import serving, toolbox
+from metaembed_demo.api import Api
+from metaembed_demo.config import LIMITS, SERVER
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.visit import Tools
+from metaembed_demo.visits import Visits
+
+PATH = "/gradio_api/mcp"
+TOOLS = ["delete", "documents", "end_session", "explain", "index", "new_session", "search"]
+
+
+def ask(address: str, talk: Callable[[ClientSession], Awaitable[Any]], **headers: str) -> Any:
+    """What `talk` finds out in a session with the MCP server."""
+
+    async def run() -> Any:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(httpx.AsyncClient(headers=headers, timeout=60))
+            streams = streamable_http_client(address + PATH, http_client=client)
+            receive, send, _ = await stack.enter_async_context(streams)
+            session = await stack.enter_async_context(ClientSession(receive, send))
+            await session.initialize()
+            return await talk(session)
+
+    return asyncio.run(run())
+
+
+def call(address: str, name: str, **arguments: Any) -> Any:
+    """A tool's answer. Raises AssertionError with what it says when it fails."""
+    answer = ask(address, lambda session: session.call_tool(name, arguments))
+    text = answer.content[0].text
+    assert not answer.isError, text
+    assert json.loads(text) == answer.structuredContent
+    return check(answer.structuredContent, name)
+
+
+def refusal(address: str, name: str, **arguments: Any) -> str:
+    """What a tool says that does not do as it is asked."""
+    answer = ask(address, lambda session: session.call_tool(name, arguments))
+    assert answer.isError
+    return str(answer.content[0].text)
+
+
+def drawing() -> str:
+    """A picture as base64."""
+    image = Image.new("RGB", (300, 120), "white")
+    ImageDraw.Draw(image).text((20, 40), "secret giraffe", fill="black", font_size=32)
+    file = io.BytesIO()
+    image.save(file, "JPEG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_the_tools_are_the_endpoints_and_nothing_else(small: Served) -> None:
+    tools = ask(small.address, lambda session: session.list_tools()).tools
+    assert sorted(tool.name for tool in tools) == TOOLS
+    for tool in tools:
+        assert tool.description, tool.name
+        for name, argument in tool.inputSchema["properties"].items():
+            assert argument["description"], (tool.name, name)
+    reading = {tool.name for tool in tools if tool.annotations and tool.annotations.readOnlyHint}
+    assert reading == {"search", "explain", "documents"}
+    assert "Unknown tool" in refusal(small.address, "arrive")
+
+
+def test_the_tools_answer_as_the_endpoints_do(small: Served) -> None:
+    tool = call(small.address, "search", query="energy use", budget="8x16", k=2)
+    client = Client(small.address, verbose=False)
+    endpoint = client.predict("energy use", "8x16", 2, api_name="/search")
+    assert tool.pop("timings_ms").keys() == endpoint.pop("timings_ms").keys()
+    assert tool == endpoint
+
+
+def test_files_come_inside_the_call_and_stay_in_the_session(small: Served) -> None:
+    file = {"name": "giraffe.jpg", "content_base64": drawing()}
+    report = call(small.address, "index", files=[file])
+    assert (report["added"], report["problems"]) == (1, [])
+    mine = report["session"]
+    found = call(small.address, "search", query="giraffe", session=mine, k=1)
+    assert found["hits"][0]["source"] == "giraffe.jpg"
+    page = found["hits"][0]["page_id"]
+    assert call(small.address, "explain", page_id=page, query="giraffe", session=mine)["score"] > 1
+    assert "no page with this page_id" in refusal(small.address, "explain", page_id=page, query="giraffe")
+
+    yours = call(small.address, "new_session")["session"]
+    assert call(small.address, "documents", session=yours)["pages"] == 4
+    assert "no document called" in refusal(small.address, "delete", source="giraffe.jpg", session=yours)
+    assert call(small.address, "delete", source="giraffe.jpg", session=mine)["removed"] == 1
+    for session in (mine, yours):
+        assert call(small.address, "end_session", session=session)["ended"]
+    assert "no such session" in refusal(small.address, "documents", session=mine)
+
+
+def test_a_picture_is_a_query(small: Served) -> None:
+    found = call(small.address, "search", query="", image_base64=f"data:image/jpeg;base64,{drawing()}")
+    assert found["query"] == {"text": "", "image": True}
+
+
+class Canary(HTTPServer):
+    """A server inside the network that counts who comes."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Count)
+        self.visits: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Count(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Canary)
+        self.server.visits.append(self.path)
+        self.send_error(404)
+
+    do_HEAD = do_POST = do_GET
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_no_argument_makes_the_server_read_its_disk_or_fetch_anything(small: Served) -> None:
+    canary = Canary()
+    inside = f"http://127.0.0.1:{canary.server_port}/secret.png"
+    for where in ("/etc/passwd", "file:///etc/passwd", inside, "../../../etc/passwd", "~/.ssh/id_rsa"):
+        told = refusal(small.address, "index", files=[{"name": "a.png", "content_base64": where}])
+        assert "is not base64" in told, where
+        assert "is not base64" in refusal(small.address, "search", query="dog", image_base64=where), where
+        for file in (where, {"path": where}, {"path": where, "meta": {"_type": "gradio.FileData"}}):
+            assert "validation error" in refusal(small.address, "index", files=[file])
+    named = {"name": "../../../../tmp/planted.png", "content_base64": drawing()}
+    report = call(small.address, "index", files=[named])
+    assert report["problems"][0]["source"] == "planted.png"  # a JPEG, as the message says
+    call(small.address, "end_session", session=report["session"])
+    assert canary.visits == []
+
+    # The same by Gradio's own file objects, which it would download.
+    body = {"data": [[{"path": inside, "url": inside, "meta": {"_type": "gradio.FileData"}}], ""]}
+    for path in ("/gradio_api/call/index", "/gradio_api/queue/join"):
+        got = httpx.post(small.address + path, json={**body, "fn_index": 0, "session_hash": "x"})
+        assert (got.status_code, "not fetched" in got.text) == (400, True), path
+    client = Client(small.address, verbose=False)
+    with pytest.raises(AppError, match="was not uploaded"):
+        client.predict([{"path": "/etc/passwd"}], api_name="/index")
+    assert canary.visits == []
+    canary.shutdown()
+
+
+def test_other_methods_are_refused_and_the_host_is_free(small: Served) -> None:
+    assert httpx.get(small.address + PATH, headers={"Accept": "text/event-stream"}).status_code == 405
+    assert httpx.delete(small.address + PATH).status_code == 405
+    assert httpx.get(f"{small.address}{PATH}/schema").status_code == 404
+
+
+def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    base = samples(DummyEncoder())
+    api = Api(Visits(Tools(DummyEncoder()), base), base)
+
+    def addresses() -> set[str]:
+        options = serving.options(api, SERVER, LIMITS, tmp_path, lambda: True)
+        return {route.path for route in options["app_kwargs"]["routes"]}
+
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "mcp.server.fastmcp", None)
+        importlib.reload(toolbox)
+        assert addresses() == {"/health"}
+    importlib.reload(toolbox)
+    assert addresses() == {"/health", PATH, f"{PATH}/"}
+
+
+def test_a_token_is_asked_for(locked: Served) -> None:
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    accept = {"Accept": "application/json, text/event-stream"}
+    for authorization in ("", "Bearer", "Bearer wrong", "Basic a-token", "Bearer a-token2", "a-token"):
+        got = httpx.post(
+            locked.address + PATH, json=hello, headers={**accept, "Authorization": authorization}
+        )
+        assert got.status_code == 401, authorization
+        assert got.headers["www-authenticate"] == "Bearer"
+    listed = ask(locked.address, lambda session: session.list_tools(), Authorization="Bearer a-token")
+    assert sorted(tool.name for tool in listed.tools) == TOOLS
