@@ -48,7 +48,5 @@ def _needed(recall: float) -> float:
     """
     points = [(-math.log(1 - share), math.log(n)) for share, n in NEEDED]
     at = -math.log(1 - recall)
-    low, high = next(
-        ((a, b) for a, b in pairwise(points) if at <= b[0]), (points[-2], points[-1])
-    )
+    low, high = next(((a, b) for a, b in pairwise(points) if at <= b[0]), (points[-2], points[-1]))
     return math.exp(low[1] + (at - low[0]) / (high[0] - low[0]) * (high[1] - low[1]))

@@ -204,8 +204,8 @@ class LocalIndex:
         """Bytes of all pages: in memory, and in files that the index reads from."""
         with self._lock:
             parts = [(name in b.readers, b.part(name).nbytes) for b in self._blocks for name in b.names]
-        on_disk = sum(size for there, size in parts if there)
-        return {"memory": sum(size for _, size in parts) - on_disk, "disk": on_disk}
+        there = sum(size for on_disk, size in parts if on_disk)
+        return {"memory": sum(size for _, size in parts) - there, "disk": there}
 
     def make_lists(self) -> None:
         """Make inverted lists (ivf.py) the coarse stage: minutes for a million pages, scanned meanwhile.

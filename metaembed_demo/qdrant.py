@@ -196,6 +196,8 @@ class QdrantIndex:
         """The best by MaxSim at the smaller of `budget` and (8, 16), as many as `cascade.candidates` says."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
         wanted = self._wanted(q, r_c, k)
+        if not wanted:
+            return []
         prefetch = self._nearest(q, r_c, wanted)
         if r_c > PREFIX.r_c:
             q, r_c = q[: PREFIX.r_q], PREFIX.r_c

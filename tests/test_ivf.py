@@ -12,7 +12,7 @@ DIM = 32
 
 
 def topical(n: int) -> tuple[FloatArray, FloatArray]:
-    """Pages (n, 16, 32) of fifty topics, each token its own way off; queries (40, 8, 32) about parts of a page."""
+    """Pages (n, 16, 32) of fifty topics, each token a way off; queries (40, 8, 32) about parts of one."""
     rng = np.random.default_rng(3)
     topics = rng.standard_normal((50, DIM))[rng.integers(50, size=n)]
     pages = unit((topics + rng.standard_normal((n, DIM)))[:, None] + 0.7 * rng.standard_normal((n, 16, DIM)))

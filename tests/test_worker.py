@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import pickle
 import sys
 import threading
 import time
@@ -18,17 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from files_made import make_pdf, png_bytes
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from metaembed_demo import ingest, intake, wire, worker
+from metaembed_demo import ingest, intake, worker
 from metaembed_demo.collection import Collection, Report
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.reading import read as read_here
-from metaembed_demo.records import Page, View, Word
+from metaembed_demo.records import Page
 
 ENCODER = DummyEncoder()
 NUMBERS = count()
@@ -347,73 +342,3 @@ def test_the_process_reads_what_the_app_would(tmp_path: Path) -> None:
             assert view.box == view_here.box
             np.testing.assert_allclose(view.features, view_here.features, atol=1e-4)
             np.testing.assert_allclose(view.probability, view_here.probability, atol=1e-4)
-
-
-# Messages
-
-
-def packed_page() -> tuple[wire.Message, list[bytes]]:
-    words = (Word("naïve", (0.1, 0.2, 0.3, 0.4)), Word("tiger", (0.0, 0.0, 1.0, 1.0), "visual"))
-    image = Image.effect_noise((7, 5), 90).convert("RGB")
-    return wire.pack_page(Page("0123456789abcdef0123", "a.pdf", 3, image, words, ((0.0, 0.1, 0.2, 0.3),)))
-
-
-def test_a_page_comes_out_as_it_went_in() -> None:
-    message, blobs = packed_page()
-    pipe = io.BytesIO()
-    wire.send(pipe, message, blobs)
-    pipe.seek(0)
-    found = wire.unpack_page(*wire.receive(pipe))
-    assert wire.pack_page(found) == (message, blobs)
-    view = View((0.0, 0.0, 1.0, 1.0), np.arange(1280, dtype=np.float32), np.full(1000, 0.5, np.float32))
-    done = found.with_words(found.words[:1], [view])
-    again = wire.unpack_reading(found, *wire.pack_reading(done))
-    assert again.words == done.words
-    np.testing.assert_array_equal(again.views[0].features, view.features)
-    with pytest.raises(EOFError):
-        wire.receive(pipe)
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\x02[]",
-        b"\0\0\0\x02{}",
-        b'\0\0\0\x10{"blobs": [-99]}',
-        b'\0\0\0\x17{"blobs": [99999999999]}',
-        b"\0\0\x27\x10" + b"[" * 10_000,
-        b"\0\0\0\x40" + pickle.dumps(os.getcwd).ljust(64, b"."),
-    ],
-)
-def test_bytes_that_are_no_message_are_refused(sent: bytes) -> None:
-    with pytest.raises(wire.Garbled):
-        wire.receive(io.BytesIO(sent + bytes(99)))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    field=st.sampled_from(["id", "source", "number", "size", "words", "pictures"]),
-    value=JSON,
-    cut=st.integers(0, 9),
-)
-def test_a_page_that_cannot_be_is_refused(field: str, value: object, cut: int) -> None:
-    """Whatever one field holds, there is a page of plain types or Garbled, and nothing else."""
-    message, [pixels] = packed_page()
-    message = json.loads(json.dumps({**message, field: value}))
-    try:
-        page = wire.unpack_page(message, [pixels[cut:]])
-    except wire.Garbled:
-        return
-    assert page.image is not None
-    assert len(page.image.tobytes()) == len(pixels) - cut
-    assert all(isinstance(word.text, str) and len(word.box) == 4 for word in page.words)
-    assert type(page.number) is int
-    assert type(page.source) is str
