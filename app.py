@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 
+from metaembed_demo import kernels
 from metaembed_demo.config import SERVER
 from metaembed_demo.encoder import affordable, load_encoder
 from metaembed_demo.samples import open_samples
@@ -45,4 +46,5 @@ if __name__ == "__main__":
     say(f"Encoder   {encoder.name} on {encoder.device}" + (f": {notice}" if notice else ""))
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
+    kernels.load_behind()
     demo.block_thread()
