@@ -41,6 +41,7 @@ OUT = ROOT / "benchmarks" / "index.json"
 FULL = STOPS[-1]
 K = 10
 PART = 10_000  # pages that numpy scores
+AGAIN = 20  # pages scored again after a scan in int8
 QUERIES = 60
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 SHARES = (0.9, 0.95, 0.98, 0.99, 0.995)
@@ -88,7 +89,7 @@ def build(pages: int, folder: Path) -> LocalIndex:
                 index.add([f"p{start + i}" for i in range(len(vectors))], vectors)
                 index.exact_up_to = 0  # so that prefixes are saved from the first page on
                 index.save(folder)
-                index = LocalIndex.load(folder)  # mapped: what was added leaves the memory
+                index = LocalIndex.load(folder, whole=False)  # mapped: what was added leaves the memory
                 waiting = []
                 print(f"{len(index):,} pages saved", flush=True)
     return LocalIndex.load(folder)
@@ -159,6 +160,26 @@ def ways_of(index: LocalIndex, part: NDArray[np.float32], lists: LocalIndex | No
         yield Way("inverted lists, recall target 0.99", ids_of(lists, 0.99))
 
 
+def scanned_in_int8(pages: int, folder: Path, asked: int) -> dict[str, Any]:
+    """Every page scored in int8, the best 20 again by their full vectors, against numpy and the exact scan."""
+    index = LocalIndex.load(folder, whole=False)
+    coded = index.stored_as("int8")
+    coded.exact_up_to, coded.refine = pages, AGAIN
+    queries = some_queries(pages, asked)
+    part = np.concatenate(list(corpus.load(PART)[0])).astype(np.float32)
+    ways = [
+        Way("numpy", with_numpy(part)),
+        Way("exact, every page", ids_of(index, exact=True)),
+        Way(f"int8, every page, best {AGAIN} again", ids_of(coded)),
+    ]
+    return compare(index, queries, FULL, ways)
+
+
+def some_queries(pages: int, asked: int) -> NDArray[np.float32]:
+    _, queries = corpus.load(pages)
+    return queries[np.random.default_rng(0).permutation(len(queries))[:asked]]
+
+
 def measure(pages: int, folder: Path, asked: int, with_lists: bool) -> dict[str, Any]:
     began = time.perf_counter()
     index = build(pages, folder)
@@ -167,9 +188,7 @@ def measure(pages: int, folder: Path, asked: int, with_lists: bool) -> dict[str,
     load_s = time.perf_counter() - opened
     print(f"index of {len(index):,} pages after {opened - began:.0f} s; opened in {load_s:.2f} s", flush=True)
     index._checked.wait() if index._checked else None
-    _, queries = corpus.load(pages)
-    order = np.random.default_rng(0).permutation(len(queries))[:asked]
-    queries = queries[order]
+    queries = some_queries(pages, asked)
     part = np.concatenate(list(corpus.load(PART)[0])).astype(np.float32)
     found: dict[str, Any] = {
         "pages": len(index),
@@ -201,9 +220,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--folder", type=Path, help="where the saved index lies or goes")
     parser.add_argument("--no-lists", action="store_true")
+    parser.add_argument("--int8", action="store_true", help="add the scan of every page in int8 to the JSON")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     folder = options.folder or PATHS.cache / f"realindex-{options.pages}"
+    if options.int8:
+        found = json.loads(options.out.read_text())
+        found["int8_scan"] = scanned_in_int8(options.pages, folder, options.queries)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        print(json.dumps(found["int8_scan"], indent=1))
+        return
     found = measure(options.pages, folder, options.queries, not options.no_lists)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found["needed"], indent=1))

@@ -103,14 +103,14 @@ def made_index(folder: Path, pages: int) -> LocalIndex:
     """A saved index of made pages, appended to in steps; what was made before is used again."""
     rng = np.random.default_rng(5)
     topics = rng.standard_normal((TOPICS, DIM), dtype=np.float32)
-    index = LocalIndex.load(folder) if (folder / "index.json").exists() else LocalIndex(64, DIM)
+    index = LocalIndex.load(folder, whole=False) if (folder / "index.json").exists() else LocalIndex(64, DIM)
     while len(index) < pages:
         start = len(index)
         vectors = made_pages(np.random.default_rng(start), topics, min(BATCH, pages - start))
         index.add([f"m{start + i}" for i in range(len(vectors))], vectors)
         index.exact_up_to = 0
         index.save(folder)
-        index = LocalIndex.load(folder)
+        index = LocalIndex.load(folder, whole=False)
         print(f"{len(index):,} made pages saved", flush=True)
     index.exact_up_to = 0
     return index

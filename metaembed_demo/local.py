@@ -235,14 +235,16 @@ class LocalIndex:
             return segments.write(path, self._settled(), self._codec)
 
     @classmethod
-    def load(cls, path: Path) -> LocalIndex:
+    def load(cls, path: Path, whole: bool = True) -> LocalIndex:
         """Open what `save` wrote; the vectors stay on disk and are read as needed.
+
+        whole: False compares no checksums, which is enough for what this process has just saved.
 
         Raises:
             FileNotFoundError: when there is no index in the folder `path`.
             ValueError: when it is of another version or damaged.
         """
-        return cls.of(*segments.read_index(path))
+        return cls.of(*segments.read_index(path, whole))
 
     @classmethod
     def of(cls, coding: Codec, blocks: Sequence[Block], checked: segments.Check) -> LocalIndex:
@@ -259,14 +261,12 @@ class LocalIndex:
         return index
 
     def sound(self) -> None:
-        """Raises ValueError when a file that this index was loaded from turned out to be damaged."""
-        if self._checked is not None:
+        """Raises ValueError when a file that this was loaded from turned out to be damaged."""
+        if self._checked:
             self._checked.sound()
 
     def _settled(self) -> tuple[Block, ...]:
         """The blocks as they are to be written, none of which grows any more."""
-        if self._checked is not None:
-            self._checked.wait()  # damage must not be written down as sound
         self._close()
         if self.storage == "float16" and len(self) > self.exact_up_to:
             for block in self._blocks:
@@ -281,7 +281,7 @@ class LocalIndex:
         while small and len(blocks[small - 1]) < SMALL:
             small -= 1
         if len(blocks) - small > 1:
-            self._relay([*blocks[:small], merged(blocks[small:])])
+            self._relay([*blocks[:small], self._merged(blocks[small:])])
         if self.storage != "float16" and self.has_full:
             for block in self._blocks:
                 block.spill()
@@ -290,10 +290,15 @@ class LocalIndex:
     def _compact(self) -> None:
         """Write blocks anew that hold too many removed pages."""
         if any(block.dead > DEAD * len(block) for block in self._blocks):
-            kept = [b if b.dead <= DEAD * len(b) else merged([b]) for b in self._blocks]
+            kept = [b if b.dead <= DEAD * len(b) else self._merged([b]) for b in self._blocks]
             grows = self._open and len(kept[-1]) > 0
             self._relay([block for block in kept if len(block)])
             self._open = grows
+
+    def _merged(self, blocks: Sequence[Block]) -> Block:
+        if self._checked and any(block.files for block in blocks):
+            self._checked.wait()  # damage must not go into a new block
+        return merged(blocks)
 
     def _lay(self, blocks: Sequence[Block]) -> None:
         self._blocks = tuple(blocks)

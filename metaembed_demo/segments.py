@@ -46,9 +46,9 @@ def write_index(path: Path, blocks: Sequence[Block], coding: Codec) -> None:
     clear_away(path, head)
 
 
-def read_index(path: Path) -> tuple[Codec, list[Block], Check]:
+def read_index(path: Path, whole: bool = True) -> tuple[Codec, list[Block], Check]:
     """What `write_index` wrote: its arrays are mapped, not read. Raises as `read` does."""
-    return read(path, disk.read_json(path / HEAD))
+    return read(path, disk.read_json(path / HEAD), whole)
 
 
 def write(path: Path, blocks: Sequence[Block], coding: Codec) -> Head:
@@ -71,14 +71,19 @@ def write(path: Path, blocks: Sequence[Block], coding: Codec) -> Head:
 class Check:
     """Comparing the checksums of an index's files: at once, or beside the first searches if there is much."""
 
-    def __init__(self, files: Sequence[tuple[Path, str, int]]) -> None:
-        """Each file's path, digest and bytes. Raises as `read` does; with much to read, for sizes alone."""
+    def __init__(self, files: Sequence[tuple[Path, str, int]], whole: bool = True) -> None:
+        """Each file's path, digest and bytes. Raises as `read` does; with much to read, for sizes alone.
+
+        whole: False compares sizes and no more, as is enough for what this very process wrote.
+        """
         for file, _, size in files:
             if file.stat().st_size != size:
                 raise ValueError(f"{file} is damaged: it has {file.stat().st_size:,} bytes, not {size:,}.")
         self._files = files
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="metaembed-check", daemon=True)
+        if not whole:
+            return
         if sum(size for _, _, size in files) > AT_ONCE:
             self._thread.start()
         else:
@@ -104,7 +109,7 @@ class Check:
             self._failure = error
 
 
-def read(path: Path, head: Head) -> tuple[Codec, list[Block], Check]:
+def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block], Check]:
     """The codec and the blocks that `head` names in the folder `path`, and the check of their files.
 
     Raises:
@@ -118,7 +123,7 @@ def read(path: Path, head: Head) -> tuple[Codec, list[Block], Check]:
         for folder, segment in zip(folders, head["segments"], strict=True)
         for name, about in segment["files"].items()
     ]
-    checked = Check(files)
+    checked = Check(files, whole)
     coding = codec(head["storage"], head["r_c"], head["dim"], state=_codec_state(path, head))
     blocks = [_block(folder, segment) for folder, segment in zip(folders, head["segments"], strict=True)]
     for block, folder in zip(blocks, folders, strict=True):
@@ -163,9 +168,19 @@ def _clear_unfinished(path: Path) -> None:
 
 
 def _segment(folder: Path, block: Block) -> dict[str, Any]:
-    """The entry of a block in the head; its files are written where they are not there yet."""
+    """The entry of a block in the head; its files are written where they are not there yet.
+
+    Raises:
+        ValueError: when the block was read from files that do not hold what was written: damage must not be
+            copied under a new checksum.
+    """
     if block.files is None or not _holds(folder / block.digest, block.files):
-        block.files = _write_block(folder, block)
+        known = block.files or {}
+        written = _write_block(folder, block)
+        damaged = [name for name in known if name in written and written[name] != known[name]]
+        if damaged:
+            raise ValueError(f"{damaged[0]} of the index is damaged: its checksum is not the recorded one.")
+        block.files = written
     dead = b"" if not block.dead else np.packbits(~block.live).tobytes()
     return {
         "name": block.digest,

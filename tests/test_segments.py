@@ -148,7 +148,7 @@ def test_a_large_index_opens_before_its_checksums_are_compared(monkeypatch, tmp_
     filled().save(tmp_path)
     query = random_vectors(4, 16, 32)
     good = LocalIndex.load(tmp_path)
-    good.save(tmp_path / "copy")  # waits for the comparison
+    good.save(tmp_path / "copy")
     assert good.search(query, ALL, 5) == filled().search(query, ALL, 5)
     file = next(tmp_path.glob("segments/*/full.npy"))
     data = file.read_bytes()
@@ -156,6 +156,9 @@ def test_a_large_index_opens_before_its_checksums_are_compared(monkeypatch, tmp_
     bad = LocalIndex.load(tmp_path)
     with pytest.raises(ValueError, match="checksum"):
         bad.save(tmp_path / "other")
+    assert bad._checked is not None
+    with pytest.raises(ValueError, match="checksum"):
+        bad._checked.wait()
     with pytest.raises(ValueError, match="checksum"):
         bad.search(query, ALL, 5)
     file.write_bytes(data[:-1])
