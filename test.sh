@@ -8,4 +8,7 @@ want_poppler
 command -v rsvg-convert >/dev/null || apt_install librsvg2-bin # draws the dev sets' clip art
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
   apt_install chromium || .venv/bin/python -m playwright install --with-deps chromium
-exec .venv/bin/python -m pytest "$@"
+# One process a core, whole files each; a thread each, since more would only wait for one another.
+cores=$(.venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec .venv/bin/python -m pytest -n "$((cores < 4 ? cores : 4))" --dist loadfile "$@"

@@ -161,7 +161,7 @@ def ways_of(index: LocalIndex, part: NDArray[np.float32], lists: LocalIndex | No
 
 
 def scanned_in_int8(pages: int, folder: Path, asked: int) -> dict[str, Any]:
-    """Every page scored in int8, the best 20 again by their full vectors, against numpy and the exact scan."""
+    """Every page in int8, the best 20 again by their full vectors, against numpy and the exact scan."""
     index = LocalIndex.load(folder, whole=False)
     coded = index.stored_as("int8")
     coded.exact_up_to, coded.refine = pages, AGAIN

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from browsing import ANSWER_MS, FLAGS, START_S, Opener
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from served import Served, serve
 
 from metaembed_demo.config import ROOT
@@ -95,6 +95,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=ANSWER_MS)  # a busy machine takes longer than the five seconds of old
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for path in map(shutil.which, names) if path), None)
     with sync_playwright() as playwright:

@@ -69,6 +69,7 @@ def test_a_cell_of_the_matrix_shows_what_both_tokens_read(visit: Opener) -> None
     page.keyboard.press("Escape")
     page.wait_for_function("(n) => document.querySelectorAll('#page .overlay rect').length === n", arg=whole)
 
+    cells.evaluate("cells => cells.scrollIntoView({block: 'center'})")  # the pointer stays in the window
     box = cells.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
