@@ -10,6 +10,7 @@ import json
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -49,7 +50,9 @@ def ask(address: str, talk: Callable[[ClientSession], Awaitable[Any]], **headers
             await session.initialize()
             return await talk(session)
 
-    return asyncio.run(run())
+    # In a thread of its own: the browser that other tests drive has a loop in this one.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, run()).result()
 
 
 def call(address: str, name: str, **arguments: Any) -> Any:
