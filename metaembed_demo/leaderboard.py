@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from . import disk
 from .config import PATHS, SERVER
+from .console import budget_of
 from .encoder import Encoder, load_encoder
 from .records import STOPS, Budget
 from .vectors import Vectors
@@ -354,7 +355,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--task", nargs="+", metavar="NAME", help="of mteb, for example VidoreDocVQARetrieval")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; run again to go on")
     parser.add_argument("--encoder", default=SERVER.encoder, metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--budget", type=_budget, nargs="+", metavar="RQxRC", help="default: all five")
+    parser.add_argument("--budget", type=budget_of, nargs="+", metavar="RQxRC", help="default: all five")
     parser.add_argument(
         "--metric", metavar="NAME", help="for example precision_at_1; default: the task's own"
     )
@@ -368,13 +369,6 @@ def _parser() -> argparse.ArgumentParser:
         help="do not read pages; the encoder sees them itself",
     )
     return parser
-
-
-def _budget(text: str) -> Budget:
-    try:
-        return Budget.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _module(name: str) -> Any:

@@ -13,6 +13,7 @@ from reportlab.pdfgen.canvas import Canvas
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.ingest import Problem, Upload, read_files
 from metaembed_demo.records import Page
+from scripts.hostile_pdfs import pdf
 
 
 def split(files: Sequence[Upload], limits: Limits = LIMITS) -> tuple[list[Page], list[Problem]]:
@@ -46,17 +47,7 @@ def make_pdf(path: Path, pages: int = 2, **options: object) -> Path:
 
 def write_pdf(path: Path, objects: dict[int, bytes]) -> Path:
     """A PDF of the given objects, whose root is object 1, with a correct cross-reference table."""
-    out = bytearray(b"%PDF-1.4\n")
-    offsets = {}
-    for number, body in objects.items():
-        offsets[number] = len(out)
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    start, size = len(out), max(objects) + 1
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % size
-    for number in range(1, size):
-        out += b"%010d 00000 n \n" % offsets[number] if number in offsets else b"0000000000 65535 f \n"
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, start)
-    path.write_bytes(out)
+    path.write_bytes(pdf(objects))
     return path
 
 
