@@ -137,10 +137,13 @@ class Endpoints:
         """Who asks must have the token, and is told what is wrong."""
         try:
             headers = request.headers if request is not None else {}
-            guard.check(headers.get("authorization", ""), self.secrets)
+            check = guard.check_of(request.request if request is not None else None)
+            check(headers.get("authorization", ""), self.secrets)
             yield
         except (ValueError, guard.Refused) as error:
             raise gr.Error(str(error), print_exception=False) from error
+        finally:
+            self.api.visits.called(request.session_hash if request is not None else None)
 
     def _files(self, files: Any) -> list[Upload]:
         given = files if isinstance(files, list) else [files]

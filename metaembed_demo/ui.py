@@ -25,6 +25,7 @@ from .records import STOPS, Budget
 from .rooms import Door, Rooms, html, upload_folder, uploads
 from .screen import Screen, Shelf
 from .serving import options, secrets
+from .states import States
 from .store import Store
 from .switching import Encoders, switch
 from .visit import Tools, Visit
@@ -358,6 +359,7 @@ def build_ui(
         page.lay_out()
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
+    visits.states = States(demo)
     visits.watch()
     ready = lambda: bool(demo.is_running) and not demo._queue.stopped  # noqa: E731
     return demo, options(page.api, SERVER, LIMITS, folder, ready)

@@ -11,6 +11,7 @@ from . import locker
 from .collection import Collection
 from .config import LIMITS, Limits
 from .session import Sessions
+from .states import States
 from .visit import Tools, Visit
 
 SWEEP_S = 30  # at most, between two looks for what has ended
@@ -26,6 +27,7 @@ class Visits:
         """folder: where uploads arrive."""
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
+        self.states = States()  # the page sets its own
         self._visits: dict[str, Visit] = {}
         self._tabs: dict[str, str] = {}  # Gradio's name of a browser tab -> session id
 
@@ -65,6 +67,11 @@ class Visits:
         if session_id:
             self.sessions.leave(session_id)
 
+    def called(self, name: str | None) -> None:
+        """A call of the API was answered: what Gradio keeps of it goes, unless a tab has that name."""
+        if name not in self._tabs:
+            self.states.drop(name)
+
     # What has ended
 
     def watch(self) -> None:
@@ -85,6 +92,7 @@ class Visits:
         """Clear away sessions that have ended, and uploads that no session took."""
         self.sessions.sweep()
         self._forget_ended()
+        self.states.sweep(dict(self._tabs))
         if self.folder is not None:
             locker.sweep(self.folder, self.limits.session_ttl_s)
 

@@ -1,0 +1,90 @@
+"""What Gradio keeps of tabs and calls: for as long as somebody can want it, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+from gradio.state_holder import StateHolder
+from served import Tab
+from small_app import samples
+
+from metaembed_demo import ui
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.states import States
+
+
+def test_what_no_tab_holds_goes_with_the_second_sweep() -> None:
+    holder = StateHolder()
+    with gr.Blocks() as demo:
+        gr.Textbox()
+    holder.set_blocks(demo)
+    states = States(demo)
+    waiting = demo._queue.pending_event_ids_session
+    waiting |= {"tab": set(), "stray": set(), "at work": {"event"}}
+    for name in ("tab", "stray"):
+        assert holder[name]
+    states.sweep({"tab"})
+    assert set(holder.session_data) == {"tab", "stray"}  # it may belong to a tab that is just arriving
+    assert holder["late"]
+    states.sweep({"tab"})
+    assert set(holder.session_data) == set(holder.time_last_used) == {"tab", "late"}
+    assert set(waiting) == {"tab", "at work"}
+    states.drop("late")
+    states.drop("late")
+    states.drop(None)
+    assert (set(holder.session_data), len(states)) == ({"tab"}, 1)
+
+
+def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
+    states = States(gr.Blocks())
+    states.sweep(())
+    states.drop("tab")
+    assert len(states) == 0
+
+
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, ui.Visits]]:
+    made: list[ui.Visits] = []
+
+    class Kept(ui.Visits):
+        def watch(self) -> None:  # the test sweeps
+            made.append(self)
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(ui, "Visits", Kept)
+    encoder = DummyEncoder()
+    app, options = ui.build_ui(encoder, samples(encoder))
+    app.launch(server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **options)
+    yield app, made[0]
+    app.close()
+
+
+def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Blocks, ui.Visits]) -> None:
+    app, visits = demo
+    address = app.local_url.rstrip("/")
+    tab = Tab(address)
+    tab.send(None, "load")
+    assert len(visits.states) == 1
+    with httpx.Client(base_url=address, timeout=60) as http:
+        for data in (["dog", "1x1", 3, "", None], ["", "1x1", 3, "", None]):  # one is answered, one refused
+            called = http.post("/gradio_api/call/search", json={"data": data}).json()
+            told = http.get(f"/gradio_api/call/search/{called['event_id']}").text
+            assert ("event: complete" in told) == bool(data[0])
+        body = {"data": ["dog", "1x1", 3, "", None], "session_hash": tab.hash}
+        called = http.post("/gradio_api/call/search", json=body).json()
+        assert "event: complete" in http.get(f"/gradio_api/call/search/{called['event_id']}").text
+    assert set(app.state_holder.session_data) == {tab.hash}  # though a call went by its name
+    for _ in range(3):
+        visits.sweep()
+    assert set(app.state_holder.session_data) == {tab.hash}
+    assert set(app._queue.pending_event_ids_session) == {tab.hash}
+    (session,) = {*visits._visits}
+    visits.close(session)
+    for _ in range(2):
+        visits.sweep()
+    assert len(visits.states) == 0
+    assert not app.state_holder.time_last_used
