@@ -7,7 +7,7 @@ import logging
 import threading
 from pathlib import Path
 
-from . import locker
+from . import heap, locker
 from .collection import Collection
 from .config import LIMITS, Limits
 from .session import Sessions
@@ -85,6 +85,7 @@ class Visits:
         while not pause.wait(every_s):
             try:
                 self.sweep()
+                heap.trim()
             except Exception:  # the next round may do better, and without one nothing is ever cleared
                 log.exception("Ended sessions could not be cleared away")
 

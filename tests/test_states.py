@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from gradio.state_holder import StateHolder
 from served import Tab
 from small_app import samples
 
-from metaembed_demo import ui
+from metaembed_demo import heap, ui
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.states import States
 
@@ -88,3 +89,15 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Bl
         visits.sweep()
     assert len(visits.states) == 0
     assert not app.state_holder.time_last_used
+
+
+def test_freed_memory_goes_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [bytes(30_000) for _ in range(2_000)]
+    kept = pieces[::50]
+    del pieces
+    assert heap.trim() == (platform.libc_ver()[0] == "glibc")
+    assert len(kept) == 40
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())  # another C library
+    heap._trimmer.cache_clear()
+    assert not heap.trim()
+    heap._trimmer.cache_clear()
