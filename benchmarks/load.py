@@ -2,8 +2,10 @@
 
 Every user has a session of the API. Searchers ask, read for a few seconds (exponential, `--think` on average)
 and ask again, at a random budget; uploaders index a small PDF of their own, wait until it is done, and delete
-it. What is told: searches and uploads with their times, every answer that was not what it should be, the
-server's memory over time, and how evenly the searchers were served. `--minutes 60` makes a soak of it.
+it. After `--stay` seconds on average a user leaves, and comes back in a new session. What is told: searches
+and uploads with their times, every answer that was not what it should be, the server's memory over time, and
+how evenly the searchers were served. `--minutes 60 --out benchmarks/soak.json` makes a soak of it; memory's
+growth is that of the second half.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Tally:
     uploads: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     by_user: dict[int, int] = field(default_factory=dict)
+    sessions: int = 0  # that came after the first of each user
     megabytes: list[float] = field(default_factory=list)
 
 
@@ -49,7 +52,7 @@ class User:
 
     def __init__(self, client: httpx.AsyncClient, number: int, tally: Tally) -> None:
         self.client, self.number, self.tally = client, number, tally
-        self.session = ""
+        self.session, self.leaves = "", float("inf")
         self.chance = random.Random(number)
 
     async def call(self, name: str, data: list[Any]) -> Any:
@@ -63,8 +66,16 @@ class User:
             raise RuntimeError(f"{name}: {event.strip()} {rest.strip()[:200]}")
         return json.loads(rest.removeprefix("data: ").strip())[0]
 
-    async def begin(self) -> None:
+    async def begin(self, stay: float) -> None:
         self.session = (await self.call("new_session", []))["session"]
+        self.leaves = time.monotonic() + self.chance.expovariate(1 / stay)
+
+    async def come_back(self, stay: float) -> None:
+        """A session ends, and another begins, when it is time."""
+        if time.monotonic() >= self.leaves:
+            await self.call("end_session", [self.session])
+            await self.begin(stay)
+            self.tally.sessions += 1
 
     async def search(self, questions: list[str]) -> None:
         began = time.perf_counter()
@@ -123,17 +134,19 @@ async def run(address: str, pid: int, options: argparse.Namespace, folder: Path)
     async with httpx.AsyncClient(base_url=address, timeout=WAIT_S, limits=limits) as client:
         users = [User(client, n, tally) for n in range(options.searchers + options.uploaders)]
         for user in users:
-            await user.begin()
+            await user.begin(options.stay)
 
         async def searches(user: User) -> None:
             while time.monotonic() < ends:
                 await asyncio.sleep(user.chance.expovariate(1 / options.think))
+                await user.guarded(user.come_back(options.stay))
                 await user.guarded(user.search(questions))
 
         async def uploads(user: User) -> None:
             turn = 0
             while time.monotonic() < ends:
                 turn += 1
+                await user.guarded(user.come_back(options.stay))
                 await user.guarded(user.upload(folder, turn))
                 await asyncio.sleep(options.think)
 
@@ -176,6 +189,8 @@ def summary(tally: Tally, options: argparse.Namespace) -> dict[str, Any]:
         "searchers": options.searchers,
         "uploaders": options.uploaders,
         "think_s": options.think,
+        "stay_s": options.stay,
+        "sessions": tally.sessions + options.searchers + options.uploaders,
         "machine": {"cpus": os.cpu_count(), "load": os.getloadavg()},
         "searches": times(tally.searches),
         "uploads": times(tally.uploads),
@@ -187,13 +202,29 @@ def summary(tally: Tally, options: argparse.Namespace) -> dict[str, Any]:
             "middle": held[len(held) // 2],
             "last": held[-1],
             "most": max(held),
+            "by_minute": [round(float(np.median(part))) for part in _minutes(held)],
+            "growth_an_hour": _growth(held[len(held) // 2 :]),
         },
     }
 
 
+def _minutes(held: list[float]) -> list[list[float]]:
+    step = round(60 / SAMPLED_S)
+    return [held[at : at + step] for at in range(0, len(held), step)]
+
+
+def _growth(held: list[float]) -> float | None:
+    """MB an hour, as the straight line of least squares has it; None of too few samples."""
+    if len(held) < 3:
+        return None
+    hours = np.arange(len(held)) * SAMPLED_S / 3600
+    return round(float(np.polyfit(hours, held, 1)[0]), 1)
+
+
 def serve(port: int) -> subprocess.Popen[bytes]:
     """The app in a process of its own, once it answers. Raises SystemExit when it does not."""
-    env = {**os.environ, "METAEMBED_PORT": str(port)}
+    # All its users come from one address, and may ask as much as so many addresses.
+    env = {**os.environ, "METAEMBED_PORT": str(port), "METAEMBED_REQUESTS_PER_MINUTE": "0"}
     server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     for _ in range(180):
         time.sleep(1)
@@ -213,6 +244,7 @@ def main() -> None:
     parser.add_argument("--uploaders", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--think", type=float, default=4.0, help="seconds between a user's searches")
+    parser.add_argument("--stay", type=float, default=300.0, help="seconds until a user begins a new session")
     parser.add_argument("--port", type=int, default=7979)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
