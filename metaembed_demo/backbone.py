@@ -270,3 +270,35 @@ def with_lora(
     # What adapter_config.json calls the base; transformers would put a cache folder there.
     cast(Any, wrapped).peft_config["default"].base_model_name_or_path = name
     return wrapped
+
+
+def table(model: Any) -> nn.Embedding:
+    """The input embedding itself, beneath PEFT, whose wrapper copies the whole table to tell its `weight`."""
+    embedding = model.get_input_embeddings()
+    found: nn.Embedding = getattr(embedding, "original_module", embedding)
+    return found
+
+
+def settle_rows(model: Any, settled: bool) -> None:
+    """Write the trained rows into the embedding table (`settled`), or take them out again to train them.
+
+    Else PEFT copies the table at each forward to put them in: 600 MB for 150,000 tokens of 2,048 in bfloat16.
+    LoRA stays as it is, so this is possible over quantised weights too. Settled rows get no gradients.
+    """
+    for part in model.modules():
+        if not hasattr(part, "trainable_tokens_delta") or part.merged == settled:
+            continue
+        if settled:
+            part.merge()
+        else:
+            part.unmerge()
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep no activations within layers for the backward pass: they are computed again.
+
+    Reentrant, the default once, would lose the gradients: the embedding before is frozen.
+    """
+    # What transformers called it before 5.23, and what warns there.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -105,6 +105,7 @@ def merge(vlm: VLM) -> Any:
             "Quantised weights cannot be merged. Unset METAEMBED_VLM_QUANTIZATION and load again."
         )
     if hasattr(vlm.network.model, "merge_and_unload"):
+        backbone.settle_rows(vlm.network.model, False)  # PEFT merges them itself, and warns of those it did
         vlm.network.model = vlm.network.model.merge_and_unload()
     return vlm.network.model
 

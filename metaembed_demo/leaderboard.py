@@ -1,7 +1,7 @@
 """An encoder on public benchmarks: `python -m metaembed_demo.leaderboard --benchmark "ViDoRe(v2)" --out DIR`.
 
-mteb brings tasks, data and metrics; an encoder at one budget is a late-interaction model to it. The app does
-not need mteb, so it is only loaded where it is used.
+mteb brings tasks, data and metrics, but for MMEB's tasks (mmeb.py); an encoder at one budget is a
+late-interaction model to it. The app does not need mteb, so it is only loaded where it is used.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from . import disk
+from . import mmeb
 from .config import PATHS, SERVER
 from .console import budget_of
 from .encoder import Encoder, load_encoder
 from .records import STOPS, Budget
+from .summary import Row, markdown, summarise
 from .vectors import Vectors
 
 BAD_INPUT = 2
@@ -31,8 +30,6 @@ BATCH = 32  # items encoded, and written to one file, at a time
 BLOCK = 1024  # pages cast to float32 and scored at a time
 MODALITIES = frozenset({"text", "image"})
 METRICS = ("ndcg", "map", "recall", "precision", "mrr", "hit_rate")  # of mteb, each "at" some k
-
-Row = dict[str, Any]
 
 
 class Unavailable(Exception):
@@ -108,6 +105,9 @@ class Group:
     name: str
     tasks: tuple[Any, ...]
     skipped: dict[str, str]
+    parts: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # names of tasks with a mean of their own
 
 
 def group_of(benchmark: str) -> Group:
@@ -140,6 +140,14 @@ def group_named(tasks: Sequence[Any]) -> Group:
     return Group("Tasks", found, {})
 
 
+def group_of_mmeb(folder: Path, names: Sequence[str] = (), images: Path | None = None) -> Group:
+    """MMEB's tasks in a local folder, all or those called `names`; see `mmeb.tasks` for what it raises."""
+    _module("mteb")
+    tasks, skipped = mmeb.tasks(folder, names, images)
+    parts = {part: tuple(f"MMEB-{name}" for name in members) for part, members in mmeb.PARTS.items()}
+    return Group("MMEB", tuple(tasks), {f"MMEB-{name}": why for name, why in skipped.items()}, parts)
+
+
 def _named(get: Callable[[str], Any], kind: str, name: str) -> Any:
     try:
         return get(name)
@@ -161,7 +169,7 @@ def _unfit(task: Any) -> str:
 
 def evaluate(
     encoder: Encoder,
-    tasks: str | Sequence[Any],
+    tasks: str | Sequence[Any] | Group,
     budgets: Sequence[Budget],
     out: Path,
     cache: Path,
@@ -173,7 +181,7 @@ def evaluate(
     """Run mteb's tasks at each of `budgets`; what was run before is taken from `out`.
 
     Args:
-        tasks: the name of a benchmark, or a sequence of tasks (names, or mteb's objects).
+        tasks: the name of a benchmark, a sequence of tasks (names, or mteb's objects), or a group of them.
         out: gets mteb's results in `<budget>/results/`, and `summary.json` and `summary.md`.
         cache: gets the embeddings.
         metric: one of mteb's scores, for example "precision_at_1"; None is each task's main one.
@@ -187,7 +195,7 @@ def evaluate(
         ValueError: for an unknown benchmark, task or metric, or a task that cannot be done.
         Unavailable: when mteb or the data of a public task is missing.
     """
-    group = group_of(tasks) if isinstance(tasks, str) else group_named(tasks)
+    group = _group(tasks)
     if not group.tasks or not budgets:
         raise ValueError("There is nothing to run: name a task and a budget at least.")
     for task in group.tasks:
@@ -205,7 +213,13 @@ def evaluate(
             skipped[task.metadata.name] = f"its data is private; {error}"
     if not rows:
         raise Unavailable(f"No task of {group.name} can be run. {next(iter(skipped.values()))}")
-    return _summarise(group.name, vectors, rows, skipped, out)
+    return summarise(group.name, vectors, rows, skipped, group.parts, out)
+
+
+def _group(tasks: str | Sequence[Any] | Group) -> Group:
+    if isinstance(tasks, Group):
+        return tasks
+    return group_of(tasks) if isinstance(tasks, str) else group_named(tasks)
 
 
 def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) -> Row:
@@ -221,6 +235,8 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
                 model,
                 task,
                 cache=caches[model.budget],
+                # mteb itself takes a whole result of other data for this task's.
+                overwrite_strategy="always" if _stale(caches[model.budget], model, task) else "only-missing",
                 encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
                 co2_tracker=False,
                 show_progress_bar=False,
@@ -241,12 +257,20 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
 
 def _done(cache: Any, model: Wrapped, task: Any) -> bool:
     result = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
-    return result is not None and not result.get_missing_evaluations(task)
+    return result is not None and result.is_mergeable(task) and not result.get_missing_evaluations(task)
+
+
+def _stale(cache: Any, model: Wrapped, task: Any) -> bool:
+    """Whether there is a result, but of another revision of the task's data."""
+    result = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
+    return result is not None and not result.is_mergeable(task)
 
 
 def _load(task: Any) -> None:
     try:
         task.load_data()
+    except mmeb.Malformed:  # a local file, named in the message
+        raise
     except Exception as error:  # the hub, its cache and every reader of files raise their own kinds
         told = str(error).strip().split("\n")[0]
         raise Unavailable(
@@ -265,61 +289,7 @@ def _check_metric(task: Any, metric: str | None) -> None:
         )
 
 
-# What came out
-
-
-def _summarise(name: str, vectors: Vectors, rows: Sequence[Row], skipped: Row, out: Path) -> Row:
-    summary = {
-        "benchmark": name,
-        "encoder": vectors.encoder.name,
-        "fingerprint": vectors.encoder.fingerprint,
-        "read_words": vectors.read_words,
-        "mteb": version("mteb"),
-        "tasks": list(rows),
-        "mean": {
-            budget: round(float(np.mean([row["scores"][budget] for row in rows])), 5)
-            for budget in rows[0]["scores"]
-        },
-        "skipped": skipped,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    disk.write_json(out / "summary.json", summary)
-    disk.write(out / "summary.md", markdown(summary).encode())
-    return summary
-
-
-def markdown(summary: Row) -> str:
-    """A summary as a table, scores in percent as papers print them, and what was skipped below it.
-
-    >>> row = {"task": "Pages", "metric": "ndcg_at_5", "scores": {"1x1": 0.5, "16x64": 0.75}}
-    >>> print(markdown({"benchmark": "B", "encoder": "E", "fingerprint": "f", "tasks": [row],
-    ...                 "mean": row["scores"], "skipped": {"Film": "there is no encoder of video"}}))
-    B, E (f)
-    <BLANKLINE>
-    | Task | Metric | 1x1 | 16x64 |
-    | --- | --- | ---: | ---: |
-    | Pages | ndcg_at_5 | 50.0 | 75.0 |
-    | **Mean of 1 of 2** |  | 50.0 | 75.0 |
-    <BLANKLINE>
-    - Film was skipped: there is no encoder of video.
-    <BLANKLINE>
-    """
-    budgets, tasks, skipped = list(summary["mean"]), summary["tasks"], summary["skipped"]
-
-    def line(task: str, metric: str, scores: Mapping[str, float]) -> str:
-        return f"| {task} | {metric} | {' | '.join(f'{100 * scores[b]:.1f}' for b in budgets)} |"
-
-    lines = [
-        f"{summary['benchmark']}, {summary['encoder']} ({summary['fingerprint']})",
-        "",
-        f"| Task | Metric | {' | '.join(budgets)} |",
-        f"| --- | --- |{' ---: |' * len(budgets)}",
-        *(line(row["task"], row["metric"], row["scores"]) for row in tasks),
-        line(f"**Mean of {len(tasks)} of {len(tasks) + len(skipped)}**", "", summary["mean"]),
-        *([""] if skipped else []),
-        *(f"- {task} was skipped: {why.rstrip('.')}." for task, why in skipped.items()),
-    ]
-    return "\n".join(lines) + "\n"
+# The command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -328,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = evaluate(
             load_encoder(options.encoder),
-            options.benchmark or options.task,
+            _asked(options),
             options.budget or STOPS,
             options.out,
             options.cache,
@@ -346,6 +316,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _asked(options: argparse.Namespace) -> str | Sequence[str] | Group:
+    if options.mmeb is not None:
+        return group_of_mmeb(options.mmeb, options.tasks, options.images)
+    if options.tasks or options.images:
+        raise ValueError("--tasks and --images belong to --mmeb; mteb's tasks are named by --task.")
+    return options.benchmark or options.task
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m metaembed_demo.leaderboard", description="Public benchmarks through mteb."
@@ -353,6 +331,9 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--benchmark", metavar="NAME", help='of mteb, for example "ViDoRe(v2)"')
     what.add_argument("--task", nargs="+", metavar="NAME", help="of mteb, for example VidoreDocVQARetrieval")
+    what.add_argument("--mmeb", type=Path, metavar="DIR", help="a local copy of TIGER-Lab/MMEB-eval")
+    parser.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="of MMEB; default: all there")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="MMEB's pictures; default: DIR/images")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results; run again to go on")
     parser.add_argument("--encoder", default=SERVER.encoder, metavar="NAME", help="default: %(default)s")
     parser.add_argument("--budget", type=budget_of, nargs="+", metavar="RQxRC", help="default: all five")

@@ -94,9 +94,9 @@ class Trainer:
         network = encoder.network
         if not encoder.settings.quantization:  # such weights are where they have to be
             network.to(self.accelerator.device)
+        network.train()  # for inference the Meta Tokens stand in the table, where they get no gradients
         if recipe.checkpointing:
-            # Reentrant, the default once, would lose the gradients: the embedding before is frozen.
-            network.model.gradient_checkpointing_enable({"use_reentrant": False})
+            backbone.checkpoint_activations(network.model)
         self.weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
         for weight in self.weights.values():
             weight.data = weight.data.float()  # in bf16, steps as small as ours would be rounded away

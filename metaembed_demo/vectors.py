@@ -91,9 +91,15 @@ class Vectors:
     """An encoder with its stores. It encodes what no store has, and serves every budget from there."""
 
     def __init__(self, encoder: Encoder, cache: Path, read_words: bool = True) -> None:
-        """Without `read_words` pages are not read first: for an encoder that needs only their picture."""
-        self.encoder, self.read_words = encoder, read_words
-        self.revision = encoder.fingerprint + ("" if read_words else "-unread")
+        """Without `read_words` pages are not read first: for an encoder that needs only their picture.
+
+        One that takes pictures and texts as they come (`VLM.embed`) needs no words: it gets both, where a
+        page of the app is only its picture to it.
+        """
+        self.encoder, self._embed = encoder, getattr(encoder, "embed", None)
+        self.read_words = read_words and self._embed is None
+        kind = "-items" if self._embed else "" if read_words else "-unread"
+        self.revision = encoder.fingerprint + kind
         self._stores = {side: Store(cache / self.revision / side, KEPT[side]) for side in KEPT}
         self._known: dict[str, list[str]] = {}
 
@@ -116,6 +122,9 @@ class Vectors:
         return keys
 
     def _encode(self, items: Sequence[Item], side: Side) -> list[Embedding]:
+        if self._embed is not None:
+            found: list[Embedding] = self._embed(items, side == "query")
+            return found
         if side == "query":
             return self.encoder.encode_queries([Query(item.text, item.image) for item in items])
         return self.encoder.encode_pages([self._page(item) for item in items])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from .records import Embedding, FloatArray, Page, Query
 
 CPU_BATCH = 4
 MAX_BATCH = 32
+RESOLUTIONS = (256, 576, 768, 1024, 1280)  # visual tokens a page at most, to choose between
 SHARE = 0.5  # of the free GPU memory that a batch is planned to take
 GPU_SECONDS = (10.0, 1.5)  # asked of ZeroGPU: once, and for each item
 
@@ -61,6 +63,12 @@ class Network(nn.Module):
         super().__init__()
         self.model, self.projection = model, projection
 
+    def train(self, mode: bool = True) -> Network:
+        """For training, or with False (`eval`) for inference: then the trained rows stand in the table."""
+        super().train(mode)
+        backbone.settle_rows(self.model, not mode)
+        return self
+
     def forward(self, inputs: Inputs, keep: slice) -> torch.Tensor:
         """Processor inputs to (B, r, dim) float32 unit rows, those at the positions `keep`."""
         states = self.model(**inputs, use_cache=False).last_hidden_state[:, keep]
@@ -90,17 +98,40 @@ class VLM:
             projection.to(self._device())
         self.processor, self.manifest, self.settings = processor, manifest, settings
         self.max_visual_tokens = backbone.limit_resolution(processor, settings.max_visual_tokens)
+        kept = {backbone.limit_resolution(_own_resolution(processor), tokens) for tokens in RESOLUTIONS}
+        # What `at` takes; nothing where the checkpoint has one resolution.
+        self.resolutions = tuple(sorted(tokens for tokens in kept if tokens < self.max_visual_tokens))
         self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens)
         self.r_q, self.r_c = manifest.r_q, manifest.r_c
         self.dim = manifest.projection or int(model.config.get_text_config().hidden_size)
         self.name = f"MetaEmbed on {manifest.backbone.rstrip('/').rsplit('/', 1)[-1]}"
         self.device = self._device().type.upper()
-        self.fingerprint = self._fingerprint(identity or trained(self.network))
+        self._identity = identity or trained(self.network)
+        self.fingerprint = self._fingerprint()
         self._run = on_gpu(self._unless_out_of_memory)
         self._one = Lock()  # tokenizers and a GPU's memory serve one thread at a time
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
         self.page_ids: list[int] = to_ids(backbone.page_tokens(self.r_c))
+
+    def at(self, tokens: int) -> VLM:
+        """An encoder on the same weights with at most `tokens` visual tokens a page.
+
+        Raises:
+            ValueError: when `tokens` is none of `resolutions`.
+        """
+        if tokens not in self.resolutions:
+            raise ValueError(
+                f"{self.name} cannot read pages at {tokens} visual tokens. "
+                f"It can at {', '.join(map(str, self.resolutions)) or 'one resolution only'}."
+            )
+        view = copy(self)  # network, lock and tokenizer are the same objects
+        view.settings = replace(self.settings, max_visual_tokens=tokens)
+        view.processor = _own_resolution(self.processor)
+        view.max_visual_tokens = backbone.limit_resolution(view.processor, tokens)
+        view.reader = Reader(view.processor, self.manifest.prompts, self.settings.max_text_tokens)
+        view.fingerprint = view._fingerprint()
+        return view
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding a page, from its picture; from its text where it has none."""
@@ -131,6 +162,8 @@ class VLM:
 
     def vectors(self, items: Sequence[Item], of_queries: bool) -> torch.Tensor:
         """(B, r, dim) unit rows with gradients, for training; items all with or all without a picture."""
+        if torch.is_grad_enabled():  # whatever the mode: rows that stand in the table get none
+            backbone.settle_rows(self.network.model, False)
         inputs, keep = self.inputs(items, of_queries)
         return self.network(self.placed(inputs), keep)
 
@@ -189,7 +222,7 @@ class VLM:
         }
 
     def _device(self) -> torch.device:
-        found: torch.device = self.network.model.get_input_embeddings().weight.device
+        found: torch.device = backbone.table(self.network.model).weight.device
         return found
 
     def _batch_size(self, largest: Item) -> int:
@@ -228,10 +261,10 @@ class VLM:
         area = item.image.width * item.image.height
         return min(self.max_visual_tokens, max(area, image.size["shortest_edge"]) // side**2 + 1)
 
-    def _fingerprint(self, identity: str) -> str:
+    def _fingerprint(self) -> str:
         """16 hex digits of all that the vectors depend on."""
         said = {
-            "weights": identity,
+            "weights": self._identity,
             "manifest": asdict(replace(self.manifest, versions={})),
             "frames": [asdict(frame) for frame in self.reader.frames.values()],
             "image": self.processor.image_processor.to_json_string(),
@@ -299,6 +332,13 @@ def on_gpu(run: Run) -> Run:
 
     lent: Run = spaces.GPU(duration=seconds)(run)
     return lent
+
+
+def _own_resolution(processor: Any) -> Any:
+    """The processor again, with an image processor that can be changed by itself."""
+    found = copy(processor)
+    found.image_processor = deepcopy(processor.image_processor)
+    return found
 
 
 def _length(item: Item) -> int:

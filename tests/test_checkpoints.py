@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
 
-from metaembed_demo.backbone import lora_targets
+from metaembed_demo.backbone import lora_targets, settle_rows, table
 from metaembed_demo.checkpoints import HEAD, TABLE, load_vlm, read_manifest, same_module, save_vlm
 from metaembed_demo.config import Vlm
 from metaembed_demo.encoder import load_encoder
@@ -60,6 +61,80 @@ def test_a_merged_model_comes_back(name: str, tied: bool, tmp_path: Path) -> Non
     assert again.dim == WIDTH
     assert apart(again.encode_pages(pages()), expected[0]) < CLOSE
     assert apart(again.encode_queries(queries()), expected[1]) < CLOSE
+
+
+class Table:
+    """Counts whole copies of the embedding table: PEFT makes one to put trained rows in."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+        self.copies = 0
+        original = torch.Tensor.index_copy
+
+        def counting(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            self.copies += len(tensor) == rows
+            return original(tensor, *args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, "index_copy", counting)
+
+
+def rows_of(made: VLM) -> torch.Tensor:
+    """(80, hidden) the Meta Tokens' rows in the table."""
+    return table(made.network.model).weight.detach()[[*made.query_ids, *made.page_ids]]
+
+
+@EVERY
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_loaded_adapter_copies_no_table(
+    name: str, tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = encoder(name, tied, saved_backbone(name, tmp_path / "base", tied), rank=2)
+    save_vlm(made, tmp_path / "ours")
+    again = loaded(tmp_path / "ours")
+    weight = table(again.network.model).weight
+    settle_rows(again.network.model, False)  # as PEFT has it
+    counted = Table(monkeypatch, len(weight))
+    before = again.encode_pages(pages()), again.encode_queries(queries())
+    assert counted.copies > 0
+    assert table(again.network.model).weight is weight
+    again.network.eval()
+    at, counted.copies = weight.data_ptr(), 0
+    assert apart(again.encode_pages(pages()), before[0]) < 1e-5
+    assert apart(again.encode_queries(queries()), before[1]) < 1e-5
+    assert counted.copies == 0
+    assert weight.data_ptr() == at
+    lora = [part for part in again.network.model.modules() if hasattr(part, "lora_A")]
+    assert lora
+    assert not any(part.merged for part in lora), "LoRA cannot be merged over quantised weights"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_settled_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
+    base = saved_backbone("qwen2_vl", tmp_path / "base", tied)
+    save_vlm(encoder("qwen2_vl", tied, base, rank=2), tmp_path / "ours")
+    made = loaded(tmp_path / "ours")
+    weights = [w for key, w in made.network.named_parameters() if "trainable_tokens_delta" in key]
+    (delta,) = weights
+    settled = rows_of(made)
+    torch.testing.assert_close(settled, delta.detach())
+    made.network.train()
+    assert not torch.equal(rows_of(made), settled), "taken out: the base has other rows there"
+    made.vectors([Item("words", None)], True).sum().backward()
+    assert delta.grad is not None
+    assert delta.grad.abs().sum() > 0
+    with torch.no_grad():
+        delta += 0.1
+    made.network.eval()
+    torch.testing.assert_close(rows_of(made), settled + 0.1)
+    expected = made.encode_pages(pages()), made.encode_queries(queries())
+    save_vlm(made, tmp_path / "trained")
+    again = loaded(tmp_path / "trained")
+    assert apart(again.encode_pages(pages()), expected[0]) < 1e-5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PEFT warns of what is merged already
+        save_vlm(again, tmp_path / "merged", merged=True)
+    for found in (again, loaded(tmp_path / "merged")):
+        assert apart(found.encode_pages(pages()), expected[0]) < CLOSE
+        assert apart(found.encode_queries(queries()), expected[1]) < CLOSE
 
 
 def test_a_backbone_with_its_language_head_is_loaded_without(tmp_path: Path) -> None:

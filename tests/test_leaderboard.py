@@ -32,7 +32,7 @@ from tasks_made import (  # before mteb: leaves this file out where Python is to
     squares,
 )
 
-from metaembed_demo import leaderboard, vectors
+from metaembed_demo import leaderboard, mmeb, vectors
 from metaembed_demo.config import ROOT
 from metaembed_demo.curves import ndcg, rank
 from metaembed_demo.leaderboard import Unavailable, Wrapped, evaluate, group_named, group_of, main
@@ -385,8 +385,17 @@ def test_the_commands_are_as_documented(documentation: str) -> None:
     assert len(commands) >= 3
     for command in commands:
         options = parse(shlex.split(command))
+        if options.mmeb:
+            assert set(options.tasks) <= set(mmeb.TASKS)
+            continue
         for task in group_named(options.task).tasks if options.task else group_of(options.benchmark).tasks:
             leaderboard._check_metric(task, options.metric)
+
+
+def test_the_tasks_of_mmeb_are_as_documented(documentation: str) -> None:
+    for kind, names in mmeb.META_TASKS.items():
+        row = f"| {kind}, {len(names)} | {', '.join(mmeb.WITHIN[kind])} | {', '.join(mmeb.BEYOND[kind])} |"
+        assert row in documentation
 
 
 def test_mteb_has_no_mmeb() -> None:

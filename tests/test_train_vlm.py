@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -130,6 +132,20 @@ def test_gradients_of_chunks_are_those_of_the_whole_batch(
     for key, found in gradients(trainer).items():
         scale = whole[key].abs().max().clamp(min=1)  # relative to the largest, where that is above 1
         torch.testing.assert_close(found / scale, whole[key] / scale, rtol=0, atol=1e-5, msg=key)
+
+
+def test_activations_are_checkpointed_without_a_warning() -> None:
+    network = encoder().network
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        backbone.checkpoint_activations(network.model)
+    assert any(getattr(part, "gradient_checkpointing", False) for part in network.modules())
+
+
+def test_activations_are_checkpointed_in_an_older_transformers() -> None:
+    asked: list[dict[str, bool]] = []
+    backbone.checkpoint_activations(SimpleNamespace(gradient_checkpointing_enable=asked.append))
+    assert asked == [{"use_reentrant": False}]
 
 
 def test_chunks_are_encoded_again_with_the_same_dropout(tmp_path: Path) -> None:
