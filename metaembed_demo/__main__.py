@@ -21,6 +21,7 @@ from .console import (
     BadInput,
     budget_of,
     chatter_to_stderr,
+    missing,
     positive_of,
     problems,
     share_of,
@@ -46,9 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, or 2 for bad input, which argparse raises itself."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["train"]:
-        from .train import main as train  # has options of its own
+        try:
+            from .train import main as train  # has options of its own
 
-        return train(argv[1:])
+            return train(argv[1:])
+        except ModuleNotFoundError as error:  # some that only training needs
+            print(f"metaembed_demo train: {missing(error)}", file=sys.stderr)
+            return BAD_INPUT
     options = parser().parse_args(argv)
     out = sys.stdout
     try:

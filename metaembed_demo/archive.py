@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from .config import Limits
-from .files import ACCEPTED, MEBIBYTE, Checked, Problem, Upload, check, is_accepted, mebibytes
+from .files import ACCEPTED, MEBIBYTE, Checked, Problem, Upload, check, is_accepted, is_full, mebibytes
 from .text import clean
+
+NO_ROOM = (
+    "the disk that holds temporary files is full. Free some space there, or set TMPDIR to a folder elsewhere."
+)
 
 
 def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:
@@ -94,8 +98,12 @@ def _member(
     else:
         try:
             unpack(archive, info, target)
-        except Exception:
-            yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
+        except Exception as error:
+            target.unlink(missing_ok=True)
+            if isinstance(error, OSError) and is_full(error):
+                yield problem(f"cannot be unpacked: {NO_ROOM}")
+            else:
+                yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
             return
         try:
             yield check(Upload(target, name), limits)

@@ -295,8 +295,10 @@ class _Pq(_Codec):
         vectors = _training(sample, r_c, dim)
         if parts < 1 or dim % parts:
             raise ValueError(f"Storage pq cuts a vector into parts that divide {dim}; {parts} does not.")
-        import faiss
-
+        try:
+            import faiss
+        except ImportError as error:
+            raise ValueError("Storage pq needs faiss to be fitted: pip install faiss-cpu") from error
         quantiser = faiss.ProductQuantizer(dim, parts, BITS)
         quantiser.cp.min_points_per_centroid = 1  # few pages make a coarse codebook, no cause to print
         quantiser.train(vectors)

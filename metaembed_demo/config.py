@@ -50,9 +50,16 @@ class Limits:
         default_factory=lambda: int(_env("LEAVE_AFTER_S", "900"))
     )  # after its tab was closed, a session ends
     max_queue: int = field(default_factory=lambda: int(_env("MAX_QUEUE", "100")))  # events that wait
+    # Of one client address; see rates.py. A drag of the dial sends up to 20 requests a second.
+    requests_per_minute: int = field(
+        default_factory=lambda: int(_env("REQUESTS_PER_MINUTE", "1200"))
+    )  # that cost something; 0: no bound
+    max_guesses: int = field(
+        default_factory=lambda: int(_env("MAX_GUESSES", "10"))
+    )  # wrong passwords or tokens in a row, after which the next has to wait; 0: no bound
     seconds_per_job: float = field(
         default_factory=lambda: float(_env("SECONDS_PER_JOB", "1800"))
-    )  # indexing one upload, one survey, one test
+    )  # indexing one upload, opening one index file, one survey, one test
     max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
     # What the process that reads files may take; see worker.py. Two cores read a scanned page in 2 s.
     seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
@@ -92,6 +99,9 @@ class Server:
     password: str = field(default_factory=lambda: _env("PASSWORD", ""), repr=False)  # asked before the page
     token: str = field(default_factory=lambda: _env("TOKEN", ""), repr=False)  # asked of API and MCP clients
     worker: bool = field(default_factory=lambda: _env("WORKER", "1") != "0")  # 0: files are read in the app
+    trusted_proxies: int = field(
+        default_factory=lambda: int(_env("TRUSTED_PROXIES", "1" if os.environ.get("SPACE_ID") else "0"))
+    )  # that stand before this server and add their client's address to X-Forwarded-For
     qdrant_key: str = field(default_factory=lambda: _env("QDRANT_KEY", ""), repr=False)  # of a Qdrant server
     # Further ones that a visitor may switch to, with commas between.
     encoders: tuple[str, ...] = field(

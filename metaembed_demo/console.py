@@ -22,8 +22,16 @@ def told() -> Iterator[None]:
     """Errors whose messages are meant for the user, as BadInput."""
     try:
         yield
+    except ModuleNotFoundError as error:  # Python's; our own say what to install
+        raise BadInput(missing(error)) from error
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(str(error)) from error
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do about a package that is not there."""
+    advice = "pip install -r requirements.txt brings what the app needs, requirements-dev.txt the rest."
+    return f"The Python package {error.name} is missing. {advice}"
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
         return ""
     shut = " disabled" if busy else ""
     buttons = "".join(
-        f'<button type="button" data-action="encoder" data-value="{safe(name)}"{shut} '
+        f'<button type="button" data-action="encoder" data-value="{safe(name)}" data-tokens="0"{shut} '
         f'aria-pressed="{"true" if name == now else "false"}">{safe(PurePosixPath(name).name)}</button>'
         for name in names
     )
@@ -83,6 +83,30 @@ def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
         '<section class="encoders"><h3>Encoder</h3>'
         f'<div class="control"><span class="stops">{buttons}</span></div><p class="hint">Another encoder '
         "reads every page again; until it is done, nothing changes.</p></section>"
+    )
+
+
+def resolutions(name: str, limits: Sequence[int], now: int, busy: bool = False) -> str:
+    """Visual tokens a page to choose between; nothing where the encoder called `name` has no choice.
+
+    Args:
+        limits: first the encoder's own, which goes by 0, then those that it can be set to.
+        now: the one in use.
+    """
+    if not limits:
+        return ""
+    own, shut = limits[0], " disabled" if busy else ""
+    choices = [*((tokens, f"{tokens:,}") for tokens in limits[1:]), (0, "Own")]
+    buttons = "".join(
+        f'<button type="button" class="num" data-action="encoder" data-value="{safe(name)}" '
+        f'data-tokens="{tokens}"{shut} aria-pressed="{"true" if tokens == now else "false"}">{said}</button>'
+        for tokens, said in choices
+    )
+    return (
+        '<section class="encoders"><h3>Visual tokens a page</h3>'
+        '<div class="control"><span class="stops" role="group" aria-label="Visual tokens a page, at most">'
+        f'{buttons}</span></div><p class="hint">At most so many; its own limit is {own:,}. Fewer are faster, '
+        "small print needs more. Another choice reads every page again.</p></section>"
     )
 
 
@@ -103,11 +127,12 @@ def refused(name: str, message: str) -> str:
     )
 
 
-def switched(name: str, device: str, pages: int) -> str:
-    """All pages are encoded with another encoder."""
+def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
+    """All pages are encoded with another encoder, or at another resolution (visual tokens a page)."""
+    limit = f", with at most {tokens:,} visual tokens a page" if tokens else ""
     return (
         f'<section class="outcome good"><h3>{plural(pages, "page")} encoded again</h3>'
-        f"<p>Searches now use {safe(name)} on {safe(device)}.</p></section>"
+        f"<p>Searches now use {safe(name)} on {safe(device)}{limit}.</p></section>"
     )
 
 
@@ -286,6 +311,7 @@ def limits(allowed: Limits) -> str:
 
 
 def _all(allowed: Limits) -> str:
+    requests = f"{allowed.requests_per_minute:,}" if allowed.requests_per_minute else "no bound"
     rows = (
         ("Uploads of a session", bytes_text(allowed.max_session_bytes)),
         ("Uploads of all sessions, at a time", bytes_text(allowed.max_upload_bytes)),
@@ -297,6 +323,7 @@ def _all(allowed: Limits) -> str:
         ("Zips within a zip", "not opened"),
         ("Sessions at a time", f"{allowed.max_sessions:,}"),
         ("Requests that wait", f"{allowed.max_queue:,}"),
+        ("Requests of one address in a minute", requests),
         ("Reading a page", f"{allowed.seconds_per_page:,g} s"),
         ("Reading a file", f"{allowed.seconds_per_file:,g} s"),
         ("One job", f"{allowed.seconds_per_job:,g} s"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ MAGIC = (
     (b"8BPS", "a Photoshop picture"),
 )
 ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # the other accepted kinds are "a ... picture"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a system says that has no room left
 MEBIBYTE = 1 << 20
 
 
@@ -193,3 +195,8 @@ def _cure(file: Upload, actual: str | None) -> str:
 
 def mebibytes(n: int) -> str:
     return f"{n / MEBIBYTE:,.1f} MB" if n >= MEBIBYTE / 10 else f"{n:,} bytes"
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or what one may have of it, is used up."""
+    return error.errno in FULL

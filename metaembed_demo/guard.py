@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
+import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -21,6 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import locker
 from .config import Limits
+from .files import is_full
+from .rates import Addresses, Guesses, Requests, in_words
 from .text import bytes_text
 
 MCP = "/gradio_api/mcp"
@@ -33,9 +38,14 @@ OPEN = re.compile(
 )
 FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
+LOGIN = "/login"
+CHECK = "metaembed.check"  # where a request's scope has `check` as it is for this client
+READING = ("GET", "HEAD", "OPTIONS")
+FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # what ends work, or starts none
 BODY = 1 << 20  # bytes of a request that is no upload
 TOOL_BODY = 32 << 20  # of a call of an MCP tool, which may carry files
 FRAMING = 1 << 20  # bytes that a multipart upload may have around its files
+FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
 COUNTED_S = 5  # for so long, the size of all uploads is taken as known
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -43,6 +53,9 @@ HEADERS = (
     (b"content-security-policy", b"frame-ancestors 'self' https://huggingface.co https://*.hf.space"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+
+
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -57,48 +70,105 @@ class Guard:
     """Middleware; see above."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, folder: Path, secrets: Mapping[str, Sequence[str]]
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        folder: Path,
+        secrets: Mapping[str, Sequence[str]],
+        addresses: Addresses = Addresses(),  # noqa: B008  # frozen
     ) -> None:
         """folder: where uploads arrive; secrets: tokens that open an address and what lies below it."""
         self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
+        self.addresses = addresses
+        self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
         self._counted, self._used = float("-inf"), 0
+        self._uploading = 0  # requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no web sockets
-        answered = False
+        answered, client, uploads = False, self.addresses.of(scope), _is_upload(scope)
+        guessed = (client, LOGIN) if _is_login(scope) else None
 
         async def respond(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
+                self._learn(guessed, message["status"])
                 here = {name for name, _ in HEADERS}
                 kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in here]
                 message = {**message, "headers": [*kept, *HEADERS]}
             await send(message)
 
+        self._uploading += uploads
         try:
-            scope, receive = await self._admit(scope, receive)
+            self._within_rates(scope, client)
+            scope, receive = await self._admit(scope, receive, client)
             await self.app(scope, receive, respond)
         except Refused as refused:
             if not answered:
                 await refused.answer(scope, receive, respond)
+        except OSError as error:
+            if answered or not is_full(error):
+                raise
+            log.warning("There is no room in %s: %s", self.folder, error)
+            await Refused(507, FULL_DISK).answer(scope, receive, respond)
+        finally:
+            self._uploading -= uploads
+            if uploads and not self._uploading:  # here, not in a thread: meanwhile none begins
+                locker.clear_parts(self.folder)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-        path, headers = scope["path"], dict(scope["headers"])
+    def _within_rates(self, scope: Scope, client: str) -> None:
+        """Raises Refused for a client that asks, or guesses, too often."""
+        path = scope["path"]
         if not OPEN.fullmatch(path):
             raise Refused(404, "Not found.")
+        if (
+            scope["method"] not in READING
+            and not FREE.fullmatch(path)
+            and (wait := self.requests.take(client))
+        ):
+            raise _later("Too many requests from your address", wait)
+        if _is_login(scope):
+            self._guess((client, LOGIN), "passwords")
+
+    def _guess(self, guesser: tuple[str, str], what: str) -> None:
+        """Count a guess of a secret. Raises Refused where it has to wait."""
+        if wait := self.guesses.take(guesser):
+            raise _later(f"Too many wrong {what} from your address", wait)
+
+    def _learn(self, guesser: tuple[str, str] | None, status: int) -> None:
+        """What the answer to a login says of the guess: 200 comes to a right and 400 to a wrong one."""
+        if guesser is None or status in (400, 429):
+            return
+        if status == 200:
+            self.guesses.forget(guesser)
+        else:
+            self.guesses.untake(guesser)
+
+    def _check_token(self, client: str, authorization: str, secrets: Sequence[str]) -> None:
+        """As `check`, with so many guesses for each client."""
+        guesses = bool(secrets) and authorization.lower().startswith("bearer ")
+        if guesses:  # what is sent without a token, or with a proxy's own login, is none
+            self._guess((client, CALL), "tokens")
+        check(authorization, secrets)
+        if guesses:
+            self.guesses.forget((client, CALL))
+
+    async def _admit(self, scope: Scope, receive: Receive, client: str) -> tuple[Scope, Receive]:
+        path, headers = scope["path"], dict(scope["headers"])
         if path.startswith(FILE) and not locker.handed_out(Path(path.removeprefix(FILE))):
             raise Refused(404, "Not found.")
         for place, secrets in self.secrets.items():
             if (path + "/").startswith(place + "/"):
-                check(headers.get(b"authorization", b"").decode("latin-1"), secrets)
+                self._check_token(client, headers.get(b"authorization", b"").decode("latin-1"), secrets)
         scope = _without_deep_link(_without_foreign_cookies(scope, headers))
-        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        scope = {**scope, CHECK: partial(self._check_token, client)}
+        if scope["method"] in READING:
             return scope, receive
-        if path.startswith(UPLOAD):
+        if _is_upload(scope):
             return scope, await self._upload(headers, receive)
         body = await _read(headers, receive, TOOL_BODY if path.startswith(MCP) else BODY)
         if not path.startswith(MCP):
@@ -113,6 +183,24 @@ class Guard:
         most = self.limits.max_session_bytes + FRAMING
         _check_length(headers, most)
         return _counting(receive, most)
+
+
+def _later(why: str, wait_s: float) -> Refused:
+    seconds = str(max(1, math.ceil(wait_s)))
+    return Refused(429, f"{why}. Try again in {in_words(wait_s)}.", **{"Retry-After": seconds})
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope["method"] not in READING and scope["path"].rstrip("/") == UPLOAD
+
+
+def _is_login(scope: Scope) -> bool:
+    return scope["method"] == "POST" and scope["path"].rstrip("/") == LOGIN
+
+
+def check_of(request: Any) -> Callable[[str, Sequence[str]], None]:
+    """`check` for the client of `request`, Starlette's or None, with so many guesses."""
+    return request.scope.get(CHECK, check) if request is not None else check
 
 
 def check(authorization: str, secrets: Sequence[str]) -> None:

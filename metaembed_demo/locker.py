@@ -27,6 +27,7 @@ Held = tuple[Path, int]  # where a file lies, and its inode: the same file uploa
 _lock = threading.Lock()
 _held: Counter[Held] = Counter()  # of all lockers
 _handed: set[Path] = set()  # files that visitors may fetch
+_seen: dict[Path, dict[tuple[Held, int], float]] = {}  # folder -> its files, and when `sweep` first saw each
 
 
 class Locker:
@@ -164,16 +165,31 @@ def handed_out(path: Path) -> bool:
     return path in _handed
 
 
-def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.time) -> int:
-    """Remove what came into `folder` more than `age_s` seconds ago and nobody holds. Returns how many."""
-    removed = 0
+def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.monotonic) -> int:
+    """Remove what lay in `folder` for `age_s` seconds of sweeps and nobody holds. Returns how many.
+
+    A file's own time is compared with nothing but itself: the machine's clock may have been set since.
+    """
+    now, removed = clock(), 0
+    before, seen = _seen.get(folder, {}), {}
     for path, (held, _) in _files(folder).items():
         with contextlib.suppress(OSError):
-            waits = clock() - path.stat().st_mtime > age_s
-            if waits and held not in _held and not handed_out(path):
+            state = (held, path.stat().st_mtime_ns)  # another one when it is written again
+            since = seen[state] = before.get(state, now)
+            if now - since > age_s and held not in _held and not handed_out(path):
                 _remove(path)
                 removed += 1
+    _seen[folder] = seen
     return removed
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what failed uploads left: Gradio keeps what came in, right in `folder`, until all is there."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(tempfile.gettempprefix()) and entry.is_file(follow_symlinks=False):
+                os.truncate(entry, 0)  # some are still open, and would keep their room
+                os.unlink(entry)
 
 
 def used(folder: Path) -> int:

@@ -29,6 +29,7 @@ WORKERS = max(1, min(4, os.cpu_count() or 1))
 LEAST_SCORE = 0.7  # mean certainty of a line's characters; below, it is mostly texture
 SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # the same for lines of so few characters: any round thing reads as an O
 UPRIGHT = 1.5  # RapidOCR turns lines this many times taller than wide before reading them
+NEEDED = 'rapidocr and onnxruntime: pip install "rapidocr>=3.10,<4" onnxruntime'
 _load_lock = threading.Lock()
 
 
@@ -130,8 +131,20 @@ def _reader() -> RapidOCR:
 
 @lru_cache(2)
 def _engine(stage: str) -> RapidOCR:
-    """One that only finds lines ("det") or only reads a cropped line ("rec"); safe to call from threads."""
+    """One that only finds lines ("det") or only reads a cropped line ("rec"); safe to call from threads.
+
+    Raises:
+        ImportError: when a package is missing; says which to install.
+    """
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
+    try:
+        return _made(stage)
+    except ImportError as error:
+        raise ImportError(f"text in pictures is read with {NEEDED}") from error
+
+
+def _made(stage: str) -> RapidOCR:
+    import onnxruntime  # noqa: F401  # rapidocr looks for it when the first picture comes
     from rapidocr import RapidOCR
 
     return RapidOCR(

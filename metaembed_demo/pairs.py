@@ -10,6 +10,7 @@ Pictures stay in their files until an item is read: a batch of thousands does no
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import random
@@ -145,8 +146,7 @@ def _file(file: Path, images: Path) -> Iterator[Example]:
 def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Where each row stands, and the row."""
     if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
+        pq = _library("pyarrow.parquet")
         rows = (row for batch in pq.ParquetFile(file).iter_batches() for row in batch.to_pylist())
         numbered: Iterable[tuple[str, Any]] = ((f"{file}, row {i}", row) for i, row in enumerate(rows, 1))
     elif file.suffix == ".json":
@@ -235,10 +235,16 @@ def _checked(text: Any, image: Any, images: Path, where: str) -> Side:
     return Side(text or "", picture, where)
 
 
-def _columns(file: Path) -> set[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _library(name: str) -> Any:
+    """What reads tables. Raises ValueError, which says what to install, where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError("Parquet files and saved data sets need a package: pip install datasets") from error
 
+
+def _columns(file: Path) -> set[str]:
+    pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
     try:
         return set(pq.read_schema(file).names)
     except (pa.ArrowException, OSError) as error:
@@ -247,8 +253,7 @@ def _columns(file: Path) -> set[str]:
 
 def _table(path: Path) -> Any:
     """A Parquet file, or a folder that `datasets` saved, with pictures as they are stored."""
-    import datasets
-
+    datasets = _library("datasets")
     table: Any = (
         datasets.load_from_disk(str(path)) if path.is_dir() else datasets.Dataset.from_parquet(str(path))
     )

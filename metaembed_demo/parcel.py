@@ -16,8 +16,9 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from PIL import Image
 from . import archive, disk, shelf
 from .collection import Collection
 from .config import LIMITS, Limits
-from .files import Upload, mebibytes
+from .files import Upload, is_full, mebibytes
 from .local import LocalIndex
 from .records import WORD_KINDS
 from .stored import StoredPage
@@ -42,6 +43,7 @@ MOST_ROW = 16 << 10  # bytes of the table for a page
 MOST_WORDS = 16 << 20  # bytes of a page's words, unpacked
 STEP = 256  # pages whose vectors are looked at together
 AGAIN = "Download it again."
+InTime = Callable[[], None]  # raises where the time is up
 log = logging.getLogger(__name__)
 
 
@@ -49,12 +51,23 @@ def pack(collection: Collection, folder: Path) -> Path:
     """Write `collection` into one .zip in `folder`, which exists. Returns where it lies.
 
     Raises:
+        OSError: when it cannot be written; `folder` is left without it.
         ValueError: when there are no pages.
     """
     if not len(collection):
         raise ValueError("There are no pages to pack. Add documents first.")
-    target = folder / NAME
-    with tempfile.TemporaryDirectory(prefix="metaembed-") as scratch:
+    try:
+        return _pack(collection, folder / NAME)
+    except OSError as error:
+        (folder / NAME).unlink(missing_ok=True)
+        if is_full(error):  # said without this machine's paths
+            raise OSError("The server's disk is full. Try again later, or tell whoever runs it.") from error
+        raise
+
+
+def _pack(collection: Collection, target: Path) -> Path:
+    # In that folder, which is cleared away when this process is killed, as the system's is not.
+    with tempfile.TemporaryDirectory(prefix="metaembed-", dir=target.parent) as scratch:
         saved = Path(scratch, "index")
         collection.save(saved)
         # Neither JPEG pictures nor vectors get smaller, so nothing is compressed.
@@ -71,23 +84,38 @@ def add(collection: Collection, file: Upload, limits: Limits = LIMITS) -> tuple[
         How many pages were added, and how many the file holds.
 
     Raises:
-        ValueError: when it is no index file, is damaged, was made by another encoder, or holds more than the
-            limits allow. The message names the file, what is wrong and the fix; nothing is added.
+        ValueError: when it is no index file, is damaged, was made by another encoder, holds more than the
+            limits allow, or takes longer than a job may. The message names the file, what is wrong and the
+            fix; nothing is added.
     """
+    in_time = _until(monotonic() + limits.seconds_per_job, file.name, limits)
     with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
-        unpack(file, folder, limits)
-        found = _load(file.name, folder, collection, limits)
+        unpack(file, folder, limits, in_time)
+        found = _load(file.name, folder, collection, limits, in_time)
         with collection.lock:
             new = sum(page_id not in collection.pages for page_id in found.pages)
             _check_room(file.name, new, len(collection), limits)
             return collection.merge(found), len(found)
 
 
+def _until(ends: float, name: str, limits: Limits) -> InTime:
+    """What raises _Refused once the monotonic clock is past `ends`."""
+
+    def in_time() -> None:
+        if monotonic() > ends:
+            raise _Refused(
+                f"{name} takes more than {limits.seconds_per_job:,g} s to open. Save an index of fewer "
+                "documents, or raise METAEMBED_SECONDS_PER_JOB."
+            )
+
+    return in_time
+
+
 # Unpacking
 
 
-def unpack(file: Upload, folder: Path, limits: Limits) -> None:
+def unpack(file: Upload, folder: Path, limits: Limits, in_time: InTime = lambda: None) -> None:
     """Write what an index consists of into `folder`, and nothing else. Raises ValueError as `add` says."""
     name = file.name
     try:
@@ -99,9 +127,12 @@ def unpack(file: Upload, folder: Path, limits: Limits) -> None:
         for path, info in wanted.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
+            in_time()
             try:
                 archive.unpack(packed, info, target)
             except Exception as error:  # zipfile raises whatever a damaged stream makes of its decoders
+                if isinstance(error, OSError) and is_full(error):
+                    raise ValueError(f"{name} cannot be unpacked: {archive.NO_ROOM}") from error
                 raise ValueError(f"{name} is damaged: {path} cannot be unpacked. {AGAIN}") from error
 
 
@@ -164,15 +195,15 @@ def _root(files: Sequence[zipfile.ZipInfo]) -> str | None:
 # Looking through what was unpacked
 
 
-def _load(name: str, folder: Path, home: Collection, limits: Limits) -> Collection:
+def _load(name: str, folder: Path, home: Collection, limits: Limits, in_time: InTime) -> Collection:
     """The collection in `folder`, which fits `home`. Raises ValueError as `add` says."""
     try:
         head = disk.read_json(folder / "manifest.json")
         _check_head(name, head, home, limits)
-        _check_sizes(name, folder, head, limits)
+        _check_sizes(name, folder, head, limits, in_time)
         found = Collection.load(folder, home.fingerprint)
-        _check_pages(name, found, limits)
-        _check_vectors(name, found, home)
+        _check_pages(name, found, limits, in_time)
+        _check_vectors(name, found, home, in_time)
     except _Refused as refused:
         raise ValueError(str(refused)) from refused
     except Exception as error:  # a file of somebody's making can be wrong in any way
@@ -220,7 +251,7 @@ def _check_room(name: str, new: int, here: int, limits: Limits) -> None:
         )
 
 
-def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits) -> None:
+def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits, in_time: InTime) -> None:
     """Unpack the table and every page's words no further than they may go."""
     most = max(1, limits.max_session_pages) * MOST_ROW
     with gzip.open(folder / Path(head["table"]["file"]).name) as table:
@@ -230,6 +261,7 @@ def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits) 
     rows = json.loads(text)
     _check_room(name, len(rows), 0, limits)
     for row in rows:
+        in_time()
         record = shelf.Record.of_row(folder, row)
         unpacking = zlib.decompressobj()
         unpacking.decompress(record.packed(), MOST_WORDS)
@@ -237,9 +269,10 @@ def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits) 
             raise _Refused(f"{name} looks like a decompression bomb: a page's words do not end.")
 
 
-def _check_pages(name: str, found: Collection, limits: Limits) -> None:
+def _check_pages(name: str, found: Collection, limits: Limits, in_time: InTime) -> None:
     """Checksums say that pages are what was written; this says that they are pages."""
     for page in found.pages.values():
+        in_time()
         if not _is_page(page, limits):
             raise _Refused(f"{name} is damaged: it holds a page that is none. {AGAIN}")
 
@@ -257,13 +290,14 @@ def _is_page(page: StoredPage, limits: Limits) -> bool:
     return places and words and shape and page.width * page.height <= limits.max_pixels
 
 
-def _check_vectors(name: str, found: Collection, home: Collection) -> None:
+def _check_vectors(name: str, found: Collection, home: Collection, in_time: InTime) -> None:
     index = found.index
     assert isinstance(index, LocalIndex)
     if (index.r_c, index.dim) != (home.index.r_c, home.index.dim):
         raise _Refused(f"{name} is damaged: its vectors have another shape than this encoder's. {AGAIN}")
     ids = index.ids
     for start in range(0, len(ids), STEP):
+        in_time()
         if not np.isfinite(index.full(ids[start : start + STEP])).all():
             raise _Refused(f"{name} is damaged: it holds vectors that are not finite. {AGAIN}")
     index.refine = 1  # its `vectors`, which `merge` takes, are then the full ones

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import shutil
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from time import monotonic
 
 from PIL import Image
 
+log = logging.getLogger(__name__)
+# A page with a word in a font that it does not bring.
+SPECIMEN = b"""%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 99 40]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>> endobj
+4 0 obj <</Length 35>> stream
+BT /F 24 Tf 9 9 Td (Specimen) Tj ET
+endstream endobj
+5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj
+trailer <</Root 1 0 R>>
+"""
 TIMEOUT_S = 20  # for the pages asked for together; then pdfium draws them, within what a page may take
 
 
 def draw(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image]:
-    """Pictures of the pages in `sizes` (number -> pixels); without those that poppler cannot draw."""
+    """Pictures of the pages in `sizes` (number -> pixels); without those that poppler cannot draw.
+
+    None without poppler, or pdf2image, which calls it, or fonts: pdfium draws them all then.
+    """
+    if not is_fit():
+        return {}
     import pdf2image
 
-    if shutil.which("pdftoppm") is None:
-        return {}
     drawn: dict[int, Image.Image] = {}
     deadline = monotonic() + TIMEOUT_S
     for size, numbers in _runs(sizes):
@@ -39,6 +57,27 @@ def draw(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image
     return drawn
 
 
+def is_fit() -> bool:
+    """Whether poppler is there, and draws text whose font is not in the file; pdfium has such fonts."""
+    if shutil.which("pdftoppm") is None or importlib.util.find_spec("pdf2image") is None:
+        return False
+    return _has_fonts()
+
+
+@cache
+def _has_fonts() -> bool:
+    import pdf2image
+
+    try:
+        pages = pdf2image.convert_from_bytes(SPECIMEN, size=(99, 40), timeout=TIMEOUT_S)
+    except Exception:
+        return True  # it is busy, or too old for this; its pages are looked at one by one
+    drawn = any(page.convert("L").getextrema()[0] < 128 for page in pages)  # type: ignore[operator]
+    if not drawn:
+        log.warning("Poppler finds no fonts here, so pdfium draws the pages of PDFs.")
+    return drawn
+
+
 def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list[int]]]:
     """Neighbouring pages of the same size, which one poppler process can draw.
 
@@ -51,11 +90,11 @@ def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list
 
 def complains(path: Path, number: int) -> bool:
     """Whether poppler finds errors on a page; False without poppler. Asked only of pages that look blank."""
+    if not is_fit():
+        return False
     import pdf2image
     from pdf2image.exceptions import PDFSyntaxError
 
-    if shutil.which("pdftoppm") is None:
-        return False
     try:
         pdf2image.convert_from_path(
             path, first_page=number, last_page=number, size=64, strict=True, timeout=TIMEOUT_S

@@ -109,7 +109,7 @@ def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> t
     if not isinstance(index, LocalIndex) or index.storage == "float16":
         return "float16", 0
     again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
-    return index.storage, again if index.keep_full else 0
+    return index.storage, again if index.has_full else 0
 
 
 def _align(

@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 from . import __version__, theme, toolbox
 from .api import Api
-from .config import Limits, Server
+from .config import SPACE, Limits, Server
 from .guard import CALL, MCP, Guard
+from .rates import Addresses
 
 ASK = "Any user name will do; the password is the one that was set for this server."
 
@@ -35,7 +36,8 @@ def options(
         tools = toolbox.Toolbox(api)
         routes += [Route(path, tools.serve) for path in (MCP, MCP + "/")]
         lifespan = tools.lifespan
-    guard = Middleware(Guard, limits=limits, folder=folder, secrets=secrets(server))
+    addresses = Addresses(server.trusted_proxies, inner=SPACE.here)
+    guard = Middleware(Guard, limits=limits, folder=folder, secrets=secrets(server), addresses=addresses)
     return {
         "theme": theme.theme(),
         "css": theme.css(),
@@ -47,7 +49,7 @@ def options(
         "mcp_server": False,  # Gradio's own would fetch addresses, and answers Python in place of JSON
         "enable_monitoring": False,
         "auth": _lets_in(server.password) if server.password else None,
-        "auth_message": ASK if server.password else None,
+        "auth_message": _ask(limits) if server.password else None,
         "app_kwargs": {"middleware": [guard], "routes": routes, "lifespan": lifespan, "openapi_url": None},
     }
 
@@ -72,6 +74,13 @@ def health(api: Api, ready: Callable[[], bool]) -> Callable[[Request], JSONRespo
         return JSONResponse(told, 200 if well else 503, {"Cache-Control": "no-store"})
 
     return answer
+
+
+def _ask(limits: Limits) -> str:
+    """Said beside the password. Gradio's login page says nothing when a guess is answered with 429."""
+    if not limits.max_guesses:
+        return ASK
+    return f"{ASK} After {limits.max_guesses} wrong ones nothing happens for a minute, then for longer."
 
 
 def _lets_in(password: str) -> Callable[[str, str], bool]:

@@ -13,9 +13,12 @@ next save does.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import json
 import re
+import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +28,7 @@ from typing import Any
 
 from . import disk, segments
 from .book import Book
+from .files import is_full
 from .index import MultiVectorIndex
 from .local import LocalIndex
 from .stored import Place, StoredPage
@@ -34,6 +38,13 @@ KIND = "metaembed-demo collection"
 EAGER = 5_000  # pages; larger collections leave words and pictures on disk until they are asked for
 FEW_TEXTS = 16  # files of words; beyond, the small ones are written together
 SMALL_TEXT = 1 << 20  # bytes
+PIECE = 1 << 20  # bytes compared at a time
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+LEFT = re.compile(
+    r"segments|images|texts|segments/(\.new-[0-9a-f]+|[0-9a-f]{20})(/[\w.]+)?"
+    r"|(images/\.?[0-9a-f]{20}\.jpg|texts/\.?[0-9a-f]{20}\.bin|\.manifest\.json"
+    r"|\.?table-[0-9a-f]{20}\.json\.gz|\.?codec-[0-9a-f]{16}\.safetensors)(\.\d+\.tmp)?"
+)
 
 
 @dataclass(frozen=True)
@@ -86,24 +97,66 @@ def check_target(path: Path) -> None:
     """Raises ValueError when saving at `path` would mix with, or replace, something that is not ours."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file. Name a folder for the index.")
-    if path.is_dir() and not is_shelf(path) and any(path.iterdir()):
+    if path.is_dir() and not is_shelf(path) and not _is_left(path):
         raise ValueError(f"{path} holds other files and no index. Name a new or an empty folder.")
     if is_shelf(path):
         manifest(path)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether `path` holds only what a first save that was cut off left, which the next may remove."""
+    return all(LEFT.fullmatch(file.relative_to(path).as_posix()) for file in path.rglob("*"))
 
 
 def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
     """Write a collection into the folder `path`. Returns the bytes it takes there.
 
     Raises:
+        OSError: when the disk is full or cannot be written. An index that was there stays as it was.
         ValueError: when `path` holds something else than an index, or `index` does not lie in this process.
     """
     check_target(path)
     if not isinstance(index, LocalIndex):
         raise ValueError(f"Only an index in this process is saved in a folder, not {type(index).__name__}.")
+    try:
+        return _save(path, fingerprint, index, pages)
+    except OSError as error:
+        _give_back(path)
+        raise _told(path, error) from error
+
+
+def _give_back(path: Path) -> None:
+    """Remove what a save wrote that came to nothing, as far as that goes."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if is_shelf(path):
+            head = manifest(path)
+            _clear_away(path, head, _read_table(path, head["table"]))
+        elif _is_left(path):
+            for each in path.iterdir():
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
+def _told(path: Path, error: OSError) -> OSError:
+    """`error` in words, where it is the disk's, with the folder and what to do."""
+    if is_full(error):
+        why = (
+            f"There is no room for the index in {path} ({error.strerror}). What was saved there before is "
+            "unchanged. Free some space there, or name a folder on another disk."
+        )
+    elif error.errno in CLOSED:
+        why = f"{path} cannot be written ({error.strerror}). Change its permissions, or name another folder."
+    else:
+        return error
+    told = OSError(why)
+    told.errno = error.errno  # without a strerror, `why` is all that it says
+    return told
+
+
+def _save(path: Path, fingerprint: str, index: LocalIndex, pages: Book) -> int:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)
+    _clear_unfinished(path)
     vectors = index.write(path)
     records = list(_Writing(path, known).records(pages))
     table = _write_table(path, records)
@@ -259,8 +312,12 @@ def _write_picture(path: Path, page: StoredPage) -> None:
 
 
 def _is(file: Path, data: bytes) -> bool:
-    """Whether `file` holds exactly `data`."""
-    return file.is_file() and file.stat().st_size == len(data) and disk.sha256_of(file) == disk.sha256(data)
+    """Whether `file` holds exactly `data`: compared, which takes no hash of either."""
+    if not file.is_file() or file.stat().st_size != len(data):
+        return False
+    there = memoryview(data)
+    with file.open("rb") as opened:
+        return all(opened.read(PIECE) == there[at : at + PIECE] for at in range(0, len(data), PIECE))
 
 
 def _picture(path: Path, page_id: str) -> Path:
@@ -277,6 +334,13 @@ def _clear_away(path: Path, head: dict[str, Any], records: list[Record]) -> None
     unused += [file for file in (path / "texts").glob("*.bin") if file.name not in texts]
     for file in unused:
         file.unlink(missing_ok=True)
+
+
+def _clear_unfinished(path: Path) -> None:
+    """What processes that were killed had begun to write."""
+    for folder in (path, path / "images", path / "texts"):
+        for file in folder.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
 
 
 def _damaged(path: Path, what: str) -> ValueError:

@@ -1,4 +1,4 @@
-"""Another encoder for one visitor: load it, encode their pages again, and go on with the same query."""
+"""Another encoder, or resolution, for one visitor: encode their pages again and go on with the same query."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from . import documents
 from .collection import Collection
@@ -34,25 +35,42 @@ class Encoders:
         self.names = tuple(names)
         self._load = load
         self._lock = threading.Lock()
-        self._tools = {self.names[0]: first} if self.names else {}
+        # By name and visual tokens a page; 0: as the encoder was loaded.
+        self._tools = {(self.names[0], 0): first} if self.names else {}
         self._bases = {first.encoder.fingerprint: base}
 
-    def tools(self, name: str) -> Tools:
-        """Raises ValueError or FileNotFoundError when it is not offered or cannot be loaded."""
+    def tools(self, name: str, tokens: int = 0) -> Tools:
+        """An encoder's tools, with at most `tokens` visual tokens a page where that is not 0.
+
+        Raises ValueError or FileNotFoundError when it is not offered or cannot be loaded.
+        """
         if name not in self.names:
             raise ValueError(
                 f"There is no encoder called {name} here. Choose one of {', '.join(self.names)}."
             )
         with self._lock:  # two large models at once may not fit
-            if name not in self._tools:
-                encoder = self._load(name)
-                plain = next(iter(self._tools.values()))
-                # The curve was measured with the first encoder and says nothing of this one.
-                made = replace(
-                    plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={}, notice=""
-                )
-                self._tools[name] = made
-            return self._tools[name]
+            if (name, 0) not in self._tools:
+                self._tools[name, 0] = self._with(self._load(name))
+            if (name, tokens) not in self._tools:
+                encoder: Any = self._tools[name, 0].encoder
+                if tokens not in getattr(encoder, "resolutions", ()):
+                    raise ValueError(f"{name} cannot read pages at {tokens} visual tokens.")
+                self._tools[name, tokens] = self._with(encoder.at(tokens))
+            return self._tools[name, tokens]
+
+    def _with(self, encoder: Encoder) -> Tools:
+        plain = next(iter(self._tools.values()))
+        # The curve was measured with the first encoder and says nothing of this one.
+        return replace(plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={}, notice="")
+
+    def loaded(self, name: str) -> bool:
+        return (name, 0) in self._tools
+
+    def limits(self, name: str) -> tuple[int, ...]:
+        """Visual tokens a page at most: as the encoder was loaded, then what it can be set to; or nothing."""
+        encoder: Any = self._tools[name, 0].encoder if self.loaded(name) else None
+        chosen = getattr(encoder, "resolutions", ())
+        return (encoder.max_visual_tokens, *chosen) if chosen else ()
 
     def base(self, encoder: Encoder, collection: Collection, samples: Collection) -> Collection:
         """The sample corpus under `encoder`, as far as some visitor's `collection` has held it.
@@ -71,23 +89,28 @@ class Encoders:
                 self._bases[encoder.fingerprint] = known
             return known
 
-    def name_of(self, tools: Tools) -> str:
-        """Which of `names` these tools are, or the first."""
-        found = (name for name, each in self._tools.items() if each.encoder is tools.encoder)
-        return next(found, self.names[0] if self.names else "")
+    def choice(self, tools: Tools) -> tuple[str, int]:
+        """Which of `names` these tools are, or the first, and at how many visual tokens a page (0: own)."""
+        found = (made for made, each in list(self._tools.items()) if each.encoder is tools.encoder)
+        return next(found, (self.names[0] if self.names else "", 0))
 
 
-def switch(visit: Visit, encoders: Encoders, name: str) -> Iterator[Shelf]:
-    """Encode the visitor's pages with the encoder `name` and go on with it; a stop leaves all as it was."""
+def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iterator[Shelf]:
+    """Encode the visitor's pages with the encoder `name` and go on with it; a stop leaves all as it was.
+
+    tokens: visual tokens a page, one of `encoders.limits`; 0: as the encoder was loaded.
+    """
     visit.stop.clear()
-    yield Shelf(documents.loading(name), busy=True)
+    if not encoders.loaded(name):
+        yield Shelf(documents.loading(name), busy=True)
     try:
-        tools = encoders.tools(name)
+        tools = encoders.tools(name, tokens)
     except Exception as error:  # a model that cannot be loaded costs nothing else
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
         yield visit.shelf(documents.refused(name, str(error) or type(error).__name__))
         return
+    yield Shelf(documents.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None
     last = 0.0
     for step in reencode(visit.collection, tools.encoder, visit.stop):
@@ -101,4 +124,4 @@ def switch(visit: Visit, encoders: Encoders, name: str) -> Iterator[Shelf]:
         return
     base = encoders.base(tools.encoder, made, visit.session.base)
     visit.take_over(tools, made, base)
-    yield visit.shelf(documents.switched(tools.encoder.name, tools.encoder.device, len(made)))
+    yield visit.shelf(documents.switched(tools.encoder.name, tools.encoder.device, len(made), tokens))

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from . import __version__
 from .api import Answer, Api
-from .files import SUFFIXES, Upload, sniff
-from .guard import TOOL_BODY
+from .files import SUFFIXES, Upload, is_full, sniff
+from .guard import FULL_DISK, TOOL_BODY
 from .records import STOPS
 
 try:
@@ -180,6 +180,10 @@ class Toolbox:
             return await to_thread.run_sync(run, limiter=limiter)
         except ValueError as error:
             raise ToolError(str(error)) from error
+        except OSError as error:
+            if is_full(error):
+                raise ToolError(FULL_DISK) from error
+            raise
 
 
 class _Route:

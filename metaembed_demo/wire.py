@@ -115,7 +115,7 @@ def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page
     """`page` with what `pack_reading` packed of it. Raises Garbled when that cannot be."""
     try:
         boxes = [_box(box) for box in message["views"]]
-        arrays = [np.frombuffer(blob, np.float32) for blob in blobs]
+        arrays = [np.frombuffer(bytearray(blob), np.float32) for blob in blobs]  # torch wants to write
         if [len(array) for array in arrays] != [FEATURES, CLASSES] * len(boxes):
             raise Garbled("views of another shape")
         if not all(np.isfinite(array).all() for array in arrays):

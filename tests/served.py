@@ -24,10 +24,11 @@ START_S = 240  # a busy machine
 
 @dataclass(frozen=True)
 class Served:
-    """A running app: its address, and the folder in which its uploads arrive."""
+    """A running app: its address, the folder in which its uploads arrive, and its process."""
 
     address: str
     temporary: Path
+    pid: int
 
     def files(self) -> list[Path]:
         """What lies there now."""
@@ -35,14 +36,14 @@ class Served:
 
 
 @contextmanager
-def serve(temporary: Path, **settings: object) -> Iterator[Served]:
-    """`small_app.py` with METAEMBED_* `settings`."""
+def serve(temporary: Path, *before: str, **settings: object) -> Iterator[Served]:
+    """`small_app.py` with METAEMBED_* `settings`, started by the command `before`, where there is one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
     app = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("small_app.py"))],
+        [*before, sys.executable, str(Path(__file__).with_name("small_app.py"))],
         env={
             **ours,
             "PYTHONPATH": str(ROOT),
@@ -64,7 +65,7 @@ def serve(temporary: Path, **settings: object) -> Iterator[Served]:
             if line.startswith("Ready"):
                 break
         assert "Ready" in told, told
-        yield Served(f"http://127.0.0.1:{port}", temporary)
+        yield Served(f"http://127.0.0.1:{port}", temporary, app.pid)
     finally:
         app.terminate()
         app.wait(30)

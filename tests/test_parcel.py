@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +322,21 @@ def test_limits_of_pages_bytes_and_files_are_kept(home: Collection, packed: Uplo
 
 def test_pages_that_are_here_do_not_count_against_the_limit(home: Collection, packed: Upload) -> None:
     assert parcel.add(home, packed, replace(LIMITS, max_session_pages=5)) == (0, 5)
+
+
+def test_opening_ends_when_the_time_of_a_job_is_up(packed: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is by then; nothing is added."""
+    looks = count()
+    monkeypatch.setattr(parcel, "monotonic", lambda: float(next(looks)))
+    assert parcel.add(collection_of(*TEXTS), packed) == (0, 5)
+    whole = next(looks)
+    assert whole > 20
+    for seconds in range(whole - 1):
+        looks = count()
+        told = refused(collection_of("other"), packed, replace(LIMITS, seconds_per_job=seconds + 0.5))
+        assert told.startswith(
+            f"mine.zip takes more than {seconds + 0.5:g} s to open. Save an index of fewer"
+        )
 
 
 def test_a_bomb_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path) -> None:

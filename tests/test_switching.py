@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_vlm
 from PIL import Image
+from served import Tab, serve
 
 from metaembed_demo import documents
+from metaembed_demo.checkpoints import save_vlm
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import Space
 from metaembed_demo.encoder import DummyEncoder, Encoder, affordable
+from metaembed_demo.prompts import Item
 from metaembed_demo.records import Page, Word
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.switching import Encoders, switch
 from metaembed_demo.visit import Tools, Visit
+from metaembed_demo.vlm import VLM, create
 
 
 class Other(DummyEncoder):
@@ -134,15 +140,134 @@ def test_each_encoder_is_loaded_once(base: Collection) -> None:
     encoders = Encoders(["mini", "other"], Tools(DummyEncoder()), base, counting)
     assert encoders.tools("other") is encoders.tools("other")
     assert loaded == ["other"]
-    assert encoders.name_of(encoders.tools("other")) == "other"
+    assert encoders.choice(encoders.tools("other")) == ("other", 0)
     assert np.isfinite(encoders.tools("other").encoder.dim)
 
 
 def test_the_choice_is_shown_only_where_there_is_one() -> None:
     assert documents.encoders(["mini"], "mini") == ""
     shown = documents.encoders(["mini", "models/<qwen>"], "mini", busy=True)
-    assert 'data-value="mini" disabled aria-pressed="true"' in shown
+    assert 'data-value="mini" data-tokens="0" disabled aria-pressed="true"' in shown
     assert "&lt;qwen&gt;" in shown
+
+
+# Visual tokens a page
+
+
+@pytest.fixture
+def seeing() -> VLM:
+    """A tiny vision-language model that takes up to 2,000 visual tokens a page."""
+    model, processor = tiny_vlm.BACKBONES["qwen2_vl"].build()
+    processor.image_processor.size = {"shortest_edge": 4 * 14**2, "longest_edge": 2000 * 28**2}
+    return create(model, processor, "tiny/qwen2_vl", projection=8, rank=2)
+
+
+@pytest.fixture
+def choices(seeing: VLM, base: Collection) -> Encoders:
+    return Encoders(["mini", "seeing"], Tools(DummyEncoder()), base, lambda _: seeing)
+
+
+def test_a_resolution_is_another_encoder_on_the_same_weights(seeing: VLM) -> None:
+    assert seeing.max_visual_tokens == 2000
+    assert seeing.resolutions == (256, 576, 768, 1024, 1280)
+    views = [seeing.at(tokens) for tokens in seeing.resolutions]
+    assert len({view.fingerprint for view in [*views, seeing]}) == 6
+    assert seeing.at(256).fingerprint == views[0].fingerprint
+    assert all(view.network is seeing.network and view._one is seeing._one for view in views)
+    image = Image.effect_noise((900, 1200), 80).convert("RGB")
+    page = Page("p", "a.pdf", 1, image)
+    pad = seeing.network.model.config.image_token_id
+    read = [view.inputs([Item("", image)], False)[0]["input_ids"] for view in (views[0], seeing)]
+    few, many = ((ids == pad).sum().item() for ids in read)
+    assert 200 < few <= 256
+    assert 1000 < many <= 2000
+    small, large = views[0].encode_pages([page])[0].vectors, seeing.encode_pages([page])[0].vectors
+    assert np.abs(small - large).max() > 1e-3
+    loaded = replace(seeing.settings, max_visual_tokens=256)
+    alike = VLM(seeing.network.model, views[1].processor, None, seeing.manifest, seeing._identity, loaded)
+    assert alike.fingerprint == views[0].fingerprint, "as if it had been loaded with that limit"
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "found"),
+    [
+        ("paligemma", {}, ()),  # one resolution
+        ("mllama", {}, ()),  # its tiles stand outside the sequence
+        ("qwen2_vl", {}, ()),  # so tiny that every limit is above its own
+        ("idefics3", {"image_seq_len": 64, "edge": 4}, (64, 320, 640)),  # square tiles
+    ],
+)
+def test_only_what_lowers_the_resolution_is_offered(
+    name: str, sizes: dict[str, int], found: tuple[int, ...]
+) -> None:
+    model, processor = tiny_vlm.BACKBONES[name].build()
+    if sizes:
+        processor.image_seq_len = sizes["image_seq_len"]
+        processor.image_processor.size = {"longest_edge": 32 * sizes["edge"]}
+    made = create(model, processor, "tiny", rank=2)
+    assert made.resolutions == found
+    with pytest.raises(ValueError, match="cannot read pages at 100 visual tokens"):
+        made.at(100)
+
+
+def test_pages_come_along_to_another_resolution(visit: Visit, choices: Encoders, seeing: VLM) -> None:
+    visit.search("boat")
+    list(switch(visit, choices, "seeing"))
+    own = visit.collection
+    assert own.fingerprint == seeing.fingerprint
+    assert choices.choice(visit.tools) == ("seeing", 0)
+    assert choices.limits("seeing") == (2000, 256, 576, 768, 1024, 1280)
+    first, *_, done = switch(visit, choices, "seeing", 256)
+    assert "Loading" not in str(first.news), "the weights are there"
+    assert "0 of 5 pages" in str(first.news)
+    assert "at most 256 visual tokens a page" in str(done.news)
+    assert choices.choice(visit.tools) == ("seeing", 256)
+    assert visit.tools.encoder.fingerprint == visit.collection.fingerprint != own.fingerprint
+    assert visit.tools.encoder.network is seeing.network  # type: ignore[attr-defined]
+    assert visit.search("train").results
+    assert len(visit.collection) == 5
+    with pytest.raises(ValueError, match="different encoders"):
+        own.merge(visit.collection)
+    visit.clear()
+    visit.restore()
+    assert visit.collection.fingerprint == visit.tools.encoder.fingerprint
+    list(switch(visit, choices, "mini"))
+    assert choices.choice(visit.tools) == ("mini", 0)
+    assert choices.limits("mini") == ()
+
+
+def test_a_resolution_that_is_not_offered_changes_nothing(visit: Visit, choices: Encoders) -> None:
+    for name, tokens in (("seeing", 300), ("mini", 256)):
+        *_, last = switch(visit, choices, name, tokens)
+        assert f"cannot read pages at {tokens} visual tokens" in str(last.news)
+        assert visit.collection.fingerprint == "dummy-1"
+
+
+def test_a_served_page_takes_the_choice(tmp_path: Path) -> None:
+    model, processor = tiny_vlm.BACKBONES["qwen2_vl"].build()
+    processor.image_processor.size = {"shortest_edge": 4 * 14**2, "longest_edge": 2000 * 28**2}
+    save_vlm(create(model, processor, "tiny", projection=8, rank=2), tmp_path / "seeing", merged=True)
+    name = str(tmp_path / "seeing")
+    with serve(tmp_path / "uploads", ENCODERS=name) as app:
+        tab = Tab(app.address)
+        assert "data-tokens" not in tab.send(None, "load").replace('data-tokens=\\"0\\"', "")
+        told = tab.send("encoders", "submit", {"value": name, "tokens": 0})
+        assert "Loading seeing" in told
+        assert 'data-tokens=\\"1280\\"' in told
+        told = tab.send("encoders", "submit", {"value": name, "tokens": 256})
+        assert "4 pages encoded again" in told
+        assert "at most 256 visual tokens a page" in told
+        assert 'data-tokens=\\"256\\" aria-pressed=\\"true\\"' in told
+
+
+def test_the_resolutions_are_shown_where_there_are_some() -> None:
+    assert documents.resolutions("mini", (), 0) == ""
+    shown = documents.resolutions("<qwen>", (16384, 256, 1280), 256)
+    assert 'data-value="&lt;qwen&gt;" data-tokens="256" aria-pressed="true">256<' in shown
+    assert 'data-tokens="1280" aria-pressed="false">1,280<' in shown
+    assert 'data-tokens="0" aria-pressed="false">Own<' in shown
+    assert "16,384" in shown
+    assert documents.resolutions("a", (9, 8), 0, busy=True).count(" disabled ") == 2
 
 
 def test_a_space_without_a_gpu_falls_back_to_mini_and_says_so(visit: Visit) -> None:

@@ -29,6 +29,16 @@ function empty() {
   rest();
 }
 
+// What the server answered, as Gradio hands it on: HTTP 429: {"detail":"…"}
+function reason(error) {
+  try {
+    const { detail } = JSON.parse(String(error?.message ?? error).replace(/^[^{]*/, ""));
+    return typeof detail === "string" ? detail : null;
+  } catch {
+    return null;
+  }
+}
+
 async function take(files) {
   if (!files.length) return;
   if (one()) files = files.slice(0, 1);
@@ -45,7 +55,7 @@ async function take(files) {
     if (one()) { preview(files[0]); say(files[0].name); }
   } catch (error) {
     box().classList.add("bad");
-    say("The upload failed. Is the file too large?");
+    say(reason(error) ?? "The upload failed. Is the file too large?");
   }
   box().removeAttribute("aria-busy");
   if (sent.length) trigger("upload", { files: sent });

@@ -1,0 +1,185 @@
+"""Rates: how much one client address may ask of the server, and how often it may guess a secret.
+
+All clocks here are monotonic, so that setting the machine's clock lets nobody in or out. What is known of an
+address is forgotten when many others have come since, so it never takes more than a few megabytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from starlette.types import Scope
+
+MOST_CLIENTS = 10_000  # that are remembered
+SITE = 64  # bits of an IPv6 address that belong to one customer, who has all the rest
+FORGIVEN_S = 15 * 60  # without a wrong guess, after which earlier ones no longer count
+FIRST_S, LONGEST_S = 60.0, 3600.0  # for so long nothing is tried; twice as long with each further wrong guess
+Clock = Callable[[], float]
+T = TypeVar("T")
+
+
+class _Recent(OrderedDict[Hashable, T], Generic[T]):
+    """What is known of the clients that came last."""
+
+    def put(self, key: Hashable, value: T) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > MOST_CLIENTS:
+            self.popitem(last=False)
+
+
+class Requests:
+    """A bucket of tokens for each client. It holds a minute's worth, and fills evenly."""
+
+    def __init__(self, per_minute: int, clock: Clock = time.monotonic) -> None:
+        """per_minute: 0 lets everything in."""
+        self.most, self.clock = per_minute, clock
+        self._lock = threading.Lock()
+        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and when there were so many
+
+    def take(self, client: str) -> float:
+        """Take one for a request. Returns 0, or the seconds until there is one."""
+        if self.most <= 0:
+            return 0.0
+        now, a_second = self.clock(), self.most / 60
+        with self._lock:
+            left, then = self._left.get(client, (float(self.most), now))
+            left = min(float(self.most), left + (now - then) * a_second)
+            waits = left < 1
+            self._left.put(client, (left if waits else left - 1, now))
+        return (1 - left) / a_second if waits else 0.0
+
+
+@dataclass
+class _Wrong:
+    guesses: int
+    last: float
+    until: float  # when the next one is taken; both on the clock
+
+
+class Guesses:
+    """Wrong passwords and tokens of each client. After `most` of them the client has to wait, ever longer.
+
+    A guess counts as wrong from the start, so that many at once get no further than one after the other.
+    """
+
+    def __init__(self, most: int, clock: Clock = time.monotonic) -> None:
+        """most: 0 lets everybody guess on."""
+        self.most, self.clock = most, clock
+        self._lock = threading.Lock()
+        self._wrong: _Recent[_Wrong] = _Recent()
+
+    def _wait(self, client: Hashable) -> float:
+        known = self._wrong.get(client)
+        return max(0.0, known.until - self.clock()) if known else 0.0
+
+    def take(self, client: Hashable) -> float:
+        """Count one more guess, as wrong until `forget` or `untake` is called, and return 0.
+
+        Returns the seconds until one is taken, if that is later; then nothing is counted.
+        """
+        if self.most <= 0:
+            return 0.0
+        with self._lock:
+            if wait := self._wait(client):
+                return wait
+            self._count(client)
+        return 0.0
+
+    def _count(self, client: Hashable) -> None:
+        now, known = self.clock(), self._wrong.get(client)
+        if known is None or now - max(known.last, known.until) > FORGIVEN_S:
+            known = _Wrong(0, now, now)
+        known.guesses, known.last = known.guesses + 1, now
+        if known.guesses >= self.most:
+            # The exponent is bounded, or a patient guesser would bring about an overflow.
+            known.until = now + min(LONGEST_S, FIRST_S * 2.0 ** min(30, known.guesses - self.most))
+        self._wrong.put(client, known)
+
+    def untake(self, client: Hashable) -> None:
+        """The last one was no guess after all."""
+        with self._lock:
+            known = self._wrong.get(client)
+            if known is not None:
+                known.guesses, known.until = max(0, known.guesses - 1), self.clock()
+
+    def forget(self, client: Hashable) -> None:
+        """It was right."""
+        with self._lock:
+            self._wrong.pop(client, None)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Whose request it is.
+
+    proxies: how many stand before this server, each of which adds the address that it was asked from to
+        X-Forwarded-For. What a client wrote there itself comes before those and is not believed.
+    inner: whether addresses of private networks are the host's own, never a client's, as on a Space.
+    """
+
+    proxies: int = 0
+    inner: bool = False
+
+    def of(self, scope: Scope) -> str:
+        """The client's address: an IPv4 address, an IPv6 network, or whatever stood in its place."""
+        peer = str((scope.get("client") or ("",))[0])
+        told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        hops = [hop.strip() for hop in b",".join(told).decode("latin-1").split(",") if hop.strip()]
+        if self.proxies <= 0 or not hops:
+            return _site(peer)
+        at = max(0, len(hops) - self.proxies)
+        while self.inner and at and _is_inner(hops[at]):
+            at -= 1
+        return _site(hops[at])
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address with or without a port.
+
+    >>> _address("[2001:db8::1]:80"), _address("::ffff:10.0.0.1"), _address("10.0.0.1:80"), _address("me")
+    (IPv6Address('2001:db8::1'), IPv4Address('10.0.0.1'), IPv4Address('10.0.0.1'), None)
+    """
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def _is_inner(text: str) -> bool:
+    found = _address(text)
+    return found is not None and not found.is_global
+
+
+def _site(text: str) -> str:
+    """
+    >>> _site("2001:db8:1:2:3:4:5:6"), _site("192.0.2.7:4711"), _site("unknown")
+    ('2001:db8:1:2::', '192.0.2.7', 'unknown')
+    """
+    found = _address(text)
+    if found is None:
+        return text[:64]
+    if found.version == 4:
+        return str(found)
+    return str(ipaddress.ip_network((int(found), SITE), strict=False).network_address)
+
+
+def in_words(seconds: float) -> str:
+    """
+    >>> in_words(0.2), in_words(59), in_words(60.5)
+    ('1 s', '59 s', '2 minutes')
+    """
+    return f"{max(1, math.ceil(seconds))} s" if seconds <= 60 else f"{math.ceil(seconds / 60)} minutes"
