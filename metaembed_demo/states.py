@@ -1,7 +1,7 @@
 """What Gradio keeps of browser tabs and of calls of the API, cleared away when nobody can want it any more.
 
 Gradio copies the whole page's configuration, some 200 kB, for every tab and for every call over plain HTTP,
-and keeps ten thousand such copies: 2 GB, and past that an idle tab loses its session to a busy program's calls.
+and keeps ten thousand such copies: 2 GB. Past that, an idle tab would lose its session to a program's calls.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class States:
         return len(holder.session_data) if holder else 0
 
     def drop(self, name: str | None) -> None:
-        """Forget what goes by Gradio's `name` of a tab or call. Its event may still be at work: it has its own."""
+        """Forget what goes by Gradio's `name` of a tab or call. An event at work holds its own."""
         holder = self._holder()
         if holder is None or name is None:
             return
@@ -32,7 +32,7 @@ class States:
             holder.time_last_used.pop(name, None)
 
     def sweep(self, tabs: Container[str]) -> None:
-        """Drop all but those of `tabs`, and those that are new since the last sweep: a tab may be arriving."""
+        """Drop all but those of `tabs`, and the new ones since the last sweep: a tab may be arriving."""
         holder = self._holder()
         if holder is None:
             return
