@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from browsing import ANSWER_MS, FLAGS, START_S, Opener
+from faulty import index, pdfs  # noqa: F401
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from served import Served, serve
 
