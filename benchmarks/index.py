@@ -137,10 +137,10 @@ def needed(index: LocalIndex, queries: NDArray[np.float32]) -> dict[str, dict[st
     ranks: dict[int, list[int]] = {}
     sizes = [n for n in (5_000, 10_000, 20_000, 50_000, 100_000) if n <= len(index)]
     for query in queries:
-        coarse = index._scan(query[:8], 16)
+        coarse = index._blocks.scan(index._codec, index._quick, query[:8], 16)
         slots = np.arange(len(index))
         scores = np.concatenate(
-            [block.score(index._codec, query, 64, rows, True) for block, rows in index._by_block(slots)]
+            [block.score(index._codec, query, 64, rows, True) for block, rows in index._blocks.split(slots)]
         )
         for n in sizes:
             best = np.argpartition(-scores[:n], K)[:K]

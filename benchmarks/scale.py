@@ -31,7 +31,7 @@ from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks import corpus  # noqa: E402
 from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.local import LocalIndex  # noqa: E402
+from metaembed_demo.local import NEVER, LocalIndex  # noqa: E402
 from metaembed_demo.records import STOPS, Budget  # noqa: E402
 
 OUT = ROOT / "benchmarks" / "scale.json"
@@ -113,7 +113,7 @@ def made_index(folder: Path, pages: int) -> LocalIndex:
         index = LocalIndex.load(folder, whole=False)
         print(f"{len(index):,} made pages saved", flush=True)
     index.exact_up_to = 0
-    index.lists_from = 1 << 62  # the scan is what is measured; else lists are made beside it
+    index.lists_from = NEVER  # the scan is what is measured; else lists are made beside it
     return index
 
 

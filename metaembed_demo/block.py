@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .codecs import Codec
-from .disk import Reader, gather
+from .disk import Reader, gather, read_ahead
 from .maxsim import maxsim
 from .records import FloatArray
+from .text import bytes_text
 
 Rows = NDArray[np.int64]
 Parts = Mapping[str, NDArray[Any]]  # name -> (n, ...): "full", "codes.0", "codes.1", "prefix.0", "prefix.1"
 FULL = "full"  # (n, R_c, D) float16
-GATHER = 20_000  # pages; more than these are read through the memory map
+FEW = 20_000  # pages; fewer are asked for one by one, more are read through the memory map
 STEP = 1_024  # pages whose prefixes are encoded at a time
 
 
@@ -66,31 +67,42 @@ class Block:
         self._parts |= {name: _grown(part, size, capacity) for name, part in parts.items()}
 
     def take(self, name: str, rows: NDArray[np.int64], r_c: int) -> NDArray[Any]:
-        """(m, r_c, ...) of the pages `rows`; read from the file by several threads where it lies on disk."""
+        """(m, r_c, ...) of the pages `rows`."""
         if name in self.readers:
+            read_ahead(self.readers[name], rows, r_c)
             return gather(self.readers[name], rows, r_c)
         return self._parts[name][rows, :r_c]
 
     # Scoring
+
+    def expect(self, coding: Codec, r_c: int, rows: Rows, full: bool) -> None:
+        """Have the system read from disk what `score` is about to look at; this process goes on."""
+        if self._are_few_on_disk(coding, rows, full):
+            read_ahead(self.readers[FULL], rows, r_c)
 
     def score(self, coding: Codec, q: FloatArray, r_c: int, rows: Rows, full: bool) -> FloatArray:
         """MaxSim (m,) of `rows` with q (r_q, D): by what `coding` keeps, or by the full vectors."""
         some = None if len(rows) == len(self) else rows
         if not self._has_full(coding, full):
             return coding.score(q, self.codes("codes"), r_c, some)
-        if FULL in self.readers and some is not None and len(some) <= GATHER:
-            return maxsim(q, self.take(FULL, rows, r_c))
+        if self._are_few_on_disk(coding, rows, full):
+            return maxsim(q, gather(self.readers[FULL], rows, r_c))
         return maxsim(q, np.asarray(self.part(FULL))[:, :r_c], some)
 
-    def scan(self, coding: Codec, quick: Codec, q: FloatArray, r_c: int) -> FloatArray:
-        """Coarse scores (n,), -inf where a page was removed. `quick` keeps the prefixes of float16 pages."""
+    def scan(
+        self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, rows: Rows | None = None
+    ) -> FloatArray:
+        """Coarse scores (n,) of all pages, or (m,) of `rows`; -inf where a page was removed.
+
+        `quick` keeps the prefixes of float16 pages.
+        """
         if coding.kind == "float16":
             self.ready(quick)
-            scores = quick.score(q, self.codes("prefix"), r_c)
+            scores = quick.score(q, self.codes("prefix"), r_c, rows)
         else:
-            scores = coding.score(q, self.codes("codes"), r_c)
+            scores = coding.score(q, self.codes("codes"), r_c, rows)
         if self.dead:
-            scores[~self.live] = -np.inf
+            scores[~self.live if rows is None else ~self.live[rows]] = -np.inf
         return scores
 
     def ready(self, quick: Codec) -> None:
@@ -108,6 +120,9 @@ class Block:
 
     def _has_full(self, coding: Codec, full: bool) -> bool:
         return FULL in self._parts and (full or coding.kind == "float16")
+
+    def _are_few_on_disk(self, coding: Codec, rows: Rows, full: bool) -> bool:
+        return FULL in self.readers and self._has_full(coding, full) and len(rows) < min(FEW, len(self))
 
     # Changing
 
@@ -134,15 +149,30 @@ class Block:
         return twin
 
     def spill(self) -> None:
-        """Move the full vectors out of memory, into a file that goes when the block goes."""
+        """Move the full vectors out of memory, into a file that goes when the block goes.
+
+        Raises:
+            OSError: when there is no room for it; then they stay in memory.
+        """
         if FULL in self.readers or not len(self):
             return
         full = np.ascontiguousarray(self.part(FULL))
         with tempfile.TemporaryFile(prefix="metaembed-") as file:
-            full.tofile(file)
-            file.flush()
+            try:
+                file.write(full.data)  # not `tofile`, which does not tell why it fails
+                file.flush()
+            except OSError as error:
+                raise _no_room(full.nbytes, error) from error
             self._parts[FULL] = np.memmap(file, full.dtype, "r", 0, full.shape)
             self.readers[FULL] = Reader.of(file.fileno(), 0, full.dtype, full.shape[1:])
+
+
+def _no_room(size: int, error: OSError) -> OSError:
+    folder = tempfile.gettempdir()
+    return OSError(
+        f"there is no room in {folder} for {bytes_text(size)} of full vectors ({error.strerror}); free some "
+        "space there, or set TMPDIR to a folder elsewhere"
+    )
 
 
 def prefix_of(full: NDArray[np.float16], quick: Codec) -> Parts:

@@ -7,9 +7,11 @@ import json
 import os
 import threading
 import weakref
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 READERS = 16  # threads that wait for the disk
+FEW = 8  # rows that are not worth threads
+READS_AHEAD = hasattr(os, "posix_fadvise")  # whether the system reads on while the process goes on: Linux
 _SEEKING = threading.Lock()
 
 
@@ -97,27 +101,51 @@ class Reader:
         return reader
 
 
+def read_ahead(reader: Reader, rows: NDArray[np.int64], first: int) -> None:
+    """Have the system read what `gather` will ask for into its cache, many rows at once, and return.
+
+    Nothing happens where the system cannot be asked.
+    """
+    if READS_AHEAD:
+        for _, _, start, size in _runs(reader, rows, first):
+            os.posix_fadvise(reader.descriptor, start, size, os.POSIX_FADV_WILLNEED)
+
+
 def gather(reader: Reader, rows: NDArray[np.int64], first: int) -> NDArray[Any]:
     """(m, first, ...): the first entries along the second axis of the rows asked for.
 
-    Sixteen threads read at a time: from a cold disk that is several times faster than page faults one by one.
+    From a cold disk, `read_ahead` of all that will be wanted makes it several times faster, and so do sixteen
+    threads that read at a time, where the system does not read ahead.
     """
-    stride = int(np.prod(reader.shape)) * reader.dtype.itemsize
     out = np.empty((len(rows), first, *reader.shape[1:]), reader.dtype)
-    wanted = out[0].nbytes if len(rows) else 0
     view = out.reshape(-1).view(np.uint8).data
 
-    def read(chunk: NDArray[np.int64]) -> None:
-        for at in chunk.tolist():
-            start = reader.offset + int(rows[at]) * stride
-            _read_into(reader.descriptor, view[at * wanted : (at + 1) * wanted], start)
+    def read(runs: Iterable[tuple[int, int, int, int]]) -> None:
+        for place, end, start, _ in runs:
+            _read_into(reader.descriptor, view[place:end], start)
 
-    pieces = np.array_split(np.arange(len(rows)), min(READERS, max(1, len(rows) // 8)))
-    if len(pieces) == 1:
-        read(pieces[0])
+    if READS_AHEAD or len(rows) < 2 * FEW:
+        read(_runs(reader, rows, first))
     else:
-        list(_readers().map(read, pieces))
+        runs = list(_runs(reader, rows, first))
+        pieces = min(READERS, len(runs))
+        list(_readers().map(read, [runs[at::pieces] for at in range(pieces)]))
     return out
+
+
+def _runs(reader: Reader, rows: NDArray[np.int64], first: int) -> Iterator[tuple[int, int, int, int]]:
+    """What is read at a time: its place and end among the bytes wanted, its start and size in the file.
+
+    Whole rows that follow each other are one.
+    """
+    stride = int(np.prod(reader.shape)) * reader.dtype.itemsize
+    wanted = stride * first // reader.shape[0]
+    if not len(rows):
+        return
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1 if wanted == stride else np.arange(1, len(rows))
+    edges = [0, *breaks.tolist(), len(rows)]
+    for row, (at, end) in zip(rows[edges[:-1]].tolist(), pairwise(edges), strict=True):
+        yield at * wanted, end * wanted, reader.offset + row * stride, (end - at) * wanted
 
 
 def _read_into(descriptor: int, place: memoryview, start: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeVar
 
-from .local import LocalIndex
+from .local import NEVER, LocalIndex
 from .records import Budget, FloatArray, Hit
 
 REFINE = 50  # of the best pages that are scored again by their full vectors, where that is asked for
@@ -60,15 +60,16 @@ def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exa
     Raises:
         ValueError: when the full vectors were given up, so that there is nothing exact to compare with.
     """
-    if not index.keep_full:
+    if not index.has_full:
         raise ValueError("This index keeps no full vectors, so no search of it is exact.")
-    still = index.copy()  # so that pages which come or go meanwhile count nowhere
+    still = index.copy()  # so that pages which come or go meanwhile count nowhere; with the lists, if any
+    still.lists_from = NEVER
     pages = len(still)
     here = _asked(still, query, budget, k)
-    hits, ms = _timed(lambda: still.search(query, budget, k, exact=True))
-    exact = Way(_ids(hits), ms, pages)
+    hits, ms = _timed(lambda: still.search(query, budget, max(k, DEEP), exact=True))
+    true = _ids(hits)
+    exact = Way(true[:k], ms, pages)
     found = _ids(still.search(query, budget, DEEP))
-    true = _ids(still.search(query, budget, DEEP, exact=True))
     refined = None
     if still.storage != "float16" and not still.refine:
         still.refine = REFINE

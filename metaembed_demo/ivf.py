@@ -10,8 +10,9 @@ never saved: FAISS's files cannot be checked before they are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,10 @@ Slots = NDArray[np.int64]
 
 
 class TokenLists:
-    """The first 16 candidate tokens of pages, found by their like. Not to be changed while it is searched."""
+    """The first 16 candidate tokens of pages, found by their like. Not to be changed while it is searched.
+
+    Copies share the codes, which are hundreds of megabytes, until one of them adds a page.
+    """
 
     def __init__(self, r_c: int, dim: int) -> None:
         self.groups = [(first, min(last, r_c)) for first, last in GROUPS if first < r_c]
@@ -41,45 +45,68 @@ class TokenLists:
         self.probed = PROBED
         self._faiss: list[Any] = []
         self._slots: Slots = np.empty(0, np.int64)  # number -> slot, -1 where the page is gone
+        self._sharers: WeakSet[TokenLists] = WeakSet([self])  # those that search the same codes
 
     @classmethod
-    def trained(cls, vectors: FloatArray, pages: int) -> TokenLists:
-        """Lists for about `pages` pages, fitted to `vectors` (n, R_c, D), which are not added.
+    def making(
+        cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]
+    ) -> Generator[int, None, TokenLists]:
+        """Lists of the pages `ids`, in slots 0, 1, 2 and so on; tells how many pages are in them as it goes.
 
         Raises:
-            ValueError: when there are fewer than 1,000 pages to fit to.
+            ValueError: when there are fewer than 1,000 pages to fit them to.
         """
-        if len(vectors) < FEWEST:
+        sample = ids[:: max(1, len(ids) // TRAIN)]
+        if len(sample) < FEWEST:
             raise ValueError(
-                f"Inverted lists need at least {FEWEST:,} pages to be fitted to, not {len(vectors):,}. "
+                f"Inverted lists need at least {FEWEST:,} pages to be fitted to, not {len(sample):,}. "
                 "Scan the prefixes instead: so few are scanned in a few milliseconds."
             )
-        import faiss
-
+        vectors = vectors_of(sample)
         made = cls(vectors.shape[1], vectors.shape[2])
-        for first, last in made.groups:
-            tokens = np.ascontiguousarray(vectors[:, first:last], np.float32).reshape(-1, made.dim)
-            wanted = int(LISTS * math.sqrt(pages * (last - first)))
-            lists = max(1, min(wanted, len(tokens) // A_LIST))
-            index = faiss.index_factory(
-                made.dim, f"IVF{lists},PQ{_codes(made.dim)}x4fs", faiss.METRIC_INNER_PRODUCT
-            )
-            faiss.extract_index_ivf(index).cp.niter = ROUNDS
-            index.train(tokens)
-            made._faiss.append(index)
-        return made
-
-    @classmethod
-    def of(cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> TokenLists:
-        """Lists of the pages `ids`, in slots 0, 1, 2 and so on. Raises ValueError as `trained` does."""
-        made = cls.trained(vectors_of(ids[:: max(1, len(ids) // TRAIN)]), len(ids))
+        for group in made.groups:
+            made._train(group, vectors, len(ids))
+            yield 0
         for start in range(0, len(ids), STEP):
             batch = ids[start : start + STEP]
             made.add(np.arange(start, start + len(batch)), vectors_of(batch))
+            yield start + len(batch)
         return made
+
+    def _train(self, group: tuple[int, int], vectors: FloatArray, pages: int) -> None:
+        import faiss
+
+        first, last = group
+        tokens = np.ascontiguousarray(vectors[:, first:last], np.float32).reshape(-1, self.dim)
+        wanted = int(LISTS * math.sqrt(pages * (last - first)))
+        lists = max(1, min(wanted, len(tokens) // A_LIST))
+        index = faiss.index_factory(
+            self.dim, f"IVF{lists},PQ{_codes(self.dim)}x4fs", faiss.METRIC_INNER_PRODUCT
+        )
+        faiss.extract_index_ivf(index).cp.niter = ROUNDS
+        index.train(tokens)
+        self._faiss.append(index)
+
+    def copy(self) -> TokenLists:
+        """The same pages; adding and removing here and there do not meet."""
+        twin = TokenLists(self.groups[-1][1], self.dim)
+        twin.probed, twin._slots, twin._faiss = self.probed, self._slots.copy(), self._faiss
+        twin._sharers = self._sharers
+        twin._sharers.add(twin)
+        return twin
+
+    def _own(self) -> None:
+        """Have codes of one's own, which nobody searches meanwhile."""
+        if len(self._sharers) > 1:
+            import faiss
+
+            self._faiss = [faiss.clone_index(index) for index in self._faiss]
+            self._sharers.discard(self)  # after the copying: the last one left may change what was shared
+            self._sharers = WeakSet([self])
 
     def add(self, slots: Slots, vectors: NDArray[Any]) -> None:
         """Take pages with `vectors` (n, R_c, D) that stand in `slots` of the index."""
+        self._own()
         numbers = np.arange(len(self._slots), len(self._slots) + len(slots))
         self._slots = np.concatenate([self._slots, slots])
         for (first, last), index in zip(self.groups, self._faiss, strict=True):

@@ -15,12 +15,12 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ PIECES = 4  # for each thread, so that one thread held up does not hold up the s
 LINE = 16  # float32 in a cache line
 
 Rows = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ _lock = threading.Lock()
 _loaded: _Kernels | None = None
 _tried = False
 _pool: ThreadPoolExecutor | None = None
+_here = threading.local()
 
 
 def available() -> bool:
@@ -264,11 +266,31 @@ def _share(piece: Callable[[int, int], None], m: int, components: int) -> None:
     """Run `piece` over 0 to m: here, or in parts in the threads."""
     count = threads()
     parts = min(count * PIECES, m)
-    if count == 1 or components <= ONE_THREAD:
+    if count == 1 or components <= ONE_THREAD or _is_alone():
         piece(0, m)
         return
     edges = [m * part // parts for part in range(parts + 1)]
     list(_threads().map(piece, edges[:-1], edges[1:]))
+
+
+def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """What each of `tasks` gives, in order. The threads take one each; none of them is shared again."""
+    if threads() == 1 or _is_alone():
+        return [task() for task in tasks]
+    return list(_threads().map(_alone, tasks))
+
+
+def _alone(task: Callable[[], T]) -> T:
+    _here.alone = True
+    try:
+        return task()
+    finally:
+        _here.alone = False
+
+
+def _is_alone() -> bool:
+    """Whether this thread is one of those that scan: it must not wait for the others."""
+    return getattr(_here, "alone", False)
 
 
 def threads() -> int:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from . import segments
 from .block import FULL, Block, Parts, merged, prefix_of
-from .candidates import Candidates, Slots
+from .blocks import SMALL, Blocks, Slots
+from .candidates import Candidates
 from .cascade import PREFIX, RECALL, candidates
 from .codecs import Codec, codec
 from .index import best, check_new, cut
 from .ivf import TokenLists
+from .listing import Listing
 from .records import Budget, FloatArray, Hit
+from .steps import finish
 
 EXACT_UP_TO = 5_000  # pages; above that a coarse stage picks the candidates
-SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
-DEAD = 0.25  # share of removed pages at which a block is written anew without them
 SAMPLE = 2_000  # pages that a codebook is fitted on
-STEP = 1_024  # pages encoded at a time
+STEP = 256  # pages kept anew at a time: a second's work with PQ, the slowest
 LISTS_FROM = 1_000_000  # pages; from there on inverted lists are made
+NEVER = sys.maxsize
 
 
 class LocalIndex:
@@ -46,17 +48,17 @@ class LocalIndex:
         self.r_c, self.dim, self.exact_up_to = r_c, dim, exact_up_to
         self.recall = RECALL
         self.refine = 0
-        self.keep_full = True
+        self.has_full = True  # whether the float16 vectors are kept, in memory or in a file
         self._codec = coding or codec("float16", r_c, dim)
         self._quick = codec("int8", min(PREFIX.r_c, r_c), dim)
         self._lock = threading.RLock()
         self._slots: dict[str, int] = {}  # in the order of adding, which is the order of slots
-        self._blocks: tuple[Block, ...] = ()
-        self._starts: Slots = np.zeros(1, np.int64)  # of each block, and the end
+        self._blocks = Blocks()
         self._open = False  # whether the last block may still grow
         self.lists_from = LISTS_FROM
         self._lists: TokenLists | None = None
-        self._making = False  # whether a thread is at work on them
+        self._listing = Listing()  # shared with copies
+        self._listing.join(self)
         self._checked: segments.Check | None = None  # of the files that it was loaded from
 
     @property
@@ -65,9 +67,9 @@ class LocalIndex:
         return self._codec.kind
 
     @property
-    def has_full(self) -> bool:
-        """Whether the float16 vectors are there, in memory or in a file."""
-        return all(FULL in block.names for block in self._blocks)
+    def listing(self) -> tuple[int, int] | None:
+        """Pages in the inverted lists on their way, and of how many; None where none are made."""
+        return None if self._lists is not None else self._listing.progress
 
     @property
     def ids(self) -> list[str]:
@@ -87,11 +89,10 @@ class LocalIndex:
             check_new(ids, vectors, self._slots, self.r_c, self.dim)
             if not len(ids):
                 return
-            end = int(self._starts[-1])
+            end = self._blocks.end
             parts = self._encoded(vectors)
             if self._open:
-                self._blocks[-1].append(ids, parts)
-                self._starts[-1] += len(ids)
+                self._blocks.append(ids, parts)
             else:
                 self._lay([*self._blocks, Block(ids, parts)])
                 self._open = True
@@ -106,15 +107,23 @@ class LocalIndex:
                 self._slots.pop(page_id, None)
             if self._lists is not None:
                 self._lists.remove(gone)
-            for block, rows in self._by_block(np.sort(gone)):
-                block.kill(rows.tolist())
+            self._blocks.kill(gone)
             self._compact()
 
     def copy(self) -> LocalIndex:
-        """The same pages; adding and removing here and there do not meet. The vectors are shared."""
+        """The same pages; adding and removing here and there do not meet. Vectors and lists are shared."""
+        with self._lock:
+            twin = self._snapshot()
+            twin.lists_from, twin._listing = self.lists_from, self._listing
+            twin._lists = self._lists.copy() if self._lists else None
+            twin._listing.join(twin)
+            return twin
+
+    def _snapshot(self) -> LocalIndex:
+        """A copy to read the pages from: it has no lists and waits for none."""
         with self._lock:
             twin = LocalIndex(self.r_c, self.dim, self.exact_up_to, self._codec)
-            twin.recall, twin.refine, twin.keep_full = self.recall, self.refine, self.keep_full
+            twin.recall, twin.refine, twin.has_full = self.recall, self.refine, self.has_full
             twin._lay([block.copy() for block in self._blocks])
             twin._slots = dict(self._slots)
             twin._checked = self._checked
@@ -129,6 +138,10 @@ class LocalIndex:
             ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
                 index were given up and another kind would have to be made from what is left.
         """
+        return finish(self.storing_as(kind, keep_full))
+
+    def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, LocalIndex]:
+        """`stored_as`, telling how many pages are kept anew as it goes; closing it gives the work up."""
         source = self.copy()
         if kind == self.storage and (keep_full or kind == "float16" or not source.has_full):
             return source
@@ -141,14 +154,20 @@ class LocalIndex:
         some = ids[:: max(1, len(ids) // SAMPLE)]
         coding = codec(kind, self.r_c, self.dim, source.full(some))
         made = LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
-        made.recall, made.refine = self.recall, self.refine
-        made.keep_full = keep_full
+        made.recall, made.refine, made.lists_from = self.recall, self.refine, self.lists_from
+        made.has_full = keep_full or kind == "float16"
         for start in range(0, len(ids), STEP):
             batch = ids[start : start + STEP]
             made.add(batch, source.full(batch))
             if len(made._blocks[-1]) >= SMALL:
                 made._close()
+            yield start + len(batch)
         made._close()
+        made._listing = source._listing  # lists are made from the full vectors, so they hold for any storage
+        made._listing.join(made)
+        if source._lists is not None:
+            made._lists = source._lists.copy()
+            made._lists.move(source._all(), made._all())
         return made
 
     # Looking
@@ -160,7 +179,7 @@ class LocalIndex:
             wanted = candidates(len(self), Budget(len(q), r_c), k, self.recall)
             few = len(self) <= max(self.exact_up_to, wanted)
             slots = self._all() if few else self._near(q, r_c, wanted)
-            return Candidates(self._blocks, self._starts, slots)
+            return Candidates(self._blocks, slots)
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
         with self._lock:
@@ -186,12 +205,12 @@ class LocalIndex:
         if self.refine:
             return self.full(ids)
         with self._lock:
-            return self._gathered(self._find(ids), full=False)
+            return self._blocks.vectors(self._codec, self._find(ids), full=False)
 
     def full(self, ids: Sequence[str]) -> FloatArray:
         """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up."""
         with self._lock:
-            return self._gathered(self._find(ids), full=True)
+            return self._blocks.vectors(self._codec, self._find(ids), full=True)
 
     def bytes_per_page(self, budget: Budget) -> int:
         """
@@ -207,20 +226,32 @@ class LocalIndex:
         there = sum(size for on_disk, size in parts if on_disk)
         return {"memory": sum(size for _, size in parts) - there, "disk": there}
 
+    # Lists
+
     def make_lists(self) -> None:
-        """Make inverted lists (ivf.py) the coarse stage: minutes for a million pages, scanned meanwhile.
+        """Make inverted lists (ivf.py) the coarse stage, here and now: minutes for a million pages.
 
         Raises:
             ValueError: when there are too few pages to fit them to.
         """
-        seen = self.copy()
+        seen = self._snapshot()
         ids = seen.ids
-        lists = TokenLists.of(ids, seen.full)
-        with self._lock:  # what was added and removed meanwhile
+        self.take_lists(finish(TokenLists.making(ids, seen.full)), ids, asked=True)
+
+    def take_lists(self, lists: TokenLists, ids: Sequence[str], asked: bool = False) -> None:
+        """Let `lists` of the pages `ids` pick the candidates; pages that came or went since are seen to.
+
+        asked: whether to take them where a scan would do, too.
+        """
+        with self._lock:
+            if not asked and (self._lists is not None or len(self) < self.lists_from):
+                return
             lists.place(np.array([self._slots.get(page_id, -1) for page_id in ids], np.int64))
-            late = [page_id for page_id in self._slots if page_id not in seen]
-            lists.add(self._find(late), self.full(late))
-            self._lists, self._making = lists, False
+            late = list(self._slots.keys() - set(ids))
+            for start in range(0, len(late), STEP):
+                some = late[start : start + STEP]
+                lists.add(self._find(some), self.full(some))
+            self._lists = lists
 
     # Disk
 
@@ -251,10 +282,10 @@ class LocalIndex:
         """An index of blocks that were kept by `coding`. Raises ValueError when a page comes twice."""
         index = cls(coding.r_c, coding.dim, coding=coding)
         index._checked = checked
-        index.keep_full = all(FULL in block.names for block in blocks)
+        index.has_full = all(FULL in block.names for block in blocks)
         index._lay(blocks)
         ids = [page_id for block in blocks for page_id in block.ids]
-        alive = np.flatnonzero(np.concatenate([np.zeros(0, bool), *(block.live for block in blocks)]))
+        alive = index._blocks.live()
         index._slots = {ids[slot]: slot for slot in alive.tolist()}
         if len(index._slots) != len(alive):
             raise ValueError("The index is damaged: a page is in it twice.")
@@ -265,23 +296,20 @@ class LocalIndex:
         if self._checked:
             self._checked.sound()
 
-    def _settled(self) -> tuple[Block, ...]:
+    def _settled(self) -> list[Block]:
         """The blocks as they are to be written, none of which grows any more."""
         self._close()
         if self.storage == "float16" and len(self) > self.exact_up_to:
             for block in self._blocks:
                 if block.files is None:
                     block.ready(self._quick)
-        return self._blocks
+        return list(self._blocks)
 
     def _close(self) -> None:
         """Let the last block grow no more, merge it with small neighbours, move full vectors to a file."""
-        blocks = list(self._blocks)
-        small = len(blocks)
-        while small and len(blocks[small - 1]) < SMALL:
-            small -= 1
-        if len(blocks) - small > 1:
-            self._relay([*blocks[:small], self._merged(blocks[small:])])
+        blocks = self._blocks.joined(self._merged)
+        if blocks:
+            self._relay(blocks)
         if self.storage != "float16" and self.has_full:
             for block in self._blocks:
                 block.spill()
@@ -289,8 +317,8 @@ class LocalIndex:
 
     def _compact(self) -> None:
         """Write blocks anew that hold too many removed pages."""
-        if any(block.dead > DEAD * len(block) for block in self._blocks):
-            kept = [b if b.dead <= DEAD * len(b) else self._merged([b]) for b in self._blocks]
+        kept = self._blocks.renewed(self._merged)
+        if kept:
             grows = self._open and len(kept[-1]) > 0
             self._relay([block for block in kept if len(block)])
             self._open = grows
@@ -301,19 +329,13 @@ class LocalIndex:
         return merged(blocks)
 
     def _lay(self, blocks: Sequence[Block]) -> None:
-        self._blocks = tuple(blocks)
-        self._starts = np.array([0, *accumulate(len(block) for block in blocks)], np.int64)
+        self._blocks = Blocks(blocks)
         self._open = False
 
     def _relay(self, blocks: Sequence[Block]) -> None:
         """Take `blocks`, which hold the same pages in other slots."""
         self._lay(blocks)
-        slots = [
-            start + rows
-            for start, block in zip(self._starts, self._blocks, strict=False)
-            for rows in [np.flatnonzero(block.live)]
-        ]
-        new = np.concatenate([np.empty(0, np.int64), *slots])
+        new = self._blocks.live()
         if self._lists is not None:
             self._lists.move(self._all(), new)
         self._slots = dict(zip(self._slots, new.tolist(), strict=True))
@@ -331,20 +353,10 @@ class LocalIndex:
 
     def _slots_of(self, ids: Sequence[str]) -> Slots:
         """Slots in ascending order; candidates that were found in these very blocks bring theirs along."""
-        if isinstance(ids, Candidates) and ids.blocks is self._blocks and self._are_live(ids.slots):
-            return ids.slots
+        found = ids.slots if isinstance(ids, Candidates) and ids.blocks is self._blocks else None
+        if found is not None and (len(found) == len(self) or self._blocks.are_live(found)):
+            return found
         return np.sort(self._find(ids))
-
-    def _are_live(self, slots: Slots) -> bool:
-        return len(slots) == len(self) or all(b.live[rows].all() for b, rows in self._by_block(slots))
-
-    def _by_block(self, slots: Slots) -> Iterator[tuple[Block, Slots]]:
-        """Each block and its rows among `slots`, which ascend."""
-        edges = np.searchsorted(slots, self._starts)
-        for at, block in enumerate(self._blocks):
-            rows = slots[edges[at] : edges[at + 1]]
-            if len(rows):
-                yield block, rows - self._starts[at]
 
     # Vectors
 
@@ -352,7 +364,7 @@ class LocalIndex:
         """What is kept of pages with `vectors` (n, R_c, D)."""
         full = np.asarray(vectors).astype(np.float16)
         parts: dict[str, np.ndarray] = {}
-        if self.storage == "float16" or self.keep_full:
+        if self.storage == "float16" or self.has_full:
             parts[FULL] = full
         if self.storage != "float16":
             codes = self._codec.encode(full.astype(np.float32))
@@ -361,46 +373,23 @@ class LocalIndex:
             parts |= prefix_of(full, self._quick)
         return parts
 
-    def _gathered(self, slots: Slots, full: bool) -> FloatArray:
-        """(n, R_c, D) float32 of pages in any order."""
-        out = np.empty((len(slots), self.r_c, self.dim), np.float32)
-        order = np.argsort(slots)
-        done = 0
-        for block, rows in self._by_block(slots[order]):
-            place = order[done : done + len(rows)]
-            done += len(rows)
-            out[place] = block.vectors(self._codec, rows, full)
-        return out
-
     # Scoring
 
     def _near(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
         """The `wanted` slots, ascending, that the coarse stage puts first."""
         if self._lists is not None:
             return self._lists.candidates(q, r_c, wanted)
-        if len(self) >= self.lists_from and not self._making:
-            self._making = True
-            threading.Thread(target=self.make_lists, name="metaembed-lists", daemon=True).start()
-        scores = self._scan(q[: PREFIX.r_q], min(r_c, PREFIX.r_c))
-        return np.sort(np.argpartition(-scores, wanted)[:wanted])
-
-    def _scan(self, q: FloatArray, r_c: int) -> FloatArray:
-        """The coarse score of every slot; -inf where its page was removed."""
-        scores = np.empty(int(self._starts[-1]), np.float32)
-        for block, start, end in zip(self._blocks, self._starts, self._starts[1:], strict=False):
-            scores[start:end] = block.scan(self._codec, self._quick, q, r_c)
-        return scores
+        if len(self) >= self.lists_from and self._listing.idle:
+            seen = self._snapshot()
+            self._listing.begin(seen.ids, seen.full)
+        return self._blocks.nearest(self._codec, self._quick, q, r_c, wanted)
 
     def _ranked(self, q: FloatArray, r_c: int, slots: Slots, k: int, full: bool) -> tuple[Slots, FloatArray]:
         """The best `k` of `slots`, which ascend, and their scores."""
-        scores = np.empty(len(slots), np.float32)
-        done = 0
-        for block, rows in self._by_block(slots):
-            scores[done : done + len(rows)] = block.score(self._codec, q, r_c, rows, full)
-            done += len(rows)
+        scores = self._blocks.scores(self._codec, q, r_c, slots, full)
         at = best(scores, k)
         return slots[at], scores[at]
 
     def _hits(self, slots: Slots, scores: FloatArray) -> list[Hit]:
-        ids = Candidates(self._blocks, self._starts, slots)
+        ids = Candidates(self._blocks, slots)
         return [Hit(ids[at], float(score), at + 1) for at, score in enumerate(scores.tolist())]

@@ -50,6 +50,7 @@ class Store:
         on(self.control.submit, self.convert, [], outputs=shelf_outputs, **converting)
         on(self.control.input, self.set, [], outputs=shelf_outputs)
         on(self.control.select, self.check, [], outputs=[session, self.control])
+        on(self.control.clear, self.stop, [], outputs=[session], concurrency_id="stop")
         on(self.parcel.submit, self.download, [], outputs=[session, news, self.parcel, self.file], **packing)
         on(self.parcel.upload, self.open, [], outputs=[*shelf_outputs, self.parcel], **packing)
         self.file.change(None, js=SAVE)
@@ -58,11 +59,18 @@ class Store:
         """Another storage for this visitor's pages; the old one is searched until it is done."""
         visit = self.visits.get(session_id)
         collection = visit.collection
-        for done in visit.storing.convert(collection, str(event._data.get("value", ""))):
-            if done and visit.collection is collection:
-                yield self._shelf(visit, visit.stored_anew())
-            else:
-                yield self._control(visit)
+        with visit.session.at_work():
+            for done in visit.storing.convert(collection, str(event._data.get("value", ""))):
+                if done and visit.collection is collection:
+                    yield self._shelf(visit, visit.stored_anew())
+                else:
+                    yield self._control(visit)
+
+    def stop(self, session_id: str | None) -> Updates:
+        """Give the conversion under way up; its own handler says so."""
+        visit = self.visits.get(session_id)
+        visit.storing.stop.set()
+        return {self.session: visit.session.id}
 
     def set(self, session_id: str | None, event: gr.EventData) -> Updates:
         """Re-ranking by the full vectors, or the recall target."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from . import documents, vault
 from .codecs import KINDS, PQ_LEAST, codec, pq_parts
 from .collection import Collection
+from .config import LIMITS, Limits
 from .exactness import REFINE, Exactness, measure
 from .local import LocalIndex
 from .records import STOPS, Budget, Trace
+from .steps import finish
 
+TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
 log = logging.getLogger(__name__)
 
 
@@ -21,6 +26,8 @@ class Storing:
     """What the storage control shows of one visitor's pages, and what it does to them."""
 
     changing: str = ""  # the storage on its way
+    done: int = 0  # pages kept that way by now
+    stop: threading.Event = field(default_factory=threading.Event)  # asks a conversion to end
     told: tuple[str, int] = ("", 0)  # why another storage was not taken, and how many pages there were
     _checked: tuple[object, Exactness] | None = None  # of which search, and what was found
 
@@ -35,10 +42,12 @@ class Storing:
             sizes=sizes(budget, index.r_c, index.dim),
             least={"pq": pages_for_pq(index.r_c)},
             changing=self.changing,
+            done=self.done,
+            listing=index.listing,
             told=self.told[0] if self.told[1] == len(index) else "",
             refine=index.refine > 0,
             recall=index.recall if len(index) > index.exact_up_to else None,
-            checkable=trace is not None and len(index) > 0 and index.keep_full,
+            checkable=trace is not None and len(index) > 0 and index.has_full,
             found=self._found(collection, index, trace),
         )
         return vault.control(stored)
@@ -61,21 +70,29 @@ class Storing:
             full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
         return documents.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
 
-    def convert(self, collection: Collection, kind: str) -> Iterator[bool]:
-        """Keep the pages as `kind`; each step tells whether they are by now.
+    def convert(self, collection: Collection, kind: str, limits: Limits = LIMITS) -> Iterator[bool]:
+        """Keep the pages as `kind`; each step tells whether they are by now, and `done` how far it is.
 
-        No step comes where there is nothing to do. Where it cannot be done, `told` says why.
+        No step comes where there is nothing to do. Where it cannot be done, or takes longer than a job may,
+        `told` says why; that, setting `stop` and closing the generator leave all as it was.
         """
         index = collection.index
         if kind not in KINDS or not isinstance(index, LocalIndex) or self.changing or kind == index.storage:
             return
-        self.changing, problem, least = kind, "", pages_for_pq(index.r_c)
+        self.changing, self.done = kind, 0
+        self.stop.clear()
+        problem, kept, least = "", False, pages_for_pq(index.r_c)
         try:
             if kind == "pq" and len(index) < least:
                 problem = f"PQ is fitted to at least {least} pages; there are {len(index)}. Add pages first."
             else:
                 yield False
-                keep_as(collection, kind)
+                for done in _heard(keeping(collection, kind), self.stop, limits):
+                    self.done = done
+                    yield False
+                kept = kind_of(collection) == kind
+        except TimeoutError as error:
+            problem = f"The pages stay {index.storage}: {error}"
         except ValueError as error:
             problem = str(error)
         except (OSError, MemoryError) as error:  # a full disk must not end the visit
@@ -84,7 +101,7 @@ class Storing:
         finally:
             self.changing = ""
         self.told = (problem, len(collection.index))
-        yield not problem
+        yield kept
 
     def refine(self, collection: Collection, on: bool) -> None:
         """Whether the best pages are scored again by their full vectors."""
@@ -99,7 +116,7 @@ class Storing:
     def check(self, collection: Collection, trace: Trace | None, k: int) -> None:
         """Compare the open search with one that scores every page by its full vectors."""
         index = collection.index
-        if trace is not None and isinstance(index, LocalIndex) and index.keep_full and len(index):
+        if trace is not None and isinstance(index, LocalIndex) and index.has_full and len(index):
             state = _state(index, trace)
             self._checked = (state, measure(index, trace.query_vectors, trace.budget, k))
 
@@ -113,15 +130,45 @@ def kind_of(collection: Collection) -> str:
     return collection.index.storage if isinstance(collection.index, LocalIndex) else "float16"
 
 
+def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Limits) -> Iterator[int]:
+    """Now and then one of `steps`, all of which are taken, but for those after `stop` or the end of the time.
+
+    Raises:
+        TimeoutError: when the time for a job is up.
+    """
+    began = told = time.monotonic()
+    try:
+        for step in steps:
+            if stop.is_set():
+                return
+            now = time.monotonic()
+            if now - began > limits.seconds_per_job:
+                raise TimeoutError(
+                    f"it took more than {limits.seconds_per_job:,g} s. Raise METAEMBED_SECONDS_PER_JOB."
+                )
+            if now - told >= TELL_EVERY_S:
+                told = now
+                yield step
+    finally:
+        steps.close()
+
+
 def keep_as(collection: Collection, kind: str) -> None:
-    """Keep the pages of `collection` as `kind`. Pages that come or go meanwhile do so in the new index too.
+    """Keep the pages of `collection` as `kind`. Raises as `keeping`."""
+    finish(keeping(collection, kind))
+
+
+def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
+    """Keep the pages of `collection` as `kind`, telling how many are.
+
+    Closed before its end it changes nothing. Pages that come or go meanwhile do so in the new index too.
 
     Raises:
         ValueError: as `LocalIndex.stored_as`; nothing is changed then.
     """
     old = collection.index
     assert isinstance(old, LocalIndex)
-    made = old.stored_as(kind)
+    made = yield from old.storing_as(kind)
     _warm(made)
     with collection.lock:
         catch_up(made, old)

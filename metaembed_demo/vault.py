@@ -31,7 +31,8 @@ class Stored:
 
     sizes: bytes a page at the budget in use, for each of KINDS.
     least: pages that a kind must have, for those that need some.
-    changing: the kind on its way, "" for none; told: why another was not taken.
+    changing: the kind on its way, "" for none; done: pages kept that way; told: why another was not taken.
+    listing: pages in the inverted lists on their way, and of how many; None for none.
     refine: whether the best hits are scored again by their full vectors.
     recall: the target, None where every page is scored anyway.
     checkable: whether a search is open that can be compared; found: HTML of that comparison.
@@ -42,6 +43,8 @@ class Stored:
     sizes: Mapping[str, int]
     least: Mapping[str, int] = field(default_factory=dict)
     changing: str = ""
+    done: int = 0
+    listing: tuple[int, int] | None = None
     told: str = ""
     refine: bool = False
     recall: float | None = None
@@ -56,8 +59,8 @@ def control(now: Stored) -> str:
     return (
         '<section class="keep" aria-labelledby="keep-title"><h3 id="keep-title">Storage</h3>'
         f'<div class="kinds" role="group" aria-labelledby="keep-title">{kinds}</div>'
-        f'<div class="keep-more"><p class="keep-told" role="status">{_coming(now)}</p>{_more(now)}</div>'
-        f"{_problem(now)}</section>{now.found}"
+        f'<div class="keep-more">{_coming(now)}{_more(now)}</div>{_listing(now)}{_problem(now)}</section>'
+        f"{now.found}"
     )
 
 
@@ -111,11 +114,30 @@ def _more(now: Stored) -> str:
 
 
 def _coming(now: Stored) -> str:
+    """How far the conversion is, with a way to stop it. The status says once that there is one."""
     if not now.changing:
+        return '<p class="keep-told" role="status"></p>'
+    kind, done = NAMES[now.changing], min(now.done, now.pages)
+    verb = "Fitting PQ" if now.changing == "pq" and not done else "Converting"
+    return (
+        f'<p class="hidden" role="status">Converting to {kind}; until then searches read '
+        f"{NAMES[now.kind]}</p>"
+        f'<p class="keep-told">{verb}: <span class="num">{done:,} of {plural(now.pages, "page")}</span></p>'
+        f'<div class="keep-bar" role="progressbar" aria-label="Pages converted to {kind}" aria-valuemin="0" '
+        f'aria-valuemax="{now.pages}" aria-valuenow="{done}">'
+        f'<i style="width:{done / max(now.pages, 1) * 100:.1f}%"></i></div>'
+        '<button type="button" class="quiet" data-action="cancel">Cancel</button>'
+    )
+
+
+def _listing(now: Stored) -> str:
+    if now.listing is None:
         return ""
-    pages, kind = plural(now.pages, "page"), NAMES[now.changing]
-    begun = f"Fitting {kind} to {pages}" if now.changing == "pq" else f"Converting {pages} to {kind}"
-    return f"{begun}; until then searches read {NAMES[now.kind]}"
+    done, pages = now.listing
+    return (
+        f'<p class="keep-lists">Inverted lists are being made: <span class="num">{done:,} of '
+        f"{plural(pages, 'page')}</span>. Searches scan all pages meanwhile.</p>"
+    )
 
 
 def _problem(now: Stored) -> str:

@@ -355,6 +355,7 @@ class Visit:
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Go on with another encoder's tools and its vectors of the same pages; ask the open search anew."""
         asked = self.session.trace.query_text if self.session.trace else ""
+        self.storing.stop.set()  # of an index that is left behind
         with self.session.lock:
             self.tools, self.session.collection, self.session.base = tools, collection, base
             self.session.forget_search()

@@ -107,7 +107,7 @@ class Visits:
 
     def _end(self, visit: Visit) -> None:
         """Stop what the visitor started, and forget what was derived from their pages."""
-        for stop in (visit.stop, visit.survey.stop, visit.panel.stop):
+        for stop in (visit.stop, visit.survey.stop, visit.panel.stop, visit.storing.stop):
             stop.set()
         with visit.collection.lock:
             own = [page_id for page_id in visit.collection.pages if page_id not in self.base.pages]

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
-from browsing import Opener, ask, room
-from playwright.sync_api import Locator, Page, expect
+from browsing import ANSWER_MS, Opener, ask, room
+from made import make_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from metaembed_demo.block import Parts
+from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
+from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.ui import build_ui
 
 QUERY = "how do I descale it?"
 SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())
@@ -164,6 +174,68 @@ def test_storage_is_each_visitors_own(visit: Opener) -> None:
     ask(yours, QUERY)
     expect(kind(yours, "float16")).to_have_attribute("aria-pressed", "true")
     assert sizes(yours)[-1] == "48 KB a page"
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, threading.Event]]:
+    """An app of 40 pages in this process that keeps anew a page in 0.2 s, until `go_on` is set."""
+    go_on = threading.Event()
+    encoded = LocalIndex._encoded
+
+    def waiting(index: LocalIndex, vectors: np.ndarray) -> Parts:
+        if index.storage != "float16":
+            go_on.wait(0.2)
+        return encoded(index, vectors)
+
+    encoder = DummyEncoder()
+    pages = Collection.for_encoder(encoder)
+    for number in range(1, 41):
+        made = make_page("guide.pdf", number, f"sheet{number} boat harbour")
+        pages.put(StoredPage.of(made), encoder.encode_pages([made])[0])
+    monkeypatch.setattr("metaembed_demo.local.STEP", 1)
+    monkeypatch.setattr(LocalIndex, "_encoded", waiting)
+    demo, options = build_ui(encoder, pages)
+    _, address, _ = demo.launch(server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **options)
+    yield address, go_on
+    go_on.set()
+    demo.close()
+
+
+def test_a_conversion_shows_how_far_it_is_and_is_cancelled_by_keyboard(
+    slow: tuple[str, threading.Event], browser: Browser
+) -> None:
+    address, go_on = slow
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.set_default_timeout(ANSWER_MS)
+    page.goto(address)
+    ask(page, "boat harbour")
+    kind(page, "int8").click()
+    bar, cancel = page.locator("#storage [role=progressbar]"), page.locator("#storage [data-action=cancel]")
+    expect(page.locator("#storage .keep-told")).to_have_text(
+        re.compile(r"^Converting: [1-9]\d? of 40 pages$")
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    before = int(str(bar.get_attribute("aria-valuenow")))
+    page.wait_for_function(
+        "(before) => Number(document.querySelector('#storage [role=progressbar]').ariaValueNow) > before",
+        arg=before,
+    )
+    ask(page, "sheet7")
+    expect(page.locator(".hit").first).to_contain_text("guide.pdf")
+    kind(page, "binary").focus()
+    page.keyboard.press("Tab")
+    expect(cancel).to_be_focused()
+    page.wait_for_timeout(700)  # it is drawn anew meanwhile
+    expect(cancel).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(cancel).to_have_count(0)
+    expect(bar).to_have_count(0)
+    expect(kind(page, "float16")).to_have_attribute("aria-pressed", "true")
+    expect(kind(page, "float16")).to_be_focused()
+    expect(page.locator("#storage .keep-problem")).to_have_count(0)
+    go_on.set()
+    choose(page, "int8")
+    page.context.close()
 
 
 def test_a_downloaded_index_restores_a_removed_document(visit: Opener, tmp_path: Path) -> None:

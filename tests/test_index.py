@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made import random_vectors, unit
 
+from metaembed_demo.blocks import Blocks
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, FloatArray
@@ -132,6 +133,37 @@ def test_the_coarse_stage_keeps_the_best_ten(large, budget: Budget) -> None:
         exact = {hit.page_id for hit in index.search(query, budget, 10, exact=True)}
         found.append(len(quick & exact) / 10)
     assert np.mean(found) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["float16", "int8", "binary"])
+def test_a_glance_at_few_tokens_keeps_what_the_scan_finds(large, kind: str, monkeypatch) -> None:
+    index, queries = large
+    index = index.stored_as(kind)
+    index.exact_up_to = 0
+    index.remove([f"p{i}" for i in range(0, len(index), 9)])  # pages that are gone stay in their slots
+    scans: list[tuple[int, bool]] = []
+    scan = Blocks.scan
+
+    def noted(blocks: Blocks, *given) -> np.ndarray:
+        scans.append((given[3], len(given) > 4 and given[4] is not None))
+        return scan(blocks, *given)
+
+    monkeypatch.setattr(Blocks, "scan", noted)
+    with monkeypatch.context() as without:
+        without.setattr("metaembed_demo.blocks.glance", lambda *_: 0)
+        whole = [index.coarse(query, FULL, 1) for query in queries]
+    assert set(scans) == {(16, False)}
+    scans.clear()
+    some = [index.coarse(query, FULL, 1) for query in queries]
+    twice = [(4, False), (16, True)] if kind != "binary" else [(16, False)]
+    assert scans == twice * len(queries)
+    assert all(page_id in index for found in some for page_id in found)
+    assert [len(found) for found in some] == [len(found) for found in whole]
+    for query, few, all_ in zip(queries, some, whole, strict=True):
+        assert index.rerank(query, FULL, few, 1) == index.rerank(query, FULL, all_, 1)
+    scans.clear()
+    index.coarse(queries[0], Budget(8, 8), 1)
+    assert scans == [(8, False)], "eight tokens are scanned at once"
 
 
 def test_the_coarse_stage_follows_adds_and_removes(large) -> None:

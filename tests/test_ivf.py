@@ -1,12 +1,21 @@
 """Inverted lists as the coarse stage: what they find, and that they follow the index."""
 
+import gc
+import os
+import threading
+import weakref
+
+import faiss
 import numpy as np
 import pytest
 from made import random_vectors, unit
 
+from metaembed_demo.exactness import measure
 from metaembed_demo.ivf import TokenLists
+from metaembed_demo.listing import NICE, Listing, stand_back
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS, Budget, FloatArray
+from metaembed_demo.steps import finish
 
 DIM = 32
 
@@ -64,14 +73,15 @@ def test_lists_are_made_while_the_index_changes(topics, monkeypatch) -> None:
     index = LocalIndex(16, DIM, exact_up_to=0)
     index.add([f"p{i}" for i in range(3_000)], topics[0])
     twin = np.concatenate([topics[1][0], topics[1][0]])[None]
-    trained = TokenLists.trained
+    train = TokenLists._train
 
-    def meanwhile(vectors: FloatArray, pages: int) -> TokenLists:
-        index.remove(["p0", "p1"])
-        index.add(["twin"], twin)
-        return trained(vectors, pages)
+    def meanwhile(lists: TokenLists, group: tuple[int, int], vectors: FloatArray, pages: int) -> None:
+        if "twin" not in index:
+            index.remove(["p0", "p1"])
+            index.add(["twin"], twin)
+        train(lists, group, vectors, pages)
 
-    monkeypatch.setattr(TokenLists, "trained", meanwhile)
+    monkeypatch.setattr(TokenLists, "_train", meanwhile)
     index.make_lists()
     assert index.search(topics[1][0], Budget(8, 16), 1)[0].page_id == "twin"
     everywhere = {p for query in topics[1] for p in index.coarse(query, Budget(8, 16), 50)}
@@ -80,4 +90,179 @@ def test_lists_are_made_while_the_index_changes(topics, monkeypatch) -> None:
 
 def test_too_few_pages_are_refused_with_the_way_out() -> None:
     with pytest.raises(ValueError, match="Scan the prefixes instead"):
-        TokenLists.trained(random_vectors(0, 10, 16, DIM), 10)
+        finish(TokenLists.making(list("0123456789"), lambda ids: random_vectors(0, len(ids), 16, DIM)))
+
+
+# Copies
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[TokenLists]:
+    """Lists, as they are asked for candidates."""
+    found: list[TokenLists] = []
+    candidates = TokenLists.candidates
+
+    def noted(lists: TokenLists, q: FloatArray, r_c: int, wanted: int) -> np.ndarray:
+        found.append(lists)
+        return candidates(lists, q, r_c, wanted)
+
+    monkeypatch.setattr(TokenLists, "candidates", noted)
+    return found
+
+
+def test_a_copy_searches_the_same_lists_until_one_adds(listed, monkeypatch) -> None:
+    index, queries = listed
+    used = asked(monkeypatch)
+    twin, other = index.copy(), index.copy()
+    hits = index.search(queries[0], Budget(8, 16), 5)
+    assert twin.search(queries[0], Budget(8, 16), 5) == hits
+    assert len(used) == 2
+    assert twin._lists._faiss is index._lists._faiss, "hundreds of megabytes at a million pages"
+
+    gone = hits[0].page_id
+    twin.remove([gone])
+    assert index.search(queries[0], Budget(8, 16), 5) == hits
+    assert gone not in twin.coarse(queries[0], Budget(8, 16), 5)
+
+    page = np.concatenate([queries[0], queries[0]])[None]
+    twin.add(["mine"], page)
+    index.add(["yours"], page)
+    assert twin._lists._faiss is not index._lists._faiss
+    assert twin.search(queries[0], Budget(8, 16), 1)[0].page_id == "mine"
+    assert index.search(queries[0], Budget(8, 16), 1)[0].page_id == "yours"
+    assert other.search(queries[0], Budget(8, 16), 5) == hits
+    assert len(index._lists._slots) == index._lists._faiss[0].ntotal == 3_001
+
+
+def test_lists_of_a_copy_that_is_gone_are_changed_in_place(listed, topics) -> None:
+    index, _ = listed
+    before = index._lists._faiss
+    index.copy()
+    gc.collect()
+    index.add(["late"], topics[0][:1])
+    assert index._lists._faiss is before, "copying hundreds of megabytes would serve nobody"
+
+
+def test_the_check_asks_as_the_user_does_and_makes_no_lists(listed, topics, monkeypatch) -> None:
+    index, queries = listed
+    used = asked(monkeypatch)
+    assert measure(index, queries[0], Budget(8, 16), 10).here.scored < 1_000
+    assert used
+
+    plain = LocalIndex(16, DIM, exact_up_to=0)
+    plain.add([f"p{i}" for i in range(3_000)], topics[0])
+    plain.lists_from = 3_000
+    begun: list[int] = []
+    monkeypatch.setattr(Listing, "begin", lambda listing, ids, vectors_of: begun.append(len(ids)))
+    measure(plain, queries[0], Budget(8, 16), 10)
+    assert begun == [], "for a copy that is thrown away"
+    plain.search(queries[0], Budget(8, 16), 10)
+    assert begun == [3_000]
+
+
+@pytest.mark.parametrize("kind", ["int8", "binary"])
+def test_another_storage_keeps_the_lists(listed, kind: str, monkeypatch) -> None:
+    index, queries = listed
+    index.remove(["p5", "p17"])
+    found = list(index.coarse(queries[0], Budget(8, 16), 10))
+    made = index.stored_as(kind)
+    used = asked(monkeypatch)
+    assert sorted(made.coarse(queries[0], Budget(8, 16), 10)) == sorted(found)
+    assert used == [made._lists]
+
+
+# Made beside the searches
+
+
+def many(topics: tuple[FloatArray, FloatArray]) -> LocalIndex:
+    """An index that has so many pages that its first search has lists made."""
+    index = LocalIndex(16, DIM, exact_up_to=0)
+    index.add([f"p{i}" for i in range(3_000)], topics[0])
+    index.lists_from = 3_000
+    return index
+
+
+@pytest.fixture
+def large(topics) -> LocalIndex:
+    return many(topics)
+
+
+def test_the_first_search_has_lists_made_for_the_index_and_its_copies(large, topics, monkeypatch) -> None:
+    used = asked(monkeypatch)
+    before, small = large.copy(), large.copy()
+    small.remove(["p0"])  # has too few pages for lists by now
+    go_on = threading.Event()
+    train = TokenLists._train
+
+    def slow(lists: TokenLists, *rest) -> None:
+        assert go_on.wait(30)
+        train(lists, *rest)
+
+    monkeypatch.setattr(TokenLists, "_train", slow)
+    large.search(topics[1][0], Budget(8, 16), 5)
+    assert not used, "this one scans"
+    assert large.listing == before.listing == (0, 3_000)
+    before.search(topics[1][0], Budget(8, 16), 5)
+    assert [t.name for t in threading.enumerate()].count("metaembed-lists") == 1, "not one for each copy"
+    coded = large.stored_as("int8")
+    assert coded.listing == (0, 3_000)
+    go_on.set()
+    assert large._listing.wait(60)
+    assert large.listing is None
+    for index, lists in ((large, 1), (before, 2), (small, 2), (coded, 3)):
+        index.search(topics[1][0], Budget(8, 16), 5)
+        assert len(used) == lists
+    assert large.copy().listing is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("too few")], ids=["memory", "value"])
+def test_a_failure_is_told_once_and_not_tried_again(large, topics, error, monkeypatch, caplog) -> None:
+    tried = []
+
+    def fails(*_) -> None:
+        tried.append(1)
+        raise error
+
+    monkeypatch.setattr(TokenLists, "_train", fails)
+    for _ in range(3):
+        assert large.search(topics[1][0], Budget(8, 16), 5)
+        assert large._listing.wait(30)
+    assert large.copy().search(topics[1][0], Budget(8, 16), 5)
+    assert large.listing is None
+    assert tried == [1]
+    assert [r.message for r in caplog.records].count(
+        "No inverted lists could be made of 3000 pages; searches scan them instead"
+    ) == 1
+
+
+def test_the_work_ends_with_the_last_index_that_wants_it(topics, monkeypatch) -> None:
+    begun, go_on, steps = threading.Event(), threading.Event(), []
+
+    def slow(lists: TokenLists, group: tuple[int, int], *_) -> None:
+        steps.append(group)
+        begun.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(TokenLists, "_train", slow)
+    index = many(topics)
+    index.search(topics[1][0], Budget(8, 16), 5)
+    assert begun.wait(30)
+    listing, dropped = index._listing, weakref.ref(index)
+    del index
+    gc.collect()
+    assert dropped() is None, "the thread at work keeps none of those that it works for"
+    go_on.set()
+    assert listing.wait(30)
+    assert steps == [(0, 1)], "the first of four steps was the last"
+
+
+def test_a_thread_that_stands_back_leaves_the_others_as_they_are() -> None:
+    def threads_and_niceness() -> tuple[int, int]:
+        return faiss.omp_get_max_threads(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    here = threads_and_niceness()
+    there = []
+    thread = threading.Thread(target=lambda: there.append((stand_back(), threads_and_niceness())[1]))
+    thread.start()
+    thread.join()
+    assert there == [(1, NICE)]
+    assert threads_and_niceness() == here

@@ -7,7 +7,9 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +341,32 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     code += "again = kernels.maxsim_int8(q, ones[:16], c, ones)\n"
     code += "assert (again == scores).all()\nif child: assert os.waitpid(child, 0)[1] == 0"
     assert "Host" in run(code)
+
+
+def test_tasks_side_by_side_wait_for_no_thread_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would share its pages among the very threads that are busy with the tasks."""
+    monkeypatch.setattr(kernels, "ONE_THREAD", 0)
+    monkeypatch.setattr(kernels, "threads", lambda: 2)
+    monkeypatch.setattr(kernels, "_pool", None)
+    q, pages = random_vectors(1, 4, 32), random_vectors(2, 40, 8, 32)
+    names: set[str] = set()
+
+    def scored(start: int) -> np.ndarray:
+        names.add(threading.current_thread().name)
+        return kernels.maxsim_float(q, pages[start : start + 10])
+
+    found: list[list[np.ndarray]] = []
+    asked = threading.Thread(
+        target=lambda: found.append(kernels.each([partial(scored, start) for start in range(0, 40, 10)])),
+        daemon=True,
+    )
+    asked.start()
+    asked.join(60)
+    assert found, "the threads wait for each other"
+    np.testing.assert_allclose(np.concatenate(found[0]), kernels.maxsim_float(q, pages), rtol=1e-6)
+    assert all(name.startswith("maxsim") for name in names)
+    with pytest.raises(IndexError):
+        kernels.each([lambda: pages[99], lambda: pages[0]])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made import fill, make_page, random_vectors
 
-from metaembed_demo import segments, shelf
+from metaembed_demo import disk, segments, shelf
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
@@ -114,6 +114,74 @@ def test_full_vectors_bring_the_exact_order_back(kind: str) -> None:
     np.testing.assert_array_equal(other.vectors(["p5"]), index.vectors(["p5"]))
     assert other.stored_as("float16").search(query, ALL, 10) == exact
     assert other.bytes_held()["disk"] == 60 * 64 * 32 * 2
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["ahead", "by threads"])
+@pytest.mark.parametrize("budget", [Budget(4, 8), ALL], ids=str)
+def test_pages_on_disk_score_the_same_however_they_are_read(
+    tmp_path: Path, ahead: bool, budget: Budget, monkeypatch
+) -> None:
+    index = filled(n=300)
+    index.save(tmp_path)
+    index.add([f"late{i}" for i in range(40)], vectors(4, 40))
+    index.save(tmp_path)
+    stored, query = LocalIndex.load(tmp_path), random_vectors(2, 16, 32)
+    monkeypatch.setattr(disk, "READS_AHEAD", ahead and disk.READS_AHEAD)
+    some = [*(f"p{i}" for i in (3, 4, 5, 90, 7)), "late1", "late39"]
+    assert stored.rerank(query, budget, some, 10) == index.rerank(query, budget, some, 10)
+    assert stored.rerank(query, budget, index.ids, 10) == index.rerank(query, budget, index.ids, 10)
+
+
+@pytest.mark.skipif(not disk.READS_AHEAD, reason="Linux")
+def test_rows_that_follow_each_other_are_asked_for_together(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(bytes(10 * 4 * 2))
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, advice: asked.append((start, size)))
+    with file.open("rb") as opened:
+        reader = disk.Reader.of(opened.fileno(), 100, np.dtype(np.float16), (4, 1))
+    disk.read_ahead(reader, np.array([0, 1, 2, 5, 8, 9]), 4)
+    assert asked == [(100, 24), (140, 8), (164, 16)]
+    asked.clear()
+    disk.read_ahead(reader, np.array([1, 2]), 3)
+    assert asked == [(108, 6), (116, 6)], "what lies between is not wanted"
+    disk.read_ahead(reader, np.array([], np.int64), 4)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("kind", "keep"), [("float16", False), ("int8", True), ("int8", False)])
+def test_an_index_knows_whether_it_has_the_full_vectors(tmp_path: Path, kind: str, keep: bool) -> None:
+    index = filled().stored_as(kind, keep)
+    has = keep or kind == "float16"
+    assert index.has_full == index.copy().has_full == has
+    index.add(["late"], vectors(1, 1))
+    index.save(tmp_path)
+    assert LocalIndex.load(tmp_path).has_full == has
+
+
+def test_saving_again_hashes_no_picture_twice(tmp_path: Path, monkeypatch) -> None:
+    collection = Collection.for_encoder(ENCODER)
+    fill(monkeypatch, collection, *(make_page("kept.pdf", n, f"kept {n}") for n in (1, 2, 3)))
+    collection.save(tmp_path)
+    pictures, hashed = {page.picture for page in collection.pages.values()}, []
+    sha256 = disk.sha256
+
+    def counted(data: bytes) -> str:
+        hashed.extend([1] if data in pictures else [])
+        return sha256(data)
+
+    monkeypatch.setattr(disk, "sha256", counted)
+    monkeypatch.setattr(disk, "sha256_of", lambda path: pytest.fail(f"{path} was hashed, not compared"))
+    before = files(tmp_path / "images")
+    collection.save(tmp_path)
+    assert files(tmp_path / "images") == before
+    assert len(hashed) == len(collection) == 3
+
+    harmed = next((tmp_path / "images").glob("*.jpg"))
+    whole = harmed.read_bytes()
+    harmed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    collection.save(tmp_path)
+    assert harmed.read_bytes() == whole
 
 
 def test_without_full_vectors_no_other_storage_can_be_made() -> None:

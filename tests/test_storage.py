@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
 from made import make_page, random_vectors
 
 from metaembed_demo import vault
+from metaembed_demo.block import Parts
 from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection import Collection
+from metaembed_demo.config import Limits
 from metaembed_demo.dial import Curve
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS, Budget, Embedding, Query
+from metaembed_demo.records import STOPS, Budget, Embedding, Hit, Query
 from metaembed_demo.search import research, search
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.storing import Storing, catch_up, keep_as, kind_of, sizes
 from metaembed_demo.visit import Tools, Visit
+from metaembed_demo.visits import Visits
 
 ENCODER = DummyEncoder()
 WORDS = ["tank", "train", "boat", "lens", "bread", "violin", "harbour", "invoice", "cat", "energy", "tomato"]
@@ -61,11 +64,11 @@ def local(collection: Collection) -> LocalIndex:
 
 
 def keep(visit: Visit, kind: str) -> list[bool]:
-    """Convert as the page does, and ask again."""
+    """Convert as the page does, and ask again; the first step and the last."""
     steps = list(visit.storing.convert(visit.collection, kind))
     if steps and steps[-1]:
         visit.stored_anew()
-    return steps
+    return [*steps[:1], *steps[1:][-1:]]
 
 
 def buttons(html: str | None) -> dict[str, tuple[bool, str]]:
@@ -184,11 +187,109 @@ def test_one_conversion_at_a_time_and_a_closed_one_can_be_asked_for_again(visit:
     steps: Iterator[bool] = visit.storing.convert(visit.collection, "int8")
     assert next(steps) is False
     control = visit.storage()
-    assert "Converting 12 pages to int8; until then searches read float16" in control
+    assert "Converting to int8; until then searches read float16" in control
+    assert 'Converting: <span class="num">0 of 12 pages</span>' in control
     assert 'class="coming"' in control
     assert list(visit.storing.convert(visit.collection, "binary")) == []
     steps.close()  # type: ignore[attr-defined]  # the browser tab was closed
     assert keep(visit, "binary") == [False, True]
+
+
+# How far it is, and giving it up
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Conversions go page by page, each of which is told; the pages that were begun."""
+    begun: list[int] = []
+    encoded = LocalIndex._encoded
+
+    def counted(index: LocalIndex, vectors: np.ndarray) -> Parts:
+        if index.storage != "float16":
+            begun.append(len(vectors))
+        return encoded(index, vectors)
+
+    monkeypatch.setattr("metaembed_demo.local.STEP", 1)
+    monkeypatch.setattr("metaembed_demo.storing.TELL_EVERY_S", 0)
+    monkeypatch.setattr(LocalIndex, "_encoded", counted)
+    return begun
+
+
+def told(visit: Visit) -> str:
+    """What the control says of the conversion on its way, and its bar."""
+    found = re.search(r'class="keep-told">(.*?)</p>.*?aria-valuenow="(\d+)"', visit.storage())
+    return f"{re.sub('<[^>]*>', '', found[1])} | {found[2]}" if found else ""
+
+
+def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, slow: list[int]) -> None:
+    seen = []
+    for kept in visit.storing.convert(visit.collection, "int8"):
+        seen.append(told(visit))
+        if not kept:
+            assert 'data-action="cancel"' in visit.storage()
+            visit.search("boat harbour")
+            assert visit.session.trace is not None
+            assert visit.session.trace.storage == "float16"
+    assert seen == [*(f"Converting: {n} of 12 pages | {n}" for n in range(13)), ""]
+    assert kind_of(visit.collection) == "int8"
+    assert 'data-action="cancel"' not in visit.storage()
+
+
+def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monkeypatch) -> None:
+    monkeypatch.setattr("metaembed_demo.storing.TELL_EVERY_S", 3_600)
+    assert list(visit.storing.convert(visit.collection, "int8")) == [False, True]
+    assert len(slow) == 12
+
+
+@pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
+def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[int], kind: str) -> None:
+    visit.search("boat harbour")
+    index, hits = visit.collection.index, [hit.page_id for hit in visit.session.trace.hits]
+    steps = visit.storing.convert(visit.collection, kind)
+    while visit.storing.done < 3:
+        assert next(steps) is False
+    visit.storing.stop.set()
+    assert list(steps) == [False]
+    assert len(slow) == 4, "one more at most than was told"
+    assert visit.collection.index is index
+    assert kind_of(visit.collection) == "float16"
+    assert told(visit) == ""
+    assert "keep-problem" not in visit.storage(), "that it ended is no surprise"
+    visit.stored_anew()
+    assert [hit.page_id for hit in visit.session.trace.hits] == hits
+    assert keep(visit, kind) == [False, True], "it can be asked for again"
+
+
+def test_a_conversion_that_takes_too_long_ends_and_says_so(visit: Visit, slow: list[int]) -> None:
+    index = visit.collection.index
+    steps = list(visit.storing.convert(visit.collection, "int8", Limits(seconds_per_job=0)))
+    assert not any(steps)
+    assert len(slow) == 1
+    assert visit.collection.index is index
+    assert "The pages stay float16: it took more than 0 s." in visit.storage()
+
+
+def test_the_end_of_the_visit_ends_the_conversion(base: Collection, slow: list[int]) -> None:
+    visits = Visits(Tools(ENCODER), base)
+    visit = visits.open()
+    steps = visit.storing.convert(visit.collection, "int8")
+    assert (next(steps), next(steps)) == (False, False)
+    visits.close(visit.session.id)
+    assert list(steps) == [False]
+    assert len(slow) == 2
+
+
+def test_another_encoder_ends_the_conversion_of_what_is_left_behind(visit: Visit, base: Collection) -> None:
+    storing = visit.storing
+    visit.take_over(Tools(ENCODER), base.copy(), base)
+    assert storing.stop.is_set()
+    assert visit.storing is not storing
+
+
+def test_lists_on_their_way_are_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Inverted lists" not in visit.storage()
+    monkeypatch.setattr(LocalIndex, "listing", property(lambda _: (1_024, 1_000_000)))
+    assert "1,024 of 1,000,000 pages" in visit.storage()
 
 
 # Pages that come and go meanwhile
@@ -198,12 +299,12 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection = visit.collection
-    stored_as = LocalIndex.stored_as
+    storing_as = LocalIndex.storing_as
     again = next(page for page in collection.pages.values() if page.number == 3)
     vectors = collection.index.vectors([again.id])[0]
 
-    def slow(index: LocalIndex, kind: str) -> LocalIndex:
-        made = stored_as(index, kind)
+    def slow(index: LocalIndex, kind: str) -> Generator[int, None, LocalIndex]:
+        made = yield from storing_as(index, kind)
         collection.remove("atlas.pdf")  # four pages go
         put(collection, 20, "a new page of lighthouses")
         collection.index.remove([again.id])  # taken out and put back: it stands at the end now
@@ -211,7 +312,7 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
         collection.put(again, Embedding(vectors))
         return made
 
-    monkeypatch.setattr(LocalIndex, "stored_as", slow)
+    monkeypatch.setattr(LocalIndex, "storing_as", slow)
     keep_as(collection, "int8")
     assert kind_of(collection) == "int8"
     assert len(collection) == 9
@@ -224,14 +325,14 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
 def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     visit.search("boat harbour")
     begun, go_on = threading.Event(), threading.Event()
-    stored_as = LocalIndex.stored_as
+    storing_as = LocalIndex.storing_as
 
-    def slow(index: LocalIndex, kind: str) -> LocalIndex:
+    def slow(index: LocalIndex, kind: str) -> Generator[int, None, LocalIndex]:
         begun.set()
         assert go_on.wait(30)
-        return stored_as(index, kind)
+        return (yield from storing_as(index, kind))
 
-    monkeypatch.setattr(LocalIndex, "stored_as", slow)
+    monkeypatch.setattr(LocalIndex, "storing_as", slow)
     work = threading.Thread(target=keep_as, args=(visit.collection, "int8"))
     work.start()
     assert begun.wait(30)
@@ -246,10 +347,11 @@ def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pyt
 
 
 def test_a_failure_leaves_the_index_and_is_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(index: LocalIndex, kind: str) -> LocalIndex:
+    def full_disk(index: LocalIndex, kind: str) -> Generator[int, None, LocalIndex]:
+        yield 5
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(LocalIndex, "stored_as", full_disk)
+    monkeypatch.setattr(LocalIndex, "storing_as", full_disk)
     index = visit.collection.index
     assert keep(visit, "int8") == [False, False]
     assert visit.collection.index is index
@@ -307,6 +409,23 @@ def test_binary_loses_hits_and_the_full_vectors_of_the_best_bring_them_back() ->
         assert move.here == (kept.index(move.page_id) + 1 if move.page_id in kept else move.here)
         assert move.here != move.exact
     assert {m.page_id for m in found.moves} >= set(exact) ^ set(kept)
+
+
+def test_every_page_is_scored_by_full_vectors_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, query = near_pages()
+    asked = []
+    search_of = LocalIndex.search
+
+    def counted(
+        index: LocalIndex, query: np.ndarray, budget: Budget, k: int, exact: bool = False
+    ) -> list[Hit]:
+        asked.append((k, exact))
+        return search_of(index, query, budget, k, exact)
+
+    monkeypatch.setattr(LocalIndex, "search", counted)
+    monkeypatch.setattr("metaembed_demo.exactness.BRIEF_MS", 0)  # else what is brief is timed twice
+    measure(index.stored_as("int8"), query, Budget(4, 4), 10)
+    assert asked == [(100, True), (100, False)]
 
 
 def test_without_full_vectors_there_is_nothing_to_compare_with() -> None:

@@ -1,9 +1,17 @@
 // The storage control: four kinds, what goes with the one in force, and the check against exact search.
 const kinds = () => [...element.querySelectorAll("[data-kind]")];
+let cancelled = false; // a conversion, whose next steps may still be drawn
 let focused = ""; // what had the focus: an answer draws the control anew
 
 const name = (each) =>
   ["kind", "set", "action"].filter((key) => each?.dataset?.[key]).map((key) => `[data-${key}="${each.dataset[key]}"]`)[0] ?? "";
+
+function stopping() {
+  const cancel = element.querySelector("[data-action=cancel]");
+  if (!cancel) { cancelled = false; return; }
+  cancel.setAttribute("aria-disabled", "true"); // it keeps the focus
+  cancel.textContent = "Stopping…";
+}
 
 element.addEventListener("focusin", (event) => { focused = name(event.target); });
 element.addEventListener("focusout", (event) => { if (event.relatedTarget) focused = ""; });
@@ -16,7 +24,12 @@ element.addEventListener("click", (event) => {
     return trigger("submit", { value: kind.dataset.kind });
   }
   const action = event.target.closest("[data-action]");
-  if (!action || action.disabled) return;
+  if (!action || action.getAttribute("aria-disabled") || action.disabled) return;
+  if (action.dataset.action === "cancel") {
+    cancelled = true;
+    stopping();
+    return trigger("clear");
+  }
   action.disabled = true;
   if (action.dataset.action === "check") action.textContent = "Checking…";
   else focused = '[data-action="check"]';
@@ -37,6 +50,8 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch("value", () => {
+  if (cancelled) stopping();
   const lost = !document.activeElement || document.activeElement === document.body;
-  if (focused && lost) element.querySelector(focused)?.focus({ preventScroll: true });
+  const again = focused && (element.querySelector(focused) ?? element.querySelector("[aria-pressed=true]"));
+  if (again && lost) again.focus({ preventScroll: true });
 });

@@ -1,0 +1,147 @@
+"""Blocks: all blocks of an index in a row. A slot counts pages through them, removed ones too."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import kernels
+from .block import Block, Parts, Rows
+from .cascade import GLANCE, GLANCE_KINDS, PREFIX, glance
+from .codecs import Codec
+from .records import FloatArray
+
+SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
+DEAD = 0.25  # share of removed pages at which a block is written anew without them
+Slots = NDArray[np.int64]
+Merge = Callable[[Sequence[Block]], Block]
+
+
+class Blocks:
+    """Blocks and where each one starts. Only the last one grows; other blocks make other Blocks."""
+
+    def __init__(self, blocks: Sequence[Block] = ()) -> None:
+        self._blocks = tuple(blocks)
+        self.starts: Slots = np.array([0, *accumulate(len(block) for block in blocks)], np.int64)
+        self._begins = self.starts[:-1].tolist()
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, at: int) -> Block:
+        return self._blocks[at]
+
+    @property
+    def end(self) -> int:
+        """The slot that the next page gets."""
+        return int(self.starts[-1])
+
+    def append(self, ids: Sequence[str], parts: Parts) -> None:
+        """Add pages to the last block."""
+        self._blocks[-1].append(ids, parts)
+        self.starts[-1] += len(ids)
+
+    def split(self, slots: Slots) -> Iterator[tuple[Block, Slots]]:
+        """Each block and its rows among `slots`, which ascend."""
+        edges = np.searchsorted(slots, self.starts)
+        for at, block in enumerate(self._blocks):
+            rows = slots[edges[at] : edges[at + 1]]
+            if len(rows):
+                yield block, rows - self.starts[at]
+
+    def live(self) -> Slots:
+        """The slots of pages that are there, ascending."""
+        return np.flatnonzero(np.concatenate([np.zeros(0, bool), *(block.live for block in self)]))
+
+    def are_live(self, slots: Slots) -> bool:
+        """Whether all of `slots`, which ascend, hold a page."""
+        return all(block.live[rows].all() for block, rows in self.split(slots))
+
+    def kill(self, slots: Slots) -> None:
+        """Mark pages as removed."""
+        for block, rows in self.split(np.sort(slots)):
+            block.kill(rows.tolist())
+
+    def id(self, slot: int) -> str:
+        at = bisect_right(self._begins, slot) - 1
+        return self._blocks[at].ids[slot - self._begins[at]]
+
+    # Other blocks with the same pages
+
+    def joined(self, merge: Merge) -> list[Block]:
+        """All blocks, the small ones at the end in one; [] where there are no two of them."""
+        small = len(self)
+        while small and len(self[small - 1]) < SMALL:
+            small -= 1
+        return [*self._blocks[:small], merge(self._blocks[small:])] if len(self) - small > 1 else []
+
+    def renewed(self, merge: Merge) -> list[Block]:
+        """All blocks, without the removed pages of those that hold many; [] where none does."""
+        worn = [block.dead > DEAD * len(block) for block in self]
+        return [merge([b]) if w else b for b, w in zip(self, worn, strict=True)] if any(worn) else []
+
+    # Vectors and scores
+
+    def vectors(self, coding: Codec, slots: Slots, full: bool) -> FloatArray:
+        """(n, R_c, D) float32 of pages in any order; `full` as in `Block.vectors`."""
+        out = np.empty((len(slots), coding.r_c, coding.dim), np.float32)
+        order = np.argsort(slots)
+        done = 0
+        for block, rows in self.split(slots[order]):
+            place = order[done : done + len(rows)]
+            done += len(rows)
+            out[place] = block.vectors(coding, rows, full)
+        return out
+
+    def nearest(self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, wanted: int) -> Slots:
+        """The `wanted` slots, ascending, whose prefixes score best.
+
+        Of many pages, all are looked at with few tokens first, and the best share of them with the rest.
+        """
+        q, r_c = q[: PREFIX.r_q], min(r_c, PREFIX.r_c)
+        some = None
+        few = glance(self.end, wanted) if r_c == PREFIX.r_c and coding.kind in GLANCE_KINDS else 0
+        if few:
+            some = _top(self.scan(coding, quick, q, GLANCE), few)
+        best = _top(self.scan(coding, quick, q, r_c, some), wanted)
+        return best if some is None else some[best]
+
+    def scan(
+        self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, slots: Slots | None = None
+    ) -> FloatArray:
+        """The coarse score of every slot, or of `slots`, which ascend; -inf where a page was removed."""
+        parts = [(block, None) for block in self] if slots is None else list(self.split(slots))
+        return _joined([partial(block.scan, coding, quick, q, r_c, rows) for block, rows in parts], parts)
+
+    def scores(self, coding: Codec, q: FloatArray, r_c: int, slots: Slots, full: bool) -> FloatArray:
+        """MaxSim (n,) of `slots`, which ascend. What lies on disk is asked for before it is used."""
+        parts = list(self.split(slots))
+        for block, rows in parts:
+            block.expect(coding, r_c, rows, full)
+        return _joined([partial(block.score, coding, q, r_c, rows, full) for block, rows in parts], parts)
+
+
+def _joined(
+    tasks: Sequence[Callable[[], FloatArray]], parts: Sequence[tuple[Block, Rows | None]]
+) -> FloatArray:
+    """The scores of all `parts`: many small ones side by side, few large ones one after the other.
+
+    A large one is shared among the threads itself.
+    """
+    sizes = [len(block) if rows is None else len(rows) for block, rows in parts]
+    small = len(sizes) > 1 and max(sizes) * kernels.threads() <= sum(sizes)
+    found = kernels.each(tasks) if small else [task() for task in tasks]
+    return np.concatenate([np.empty(0, np.float32), *found])
+
+
+def _top(scores: FloatArray, n: int) -> Slots:
+    """Where the largest `n` of `scores` stand, ascending."""
+    return np.sort(np.argpartition(-scores, n)[:n])
