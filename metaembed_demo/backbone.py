@@ -53,10 +53,10 @@ def need(package: str, purpose: str) -> None:
         raise ValueError(f"{purpose} needs the package {package}: pip install -r requirements-vlm.txt")
 
 
-def load_model(source: str, revision: str | None, settings: Vlm) -> Any:
+def load_model(source: str, revision: str | None, settings: Vlm, device: str = "") -> Any:
     """The base model (no language-modelling head) at `source`, a folder or a hub id, ready to run.
 
-    bfloat16 on a GPU, float32 on a CPU.
+    bfloat16 where there is a GPU, else float32. On `device`; empty: the GPU, if any.
 
     Raises:
         FileNotFoundError: when there is no such model, or it has no safetensors.
@@ -84,7 +84,7 @@ def load_model(source: str, revision: str | None, settings: Vlm) -> Any:
         need("accelerate", "METAEMBED_VLM_DEVICE_MAP")
         chosen["device_map"] = settings.device_map
     elif settings.quantization:
-        chosen["device_map"] = {"": 0}
+        chosen["device_map"] = {"": torch.cuda.current_device()}  # in training each process has its own
     try:
         model = AutoModel.from_pretrained(source, **chosen)
     except OSError as error:
@@ -92,7 +92,7 @@ def load_model(source: str, revision: str | None, settings: Vlm) -> Any:
             f"The backbone {source} cannot be loaded: {error}. Pickled weights never are: they can run code."
         ) from error
     model.eval()
-    return model if "device_map" in chosen else model.to(device_name())
+    return model if "device_map" in chosen else model.to(device or device_name())
 
 
 def _attention(model_class: Any) -> str:
@@ -284,9 +284,12 @@ def settle_rows(model: Any, settled: bool) -> None:
 
     Else PEFT copies the table at each forward to put them in: 600 MB for 150,000 tokens of 2,048 in bfloat16.
     LoRA stays as it is, so this is possible over quantised weights too. Settled rows get no gradients.
+    A table that is split over processes (sharding.py) stays as it is.
     """
     for part in model.modules():
         if not hasattr(part, "trainable_tokens_delta") or part.merged == settled:
+            continue
+        if hasattr(part, "_is_fsdp_managed_module"):
             continue
         if settled:
             part.merge()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from . import sharding
 from .mmr import mmr_loss, nested_scores
 from .pairs import Side
 from .prompts import Inputs
@@ -37,8 +38,9 @@ class GradCache:
     chunk is encoded again, with the random state of the first time, and takes the gradients of its vectors.
     """
 
-    def __init__(self, encoder: VLM, accelerator: Any, chunk: int) -> None:
-        self.encoder, self.accelerator, self.chunk = encoder, accelerator, chunk
+    def __init__(self, encoder: VLM, accelerator: Any, chunk: int, sharded: bool = False) -> None:
+        """`sharded`: all processes have to encode alike many chunks; some of them are empty, then."""
+        self.encoder, self.accelerator, self.chunk, self.sharded = encoder, accelerator, chunk, sharded
 
     def vectors(self, sides: Sequence[Side], of_queries: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """(n, r, dim) without gradients, in order, and the random state before each chunk."""
@@ -47,7 +49,8 @@ class GradCache:
         with torch.no_grad():
             for rows, inputs, keep in self._chunks(sides, of_queries):
                 states.append(self._random())
-                found |= dict(zip(rows, self._run(inputs, keep), strict=True))
+                vectors = self._run(inputs, keep)
+                found |= dict(zip(rows, vectors[: len(rows)], strict=True))
         return torch.stack([found[i] for i in range(len(sides))]), states
 
     def push(
@@ -56,7 +59,8 @@ class GradCache:
         """Add to the weights' gradients what (n, r, dim) `gradients` of the vectors amount to."""
         for (rows, inputs, keep), state in zip(self._chunks(sides, of_queries), states, strict=True):
             self._restore(state)
-            (self._run(inputs, keep) * gradients[rows]).sum().backward()
+            vectors = self._run(inputs, keep)[: len(rows)]
+            (vectors * gradients[rows]).sum().backward()
 
     def _run(self, inputs: Inputs, keep: slice) -> torch.Tensor:
         with self.accelerator.autocast():
@@ -65,10 +69,14 @@ class GradCache:
 
     def _chunks(self, sides: Sequence[Side], of_queries: bool) -> Iterator[tuple[list[int], Inputs, slice]]:
         """Rows and processor inputs of each chunk; the next is read while this one is encoded."""
-        parts = chunks(sides, self.chunk)
+        parts = [(rows, sides[rows[0]].picture is not None) for rows in chunks(sides, self.chunk)]
+        if self.sharded:
+            parts = sharding.in_step(parts, self.accelerator)
 
-        def read(rows: list[int]) -> tuple[list[int], Inputs, slice]:
-            return rows, *self.encoder.inputs([sides[i].item() for i in rows], of_queries)
+        def read(part: sharding.Part) -> tuple[list[int], Inputs, slice]:
+            rows, pictured = part
+            items = [sides[i].item() for i in rows] or [sharding.stand_in(pictured)]
+            return rows, *self.encoder.inputs(items, of_queries)
 
         with ThreadPoolExecutor(1) as ahead:  # one: tokenizers are not safe in several threads
             following = ahead.submit(read, parts[0]) if parts else None

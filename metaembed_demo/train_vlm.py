@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from . import backbone, checkpoints, pairs, vlm
+from . import backbone, checkpoints, pairs, sharding, vlm
 from .config import BUDGETS
 from .config import VLM as SETTINGS
 from .gradcache import GradCache, Nest, gathered, losses
@@ -92,16 +92,19 @@ class Trainer:
         self._check()
         self.batches = Batches(examples, recipe.batch, recipe.seed)
         network = encoder.network
-        if not encoder.settings.quantization:  # such weights are where they have to be
-            network.to(self.accelerator.device)
         network.train()  # for inference the Meta Tokens stand in the table, where they get no gradients
         if recipe.checkpointing:
             backbone.checkpoint_activations(network.model)
+        sharded = sharding.asked_for(self.accelerator, encoder.settings)
+        if sharded:
+            sharding.shard(network, network.model.get_input_embeddings(), self.accelerator, sharded)
+        elif not (encoder.settings.quantization or encoder.settings.device_map):  # these are where they stay
+            network.to(self.accelerator.device)
         self.weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
         for weight in self.weights.values():
             weight.data = weight.data.float()  # in bf16, steps as small as ours would be rounded away
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.rate, weight_decay=0.01)
-        self.cache = GradCache(encoder, self.accelerator, recipe.chunk)
+        self.cache = GradCache(encoder, self.accelerator, recipe.chunk, bool(sharded))
         self.step = 0
 
     def _check(self) -> None:
@@ -113,11 +116,6 @@ class Trainer:
             raise ValueError(
                 f"batch is {recipe.batch}; it must be a multiple of the processes, here "
                 f"{self.accelerator.num_processes}."
-            )
-        if "FSDP" in str(self.accelerator.distributed_type):
-            raise ValueError(
-                "FSDP is not supported: LoRA's gradients are few, so every GPU holds the whole backbone. "
-                "Launch with --multi_gpu, on GPUs that hold it in bf16."
             )
 
     def run(self) -> None:
@@ -323,11 +321,22 @@ def train(options: dict[str, Any]) -> None:
     examples = [e for path in options["data"] for e in pairs.load(path, options["images"])]
     # Before the backbone is loaded: it says which GPU is this process's.
     accelerator = new_accelerator(recipe, options["report"], options["out"])
-    source, revision = options["backbone"], options["revision"]
-    model = backbone.load_model(source, revision, SETTINGS)
+    sharded = bool(sharding.asked_for(accelerator, SETTINGS))
+    with sharding.turns(accelerator, sharded):
+        encoder = _fresh(recipe, options["backbone"], options["revision"], "cpu" if sharded else "")
+        trainer = Trainer(recipe, encoder, examples, options["out"], accelerator, bool(options["report"]))
+    if options["report"]:
+        accelerator.init_trackers("metaembed")
+    trainer.run()
+    accelerator.end_training()
+
+
+def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VLM:
+    """The backbone `source` with untrained Meta Tokens, LoRA and projection: the same in all processes."""
+    model = backbone.load_model(source, revision, SETTINGS, device)
     processor = backbone.load_processor(source, revision)
-    torch.manual_seed(recipe.seed)  # the same fresh weights in all processes
-    encoder = vlm.create(
+    torch.manual_seed(recipe.seed)
+    return vlm.create(
         model,
         processor,
         source,
@@ -337,11 +346,6 @@ def train(options: dict[str, Any]) -> None:
         projection=recipe.projection or None,
         rank=recipe.rank,
     )
-    trainer = Trainer(recipe, encoder, examples, options["out"], accelerator, bool(options["report"]))
-    if options["report"]:
-        accelerator.init_trackers("metaembed")
-    trainer.run()
-    accelerator.end_training()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,218 @@
+"""FSDP: two processes that split the backbone train what one process does that holds it whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tiny_vlm
+import torch
+from torch.distributed.tensor import DTensor
+
+from metaembed_demo import pairs, sharding, train_vlm
+from metaembed_demo.checkpoints import load_vlm
+from metaembed_demo.config import Vlm
+from metaembed_demo.train_vlm import Recipe, Trainer
+from metaembed_demo.vlm import VLM
+
+KINDS = {"qwen2_vl": False, "mllama": True}  # whether the embeddings are tied
+RECIPE = Recipe(
+    steps=4,
+    batch=8,
+    chunk=2,
+    rate=1e-3,
+    warmup=1,
+    temperature=0.3,
+    budgets=((1, 1), (2, 4), (4, 8)),
+    weights=(1.0, 1.0, 1.0),
+    rank=4,
+    projection=4,
+    bf16=False,
+    save_every=2,
+)
+
+
+def prepared(folder: Path) -> None:
+    """Backbones and data: one process gets more chunks than the other, and the pictured query."""
+    for name, tied in KINDS.items():
+        model, processor = tiny_vlm.BACKBONES[name].build(tied)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.dim() > 1:
+                    weight *= 4  # as they are made, so small weights make every layer do next to nothing
+        model.save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    for i in range(6):
+        tiny_vlm.picture(i, 56, 56).save(folder / f"{i}.png")
+    shown = [{"query": f"drawing {i}", "positive": {"image": f"{i}.png"}} for i in range(3)]
+    shown[0]["negatives"] = [{"image": "5.png"}]
+    asked = {"query": {"text": "this", "image": "3.png"}, "positive": "another drawing"}
+    said = [{"query": f"what is {n}", "positive": f"{n} is a number", "negatives": ["no"]} for n in "3456"]
+    lines = [*shown, asked, *said]
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+def trainer(folder: Path, name: str, out: Path) -> Trainer:
+    accelerator = train_vlm.new_accelerator(RECIPE)
+    sharded = bool(sharding.asked_for(accelerator, Vlm()))
+    with sharding.turns(accelerator, sharded):
+        encoder = train_vlm._fresh(RECIPE, str(folder / name), None, "cpu")
+        return Trainer(RECIPE, encoder, pairs.load(folder / "data.jsonl", None), out, accelerator)
+
+
+def as_rank(folder: Path) -> None:
+    """What each of the two processes does."""
+    torch.set_num_threads(1)
+    for name in KINDS:
+        whole = trainer(folder, name, folder / f"{name}-whole")
+        assert_split(whole)
+        whole.run()
+        broken = trainer(folder, name, folder / f"{name}-broken")
+        pull_the_plug(broken)
+        with pytest.raises(InterruptedError):
+            broken.run()
+        again = trainer(folder, name, folder / f"{name}-broken")
+        again.run()
+        assert again.step == 4
+        for kind, run in (("whole", whole), ("broken", again)):
+            weights = {key: weight.detach() for key, weight in run.weights.items()}
+            torch.save(weights, folder / f"{name}-{kind}-{run.accelerator.process_index}.pt")
+    options = ["--backbone", str(folder / "qwen2_vl"), "--data", str(folder / "data.jsonl"), "--no-bf16"]
+    options += ["--out", str(folder / "command"), "--steps", "1", "--batch", "8", "--budgets", "1x1", "2x4"]
+    assert train_vlm.main([*options, "--weights", "1", "1"]) == 0
+
+
+def assert_split(made: Trainer) -> None:
+    """Each process has about half of what is frozen, and all of what trains."""
+    frozen = [weight for weight in made.encoder.network.parameters() if not weight.requires_grad]
+    assert frozen
+    assert all(isinstance(weight, DTensor) for weight in frozen)
+    kept = sum(weight.to_local().numel() for weight in frozen if isinstance(weight, DTensor))
+    assert kept < 0.55 * sum(weight.numel() for weight in frozen)
+    assert not any(isinstance(weight, DTensor) for weight in made.weights.values())
+
+
+def pull_the_plug(made: Trainer) -> None:
+    """In the fourth step, when a checkpoint of the second is there."""
+    learn = made._learn
+
+    def pulled(rows: list[int]) -> dict[str, Any]:
+        if made.step == 3:
+            raise InterruptedError
+        return learn(rows)
+
+    made._learn = pulled  # type: ignore[method-assign]
+
+
+def run_ranks(folder: Path) -> None:
+    """Two processes, with the variables that `accelerate launch --use_fsdp --fsdp_version 2` sets."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    here = Path(__file__).parent
+    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    common |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
+    program = "import sys, pathlib, test_sharding; test_sharding.as_rank(pathlib.Path(sys.argv[1]))"
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(folder)],
+            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        for process in ranks:
+            _, said = process.communicate(timeout=150)
+            assert process.returncode == 0, said.decode()[-3000:]
+    finally:  # one that waits for another that has failed would wait for ever
+        for process in ranks:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what two processes trained."""
+    folder = tmp_path_factory.mktemp("sharding")
+    prepared(folder)
+    run_ranks(folder)
+    return folder
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    rows = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [{"step": row["step"], "loss": row["loss"], "gradient": row["gradient"]} for row in rows]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_two_processes_train_the_weights_of_one(
+    trained: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = trainer(trained, name, tmp_path)
+    before = {key: weight.detach().clone() for key, weight in alone.weights.items()}
+    alone.run()
+    assert log(trained / f"{name}-whole") == [pytest.approx(row, rel=1e-4) for row in log(tmp_path)]
+    for rank in (0, 1):
+        found = torch.load(trained / f"{name}-whole-{rank}.pt", weights_only=True)
+        assert found.keys() == alone.weights.keys()
+        for key, weight in alone.weights.items():
+            torch.testing.assert_close(found[key], weight, rtol=0, atol=1e-5, msg=key)
+            assert (weight - before[key]).abs().max() > 1e-3, key  # a hundred times the tolerance
+    saved = load_vlm(trained / f"{name}-whole" / "model")
+    assert isinstance(saved, VLM)
+    pages, queries = tiny_vlm.pages(), tiny_vlm.queries()
+    assert tiny_vlm.apart(saved.encode_pages(pages), alone.encoder.encode_pages(pages)) < 1e-4
+    assert tiny_vlm.apart(saved.encode_queries(queries), alone.encoder.encode_queries(queries)) < 1e-4
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(trained: Path, name: str) -> None:
+    for rank in (0, 1):
+        whole, resumed = (
+            torch.load(trained / f"{name}-{kind}-{rank}.pt", weights_only=True)
+            for kind in ("whole", "broken")
+        )
+        for key, weight in whole.items():
+            torch.testing.assert_close(resumed[key], weight, rtol=0, atol=0, msg=key)
+    assert [row["step"] for row in log(trained / f"{name}-broken")] == [1, 2, 3, 3, 4]
+
+
+def test_the_command_trains_a_model_that_loads(trained: Path) -> None:
+    loaded = load_vlm(trained / "command" / "model")
+    assert (loaded.r_q, loaded.r_c) == (2, 4)
+
+
+def test_chunks_of_each_kind_are_made_up_to_the_most_of_any_process() -> None:
+    others = torch.tensor([[1, 3]])
+    all_of = SimpleNamespace(device="cpu", gather=lambda own: torch.cat([own, others]))
+    parts = [([0, 1], False), ([2], False), ([3], True)]
+    assert sharding.in_step(parts, all_of) == [*parts, ([], True), ([], True)]
+
+
+@pytest.mark.parametrize(
+    ("variables", "vlm", "said"),
+    [
+        ({"FSDP_VERSION": "1"}, Vlm(), "--fsdp_version 2"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, Vlm(), "--fsdp_offload_params false"),
+        ({}, Vlm(quantization="4bit"), "Unset METAEMBED_VLM_QUANTIZATION"),
+        ({}, Vlm(device_map="auto"), "METAEMBED_VLM_DEVICE_MAP"),
+    ],
+)
+def test_what_fsdp_cannot_do_here_is_told(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], vlm: Vlm, said: str
+) -> None:
+    two = SimpleNamespace(num_processes=2, state=SimpleNamespace())
+    assert sharding.asked_for(two, vlm) is None
+    for name, value in ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=said):
+        sharding.asked_for(two, vlm)
+    assert sharding.asked_for(SimpleNamespace(num_processes=1), vlm) is None
