@@ -134,11 +134,13 @@ def maxsim_int8(
     code = kernels.lanes
     offset = None
     if kernels.host.vnni:
-        operation, unpack, stored = code.VNNI, code.FLIP, np.int8
-        offset = 128 * q.sum(axis=1, dtype=np.int32)  # FLIP adds 128 to every page component
+        operation, stored = code.VNNI, np.int8
+        whole = q.shape[1] % _group(operation, len(q), kernels) == 0
+        unpack = code.IN_PLACE if whole else code.COPY
+        offset = 128 * q.sum(axis=1, dtype=np.int32)  # 128 is added to every page component
     else:
         operation, unpack, stored = code.PAIRS, code.WIDEN, np.int16
-    packed = _transposed(q, stored, code.GROUP[operation], kernels)
+    packed = _transposed(q, stored, _group(operation, len(q), kernels), kernels)
     scores = _run(kernels, operation, unpack, q, packed, c, rows, q_scale, offset)
     return scores * np.asarray(c_scale if rows is None else c_scale[rows], np.float32)
 
@@ -181,6 +183,12 @@ def _lanes(r_q: int, kernels: _Kernels) -> tuple[int, int]:
     return lanes, -(-r_q // lanes)
 
 
+def _group(operation: int, r_q: int, kernels: _Kernels) -> int:
+    """Components of a page token that meet the query at once."""
+    spread: int = kernels.host.spread(operation, _lanes(r_q, kernels)[0])
+    return int(kernels.lanes.GROUP[operation]) * spread
+
+
 def _transposed(q: NDArray[Any], stored: Any, group: int, kernels: _Kernels) -> NDArray[Any]:
     """The query as (slabs, groups, lanes, group), with zeros for query tokens and components it lacks."""
     lanes, slabs = _lanes(len(q), kernels)
@@ -207,9 +215,10 @@ def _run(
     if not m:
         return out
     code, (lanes, slabs) = kernels.lanes, _lanes(len(q), kernels)
-    group = code.GROUP[operation]
+    group = _group(operation, len(q), kernels)
     groups = -(-dim // group)
-    block = kernels.host.lanes
+    block, spread = kernels.host.lanes, kernels.host.spread(operation, lanes)
+    unpacked = code.GROUP_BYTES * spread * groups
     job = code.Job(
         operation=operation,
         unpack=unpack,
@@ -225,8 +234,9 @@ def _run(
         r_c=r_c,
         dim=dim,
         groups=groups,
+        unpacked=unpacked,
         block=block,
-        ahead=-(-min(block, r_c) * dim * c.itemsize // groups),
+        ahead=-(-min(block, r_c) * dim * c.itemsize // (groups * spread)),
     )
     pages = np.empty(0, np.int64) if rows is None else rows
     weight = np.array(np.ones(len(q)) if q_scale is None else q_scale, np.float32)
@@ -235,7 +245,7 @@ def _run(
     def piece(start: int, stop: int) -> None:
         # Empty lines on both sides: two threads that write to one cache line wait for each other.
         best = np.empty(slabs * lanes + 2 * LINE, np.float32)[LINE:-LINE]
-        scratch = np.zeros(0 if unpack == code.IN_PLACE else block * groups * 4, np.uint8)
+        scratch = np.zeros(0 if unpack == code.IN_PLACE else block * unpacked, np.uint8)
         kernels.scan(job, pages, start, stop, best, best.view(np.int32), weight, less, scratch, out)
 
     _share(piece, m, m * r_c * dim)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numba
@@ -31,14 +32,16 @@ VNNI = 1  # 4 x int8, by one instruction
 PAIRS = 2  # 2 x int16, where there is no such instruction
 LOOKUP = 3  # a code, which picks a row of the query's table
 GROUP = {FLOAT: 1, VNNI: 4, PAIRS: 2, LOOKUP: 1}  # components
+GROUP_BYTES = 4  # of them, unpacked (LOOKUP: 1, which is not unpacked)
 MADD = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
 
 # What is done to page tokens first, a block at a time.
 IN_PLACE = 0
 HALF = 1  # float16 -> float32
 WIDEN = 2  # int8 -> int16
-FLIP = 3  # int8 -> uint8, 128 added
+COPY = 3  # int8 -> int8, where a token does not end with a whole group
 
+WIDEST = 16  # lanes
 FEW = 4  # page tokens; up to so many have a variant of their own
 CENTROIDS = 256
 PAGES_AHEAD = 4  # to prefetch; short prefixes far apart come 10% faster than with 1
@@ -70,6 +73,7 @@ class Job(NamedTuple):
     r_c: int
     dim: int
     groups: int  # of a page token
+    unpacked: int  # bytes of a page token, unpacked
     block: int  # page tokens
     ahead: int  # bytes to prefetch for each group
 
@@ -81,6 +85,19 @@ class Host:
     lanes: int  # 16 with AVX-512, else 8; a block has as many page tokens
     vnni: bool
     madd: bool  # int16 pairs multiplied and added by one instruction
+
+    def spread(self, operation: int, lanes: int) -> int:
+        """How many groups of a page token are taken at once, side by side in one vector.
+
+        Where the query leaves lanes of AVX-512 free, the next groups go there: the scan of (8, 16) prefixes
+        takes half the instructions.
+
+        >>> Host(16, True, True).spread(VNNI, 8), Host(16, True, True).spread(VNNI, 16)
+        (2, 1)
+        >>> Host(8, True, True).spread(VNNI, 4), Host(16, True, True).spread(FLOAT, 8)
+        (1, 1)
+        """
+        return self.lanes // lanes if operation == VNNI and self.lanes == WIDEST else 1
 
     @classmethod
     def of(cls, features: str) -> Host:
@@ -159,7 +176,7 @@ def _scan(
             source, stride = page + first * job.token_stride, job.token_stride
             after = source + job.block * job.token_stride if first + job.block < job.r_c else coming
             if job.unpack != IN_PLACE:
-                stride = 4 * job.groups
+                stride = job.unpacked
                 if job.joined:
                     _unpack(job.unpack, source, scratch.ctypes.data, tokens * job.dim)
                 else:
@@ -250,18 +267,19 @@ def _write_variants(builder: Any, operation: Any, lanes: Any, *rest: Any) -> Non
                 builder.icmp_signed("==", operation, I64(known)), builder.icmp_signed("==", lanes, I64(count))
             )
             with builder.if_then(same):
-                few = builder.icmp_signed("<=", rest[3], I64(FEW))
+                few, spread = builder.icmp_signed("<=", rest[3], I64(FEW)), machine.spread(known, count)
                 with builder.if_else(few) as (then, otherwise):
                     with then:
-                        _write_block(builder, known, count, FEW, *rest)
+                        _write_block(builder, known, count, spread, FEW, *rest)
                     with otherwise:
-                        _write_block(builder, known, count, machine.lanes, *rest)
+                        _write_block(builder, known, count, spread, machine.lanes, *rest)
 
 
 def _write_block(
     builder: Any,
     operation: int,
     lanes: int,
+    spread: int,
     width: int,
     query: Any,
     block: Any,
@@ -273,8 +291,8 @@ def _write_block(
     best: Any,
 ) -> None:
     integer, lookup = operation in (VNNI, PAIRS), operation == LOOKUP
-    vector = ir.VectorType(I32 if integer else F32, lanes)
-    zero = ir.Constant(vector, [0 if integer else 0.0] * lanes)
+    vector = ir.VectorType(I32 if integer else F32, lanes * spread)
+    zero = ir.Constant(vector, [0 if integer else 0.0] * lanes * spread)
     totals = [cgutils.alloca_once_value(builder, zero) for _ in range(width)]  # registers, once optimised
     last = builder.sub(tokens, I64(1))
     starts = []
@@ -283,37 +301,55 @@ def _write_block(
         index = builder.select(builder.icmp_signed("<", last, I64(token)), last, I64(token))
         starts.append(builder.add(block, builder.mul(index, stride)))
     with cgutils.for_range(builder, groups) as loop:
-        _prefetch(builder, builder.add(after, builder.mul(loop.index, ahead)))
-        row_bytes = 4 * lanes * (CENTROIDS if lookup else 1)
+        for part in range(spread if width > FEW else 1):  # of few tokens, one has a line's worth
+            coming = builder.add(builder.mul(loop.index, I64(spread)), I64(part))
+            _prefetch(builder, builder.add(after, builder.mul(coming, ahead)))
+        row_bytes = 4 * lanes * (CENTROIDS if lookup else spread)
         row = builder.add(query, builder.mul(loop.index, I64(row_bytes)))
         q = None if lookup else _load(builder, row, vector)
-        step = builder.mul(loop.index, I64(1 if lookup else 4))
+        step = builder.mul(loop.index, I64(1 if lookup else GROUP_BYTES * spread))
         for total, start in zip(totals, starts, strict=True):
             before = builder.load(total, typ=vector)
             here = builder.add(start, step)
             if lookup:
                 builder.store(_look_up(builder, lanes, before, row, here), total)
             else:
-                builder.store(_multiply_add(builder, operation, lanes, before, q, here), total)
-    highest = _load(builder, best, vector)
+                builder.store(_multiply_add(builder, operation, lanes, spread, before, q, here), total)
+    highest = _load(builder, best, ir.VectorType(vector.element, lanes))
     compare = builder.icmp_signed if integer else builder.fcmp_ordered
     for total in totals:
-        value = builder.load(total, typ=vector)
+        value = _gathered(builder, builder.load(total, typ=vector), lanes, spread)
         highest = builder.select(compare(">", value, highest), value, highest)
     _store(builder, highest, best)
 
 
-def _multiply_add(builder: Any, operation: int, lanes: int, total: Any, q: Any, where: Any) -> Any:
-    """`total` and the products of the query's group `q` with the page token's group at `where`."""
-    c = _broadcast(builder, _load(builder, where, F32 if operation == FLOAT else I32), lanes)
+def _gathered(builder: Any, total: Any, lanes: int, spread: int) -> Any:
+    """The sums of the `spread` parts that each query token's product has in neighbouring lanes."""
+    if spread == 1:
+        return total
+    parts = []
+    for part in range(spread):
+        index = ir.Constant(ir.VectorType(I32, lanes), list(range(part, lanes * spread, spread)))
+        parts.append(builder.shuffle_vector(total, total, index))
+    return reduce(builder.add, parts)
+
+
+def _multiply_add(
+    builder: Any, operation: int, lanes: int, spread: int, total: Any, q: Any, where: Any
+) -> Any:
+    """`total` and the products of the query's groups `q` with the page token's groups at `where`."""
+    group = F32 if operation == FLOAT else I32
+    c = _broadcast(builder, _load(builder, where, ir.VectorType(group, spread)), lanes)
     if operation == FLOAT:
         # "contract": one fused instruction on machines that have it.
         product = builder.fmul(q, c, flags=("contract",))
         return builder.fadd(total, product, flags=("contract",))
     if operation == PAIRS:
         return builder.add(total, _multiply_pairs(builder, q, c, lanes))
-    # Unsigned page components (FLIP) times signed query components. LLVM 22 wants bytes, and converts this.
-    name, kind = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", ir.FunctionType(c.type, [c.type] * 3)
+    # Unsigned page components, 128 added, times signed ones of the query; the flip costs nothing, for it is
+    # part of the load. LLVM 22 wants bytes here, and converts this.
+    c = builder.xor(c, ir.Constant(c.type, [0x80808080] * c.type.count))
+    name, kind = f"llvm.x86.avx512.vpdpbusd.{32 * lanes * spread}", ir.FunctionType(c.type, [c.type] * 3)
     return builder.call(builder.module.declare_intrinsic(name, (), kind), [total, c, q])
 
 
@@ -343,7 +379,7 @@ def _look_up(builder: Any, lanes: int, total: Any, row: Any, where: Any) -> Any:
 
 
 def _write_unpack(builder: Any, unpack: Any, source: Any, target: Any, count: Any) -> None:
-    for known, at_once in ((HALF, 16), (WIDEN, 32), (FLIP, 64)):
+    for known, at_once in ((HALF, 16), (WIDEN, 32), (COPY, 64)):
         with builder.if_then(builder.icmp_signed("==", unpack, I64(known))):
             whole = builder.sub(count, builder.srem(count, I64(at_once)))
             with cgutils.for_range_slice(builder, I64(0), whole, I64(at_once), I64) as (index, _):
@@ -354,7 +390,7 @@ def _write_unpack(builder: Any, unpack: Any, source: Any, target: Any, count: An
 
 def _convert(builder: Any, unpack: int, source: Any, target: Any, index: Any, count: int) -> None:
     """Components `index` to `index + count`."""
-    bytes_in, bytes_out = {HALF: (2, 4), WIDEN: (1, 2), FLIP: (1, 1)}[unpack]
+    bytes_in, bytes_out = {HALF: (2, 4), WIDEN: (1, 2), COPY: (1, 1)}[unpack]
     stored: Any = ir.HalfType() if unpack == HALF else ir.IntType(8)
     address = builder.add(source, builder.mul(index, I64(bytes_in)))
     value = _load(builder, address, ir.VectorType(stored, count))
@@ -362,8 +398,6 @@ def _convert(builder: Any, unpack: int, source: Any, target: Any, index: Any, co
         value = builder.fpext(value, ir.VectorType(F32, count))
     elif unpack == WIDEN:
         value = builder.sext(value, ir.VectorType(I16, count))
-    else:
-        value = builder.xor(value, ir.Constant(value.type, [0x80] * count))
     _store(builder, value, builder.add(target, builder.mul(index, I64(bytes_out))))
 
 
@@ -382,7 +416,7 @@ def _prefetch(builder: Any, address: Any) -> None:
     builder.call(prefetch, [builder.inttoptr(address, POINTER), I32(0), I32(3), I32(1)])
 
 
-def _broadcast(builder: Any, value: Any, lanes: int) -> Any:
-    nothing = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-    one = builder.insert_element(nothing, value, I32(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+def _broadcast(builder: Any, value: Any, times: int) -> Any:
+    """A vector again and again."""
+    index = ir.Constant(ir.VectorType(I32, value.type.count * times), [*range(value.type.count)] * times)
+    return builder.shuffle_vector(value, value, index)

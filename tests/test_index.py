@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made import random_vectors, unit
 
-from metaembed_demo.blocks import Blocks
+from metaembed_demo.blocks import Blocks, _top
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, FloatArray
@@ -135,6 +135,30 @@ def test_the_coarse_stage_keeps_the_best_ten(large, budget: Budget) -> None:
     assert np.mean(found) >= 0.9
 
 
+def test_the_largest_scores_are_found_whatever_a_sample_says() -> None:
+    chance = np.random.default_rng(3)
+    spread = chance.standard_normal(100_000).astype(np.float32)
+    ascending = np.sort(spread)
+    misled = np.where(np.arange(100_000) % 10 == 0, spread + 9, spread).astype(
+        np.float32
+    )  # the sample is high
+    gone = np.where(np.arange(100_000) % 3 == 0, -np.inf, spread).astype(np.float32)
+    for scores in (
+        spread,
+        ascending,
+        ascending[::-1].copy(),
+        misled,
+        gone,
+        spread[:50],
+        np.zeros(9_000, np.float32),
+    ):
+        for n in (1, 40, 400):
+            if n < len(scores):
+                found = _top(scores, n)
+                assert (np.diff(found) > 0).all()
+                assert sorted(scores[found]) == sorted(scores)[-n:]
+
+
 @pytest.mark.parametrize("kind", ["float16", "int8", "binary"])
 def test_a_glance_at_few_tokens_keeps_what_the_scan_finds(large, kind: str, monkeypatch) -> None:
     index, queries = large
@@ -149,11 +173,10 @@ def test_a_glance_at_few_tokens_keeps_what_the_scan_finds(large, kind: str, monk
         return scan(blocks, *given)
 
     monkeypatch.setattr(Blocks, "scan", noted)
-    with monkeypatch.context() as without:
-        without.setattr("metaembed_demo.blocks.glance", lambda *_: 0)
-        whole = [index.coarse(query, FULL, 1) for query in queries]
-    assert set(scans) == {(16, False)}
+    whole = [index.coarse(query, FULL, 1) for query in queries]
+    assert set(scans) == {(16, False)}, "of short vectors the whole scan is as quick"
     scans.clear()
+    monkeypatch.setattr("metaembed_demo.cascade.GLANCE_FROM", 16 * 128)
     some = [index.coarse(query, FULL, 1) for query in queries]
     twice = [(4, False), (16, True)] if kind != "binary" else [(16, False)]
     assert scans == twice * len(queries)
