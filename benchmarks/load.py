@@ -130,7 +130,9 @@ def write_pdf(path: Path, title: str, pages: int) -> None:
 async def run(address: str, pid: int, options: argparse.Namespace, folder: Path) -> Tally:
     tally, ends = Tally(), time.monotonic() + options.minutes * 60
     questions = [json.loads(line)["text"] for line in QUESTIONS.read_text().splitlines()]
-    limits = httpx.Limits(max_connections=options.searchers + options.uploaders + 8)
+    # Shorter than the server keeps a connection, or a request now and then meets one that is being closed.
+    kept = {"keepalive_expiry": 2.0}
+    limits = httpx.Limits(max_connections=options.searchers + options.uploaders + 8, **kept)
     async with httpx.AsyncClient(base_url=address, timeout=WAIT_S, limits=limits) as client:
         users = [User(client, n, tally) for n in range(options.searchers + options.uploaders)]
         for user in users:

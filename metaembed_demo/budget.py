@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from .agreement import Advice, Labels, Worth
 from .charts import nothing, table
-from .cost import Point, tradeoff
+from .cost import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
 from .habits import TokenHabit, specialisation
 from .records import STOPS, Budget
 from .text import TIMES, budget_text, plural, safe
 from .theme import GROUPS
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
-QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": "overlap@5"}
+QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": OVERLAP}
+NO_PAGES = "Add documents, or restore the sample corpus, under Documents: this then shows"
 SOURCES = {
     "labels": "your labelled queries",
     "known items": "sentences drawn from the pages themselves. Such a query shares its words with its page, "
@@ -41,6 +42,11 @@ class State:
 
 def room(state: State) -> str:
     """The Budget room: how to measure, and what to choose."""
+    if not state.pages:
+        told = f"{NO_PAGES} what each budget is worth on them."
+        return (
+            f'<section class="room-budget">{nothing("tradeoff", "No pages to measure yet", told)}</section>'
+        )
     return (
         '<section class="room-budget">'
         f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
@@ -50,10 +56,10 @@ def room(state: State) -> str:
 
 def _ways(state: State) -> str:
     """The buttons that measure."""
-    busy = " disabled" if state.running or not state.pages else ""
+    busy = " disabled" if state.running else ""
     labels = f"Measure with {_queries(len(state.labels.queries))} of yours" if state.labels else ""
     ways = [
-        ("known", "Measure with queries drawn from the pages", bool(state.pages)),
+        ("known", "Measure with queries drawn from the pages", True),
         ("session", f"Measure with {_searches(state.searches)}", state.searches > 0),
         ("labels", labels, state.labels is not None),
     ]
@@ -115,6 +121,8 @@ def _advice(state: State) -> str:
         f'aria-pressed="{"true" if share == state.share else "false"}">{share:.0%}</button>'
         for share in SHARES
     )
+    judged = state.worth is None or state.worth.kind != "session"
+    whole = "full quality" if judged else f"{OVERLAP_KEEPS} of {budget_text(STOPS[-1].r_q, STOPS[-1].r_c)}"
     advice = state.advice
     if isinstance(advice, str):
         told, use = safe(advice), ""
@@ -128,7 +136,7 @@ def _advice(state: State) -> str:
         )
     return (
         '<div class="advice"><h3>Find my budget</h3><div class="control"><span>Keep at least</span>'
-        f'<span class="stops num">{shares}</span><span>of full quality</span></div>'
+        f'<span class="stops num">{shares}</span><span>of {whole}</span></div>'
         f'<p class="answer num" aria-live="polite">{told}</p>{use}</div>'
     )
 
@@ -158,17 +166,24 @@ def progress(verb: str, done: int, total: int, noun: str) -> str:
     )
 
 
-def tokens(found: Sequence[TokenHabit], pages: int, able: bool, running: str = "") -> str:
+def tokens(
+    found: Sequence[TokenHabit], pages: int, able: bool, running: str = "", empty: bool = False
+) -> str:
     """The Tokens room: what each candidate token reads over all pages.
 
     Args:
         found: one habit a token; empty before it was read.
         pages: they were read from; able: whether the encoder can tell.
+        empty: whether there is no page to read.
     """
     if not able:
         return nothing(
             "specialisation", "Nothing to show", "This encoder does not tell what its tokens read."
         )
+    if empty:
+        told = f"{NO_PAGES} where in them each Meta Token reads."
+        found_none = nothing("specialisation", "No pages to read yet", told)
+        return f'<section class="room-tokens">{found_none}</section>'
     text = (
         "Meta Tokens are learned vectors that have read the whole input: neither words nor patches. The "
         "coarse ones come first in every budget. Over all pages, this is where each of them takes its words "

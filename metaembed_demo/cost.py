@@ -20,6 +20,8 @@ FLOOR, CEILING = 26.0, 74.0  # percent of a panel's height that its lowest and h
 KEPT = 60  # searches that have room as columns
 INKS = (88, 60, 40, 24, 12)  # percent, one a stage, as in `plots.timing`
 OTHER = "Other"
+OVERLAP = "overlap@5"  # of queries that nobody judged: agreement, which is not called quality
+OVERLAP_KEEPS = "the first five pages"
 
 
 # Quality, latency, memory
@@ -65,7 +67,9 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
     body = f'<div class="trade">{"".join(panels)}</div>' + as_table(
         "All values as a table", head, [_point_row(point) for point in points]
     )
-    return figure("tradeoff", _worth(points, current), body, *_point_files(points, quality_name))
+    return figure(
+        "tradeoff", _worth(points, current, quality_name), body, *_point_files(points, quality_name)
+    )
 
 
 def _point_files(points: Sequence[Point], quality_name: str) -> Files:
@@ -88,8 +92,9 @@ def _plain(label: str) -> str:
     return label.replace("×", "x")
 
 
-def _worth(points: Sequence[Point], current: int) -> str:
+def _worth(points: Sequence[Point], current: int, quality_name: str) -> str:
     """What the stop in use, or the first one good enough, keeps of the finest one's quality."""
+    kept_of = OVERLAP_KEEPS if quality_name == OVERLAP else "the quality"
     fine = points[-1]
     kept = [(p.quality / fine.quality if p.quality is not None and fine.quality else None) for p in points]
     at = current if current < len(points) - 1 else _good(kept)
@@ -105,7 +110,7 @@ def _worth(points: Sequence[Point], current: int) -> str:
         return f"{point.label} scores {more} than {fine.label} at {memory} of the memory"
     if share >= 0.995:
         return f"{point.label} is as good as {fine.label} at {memory} of the memory"
-    return f"{point.label} keeps {share * 100:.0f}% of the quality at {memory} of the memory"
+    return f"{point.label} keeps {share * 100:.0f}% of {kept_of} at {memory} of the memory"
 
 
 def _good(kept: Sequence[float | None]) -> int:

@@ -183,8 +183,9 @@ def opened(name: str, added: int, held: int) -> str:
     """The pages of an index file are in. `held`: how many it holds, of which some may have been here."""
     here = f"; {plural(held - added, 'page')} of it were here already" if held > added else ""
     here = here.replace("1 page of it were", "1 page of it was")
+    title = f"{plural(added, 'page')} added" if added else "Nothing new"
     return (
-        f'<section class="outcome good" role="status"><h3>{plural(added, "page")} added</h3>'
+        f'<section class="outcome good" role="status"><h3>{title}</h3>'
         f"<p>From {safe(name)}{here}.</p></section>"
     )
 

@@ -63,6 +63,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     if trace is None or record is None:
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
+    params |= {"picture": "1"} if trace.query_image else {}  # an address cannot hold it
     return (
         f'<div class="link" data-link="{attribute(params)}" data-trace="{attribute(record)}">'
         '<button type="button" class="quiet" data-copy="link">Copy link</button>'

@@ -266,8 +266,8 @@ def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "e
 
 def _slowest(stages: Sequence[tuple[str, float]], total: float) -> str:
     name, ms = max(stages, key=lambda stage: stage[1])
-    if stages[0][1] == 0.0:  # the dial moved: the query's vectors were kept
-        return f"The dial moved: nothing was encoded again, {ms_text(total)} in all"
+    if stages[0][1] == 0.0:  # the dial, the storage or the pages changed: the query's vectors were kept
+        return f"Nothing was encoded again: {ms_text(total)} in all"
     takes = "takes" if name != "Other" else "work takes"
     return f"{name} {takes} {ms / total * 100:.0f}% of {ms_text(total)}"
 

@@ -72,12 +72,15 @@ class Rooms:
 
     def open_budget(self, session_id: str | None) -> Updates:
         visit = self.visits.get(session_id)
-        room, cost = visit.budget_room(), visit.survey.cost(visit.collection)
+        room, cost = visit.budget_room(), visit.cost_room()
         return {self.session: visit.session.id, self.budget: room, self.cost: cost}
 
     def open_tokens(self, session_id: str | None) -> Updates:
         visit = self.visits.get(session_id)
-        return {self.session: visit.session.id, self.tokens: visit.survey.tokens()}
+        return {
+            self.session: visit.session.id,
+            self.tokens: visit.survey.tokens(empty=not len(visit.collection)),
+        }
 
     def measure(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
         visit = self.visits.get(session_id)

@@ -20,12 +20,14 @@ PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
 PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
 
 
-def scale(bytes_per_page: Sequence[int], pages: int) -> str:
+def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
     """Memory of an index of many pages at every stop, beside what the paper reports. web/scale.js moves it.
 
     Args:
-        bytes_per_page: five sizes, one a stop, coarse to fine; the vectors are float16.
+        bytes_per_page: five sizes, one a stop, coarse to fine.
         pages: pages that the slider starts at.
+        dim: components of a vector, where `bytes_per_page` are not those of float16.
+        kept: how the vectors are kept.
     """
     if len(bytes_per_page) != len(STOPS) or pages < 1:
         return nothing(
@@ -35,10 +37,11 @@ def scale(bytes_per_page: Sequence[int], pages: int) -> str:
     rows = "".join(_memory_row(i, size) for i, size in enumerate(sizes))
     ticks = "".join(f'<span style="left:{_along(size):.2f}%">{name}</span>' for name, size in TICKS)
     lines = "".join(f'<i style="left:{_along(size):.2f}%"></i>' for _, size in TICKS)
-    dim = bytes_per_page[0] // (2 * STOPS[0].r_c)
+    dim = dim or bytes_per_page[0] // (2 * STOPS[0].r_c)
     body = (
         f"{_slider(bytes_per_page, pages)}"
-        f'<div class="scale-both"><section class="scale-ours"><h4>This demo <span>D = {dim}, fp16</span></h4>'
+        '<div class="scale-both"><section class="scale-ours"><h4>This demo '
+        f"<span>D = {dim}, {safe(kept)}</span></h4>"
         f'<div class="scale-chart"><div class="scale-ticks num" aria-hidden="true">{ticks}</div>'
         f'<div class="scale-lines" aria-hidden="true">{lines}</div>{rows}</div></section>'
         f"{_paper()}</div>"
@@ -47,15 +50,16 @@ def scale(bytes_per_page: Sequence[int], pages: int) -> str:
         "Memory of the vectors alone, on a log scale; 1 GB here is the paper’s GiB. One index serves every "
         "stop, so it holds what its finest stop needs."
     )
-    return figure("scale", _finding(pages, sizes), body, *_files(bytes_per_page, pages, dim), note)
+    return figure("scale", _finding(pages, sizes), body, *_files(bytes_per_page, pages, dim, kept), note)
 
 
-def _files(bytes_per_page: Sequence[int], pages: int, dim: int) -> Files:
+def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Files:
     """web/scale.js writes both anew when the slider moves."""
     stops = [str(stop) for stop in STOPS]
     data = {
         "pages": pages,
         "dim": dim,
+        "kept": kept,
         "bytes": {stop: size * pages for stop, size in zip(stops, bytes_per_page, strict=True)},
         "paper": {
             "source": "arXiv 2509.18095, Table 3",

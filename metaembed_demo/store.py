@@ -126,7 +126,7 @@ class Store:
         yield {**start, self.news: documents.opening(names), self.parcel: documents.parcel(busy=True)}
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.locker.release(files)
-        shelf = visit.stored_anew()
+        shelf = visit.stored_anew(pages=True)
         shelf.news = told
         yield {**self._shelf(visit, shelf), self.parcel: documents.parcel()}
 

@@ -60,9 +60,11 @@ class Survey:
     problem: str = ""
     pages: int = 0  # that `worth` or `read` were made on
 
-    def forget(self) -> None:
-        """The pages changed: what was measured on them no longer holds."""
-        self.worth, self.read, self.labels = None, [], None
+    def forget(self, pages: bool = True) -> None:
+        """What was measured no longer holds. `pages`: these changed, not only how they are scored."""
+        self.worth = None
+        if pages:
+            self.read, self.labels = [], None
 
     # Budget
 
@@ -81,10 +83,11 @@ class Survey:
         )
         return budget.room(state)
 
-    def cost(self, collection: Collection) -> str:
-        """What an index costs at each stop, for any number of pages."""
+    def cost(self, collection: Collection, kept: str = "fp16") -> str:
+        """What an index costs at each stop, for any number of pages. `kept`: how its vectors are."""
         index = collection.index
-        return scale([index.bytes_per_page(stop) for stop in STOPS], max(len(collection), 1))
+        sizes = [index.bytes_per_page(stop) for stop in STOPS]
+        return scale(sizes, max(len(collection), 1), index.dim, kept)
 
     def _advice(self) -> Advice | str:
         """What the measurement advises, or why it cannot."""
@@ -145,8 +148,9 @@ class Survey:
 
     # Tokens
 
-    def tokens(self, running: str = "") -> str:
-        return budget.tokens(self.read, self.pages, self.explainer is not None, running)
+    def tokens(self, running: str = "", empty: bool = False) -> str:
+        """The Tokens room; `running` is HTML of the reading under way, `empty` that no page is there."""
+        return budget.tokens(self.read, self.pages, self.explainer is not None, running, empty)
 
     def read_all(self, collection: Collection) -> Iterator[str]:
         """Look at every page again; HTML of the Tokens room as it goes."""
@@ -167,7 +171,7 @@ class Survey:
             if done % 4 == 0:
                 yield self.tokens(budget.progress("Read", done, len(pages), "page"))
         self.read, self.pages = summary(found), len(found)
-        yield self.tokens()
+        yield self.tokens(empty=not pages)
 
 
 def habit(evidence: Evidence) -> Habit:

@@ -195,7 +195,8 @@ class Page:
             **self._shelf(visit, visit.shelf(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        return {**updates, **places, self.text: link.query, self.encoder: self._choice(visit)}
+        asked = {self.text: link.query} if link.query else {}  # else what was typed meanwhile would go
+        return {**updates, **places, **asked, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""

@@ -251,7 +251,8 @@ class Visit:
 
     def _failed(self, message: str, query: str) -> Screen:
         self.shown = None
-        return Screen(results=views.failure(message, query), **EMPTY)
+        told = {"dial": self._dial(_cost(None)), "storage": self.storage(), "footer": self._footer()}
+        return Screen(results=views.failure(message, query), **told, **EMPTY)
 
     def _header(self) -> str:
         encoder = self.tools.encoder
@@ -279,6 +280,11 @@ class Visit:
     def budget_room(self) -> str:
         """The Budget room for the state that is."""
         return self.survey.room(self.collection, self.session.budget, len(self.panel.queries))
+
+    def cost_room(self) -> str:
+        """What an index costs, kept as this one is."""
+        kind = kind_of(self.collection)
+        return self.survey.cost(self.collection, "fp16" if kind == "float16" else vault.NAMES[kind])
 
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
@@ -345,10 +351,10 @@ class Visit:
         self.session.restore_samples()
         return self._after_change()
 
-    def stored_anew(self) -> Shelf:
-        """The pages are scored in another way, or there are others: ask the open search again."""
+    def stored_anew(self, pages: bool = False) -> Shelf:
+        """The pages are scored in another way, or (`pages`) there are others: ask the open search again."""
         self.panel.forget_ranks()
-        shelf = self._after_change()
+        shelf = self._after_change(pages)
         shelf.news, shelf.busy = None, self.indexing
         return shelf
 
@@ -365,8 +371,8 @@ class Visit:
             self.search(asked)
         self.shown = None  # the answer to that search was not sent
 
-    def _after_change(self) -> Shelf:
-        self.survey.forget()
+    def _after_change(self, pages: bool = True) -> Shelf:
+        self.survey.forget(pages)
         if len(self.collection):
             self._again()
         else:

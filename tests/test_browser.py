@@ -10,7 +10,7 @@ from browsing import Opener, ask, room
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 
@@ -143,6 +143,20 @@ def test_an_example_fills_the_box_and_searches(visit: Opener) -> None:
     example.click()
     page.wait_for_selector(".hit")
     expect(page.locator("#query textarea, #query input")).to_have_value(words)
+
+
+def test_what_is_typed_before_the_server_has_answered_stays(visit: Opener) -> None:
+    page = visit()
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda route: route.continue_() if held else held.append(route))
+    page.reload()
+    page.fill("#query textarea, #query input", "train timetable")
+    while not held:
+        page.wait_for_timeout(50)
+    held[0].continue_()
+    page.wait_for_selector("#results .state.ready")
+    page.press("#query textarea, #query input", "Enter")
+    expect(page.locator(".hit")).to_have_count(10)
 
 
 def test_a_picture_is_a_query(visit: Opener, tmp_path: Path) -> None:

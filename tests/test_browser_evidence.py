@@ -49,6 +49,16 @@ def test_the_page_is_marked_where_its_score_comes_from(visit: Opener) -> None:
     wait_marked(page)
 
 
+def test_a_map_that_comes_before_its_page_is_no_error(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    wait_marked(page)
+    far = json.dumps({"map": [[99_999, 500, 1], [0, 500, 1]], "query": [], "read": []})
+    page.eval_on_selector("#marks [data-map]", "(each, map) => { each.dataset.map = map; }", far)
+    page.evaluate("metaembed.tell('map')")
+    expect(page.locator("#page .picture .overlay rect:not(.ring)")).to_have_count(1)
+
+
 def test_a_cell_of_the_matrix_shows_what_both_tokens_read(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
@@ -225,6 +235,10 @@ def test_the_trace_and_the_link_are_copied(visit: Opener) -> None:
     page.click("[data-copy=link]")
     expect(page.locator(".copied")).to_have_text("Link copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.set_input_files("#picture input[type=file]", str(ROOT / "sample_corpus" / "pictures" / "cat.jpg"))
+    page.wait_for_function("JSON.parse(document.querySelector('.link').dataset.link).picture")
+    page.click("[data-copy=link]")
+    expect(page.locator(".copied")).to_have_text("Link copied, without the picture")
 
 
 @pytest.mark.parametrize(

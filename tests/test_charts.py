@@ -267,6 +267,11 @@ def test_tradeoff_states_what_a_stop_keeps(
     assert len(Document(text).all(class_="trade-panel")) == 3
 
 
+def test_tradeoff_does_not_call_agreement_quality() -> None:
+    text = cost.tradeoff(points(0.4, 0.6, 0.6, 0.6, 1.0), cost.OVERLAP, 0)
+    assert heading(text) == "1×1 keeps 40% of the first five pages at a 64th of the memory"
+
+
 def test_tradeoff_without_quality_says_so() -> None:
     drawn = Document(cost.tradeoff(points(*(None,) * 5), "nDCG@5", 1))
     assert drawn.words.count("Not measured yet") == 1
@@ -320,6 +325,14 @@ def test_scale_gives_the_memory_of_every_stop() -> None:
     assert slider["aria-valuetext"] == "1 million pages"
     assert scale.STEPS[int(slider["value"])] == 1_000_000
     assert (scale.STEPS[0], scale.STEPS[-1]) == (100, 100_000_000)
+
+
+def test_scale_names_how_the_vectors_are_kept() -> None:
+    text = scale.scale([48, 192, 384, 768, 3072], 113, 384, "binary")
+    assert "D = 384, binary" in Document(text).words
+    data, _ = files(text)
+    assert isinstance(data, dict)
+    assert (data["dim"], data["kept"]) == (384, "binary")
 
 
 def test_scale_starts_at_any_number_of_pages() -> None:

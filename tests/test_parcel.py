@@ -18,7 +18,7 @@ import pytest
 from made import make_page
 from PIL import Image
 
-from metaembed_demo import disk, parcel
+from metaembed_demo import disk, documents, parcel
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
@@ -459,3 +459,9 @@ def test_an_index_dropped_among_documents_is_not_read_as_pictures(packed: Upload
     (found,) = read_files([packed], LIMITS)
     assert isinstance(found, Problem)
     assert found.message == "mine.zip is a saved index, not documents. Use Open an index for it."
+
+
+def test_a_file_that_brings_nothing_says_so() -> None:
+    assert "<h3>Nothing new</h3>" in documents.opened("a.zip", 0, 3)
+    assert "3 pages of it were here already" in documents.opened("a.zip", 0, 3)
+    assert "<h3>1 page added</h3>" in documents.opened("a.zip", 1, 1)

@@ -302,7 +302,7 @@ def test_timing_states_the_largest_stage() -> None:
 
 def test_timing_of_a_moved_dial_says_that_nothing_was_encoded() -> None:
     moved = {"encode": 0.0, "coarse": 0.1, "rerank": 2.9, "align": 0.1, "total": 3.1}
-    assert "nothing was encoded again, 3.1 ms" in Document(plots.timing(moved, 72, 72)).words
+    assert "Nothing was encoded again: 3.1 ms" in Document(plots.timing(moved, 72, 72)).words
 
 
 def test_storage_compares_the_stops() -> None:

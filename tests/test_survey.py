@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from metaembed_demo.mini import Mini
 from metaembed_demo.records import STOPS, Page, Word
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
+from metaembed_demo.storing import keep_as
 from metaembed_demo.survey import MOST_QUERIES, Habit, habit, summary
 from metaembed_demo.visit import Tools, Visit
 
@@ -86,6 +88,7 @@ def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) 
     *_, done = visit.measure("session")
     assert "overlap@5" in done
     assert "agreement with the finest budget" in done
+    assert not re.search("(the|full) quality", done)
 
 
 def test_the_share_changes_the_advice(visit: Visit) -> None:
@@ -110,6 +113,24 @@ def test_a_change_of_the_pages_drops_what_was_measured(visit: Visit) -> None:
     assert "11 pages" in visit.budget_room()
 
 
+def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Visit, tmp_path: Path) -> None:
+    visit.survey.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\n"), visit.collection)
+    list(visit.measure("labels"))
+    keep_as(visit.collection, "int8")
+    visit.stored_anew()
+    assert visit.survey.worth is None
+    assert 'data-action="labels"' in visit.budget_room()
+    visit.remove("page01.pdf")
+    assert 'data-action="labels"' not in visit.budget_room()
+
+
+def test_what_an_index_costs_names_how_it_is_kept(visit: Visit) -> None:
+    dim = visit.collection.index.dim
+    assert f"D = {dim}, fp16" in visit.cost_room()
+    keep_as(visit.collection, "binary")
+    assert f"D = {dim}, binary" in visit.cost_room()
+
+
 def test_pages_without_text_ask_for_labels() -> None:
     visit = visiting(DummyEncoder(), {"a": "", "b": "sun"})
     *_, last = visit.measure("known")
@@ -118,8 +139,15 @@ def test_pages_without_text_ask_for_labels() -> None:
 
 def test_an_empty_collection_offers_nothing() -> None:
     room = visiting(DummyEncoder(), {}).budget_room()
-    assert 'data-action="known"' not in room
-    assert "0 pages" in room
+    assert "data-action" not in room
+    assert "No pages to measure yet" in room
+
+
+def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
+    survey = visiting(mini, {}).survey
+    for room in (survey.tokens(empty=True), *survey.read_all(Collection.for_encoder(mini))):
+        assert "No pages to read yet" in room
+        assert "data-action" not in room
 
 
 # Labels

@@ -116,6 +116,16 @@ def test_a_failing_encoder_is_told_and_the_next_search_works(visit: Visit, encod
     assert shown_hits(visit.search("coffee").results)
 
 
+def test_a_failed_search_leaves_nothing_of_the_one_before(visit: Visit, encoder: Encoder) -> None:
+    visit.search("coffee")
+    encoder.broken = "no more memory"
+    failed = visit.search("train")
+    assert failed.dial
+    assert "in this query" not in failed.dial
+    assert "disabled" in (failed.storage or ""), "there is no search to check against exact"
+    assert "No search yet" in (failed.footer or "")
+
+
 def test_an_empty_query_goes_back_to_the_start(visit: Visit) -> None:
     visit.search("coffee")
     screen = visit.search("  ")

@@ -56,5 +56,6 @@ element.addEventListener("click", async (event) => {
   if (!what) return;
   const text = what === "link" ? address().href : JSON.stringify(JSON.parse(box().dataset.trace), null, 1);
   const done = await copy(text);
-  element.querySelector(".copied").textContent = done ? `${what === "link" ? "Link" : "Trace"} copied` : "Copying is blocked here";
+  const without = JSON.parse(box().dataset.link).picture ? "Link copied, without the picture" : "Link copied";
+  element.querySelector(".copied").textContent = !done ? "Copying is blocked here" : what === "link" ? without : "Trace copied";
 });

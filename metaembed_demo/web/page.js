@@ -9,7 +9,8 @@ const on = () => element.querySelector(".overlay-switch input")?.checked;
 // [word, share in thousandths, group 1..5], the largest share first
 function marks(reading, map) {
   if (asked) return shared.pairs(reading.read[asked.column] ?? []).map(([at, weight]) => [at, weight, asked.group]);
-  return map?.map ?? [];
+  // The map and the page arrive apart: for a moment the words may be those of the page before.
+  return (map?.map ?? []).filter(([at]) => at < reading.words.length);
 }
 
 // Words in the shade of their group. A word that names a picture has the picture's box, and is not drawn.
