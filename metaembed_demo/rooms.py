@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
 from . import theme, views
@@ -30,8 +31,9 @@ class Door:
 
     def get(self, session_id: str | None) -> Visit:
         """As `Visits.get`. Raises gr.Error, which the page shows, where there are too many sessions."""
+        request = LocalContext.request.get(None)
         try:
-            return self.visits.get(session_id)
+            return self.visits.get(session_id, request.session_hash if request else None)
         except Full as full:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
 

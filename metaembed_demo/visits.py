@@ -28,6 +28,7 @@ class Visits:
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
         self.states = States()  # the page sets its own
+        self._opening = threading.Lock()
         self._visits: dict[str, Visit] = {}
         self._tabs: dict[str, str] = {}  # Gradio's name of a browser tab -> session id
 
@@ -38,12 +39,19 @@ class Visits:
         self._forget_ended()
         return visit
 
-    def get(self, session_id: str | None) -> Visit:
-        """The visit of `session_id`; a new one where that has ended or never was. Raises as `open`."""
-        try:
+    def get(self, session_id: str | None, tab: str | None = None) -> Visit:
+        """The visit of `session_id`; else that of the browser `tab`; else a new one. Raises as `open`.
+
+        A visitor may ask before the page has told its tab the session: both belong to one visit.
+        """
+        with contextlib.suppress(KeyError):
             return self.known(session_id)
-        except KeyError:
-            return self.open()
+        with self._opening:  # the first two events of a tab may come at once
+            with contextlib.suppress(KeyError):
+                return self.known(self._tabs.get(tab or ""))
+            visit = self.open()
+            self.arrived(tab, visit)
+            return visit
 
     def known(self, session_id: str | None) -> Visit:
         """The visit of `session_id`. Raises KeyError when that has ended or never was."""

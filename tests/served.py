@@ -99,6 +99,13 @@ class Tab:
         self, name: str | None, event: str, more: Any = None, data: list[Any] | None = None, query: str = ""
     ) -> str:
         """Fire an event of the component called `name`. Returns all that the server says to it, as text."""
+        self.join(name, event, more, data, query)
+        return self.hear(1)
+
+    def join(
+        self, name: str | None, event: str, more: Any = None, data: list[Any] | None = None, query: str = ""
+    ) -> None:
+        """Fire an event and go on."""
         found = self._events[name, event]
         asked = {
             "fn_index": found["id"],
@@ -106,14 +113,18 @@ class Tab:
             "data": data if data is not None else [None] * len(found["inputs"]),
             "event_data": more,
         }
-        joined = self.http.post(f"/gradio_api/queue/join{query}", json=asked)
-        joined.raise_for_status()
+        self.http.post(f"/gradio_api/queue/join{query}", json=asked).raise_for_status()
+
+    def hear(self, events: int) -> str:
+        """All that the server says until so many events are done, as text."""
         told = []
         stream = self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.hash})
         with stream as lines:
             for line in lines.iter_lines():
                 told.append(line)
-                if line.startswith("data:") and json.loads(line[5:])["msg"] == "process_completed":
+                done = line.startswith("data:") and json.loads(line[5:])["msg"] == "process_completed"
+                events -= done
+                if not events:
                     break
         return "\n".join(told)
 

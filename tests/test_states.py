@@ -91,6 +91,24 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Bl
     assert not app.state_holder.time_last_used
 
 
+def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, ui.Visits]) -> None:
+    app, visits = demo
+    address = app.local_url.rstrip("/")
+    tab, other = Tab(address), Tab(address)
+    tab.join("query", "submit", data=[None, "energy use by quarter"])
+    tab.join(None, "load")
+    assert tab.hear(2).count("energy.pdf") > 1
+    assert len(visits.sessions) == 1
+    other.send(None, "load")
+    assert len(visits.sessions) == 2
+    (mine, theirs) = visits._tabs[tab.hash], visits._tabs[other.hash]
+    assert visits.get(None, tab.hash).session.id == mine
+    assert visits.get(theirs, tab.hash).session.id == theirs
+    visits.close(mine)
+    assert visits.get(mine, tab.hash).session.id not in (mine, theirs)
+    assert visits.get(None).session.id != visits.get(None).session.id
+
+
 def test_freed_memory_goes_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [bytes(30_000) for _ in range(2_000)]
     kept = pieces[::50]
