@@ -66,8 +66,8 @@ def latency(found: dict[str, Any]) -> go.Figure:
             line={"color": colour, "dash": dash, "width": 3},
             marker={"size": 9},
         )
-    figure.update_xaxes(type="log", title="pages")
-    figure.update_yaxes(type="log", title="ms a query, p50")
+    figure.update_xaxes(type="log", title="pages", dtick=1)
+    figure.update_yaxes(type="log", title="ms a query, p50", dtick=1, tickformat=",d")
     return styled(figure, "Search at 16 × 64, recall target 0.99")
 
 
