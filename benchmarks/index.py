@@ -161,18 +161,15 @@ def ways_of(index: LocalIndex, part: NDArray[np.float32], lists: LocalIndex | No
 
 
 def scanned_in_int8(pages: int, folder: Path, asked: int) -> dict[str, Any]:
-    """Every page in int8, the best 20 again by their full vectors, against numpy and the exact scan."""
-    index = LocalIndex.load(folder, whole=False)
+    """Every page in int8, the best 20 again by their full vectors, beside the other ways."""
+    index = build(pages, folder)
     coded = index.stored_as("int8")
     coded.exact_up_to, coded.refine = pages, AGAIN
     queries = some_queries(pages, asked)
     part = np.concatenate(list(corpus.load(PART)[0])).astype(np.float32)
-    ways = [
-        Way("numpy", with_numpy(part)),
-        Way("exact, every page", ids_of(index, exact=True)),
-        Way(f"int8, every page, best {AGAIN} again", ids_of(coded)),
-    ]
-    return compare(index, queries, FULL, ways)
+    ways = [*ways_of(index, part, None), Way(f"int8, every page, best {AGAIN} again", ids_of(coded))]
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
+    return {"pages": len(index), "machine": machine, **compare(index, queries, FULL, ways)}
 
 
 def some_queries(pages: int, asked: int) -> NDArray[np.float32]:
