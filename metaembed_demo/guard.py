@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import locker
 from .config import Limits
-from .files import is_full
+from .files import FULL_DISK, is_full
 from .rates import Addresses, Guesses, Requests, in_words
 from .text import bytes_text
 
@@ -45,7 +45,6 @@ FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # what ends w
 BODY = 1 << 20  # bytes of a request that is no upload
 TOOL_BODY = 32 << 20  # of a call of an MCP tool, which may carry files
 FRAMING = 1 << 20  # bytes that a multipart upload may have around its files
-FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
 COUNTED_S = 5  # for so long, the size of all uploads is taken as known
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -102,23 +101,25 @@ class Guard:
                 message = {**message, "headers": [*kept, *HEADERS]}
             await send(message)
 
+        refusal: Refused | None = None
         self._uploading += uploads
         try:
             self._within_rates(scope, client)
             scope, receive = await self._admit(scope, receive, client)
             await self.app(scope, receive, respond)
         except Refused as refused:
-            if not answered:
-                await refused.answer(scope, receive, respond)
+            refusal = refused
         except OSError as error:
             if answered or not is_full(error):
                 raise
             log.warning("There is no room in %s: %s", self.folder, error)
-            await Refused(507, FULL_DISK).answer(scope, receive, respond)
+            refusal = Refused(507, FULL_DISK)
         finally:
             self._uploading -= uploads
             if uploads and not self._uploading:  # here, not in a thread: meanwhile none begins
                 locker.clear_parts(self.folder)
+        if refusal is not None and not answered:  # only now, so that what came in is gone when it is told
+            await refusal.answer(scope, receive, respond)
 
     def _within_rates(self, scope: Scope, client: str) -> None:
         """Raises Refused for a client that asks, or guesses, too often."""
