@@ -90,13 +90,10 @@ class Adding:
             page = read(page)
         except Unread as error:
             return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
-        except ImportError as error:  # says what to install
-            return self._problem(
-                Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")
-            )
         except Exception as error:
             # One odd page must not cost the user the rest of the batch; the log has the whole story.
-            log.exception("%s page %d could not be read", page.source, page.number)
+            if not isinstance(error, ImportError):  # which says what to install
+                log.exception("%s page %d could not be read", page.source, page.number)
             return self._problem(
                 Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")
             )

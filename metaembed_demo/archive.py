@@ -100,7 +100,7 @@ def _member(
             unpack(archive, info, target)
         except Exception as error:
             target.unlink(missing_ok=True)
-            if isinstance(error, OSError) and is_full(error):
+            if is_full(error):
                 yield problem(f"cannot be unpacked: {NO_ROOM}")
             else:
                 yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")

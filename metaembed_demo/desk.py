@@ -78,11 +78,10 @@ class Desk:
             message, blobs = wire.pack_reading(read(self.page))
         except MemoryError:
             self._say("unread", message=NO_MEMORY)
-        except ImportError as error:  # says what to install
-            self._say("unread", message=f"could not be read: {error}")
         except Exception as error:
             # One odd page must not cost the user the rest of the file; the log has the whole story.
-            log.exception("%s page %d could not be read", self.page.source, self.page.number)
+            if not isinstance(error, ImportError):  # which says what to install
+                log.exception("%s page %d could not be read", self.page.source, self.page.number)
             self._say("unread", message=f"could not be read: {error}")
         else:
             self._say("words", blobs, **message)

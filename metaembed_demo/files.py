@@ -49,6 +49,8 @@ MAGIC = (
 )
 ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # the other accepted kinds are "a ... picture"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a system says that has no room left
+# To a visitor, so without this machine's paths.
+FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
 MEBIBYTE = 1 << 20
 
 
@@ -197,6 +199,6 @@ def mebibytes(n: int) -> str:
     return f"{n / MEBIBYTE:,.1f} MB" if n >= MEBIBYTE / 10 else f"{n:,} bytes"
 
 
-def is_full(error: OSError) -> bool:
-    """Whether the disk, or what one may have of it, is used up."""
-    return error.errno in FULL
+def is_full(error: Exception) -> bool:
+    """Whether it says that the disk, or what one may have of it, is used up."""
+    return isinstance(error, OSError) and error.errno in FULL

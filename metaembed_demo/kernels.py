@@ -135,12 +135,13 @@ def maxsim_int8(
     offset = None
     if kernels.host.vnni:
         operation, stored = code.VNNI, np.int8
-        whole = q.shape[1] % _group(operation, len(q), kernels) == 0
-        unpack = code.IN_PLACE if whole else code.COPY
+        group = _group(operation, len(q), kernels)
+        unpack = code.COPY if q.shape[1] % group else code.IN_PLACE
         offset = 128 * q.sum(axis=1, dtype=np.int32)  # 128 is added to every page component
     else:
         operation, unpack, stored = code.PAIRS, code.WIDEN, np.int16
-    packed = _transposed(q, stored, _group(operation, len(q), kernels), kernels)
+        group = _group(operation, len(q), kernels)
+    packed = _transposed(q, stored, group, kernels)
     scores = _run(kernels, operation, unpack, q, packed, c, rows, q_scale, offset)
     return scores * np.asarray(c_scale if rows is None else c_scale[rows], np.float32)
 

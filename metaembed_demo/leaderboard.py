@@ -226,7 +226,9 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
     """One task at every budget; its data is loaded once, and not at all if every result is there."""
     mteb = _module("mteb")
     caches = {model.budget: mteb.ResultCache(out / str(model.budget)) for model in models}
-    if not all(_done(caches[model.budget], model, task) for model in models):
+    name = task.metadata.name
+    kept = {m.budget: caches[m.budget].load_task_result(name, m.mteb_model_meta) for m in models}
+    if not all(_is_done(result, task) for result in kept.values()):
         _load(task)
     scores = {}
     try:
@@ -236,7 +238,7 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
                 task,
                 cache=caches[model.budget],
                 # mteb itself takes a whole result of other data for this task's.
-                overwrite_strategy="always" if _stale(caches[model.budget], model, task) else "only-missing",
+                overwrite_strategy="always" if _is_stale(kept[model.budget], task) else "only-missing",
                 encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
                 co2_tracker=False,
                 show_progress_bar=False,
@@ -247,7 +249,7 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
         if task.data_loaded:
             task.unload_data()
     return {
-        "task": task.metadata.name,
+        "task": name,
         "metric": metric or task.metadata.main_score,
         "revision": task.metadata.revision,
         "subsets": len(task.hf_subsets),
@@ -255,14 +257,12 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
     }
 
 
-def _done(cache: Any, model: Wrapped, task: Any) -> bool:
-    result = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
+def _is_done(result: Any, task: Any) -> bool:
     return result is not None and result.is_mergeable(task) and not result.get_missing_evaluations(task)
 
 
-def _stale(cache: Any, model: Wrapped, task: Any) -> bool:
+def _is_stale(result: Any, task: Any) -> bool:
     """Whether there is a result, but of another revision of the task's data."""
-    result = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
     return result is not None and not result.is_mergeable(task)
 
 

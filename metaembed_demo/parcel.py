@@ -27,7 +27,7 @@ from PIL import Image
 from . import archive, disk, shelf
 from .collection import Collection
 from .config import LIMITS, Limits
-from .files import Upload, is_full, mebibytes
+from .files import FULL_DISK, Upload, is_full, mebibytes
 from .local import LocalIndex
 from .records import WORD_KINDS
 from .stored import StoredPage
@@ -60,8 +60,8 @@ def pack(collection: Collection, folder: Path) -> Path:
         return _pack(collection, folder / NAME)
     except OSError as error:
         (folder / NAME).unlink(missing_ok=True)
-        if is_full(error):  # said without this machine's paths
-            raise OSError("The server's disk is full. Try again later, or tell whoever runs it.") from error
+        if is_full(error):
+            raise OSError(FULL_DISK) from error
         raise
 
 
@@ -131,7 +131,7 @@ def unpack(file: Upload, folder: Path, limits: Limits, in_time: InTime = lambda:
             try:
                 archive.unpack(packed, info, target)
             except Exception as error:  # zipfile raises whatever a damaged stream makes of its decoders
-                if isinstance(error, OSError) and is_full(error):
+                if is_full(error):
                     raise ValueError(f"{name} cannot be unpacked: {archive.NO_ROOM}") from error
                 raise ValueError(f"{name} is damaged: {path} cannot be unpacked. {AGAIN}") from error
 

@@ -15,7 +15,6 @@ from .config import LIMITS, Limits
 from .exactness import REFINE, Exactness, measure
 from .local import LocalIndex
 from .records import STOPS, Budget, Trace
-from .steps import finish
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
 log = logging.getLogger(__name__)
@@ -151,11 +150,6 @@ def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Lim
                 yield step
     finally:
         steps.close()
-
-
-def keep_as(collection: Collection, kind: str) -> None:
-    """Keep the pages of `collection` as `kind`. Raises as `keeping`."""
-    finish(keeping(collection, kind))
 
 
 def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:

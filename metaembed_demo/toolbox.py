@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from . import __version__
 from .api import Answer, Api
-from .files import SUFFIXES, Upload, is_full, sniff
-from .guard import FULL_DISK, TOOL_BODY
+from .files import FULL_DISK, SUFFIXES, Upload, is_full, sniff
+from .guard import TOOL_BODY
 from .records import STOPS
 
 try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ import pytest
 from browsing import ANSWER_MS, FLAGS, START_S, Opener
 from faulty import index, pdfs  # noqa: F401
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from served import Served, serve
+from served import Served, free_port, serve
 
 from metaembed_demo.config import ROOT
 from metaembed_demo.mini import Mini
@@ -29,9 +28,7 @@ def mini() -> Mini:
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, started as a user starts it, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     temporary = tmp_path_factory.mktemp("gradio")
     surroundings = {
         **os.environ,

@@ -12,6 +12,8 @@ from metaembed_demo import adding as adding_module
 from metaembed_demo.collection import Collection, Problem, Progress, Report
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
+from metaembed_demo.steps import finish
+from metaembed_demo.storing import keeping
 
 
 def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> Page:
@@ -35,6 +37,11 @@ def fill(
     serve(monkeypatch, *items)
     report = Report()
     return report, list(collection.add([], DummyEncoder(), report))
+
+
+def keep_as(collection: Collection, kind: str) -> None:
+    """Keep the pages of `collection` as `kind`, at once."""
+    finish(keeping(collection, kind))
 
 
 def unit(array: np.ndarray) -> FloatArray:

@@ -35,12 +35,18 @@ class Served:
         return [path for path in self.temporary.rglob("*") if path.is_file()]
 
 
+def free_port() -> int:
+    """One that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextmanager
 def serve(temporary: Path, *before: str, **settings: object) -> Iterator[Served]:
     """`small_app.py` with METAEMBED_* `settings`, started by the command `before`, where there is one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
     app = subprocess.Popen(
         [*before, sys.executable, str(Path(__file__).with_name("small_app.py"))],

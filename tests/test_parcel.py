@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import make_page
+from made import keep_as, make_page
 from PIL import Image
 
 from metaembed_demo import disk, documents, parcel
@@ -26,7 +26,6 @@ from metaembed_demo.ingest import Problem, Upload, read_files
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.storing import keep_as
 
 ENCODER = DummyEncoder()
 TEXTS = [

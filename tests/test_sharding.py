@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +10,7 @@ from typing import Any
 import pytest
 import tiny_vlm
 import torch
+from ranks import finished, two_ranks
 from torch.distributed.tensor import DTensor
 
 from metaembed_demo import pairs, sharding, train_vlm
@@ -113,29 +110,10 @@ def pull_the_plug(made: Trainer) -> None:
 
 def run_ranks(folder: Path) -> None:
     """Two processes, with the variables that `accelerate launch --use_fsdp --fsdp_version 2` sets."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    here = Path(__file__).parent
-    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    common |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
     program = "import sys, pathlib, test_sharding; test_sharding.as_rank(pathlib.Path(sys.argv[1]))"
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(folder)],
-            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        for process in ranks:
-            _, said = process.communicate(timeout=150)
-            assert process.returncode == 0, said.decode()[-3000:]
-    finally:  # one that waits for another that has failed would wait for ever
-        for process in ranks:
-            process.kill()
+    launched = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
+    with two_ranks(program, folder, **launched) as ranks:
+        finished(ranks, 150)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
-from made import make_page, random_vectors
+from made import keep_as, make_page, random_vectors
 
 from metaembed_demo import vault
 from metaembed_demo.block import Parts
@@ -23,7 +23,7 @@ from metaembed_demo.records import STOPS, Budget, Embedding, Hit, Query
 from metaembed_demo.search import research, search
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.storing import Storing, catch_up, keep_as, kind_of, sizes
+from metaembed_demo.storing import Storing, catch_up, kind_of, sizes
 from metaembed_demo.visit import Tools, Visit
 from metaembed_demo.visits import Visits
 

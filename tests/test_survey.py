@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import keep_as
 from PIL import Image
 
 from metaembed_demo import budget
@@ -20,7 +21,6 @@ from metaembed_demo.mini import Mini
 from metaembed_demo.records import STOPS, Page, Word
 from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.storing import keep_as
 from metaembed_demo.survey import MOST_QUERIES, Habit, habit, summary
 from metaembed_demo.visit import Tools, Visit
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +14,7 @@ import pytest
 import tiny_vlm
 import torch
 from PIL import Image
+from ranks import finished, two_ranks
 
 from metaembed_demo import backbone, vlm
 from metaembed_demo.checkpoints import load_vlm
@@ -323,27 +320,12 @@ torch.save({"loss": loss, "weights": here.gradients(trainer)}, folder / f"{accel
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     """With unlike many hard negatives and chunks on each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    here = Path(__file__).parent
-    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(tmp_path)],
-            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
+    with two_ranks(RANK, tmp_path) as ranks:
+        trainer = Trainer(
+            Recipe(batch=8, chunk=3, temperature=1.0, **SMALL), encoder(), mixed(tmp_path), tmp_path
         )
-        for rank in (0, 1)
-    ]
-    trainer = Trainer(
-        Recipe(batch=8, chunk=3, temperature=1.0, **SMALL), encoder(), mixed(tmp_path), tmp_path
-    )
-    loss = trainer.gradients(list(range(8)))
-    for process in ranks:
-        _, said = process.communicate(timeout=100)
-        assert process.returncode == 0, said.decode()[-2000:]
+        loss = trainer.gradients(list(range(8)))
+        finished(ranks, 100)
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(found["loss"], loss, rtol=1e-5, atol=1e-5)
