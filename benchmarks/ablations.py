@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,13 +23,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo import corpora, lessons  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.lessons import CLUSTER, Course, Lesson  # noqa: E402
-from metaembed_demo.meta import R_C, R_Q, _parts  # noqa: E402
-from metaembed_demo.train import Recipe, Trainer, encode, evaluate, picture_things  # noqa: E402
+from metaembed_demo import corpora, lessons
+from metaembed_demo.config import PATHS
+from metaembed_demo.lessons import CLUSTER, Course, Lesson
+from metaembed_demo.meta import R_C, R_Q, _parts
+from metaembed_demo.train import Recipe, Trainer, encode, evaluate, picture_things
 
 OUT = ROOT / "benchmarks" / "ablations.json"
 STEPS = 30

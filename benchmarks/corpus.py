@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,12 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo import corpora  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.mini import Mini  # noqa: E402
-from metaembed_demo.records import Page, Query, Word  # noqa: E402
+from metaembed_demo import corpora
+from metaembed_demo.config import PATHS
+from metaembed_demo.mini import Mini
+from metaembed_demo.records import Page, Query, Word
 
 FOLDER = PATHS.cache / "realpages"
 SHARD = 500

@@ -36,13 +36,12 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepInFrame, ListFlowable, PageBreak, Paragraph, Spacer, Table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo import clipart, corpora  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.lessons import DICTIONARIES, is_dev  # noqa: E402
-from sample_corpus.make.accident_report import scan  # noqa: E402
-from sample_corpus.make.base import build, footer, styles  # noqa: E402
+from metaembed_demo import clipart, corpora
+from metaembed_demo.config import PATHS
+from metaembed_demo.lessons import DICTIONARIES, is_dev
+from sample_corpus.make.accident_report import scan
+from sample_corpus.make.base import build, footer, styles
 
 OURS = ROOT / "benchmarks" / "dev"
 FROZEN = OURS / "frozen.json"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,15 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from metaembed_demo.beir import Beir, Judgements, collect, load_beir  # noqa: E402
-from metaembed_demo.collection import Collection, Report  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.curves import RESAMPLES, interval  # noqa: E402
-from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended  # noqa: E402
-from metaembed_demo.maxsim import align, maxsim  # noqa: E402
-from metaembed_demo.mini import Mini  # noqa: E402
-from metaembed_demo.records import STOPS, FloatArray, Query  # noqa: E402
+from metaembed_demo.beir import Beir, Judgements, collect, load_beir
+from metaembed_demo.collection import Collection, Report
+from metaembed_demo.config import PATHS
+from metaembed_demo.curves import RESAMPLES, interval
+from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended
+from metaembed_demo.maxsim import align, maxsim
+from metaembed_demo.mini import Mini
+from metaembed_demo.records import STOPS, FloatArray, Query
 
 OUT = ROOT / "benchmarks" / "faithfulness.json"
 SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each

@@ -29,13 +29,12 @@ from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo import desk, ingest, poppler  # noqa: E402
-from metaembed_demo.config import RENDER, Limits  # noqa: E402
-from metaembed_demo.files import Problem, Upload  # noqa: E402
-from metaembed_demo.records import Page  # noqa: E402
-from scripts import hostile, hostile_pdfs, hostile_pictures  # noqa: E402
+from metaembed_demo import desk, ingest, poppler
+from metaembed_demo.config import RENDER, Limits
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.records import Page
+from scripts import hostile, hostile_pdfs, hostile_pictures
 
 WATCHED = {
     str(ROOT / "metaembed_demo" / f"{name}.py") for name in ("files", "archive", "images", "pdf", "ingest")

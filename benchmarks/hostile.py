@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from metaembed_demo.collection import Collection, Report  # noqa: E402
-from metaembed_demo.config import LIMITS, PATHS, Limits  # noqa: E402
-from metaembed_demo.encoder import Encoder, load_encoder  # noqa: E402
-from metaembed_demo.ingest import Upload  # noqa: E402
-from metaembed_demo.session import Sessions  # noqa: E402
-from metaembed_demo.visit import Tools, Visit  # noqa: E402
-from scripts import hostile  # noqa: E402
+from metaembed_demo.collection import Collection, Report
+from metaembed_demo.config import LIMITS, PATHS, Limits
+from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.ingest import Upload
+from metaembed_demo.session import Sessions
+from metaembed_demo.visit import Tools, Visit
+from scripts import hostile
 
 GOOD = ["annual-report.pdf", "letter-scan.pdf", "pictures/cat.jpg"]
 PAGES = 20  # of one file, for the one of 10,000 pages

@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,17 +24,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401,I001  # sets the thread pools up, so it comes before numpy
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks import corpus  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.local import LocalIndex  # noqa: E402
-from metaembed_demo.maxsim import maxsim_numpy  # noqa: E402
-from metaembed_demo.records import STOPS, Budget  # noqa: E402
+from benchmarks import corpus
+from metaembed_demo.config import PATHS
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.maxsim import maxsim_numpy
+from metaembed_demo.records import STOPS, Budget
 
 OUT = ROOT / "benchmarks" / "index.json"
 FULL = STOPS[-1]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +18,16 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from metaembed_demo.beir import load_beir  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.explain import Explainer, Looked  # noqa: E402
-from metaembed_demo.mini import Mini  # noqa: E402
-from metaembed_demo.records import STOPS  # noqa: E402
-from metaembed_demo.samples import open_samples  # noqa: E402
-from metaembed_demo.session import Sessions  # noqa: E402
-from metaembed_demo.stored import StoredPage  # noqa: E402
-from metaembed_demo.visit import Tools, Visit  # noqa: E402
+from metaembed_demo.beir import load_beir
+from metaembed_demo.config import PATHS
+from metaembed_demo.explain import Explainer, Looked
+from metaembed_demo.mini import Mini
+from metaembed_demo.records import STOPS
+from metaembed_demo.samples import open_samples
+from metaembed_demo.session import Sessions
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.visit import Tools, Visit
 
 OUT = ROOT / "benchmarks" / "interactions.json"
 QUERIES = 40

@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401,I001  # sets the thread pools up, so it comes before numpy
-import numpy as np  # noqa: E402
+import numpy as np
 
-from metaembed_demo import kernels  # noqa: E402
-from metaembed_demo.config import BUDGETS  # noqa: E402
-from metaembed_demo.maxsim import maxsim_numpy  # noqa: E402
+from metaembed_demo import kernels
+from metaembed_demo.config import BUDGETS
+from metaembed_demo.maxsim import maxsim_numpy
 
 R_Q, R_C, DIM = 16, 64, 128
 PQ_PARTS, BINARY_PARTS = DIM // 4, DIM // 8

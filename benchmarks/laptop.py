@@ -21,16 +21,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.encoder import Encoder, load_encoder  # noqa: E402
-from metaembed_demo.ingest import Problem, Upload, read_files  # noqa: E402
-from metaembed_demo.reading import read  # noqa: E402
-from metaembed_demo.records import STOPS, Query  # noqa: E402
-from metaembed_demo.samples import open_samples  # noqa: E402
-from metaembed_demo.search import research, search  # noqa: E402
+from metaembed_demo.config import PATHS
+from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.ingest import Problem, Upload, read_files
+from metaembed_demo.reading import read
+from metaembed_demo.records import STOPS, Query
+from metaembed_demo.samples import open_samples
+from metaembed_demo.search import research, search
 
 KINDS = {
     "text layer": ["annual-report.pdf", "two-column-paper.pdf", "house-rules.pdf", "minutes.pdf"],

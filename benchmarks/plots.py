@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from docs.screenshots import launch  # noqa: E402
+from docs.screenshots import launch
 
 BLUE, GOLD, GREY, TEAL = "#234b8c", "#9a6700", "#5b6473", "#1f7a8c"
 

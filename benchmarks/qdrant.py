@@ -24,13 +24,11 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from metaembed_demo import qdrant  # noqa: E402
-from metaembed_demo.local import LocalIndex  # noqa: E402
-from metaembed_demo.qdrant import QdrantIndex  # noqa: E402
-from metaembed_demo.records import STOPS, Budget, FloatArray, Hit  # noqa: E402
+from metaembed_demo import qdrant
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.qdrant import QdrantIndex
+from metaembed_demo.records import STOPS, Budget, FloatArray, Hit
 
 CANDIDATES = (200, 500, 1_000)
 K = 10

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,15 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from docs.screenshots import launch  # noqa: E402
-from metaembed_demo.baselines import baselines, without_mmr  # noqa: E402
-from metaembed_demo.beir import Judgements, collect, load_beir  # noqa: E402
-from metaembed_demo.collection import Report  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.curves import Row, evaluate, gain  # noqa: E402
-from metaembed_demo.encoder import Encoder  # noqa: E402
-from metaembed_demo.mini import Mini  # noqa: E402
+from docs.screenshots import launch
+from metaembed_demo.baselines import baselines, without_mmr
+from metaembed_demo.beir import Judgements, collect, load_beir
+from metaembed_demo.collection import Report
+from metaembed_demo.config import PATHS
+from metaembed_demo.curves import Row, evaluate, gain
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.mini import Mini
 
 SETS = {
     "long": "Long technical pages, natural questions",

@@ -16,23 +16,20 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401,I001  # sets the thread pools up, so it comes before numpy
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks import corpus  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.local import NEVER, LocalIndex  # noqa: E402
-from metaembed_demo.records import STOPS, Budget  # noqa: E402
+from benchmarks import corpus
+from metaembed_demo.config import PATHS
+from metaembed_demo.local import NEVER, LocalIndex
+from metaembed_demo.records import STOPS, Budget
 
 OUT = ROOT / "benchmarks" / "scale.json"
 FULL = STOPS[-1]

@@ -14,7 +14,6 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,19 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from metaembed_demo import kernels  # noqa: E402
-from metaembed_demo.beir import Judgements, collect, load_beir  # noqa: E402
-from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts  # noqa: E402
-from metaembed_demo.collection import Report  # noqa: E402
-from metaembed_demo.config import PATHS  # noqa: E402
-from metaembed_demo.curves import RESAMPLES, encode, quality, rank  # noqa: E402
-from metaembed_demo.encoder import Encoder  # noqa: E402
-from metaembed_demo.maxsim import maxsim  # noqa: E402
-from metaembed_demo.mini import Mini  # noqa: E402
-from metaembed_demo.records import STOPS, Budget, FloatArray  # noqa: E402
+from metaembed_demo import kernels
+from metaembed_demo.beir import Judgements, collect, load_beir
+from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
+from metaembed_demo.collection import Report
+from metaembed_demo.config import PATHS
+from metaembed_demo.curves import RESAMPLES, encode, quality, rank
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.maxsim import maxsim
+from metaembed_demo.mini import Mini
+from metaembed_demo.records import STOPS, Budget, FloatArray
 
 SETS = ("long", "business")
 OUT = ROOT / "benchmarks" / "storage.json"

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import metaembed_demo  # noqa: E402,F401  # sets the thread pools up before torch and numpy load
-from benchmarks.laptop import KINDS  # noqa: E402
-from metaembed_demo import ingest, intake, reading, worker  # noqa: E402
-from metaembed_demo.config import LIMITS, PATHS  # noqa: E402
-from metaembed_demo.files import Problem, Upload  # noqa: E402
-from metaembed_demo.records import Page  # noqa: E402
+from benchmarks.laptop import KINDS
+from metaembed_demo import ingest, intake, reading, worker
+from metaembed_demo.config import LIMITS, PATHS
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.records import Page
 
 TURNS = 5
 Read = Callable[[Page], Page]

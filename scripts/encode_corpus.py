@@ -28,17 +28,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo import disk, shelf  # noqa: E402
-from metaembed_demo.adding import Adding, Report  # noqa: E402
-from metaembed_demo.collection import NO_SESSION, Collection  # noqa: E402
-from metaembed_demo.config import SERVER  # noqa: E402
-from metaembed_demo.encoder import Encoder, load_encoder  # noqa: E402
-from metaembed_demo.ingest import Problem  # noqa: E402
-from metaembed_demo.records import Embedding, Page  # noqa: E402
-from metaembed_demo.stored import StoredPage  # noqa: E402
-from scripts.corpus_parts import (  # noqa: E402
+from metaembed_demo import disk, shelf
+from metaembed_demo.adding import Adding, Report
+from metaembed_demo.collection import NO_SESSION, Collection
+from metaembed_demo.config import SERVER
+from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.ingest import Problem
+from metaembed_demo.records import Embedding, Page
+from metaembed_demo.stored import StoredPage
+from scripts.corpus_parts import (
     BadInput,
     Input,
     Loader,

@@ -13,7 +13,6 @@ import json
 import random
 import stat
 import struct
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -21,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from scripts import hostile_pdfs, hostile_pictures  # noqa: E402
+from scripts import hostile_pdfs, hostile_pictures
 
 FLIPS = 10  # files with flipped bits for each type
 WHEN = (1980, 1, 1, 0, 0, 0)  # of all members of archives

@@ -16,9 +16,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from scripts.lock import LOCK, pins  # noqa: E402
+from scripts.lock import LOCK, pins
 
 DOCUMENT = ROOT / "docs" / "licences.md"
 BEGIN, END = "<!-- table: packages -->", "<!-- end -->"

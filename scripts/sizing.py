@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-from metaembed_demo.config import BUDGETS  # noqa: E402
-from metaembed_demo.scale import PAPER  # noqa: E402
+from metaembed_demo.config import BUDGETS
+from metaembed_demo.scale import PAPER
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 LAPTOP = ROOT / "benchmarks" / "laptop.json"

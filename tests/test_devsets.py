@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pypdfium2 as pdfium
@@ -15,9 +14,8 @@ from metaembed_demo.corpora import Document
 from metaembed_demo.lessons import is_dev
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import devsets  # noqa: E402
+import devsets
 
 BLOCKS = [
     {"title": "Notice of works"},
