@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from metaembed_demo import corpora
 from metaembed_demo.config import PATHS
 from metaembed_demo.mini import Mini

@@ -35,10 +35,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepInFrame, ListFlowable, PageBreak, Paragraph, Spacer, Table
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from metaembed_demo import clipart, corpora
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.lessons import DICTIONARIES, is_dev
 from sample_corpus.make.accident_report import scan
 from sample_corpus.make.base import build, footer, styles

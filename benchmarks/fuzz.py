@@ -28,10 +28,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from metaembed_demo import desk, ingest, poppler
-from metaembed_demo.config import RENDER, Limits
+from metaembed_demo.config import RENDER, ROOT, Limits
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.records import Page
 from scripts import hostile, hostile_pdfs, hostile_pictures

@@ -19,12 +19,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 import numpy as np
 
 from metaembed_demo.collection import Collection, Report
-from metaembed_demo.config import LIMITS, PATHS, Limits
+from metaembed_demo.config import LIMITS, PATHS, ROOT, Limits
 from metaembed_demo.encoder import Encoder, load_encoder
 from metaembed_demo.ingest import Upload
 from metaembed_demo.session import Sessions

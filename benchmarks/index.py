@@ -23,13 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import corpus
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim_numpy
 from metaembed_demo.records import STOPS, Budget

@@ -12,15 +12,12 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from metaembed_demo.beir import load_beir
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.explain import Explainer, Looked
 from metaembed_demo.mini import Mini
 from metaembed_demo.records import STOPS

@@ -22,12 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 import numpy as np
 
 from metaembed_demo import kernels
-from metaembed_demo.config import BUDGETS
+from metaembed_demo.config import BUDGETS, ROOT
 from metaembed_demo.maxsim import maxsim_numpy
 
 R_Q, R_C, DIM = 16, 64, 128

@@ -20,11 +20,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.ingest import Problem, Upload, read_files
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.ingest import read_files
 from metaembed_demo.reading import read
 from metaembed_demo.records import STOPS, Query
 from metaembed_demo.samples import open_samples

@@ -27,7 +27,8 @@ import httpx
 import numpy as np
 from reportlab.pdfgen.canvas import Canvas
 
-ROOT = Path(__file__).resolve().parent.parent
+from metaembed_demo.config import ROOT
+
 OUT = ROOT / "benchmarks" / "load.json"
 BUDGETS = ("1x1", "2x4", "4x8", "8x16", "16x64")
 QUESTIONS = ROOT / "sample_corpus" / "queries.jsonl"

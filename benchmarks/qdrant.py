@@ -23,9 +23,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-
-from metaembed_demo import qdrant
+from metaembed_demo import cascade, qdrant
+from metaembed_demo.config import ROOT
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.qdrant import QdrantIndex
 from metaembed_demo.records import STOPS, Budget, FloatArray, Hit
@@ -101,7 +100,7 @@ def _seconds(work: Callable[..., Any], *given: Any) -> float:
 
 def at(kept: QdrantIndex, budget: Budget) -> Way:
     def search(query: FloatArray) -> list[Hit]:
-        qdrant.candidates, qdrant.SCAN_UP_TO = lambda *_: CANDIDATES[0], 0
+        cascade.candidates, qdrant.SCAN_UP_TO = lambda *_: CANDIDATES[0], 0
         return kept.search(query, budget, K)
 
     return search
@@ -112,7 +111,7 @@ def ways(local: LocalIndex, kept: QdrantIndex) -> dict[str, Way]:
 
     def nested(count: int, scan_up_to: int) -> Way:
         def search(query: FloatArray) -> list[Hit]:
-            qdrant.candidates, qdrant.SCAN_UP_TO = lambda *_: count, scan_up_to
+            cascade.candidates, qdrant.SCAN_UP_TO = lambda *_: count, scan_up_to
             return kept.search(query, FULL, K)
 
         return search

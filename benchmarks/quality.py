@@ -18,13 +18,11 @@ from typing import Any
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from docs.screenshots import launch
 from metaembed_demo.baselines import baselines, without_mmr
 from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.collection import Report
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.curves import Row, evaluate, gain
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.mini import Mini

@@ -21,13 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import corpus
-from metaembed_demo.config import PATHS
+from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.local import NEVER, LocalIndex
 from metaembed_demo.records import STOPS, Budget
 

@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from benchmarks.laptop import KINDS
 from metaembed_demo import ingest, intake, reading, worker
-from metaembed_demo.config import LIMITS, PATHS
+from metaembed_demo.config import LIMITS, PATHS, ROOT
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.records import Page
 

@@ -14,9 +14,11 @@ from typing import Any
 from PIL.Image import Image
 
 from . import disk, shelf
-from .collection import NO_SESSION, Collection, Progress, Report
+from .adding import Progress, Report
+from .collection import NO_SESSION, Collection
 from .encoder import Encoder
-from .ingest import Problem, Upload, read_files, uploads
+from .files import Problem, Upload, uploads
+from .ingest import read_files
 from .records import Query
 from .stored import StoredPage
 

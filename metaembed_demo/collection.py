@@ -13,8 +13,8 @@ from .adding import Adding, Progress, Report
 from .book import Book
 from .config import LIMITS, Limits
 from .encoder import Encoder
+from .files import Problem, Upload
 from .index import MultiVectorIndex
-from .ingest import Problem, Upload
 from .local import LocalIndex
 from .records import Embedding
 from .stored import Place, StoredPage

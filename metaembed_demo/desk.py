@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 
 from . import wire
 from .config import Limits
-from .ingest import NO_MEMORY, Problem, Upload, count_pages, expand, pages_of
+from .files import Problem, Upload
+from .ingest import NO_MEMORY, count_pages, expand, pages_of
 from .records import Page
 
 FILE_SLACK = 64 << 20  # bytes that a temporary file may have above the largest file

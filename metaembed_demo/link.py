@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .collection import StoredPage
 from .explain import Explanation
 from .records import STOPS, Budget, Trace
+from .stored import StoredPage
 from .text import attribute
 
 SCHEMA = 1

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 from . import cost, why
 from .charts import Line, ranks
-from .collection import Collection, StoredPage
+from .collection import Collection
 from .compare import Side, nothing, side_by_side
 from .dial import position
 from .evidence import Evidence
 from .explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
 from .maxsim import align
 from .records import STOPS, Budget, FloatArray, Query, Trace
+from .stored import StoredPage
 
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from . import disk
+from .adding import Progress, Report
 from .beir import Beir, Judgements, collect, load_beir
-from .collection import Collection, Progress, Report
+from .collection import Collection
 from .config import PATHS, SERVER
 from .curves import encode, evaluate
 from .dial import Curve
 from .encoder import Encoder, load_encoder
-from .ingest import uploads
+from .files import uploads
 from .records import STOPS
 
 EXAMPLES = 4  # queries offered on the page

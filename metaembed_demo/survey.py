@@ -19,8 +19,8 @@ from .collection import Collection
 from .encoder import Encoder
 from .evidence import Evidence
 from .explain import Explainer
+from .files import Upload
 from .habits import KINDS, TokenHabit
-from .ingest import Upload
 from .records import STOPS, Budget, FloatArray, Query
 from .scale import scale
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from . import documents, plots, vault, views
-from .collection import Collection, StoredPage
+from .collection import Collection
 from .config import LIMITS
 from .dial import Curve, dial, readout
 from .encoder import Encoder
 from .explain import Explainer
+from .files import Upload
 from .inbox import Indexed, index, job, picture
-from .ingest import Upload
 from .link import Link, link, trace_json
 from .maxsim import align, prefix_gains
 from .panel import Panel, nearest
@@ -23,6 +23,7 @@ from .records import STOPS, Budget, FloatArray, Query, Trace
 from .screen import EMPTY, Screen, Shelf
 from .search import explain_hit, research, search
 from .session import Session
+from .stored import StoredPage
 from .storing import Storing, kind_of
 from .survey import Habit, Kind, Survey
 from .text import check_length, clean

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from metaembed_demo import disk
 from metaembed_demo.collection import NO_SESSION
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.ingest import Problem, Upload, read_files, uploads
+from metaembed_demo.files import Problem, Upload, uploads
+from metaembed_demo.ingest import read_files
 from metaembed_demo.reading import read
 from metaembed_demo.records import Embedding, Page
 from metaembed_demo.stored import StoredPage

@@ -27,14 +27,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from metaembed_demo import disk, shelf
 from metaembed_demo.adding import Adding, Report
 from metaembed_demo.collection import NO_SESSION, Collection
-from metaembed_demo.config import SERVER
+from metaembed_demo.config import ROOT, SERVER
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.ingest import Problem
+from metaembed_demo.files import Problem
 from metaembed_demo.records import Embedding, Page
 from metaembed_demo.stored import StoredPage
 from scripts.corpus_parts import (

@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
 from scripts import hostile_pdfs, hostile_pictures
 
 FLIPS = 10  # files with flipped bits for each type

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
+from metaembed_demo.config import ROOT
 from scripts.lock import LOCK, pins
 
 DOCUMENT = ROOT / "docs" / "licences.md"

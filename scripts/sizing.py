@@ -18,11 +18,8 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-from metaembed_demo.config import BUDGETS
+from metaembed_demo.config import BUDGETS, ROOT
 from metaembed_demo.scale import PAPER
 
 DOCUMENT = ROOT / "docs" / "scale.md"

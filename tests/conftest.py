@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from browsing import ANSWER_MS, FLAGS, START_S, Opener
-from faulty import index, pdfs  # noqa: F401
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from served import Served, free_port, serve
 
 from metaembed_demo.config import ROOT
 from metaembed_demo.mini import Mini
+from tests.support.app_server import Served, free_port, serve
+from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener
+from tests.support.cli_faults import index, pdfs  # noqa: F401
 
 
 @pytest.fixture(scope="session")

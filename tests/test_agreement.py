@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import fill, make_page
 from PIL import Image
 
 from metaembed_demo.agreement import (
@@ -33,6 +32,7 @@ from metaembed_demo.curves import ENCODE_BATCH, quality
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word
 from metaembed_demo.stored import StoredPage
+from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()
 

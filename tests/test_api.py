@@ -15,10 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from jsonschema import Draft202012Validator
-from made import make_page, serve
 from PIL import Image, ImageDraw
-from served import Served
-from small_app import samples
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -32,6 +29,9 @@ from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.serving import health
 from metaembed_demo.visit import Tools
 from metaembed_demo.visits import Visits
+from tests.support.app_server import Served
+from tests.support.sample_pages import make_page, serve
+from tests.support.small_app import samples
 
 SCHEMA = json.loads((ROOT / "docs" / "api.schema.json").read_text())
 

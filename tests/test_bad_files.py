@@ -10,14 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from files_made import FONT, make_pdf, only_problem, page_object, png_bytes, split, stream, write_pdf
 from PIL import Image
 from reportlab.lib import pdfencrypt
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.config import LIMITS
-from metaembed_demo.ingest import count_pages, uploads
+from metaembed_demo.files import uploads
+from metaembed_demo.ingest import count_pages
+from tests.support.sample_files import (
+    FONT,
+    make_pdf,
+    only_problem,
+    page_object,
+    png_bytes,
+    split,
+    stream,
+    write_pdf,
+)
 
 
 def test_empty_file(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from browsing import Opener, ask, room
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route, expect
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
+
+from tests.support.browsing import Opener, ask, room
 
 STOPS = ["1×1", "2×4", "4×8", "8×16", "16×64"]
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, quote, urlparse
 
 import jsonschema
 import pytest
-from browsing import Opener, ask, room
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from metaembed_demo.config import ROOT
+from tests.support.browsing import Opener, ask, room
 
 QUERY = "how do I descale it?"
 SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())

@@ -11,8 +11,6 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from browsing import ANSWER_MS, Opener, ask, room
-from made import make_page
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from metaembed_demo.block import Parts
@@ -22,6 +20,8 @@ from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.ui import build_ui
+from tests.support.browsing import ANSWER_MS, Opener, ask, room
+from tests.support.sample_pages import make_page
 
 QUERY = "how do I descale it?"
 SCHEMA = json.loads((ROOT / "docs" / "trace.schema.json").read_text())

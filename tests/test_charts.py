@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from test_plots import HOSTILE, SIZES, Document
 
 from metaembed_demo import charts, cost, habits, scale, theme
 from metaembed_demo.charts import NAMES, Line
 from metaembed_demo.cost import Past, Point
 from metaembed_demo.habits import KINDS, TokenHabit
+from tests.test_plots import HOSTILE, SIZES, Document
 
 TITLE = '<b>"x"&'
 OURS = [768 * n for n in (1, 4, 8, 16, 64)]  # 384 components of two bytes

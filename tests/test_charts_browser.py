@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
-from test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
-from test_plots import Document
 
 from metaembed_demo import charts, cost, habits, scale, theme
+from tests.test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
+from tests.test_plots import Document
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
-from tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
 
 from metaembed_demo.backbone import lora_targets, settle_rows, table
 from metaembed_demo.checkpoints import HEAD, TABLE, load_vlm, read_manifest, same_module, save_vlm
@@ -23,6 +22,7 @@ from metaembed_demo.encoder import load_encoder
 from metaembed_demo.prompts import Item, Prompts, Reader
 from metaembed_demo.records import Query
 from metaembed_demo.vlm import VLM
+from tests.support.tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
 
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 CLOSE = 2e-5

@@ -12,10 +12,9 @@ from PIL import Image
 from metaembed_demo import __main__ as cli
 from metaembed_demo import adding as adding_module
 from metaembed_demo import bench as bench_module
+from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import Page, Word
-
-ROOT = Path(__file__).parent.parent
 
 
 class Chatty(DummyEncoder):
@@ -279,11 +278,11 @@ def test_train_is_handed_its_own_arguments(monkeypatch) -> None:
 def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path, tmp_path: Path) -> None:
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (
-        "import sys; sys.path[:0] = [sys.argv.pop(1)]; import test_cli as t; "
+        "import sys; import tests.test_cli as t; "
         "t.cli.load_encoder = lambda name: t.Chatty(); t.adding_module.read = t.named; "
         "sys.exit(t.cli.main())"
     )
-    command = [sys.executable, "-c", code, str(ROOT / "tests")]
+    command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
     def process(*argv: object) -> subprocess.CompletedProcess:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
 
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
+from tests.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
 
 FINGERPRINT = DummyEncoder().fingerprint
 

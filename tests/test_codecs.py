@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made import random_vectors, unit
 
 from metaembed_demo import kernels
 from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
 from metaembed_demo.maxsim import maxsim
+from tests.support.sample_pages import random_vectors, unit
 
 R_C, DIM = 8, 16
 SQUARE = np.array([[[1.0, -0.5], [0.25, 0.0]]], dtype=np.float32)  # one page of two vectors

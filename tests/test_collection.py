@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import fill, make_page, serve
 from PIL import Image
 
 from metaembed_demo import adding as adding_module
 from metaembed_demo import disk, shelf
-from metaembed_demo.collection import Collection, Document, Problem, Report
+from metaembed_demo.adding import Report
+from metaembed_demo.collection import Collection, Document
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.files import Problem
 from metaembed_demo.records import Page, Word, page_id
 from metaembed_demo.search import search
 from metaembed_demo.stored import StoredPage, caption
+from tests.support.sample_pages import fill, make_page, serve
 
 ENCODER = DummyEncoder()
 

@@ -8,14 +8,11 @@ from pathlib import Path
 import pypdfium2 as pdfium
 import pytest
 
+from benchmarks import devsets
 from metaembed_demo.beir import load_beir
 from metaembed_demo.clipart import Drawing
 from metaembed_demo.corpora import Document
 from metaembed_demo.lessons import is_dev
-
-ROOT = Path(__file__).resolve().parent.parent
-
-import devsets
 
 BLOCKS = [
     {"title": "Notice of works"},

@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from files_made import make_pdf
 
 from metaembed_demo.adding import Report
 from metaembed_demo.collection import NO_SESSION, Collection
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.encoder import DummyEncoder, Encoder
-from metaembed_demo.ingest import uploads
+from metaembed_demo.files import uploads
 from metaembed_demo.records import Embedding, Page
 from scripts import corpus_parts, encode_corpus
-from scripts.encode_corpus import BadInput, encode, merge
-
-TESTS = Path(__file__).parent
+from scripts.corpus_parts import BadInput
+from scripts.encode_corpus import encode, merge
+from tests.support.sample_files import make_pdf
 
 
 class Noting(DummyEncoder):
@@ -81,7 +80,7 @@ def dummy(name: str) -> Encoder:
 def ray() -> Iterator[None]:
     """Ray as the program starts it, for all tests of this file; its workers find the encoders above."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, [before])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [before])])
     encode_corpus.start_ray(2)
     yield
     encode_corpus.import_ray().shutdown()
@@ -167,10 +166,10 @@ def test_a_run_that_was_killed_goes_on_where_it_was(folder: Path, tmp_path: Path
     parts, log = tmp_path / "parts", tmp_path / "log"
     program = (
         "import sys; from pathlib import Path; from scripts.encode_corpus import encode; "
-        "from test_encode_corpus import Stuck; "
+        "from tests.test_encode_corpus import Stuck; "
         "encode([Path(sys.argv[1])], Path(sys.argv[2]), sys.argv[3], load=Stuck)"
     )
-    surroundings = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"}
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(folder), str(parts), str(log)], env=surroundings
     )
@@ -277,13 +276,13 @@ def test_a_changed_file_is_encoded_again_and_a_removed_one_is_left_out(folder: P
 
 def test_a_list_of_files_is_relative_to_its_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"corpus/minutes.pdf\n\n{folder / 'manual.pdf'}\ngone.pdf\n")
-    paths = encode_corpus.listed(tmp_path / "list.txt")
+    paths = corpus_parts.listed(tmp_path / "list.txt")
     assert [path.name for path in paths] == ["minutes.pdf", "manual.pdf", "gone.pdf"]
     result = encode(paths, tmp_path / "parts", "dummy", load=dummy)
     (problem,) = result.problems
     assert (result.pages, problem.message) == (3, "gone.pdf does not exist. Check the path.")
     with pytest.raises(BadInput, match=r"none\.txt cannot be read"):
-        encode_corpus.listed(tmp_path / "none.txt")
+        corpus_parts.listed(tmp_path / "none.txt")
 
 
 def test_without_ray_the_message_names_what_to_install(

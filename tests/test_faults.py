@@ -14,16 +14,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from faulty import COMMAND, book, documents, files, ok, refused, resource, surroundings
-from files_made import split
-from made import random_vectors
 from PIL import Image
-from served import Tab, serve, until
 
 from metaembed_demo import shelf
-from metaembed_demo.ingest import uploads
+from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import Budget
+from tests.support.app_server import Tab, serve, until
+from tests.support.cli_faults import COMMAND, book, documents, files, ok, refused, resource, surroundings
+from tests.support.sample_files import split
+from tests.support.sample_pages import random_vectors
 
 # Killed
 

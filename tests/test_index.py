@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_vectors, unit
 
 from metaembed_demo.blocks import Blocks, _top
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, FloatArray
+from tests.support.sample_pages import random_vectors, unit
 
 FULL = STOPS[-1]
 

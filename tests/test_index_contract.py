@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_vectors, unit
-from rest_qdrant import serving
 
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.qdrant import SPARE, QdrantIndex
 from metaembed_demo.records import STOPS, Budget, FloatArray
+from tests.support.rest_qdrant import serving
+from tests.support.sample_pages import random_vectors, unit
 
 Make = Callable[..., MultiVectorIndex]  # (r_c, dim) -> an empty index
 

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from made import random_vectors
 
 from metaembed_demo.index import best
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim_numpy
 from metaembed_demo.records import STOPS, Budget, FloatArray
+from tests.support.sample_pages import random_vectors
 
 R_C, DIM = 16, 8
 BUDGETS = st.sampled_from([*STOPS, Budget(3, 5), Budget(7, 2)])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from files_made import make_pdf, one_page, only_problem, page_object, png_bytes, split
 from PIL import Image, ImageDraw
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
@@ -16,7 +15,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo import poppler
 from metaembed_demo.config import LIMITS, RENDER
-from metaembed_demo.ingest import count_pages, read_files, uploads
+from metaembed_demo.files import uploads
+from metaembed_demo.ingest import count_pages, read_files
+from tests.support.sample_files import make_pdf, one_page, only_problem, page_object, png_bytes, split
 
 # What is accepted
 

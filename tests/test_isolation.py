@@ -15,10 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
-from made import make_page
 from PIL import Image, ImageDraw
-from served import Served, Tab, until
-from small_app import samples
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -36,6 +33,9 @@ from metaembed_demo.locker import Locker
 from metaembed_demo.session import Full, Sessions
 from metaembed_demo.visit import Tools
 from metaembed_demo.visits import Visits
+from tests.support.app_server import Served, Tab, until
+from tests.support.sample_pages import make_page
+from tests.support.small_app import samples
 
 
 def drawing(text: str) -> bytes:

@@ -8,7 +8,6 @@ import weakref
 import faiss
 import numpy as np
 import pytest
-from made import random_vectors, unit
 
 from metaembed_demo.exactness import measure
 from metaembed_demo.ivf import TokenLists
@@ -16,6 +15,7 @@ from metaembed_demo.listing import NICE, Listing, stand_back
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS, Budget, FloatArray
 from metaembed_demo.steps import finish
+from tests.support.sample_pages import random_vectors, unit
 
 DIM = 32
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_vectors
 from numpy.typing import NDArray
 
 from metaembed_demo import kernels, maxsim
 from metaembed_demo.config import ROOT, Kernels
+from tests.support.sample_pages import random_vectors
 
 SHAPES = [  # r_q, r_c, dim
     *((r_q, 7, 50) for r_q in range(1, 17)),

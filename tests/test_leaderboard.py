@@ -13,9 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made import random_vectors
 from PIL import Image
-from tasks_made import (  # before mteb: leaves this file out where Python is too old for it
+
+from metaembed_demo import leaderboard, mmeb, vectors
+from metaembed_demo.config import ROOT
+from metaembed_demo.curves import ndcg, rank
+from metaembed_demo.leaderboard import Unavailable, Wrapped, evaluate, group_named, group_of, main
+from metaembed_demo.maxsim import maxsim
+from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word
+from metaembed_demo.vectors import Item, Store, Vectors
+from tests.support.mteb_tasks import (
     ASKED,
     HITS,
     QRELS,
@@ -31,14 +38,7 @@ from tasks_made import (  # before mteb: leaves this file out where Python is to
     paint,
     squares,
 )
-
-from metaembed_demo import leaderboard, mmeb, vectors
-from metaembed_demo.config import ROOT
-from metaembed_demo.curves import ndcg, rank
-from metaembed_demo.leaderboard import Unavailable, Wrapped, evaluate, group_named, group_of, main
-from metaembed_demo.maxsim import maxsim
-from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word
-from metaembed_demo.vectors import Item, Store, Vectors
+from tests.support.sample_pages import random_vectors
 
 mteb = importlib.import_module("mteb")
 

@@ -19,25 +19,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from faulty import ENCODER, documents, files, ok, refused, run, surroundings
-from files_made import split
 from gradio_client import Client, handle_file
-from made import random_vectors
 from PIL import Image, ImageDraw
-from served import serve
-from small_app import samples
 
 from metaembed_demo import locker, poppler
 from metaembed_demo.adding import Report
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.console import BadInput, told
-from metaembed_demo.ingest import uploads
+from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.pairs import _library
 from metaembed_demo.records import Budget, Query
 from metaembed_demo.search import search
 from metaembed_demo.ui import build_ui
+from tests.support.app_server import serve
+from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run, surroundings
+from tests.support.sample_files import split
+from tests.support.sample_pages import random_vectors
+from tests.support.small_app import samples
 
 # Missing packages
 
@@ -130,7 +130,7 @@ def test_a_picture_that_cannot_be_read_names_the_package(
 def test_the_app_runs_without_mcp() -> None:
     code = (
         "import sys; sys.modules['mcp'] = None\n"
-        "from small_app import DummyEncoder, build_ui, samples\n"
+        "from tests.support.small_app import DummyEncoder, build_ui, samples\n"
         "_, options = build_ui(DummyEncoder(), samples(DummyEncoder()))\n"
         "print([route.path for route in options['app_kwargs']['routes']])"
     )

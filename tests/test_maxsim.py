@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from made import random_vectors
 from sentence_transformers.util import maxsim as reference
 
 from metaembed_demo.maxsim import QUERY_GROUPS, align, maxsim, prefix_gains
 from metaembed_demo.records import STOPS
+from tests.support.sample_pages import random_vectors
 
 
 @pytest.mark.parametrize(("r_q", "r_c", "dim", "n"), [(1, 1, 8, 5), (3, 7, 16, 40), (16, 64, 128, 300)])

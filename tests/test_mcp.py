@@ -23,9 +23,6 @@ from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image, ImageDraw
-from served import Served
-from small_app import samples
-from test_api import check
 
 from metaembed_demo import serving, toolbox
 from metaembed_demo.api import Api
@@ -33,6 +30,9 @@ from metaembed_demo.config import LIMITS, SERVER
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.visit import Tools
 from metaembed_demo.visits import Visits
+from tests.support.app_server import Served
+from tests.support.small_app import samples
+from tests.test_api import check
 
 PATH = "/gradio_api/mcp"
 TOOLS = ["delete", "documents", "end_session", "explain", "index", "new_session", "search"]

@@ -10,13 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tasks_made import (
-    HITS,
-    PAINTS,
-    Painter,
-    paint,
-    squares,
-)  # before pyarrow: leaves this file out without mteb
 
 from metaembed_demo import leaderboard, mmeb
 from metaembed_demo.images import upright
@@ -25,6 +18,13 @@ from metaembed_demo.maxsim import maxsim
 from metaembed_demo.mmeb import BEYOND, META_TASKS, PARTS, TASKS, WITHIN, Malformed
 from metaembed_demo.records import STOPS, Budget
 from metaembed_demo.vectors import Item
+from tests.support.mteb_tasks import (  # before pyarrow: leaves this file out without mteb
+    HITS,
+    PAINTS,
+    Painter,
+    paint,
+    squares,
+)
 
 pa, pq = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
 mteb = importlib.import_module("mteb")
@@ -150,7 +150,7 @@ def test_changed_data_is_run_again(run: Any, folder: Path) -> None:
 
 
 def test_a_vlm_sees_picture_and_text_of_a_candidate(run: Any, folder: Path) -> None:
-    import tiny_vlm
+    from tests.support import tiny_vlm
 
     made = tiny_vlm.encoder("qwen2_vl", rank=2)
     texts = [f"<|image_1|>\n{word}" for word in ("a cat", "a longer caption of a dog", "a red train")]

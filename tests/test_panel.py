@@ -15,7 +15,7 @@ from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
-from metaembed_demo.ingest import Upload
+from metaembed_demo.files import Upload
 from metaembed_demo.link import LONGEST, Link, link
 from metaembed_demo.mini import Mini
 from metaembed_demo.panel import nearest

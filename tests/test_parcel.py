@@ -15,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import keep_as, make_page
 from PIL import Image
 
 from metaembed_demo import disk, documents, parcel
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.ingest import Problem, Upload, read_files
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.ingest import read_files
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS
 from metaembed_demo.stored import StoredPage
+from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()
 TEXTS = [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import random_vectors, unit
-from rest_qdrant import Handler, serving
 
 from metaembed_demo.qdrant import SPARE, QdrantIndex
 from metaembed_demo.records import STOPS, Budget, FloatArray
+from tests.support.rest_qdrant import Handler, serving
+from tests.support.sample_pages import random_vectors, unit
 
 FULL = STOPS[-1]
 
@@ -124,7 +124,7 @@ def test_a_server_is_told_the_key_and_may_be_asked_by_many(monkeypatch: pytest.M
         assert other.ids == one.ids == ["p1", "p2", "p3", "p4", "p5", "later"]
         with pytest.raises(ValueError, match="fingerprint 'mini-1', not 'mini-2'"):
             QdrantIndex.open(address, "pages", 8, 16, "mini-2", api_key="secret")
-        monkeypatch.setattr("rest_qdrant.BODY_LIMIT", 2_000)
+        monkeypatch.setattr("tests.support.rest_qdrant.BODY_LIMIT", 2_000)
         with pytest.raises(RuntimeError, match="max_request_size_mb"):
             one.add(["big"], vectors[7:8])
         monkeypatch.undo()

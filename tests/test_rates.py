@@ -10,10 +10,10 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
-from served import Served, Tab, serve
 
 from metaembed_demo import rates
 from metaembed_demo.rates import Addresses, Guesses, Requests
+from tests.support.app_server import Served, Tab, serve
 
 
 class Clock:

@@ -30,8 +30,9 @@ from reportlab.platypus import (
 )
 
 from metaembed_demo.colours import colours, is_drawing, is_grey
+from metaembed_demo.files import uploads
 from metaembed_demo.imagenet import CATEGORIES, categories, label
-from metaembed_demo.ingest import read_files, uploads
+from metaembed_demo.ingest import read_files
 from metaembed_demo.layout import reading_order
 from metaembed_demo.reading import read, read_image
 from metaembed_demo.records import Page, Word

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.collection import Collection, Progress
+from metaembed_demo.adding import Progress
+from metaembed_demo.collection import Collection
 from metaembed_demo.config import PATHS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.mini import Mini

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from made import fill, make_page
 
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
@@ -10,6 +9,7 @@ from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, Embedding, Query
 from metaembed_demo.search import explain_hit, research, search
 from metaembed_demo.session import Sessions
+from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()
 STAGES = {"encode", "coarse", "rerank", "align", "total"}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import fill, make_page, random_vectors
 
 from metaembed_demo import disk, segments, shelf
 from metaembed_demo.collection import Collection
@@ -16,6 +15,7 @@ from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import Budget, FloatArray
+from tests.support.sample_pages import fill, make_page, random_vectors
 
 ALL = Budget(16, 64)
 ENCODER = DummyEncoder()
@@ -277,7 +277,7 @@ def test_a_large_collection_leaves_its_words_and_pictures_on_disk(monkeypatch, t
 KILLED = """
 import os, sys
 from pathlib import Path
-from made import make_page
+from tests.support.sample_pages import make_page
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.stored import StoredPage
@@ -326,7 +326,7 @@ print(stop)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_killed_at_any_instant_of_a_save_the_last_good_state_loads(tmp_path: Path) -> None:
     """The process ends at its n-th step on the file system, for every n."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = str(ROOT)
     ran = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path / "ix")],
         capture_output=True,

@@ -8,9 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tiny_vlm
 import torch
-from ranks import finished, two_ranks
 from torch.distributed.tensor import DTensor
 
 from metaembed_demo import pairs, sharding, train_vlm
@@ -18,6 +16,8 @@ from metaembed_demo.checkpoints import load_vlm
 from metaembed_demo.config import Vlm
 from metaembed_demo.train_vlm import Recipe, Trainer
 from metaembed_demo.vlm import VLM
+from tests.support import tiny_vlm
+from tests.support.run_two_ranks import finished, two_ranks
 
 KINDS = {"qwen2_vl": False, "mllama": True}  # whether the embeddings are tied
 RECIPE = Recipe(

@@ -10,12 +10,12 @@ import gradio as gr
 import httpx
 import pytest
 from gradio.state_holder import StateHolder
-from served import Tab
-from small_app import samples
 
-from metaembed_demo import heap, ui
+from metaembed_demo import heap, ui, visits
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.states import States
+from tests.support.app_server import Tab
+from tests.support.small_app import samples
 
 
 def test_what_no_tab_holds_goes_with_the_second_sweep() -> None:
@@ -48,10 +48,10 @@ def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, ui.Visits]]:
-    made: list[ui.Visits] = []
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, visits.Visits]]:
+    made: list[visits.Visits] = []
 
-    class Kept(ui.Visits):
+    class Kept(visits.Visits):
         def watch(self) -> None:  # the test sweeps
             made.append(self)
 
@@ -64,7 +64,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.B
     app.close()
 
 
-def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Blocks, ui.Visits]) -> None:
+def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Blocks, visits.Visits]) -> None:
     app, visits = demo
     address = app.local_url.rstrip("/")
     tab = Tab(address)
@@ -91,7 +91,7 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Bl
     assert not app.state_holder.time_last_used
 
 
-def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, ui.Visits]) -> None:
+def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, visits.Visits]) -> None:
     app, visits = demo
     address = app.local_url.rstrip("/")
     tab, other = Tab(address), Tab(address)

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
-from made import keep_as, make_page, random_vectors
 
 from metaembed_demo import vault
 from metaembed_demo.block import Parts
@@ -26,6 +25,7 @@ from metaembed_demo.stored import StoredPage
 from metaembed_demo.storing import Storing, catch_up, kind_of, sizes
 from metaembed_demo.visit import Tools, Visit
 from metaembed_demo.visits import Visits
+from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()
 WORDS = ["tank", "train", "boat", "lens", "bread", "violin", "harbour", "invoice", "cat", "energy", "tomato"]

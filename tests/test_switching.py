@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_vlm
 from PIL import Image
-from served import Tab, serve
 
 from metaembed_demo import documents
 from metaembed_demo.checkpoints import save_vlm
@@ -23,6 +21,8 @@ from metaembed_demo.stored import StoredPage
 from metaembed_demo.switching import Encoders, switch
 from metaembed_demo.visit import Tools, Visit
 from metaembed_demo.vlm import VLM, create
+from tests.support import tiny_vlm
+from tests.support.app_server import Tab, serve
 
 
 class Other(DummyEncoder):

@@ -11,10 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tiny_vlm
 import torch
 from PIL import Image
-from ranks import finished, two_ranks
 
 from metaembed_demo import backbone, vlm
 from metaembed_demo.checkpoints import load_vlm
@@ -24,6 +22,8 @@ from metaembed_demo.pairs import Example, Side
 from metaembed_demo.train import _ndcg
 from metaembed_demo.train_vlm import Recipe, Trainer, main
 from metaembed_demo.vlm import VLM
+from tests.support import tiny_vlm
+from tests.support.run_two_ranks import finished, two_ranks
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -303,7 +303,7 @@ RANK = """
 import sys
 from pathlib import Path
 import torch
-import test_train_vlm as here
+import tests.test_train_vlm as here
 from accelerate import Accelerator
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vlm import BACKBONES, CAUSAL, apart, encoder, pages, picture, queries, shared, tokenizer
 
 from metaembed_demo import backbone, vlm
 from metaembed_demo.backbone import limit_resolution, page_tokens, query_tokens
@@ -20,6 +19,17 @@ from metaembed_demo.encoder import Encoder
 from metaembed_demo.prompts import Item, Prompts, Reader
 from metaembed_demo.records import Embedding, Query
 from metaembed_demo.vlm import VLM, Manifest
+from tests.support.tiny_vlm import (
+    BACKBONES,
+    CAUSAL,
+    apart,
+    encoder,
+    pages,
+    picture,
+    queries,
+    shared,
+    tokenizer,
+)
 
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 CLOSE = 2e-5  # float32 sums in another order

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from files_made import make_pdf, png_bytes
 from PIL import Image
 
 from metaembed_demo import ingest, intake, worker
-from metaembed_demo.collection import Collection, Report
+from metaembed_demo.adding import Report
+from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.reading import read as read_here
 from metaembed_demo.records import Page
+from tests.support.sample_files import make_pdf, png_bytes
 
 ENCODER = DummyEncoder()
 NUMBERS = count()
@@ -32,8 +33,8 @@ BRIEF = replace(LIMITS, seconds_per_page=5.0)  # where something hangs
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[worker.Workers]:
-    """A pool of the test's own, whose processes go wrong as file names say (desk_faulty.py)."""
-    monkeypatch.setattr(worker, "COMMAND", [sys.executable, str(Path(__file__).with_name("desk_faulty.py"))])
+    """A pool of the test's own, whose processes go wrong as file names say (support/crashing_process.py)."""
+    monkeypatch.setattr(worker, "COMMAND", [sys.executable, "-m", "tests.support.crashing_process"])
     monkeypatch.setenv("TEST_NOTES", str(tmp_path))
     pool = worker.Workers(1)
     monkeypatch.setattr(intake, "UPLOADS", pool)

@@ -14,7 +14,7 @@ from metaembed_demo.adding import Report
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.ingest import uploads
+from metaembed_demo.files import uploads
 from metaembed_demo.records import Budget, Query
 from metaembed_demo.search import search
 
@@ -60,7 +60,7 @@ sys.exit(cli.main())
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = str(ROOT)
     ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
     return {**ours, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "METAEMBED_WORKER": "0", **more}
 

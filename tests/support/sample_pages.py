@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import adding as adding_module
-from metaembed_demo.collection import Collection, Problem, Progress, Report
+from metaembed_demo.adding import Progress, Report
+from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.files import Problem
 from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
 from metaembed_demo.steps import finish
 from metaembed_demo.storing import keeping

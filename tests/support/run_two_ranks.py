@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from served import free_port
+from metaembed_demo.config import ROOT
+from tests.support.app_server import free_port
 
 Processes = list[subprocess.Popen[bytes]]
 
@@ -17,9 +18,8 @@ Processes = list[subprocess.Popen[bytes]]
 @contextmanager
 def two_ranks(program: str, folder: Path, **more: str) -> Iterator[Processes]:
     """Both run `program` with `folder` as its argument; `more` are variables of theirs."""
-    here = Path(__file__).parent
     common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    common |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": f"{here}{os.pathsep}{here.parent}", **more}
+    common |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT), **more}
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(folder)],

@@ -11,7 +11,8 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.ingest import Problem, Upload, read_files
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.ingest import read_files
 from metaembed_demo.records import Page
 from scripts.hostile_pdfs import pdf
 

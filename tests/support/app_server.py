@@ -49,7 +49,7 @@ def serve(temporary: Path, *before: str, **settings: object) -> Iterator[Served]
     port = free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
     app = subprocess.Popen(
-        [*before, sys.executable, str(Path(__file__).with_name("small_app.py"))],
+        [*before, sys.executable, "-m", "tests.support.small_app"],
         env={
             **ours,
             "PYTHONPATH": str(ROOT),

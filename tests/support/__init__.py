@@ -1,0 +1,1 @@
+"""What several tests use: made pages and files, servers, faulty processes."""
