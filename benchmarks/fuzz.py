@@ -28,11 +28,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from benchmarks.robustness.hostile_files import files, pdfs, pictures
 from metaembed_demo import desk, ingest, poppler
 from metaembed_demo.config import RENDER, ROOT, Limits
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.records import Page
-from scripts import hostile, hostile_pdfs, hostile_pictures
 
 WATCHED = {
     str(ROOT / "metaembed_demo" / f"{name}.py") for name in ("files", "archive", "images", "pdf", "ingest")
@@ -63,14 +63,12 @@ Arc = tuple[str, int, int]
 
 def seeds() -> list[tuple[str, bytes]]:
     """Suffix and content of good files, and of odd ones that are read."""
-    found = [(".pdf", hostile_pdfs.good(2, hostile_pictures.sample())), *hostile_pictures.good().items()]
-    found.append(
-        (".zip", hostile.packed({f"in/{i}{suffix}": made for i, (suffix, made) in enumerate(found)}))
-    )
+    found = [(".pdf", pdfs.good(2, pictures.sample())), *pictures.good().items()]
+    found.append((".zip", files.packed({f"in/{i}{suffix}": made for i, (suffix, made) in enumerate(found)})))
     rng = random.Random(0)
-    for part in (hostile_pdfs.coloured, hostile_pdfs.written, hostile_pdfs.sized, hostile_pdfs.broken):
+    for part in (pdfs.coloured, pdfs.written, pdfs.sized, pdfs.broken):
         found += [(".pdf", made) for _, _, made in part(rng) if len(made) < 20_000]
-    for part in (hostile_pictures.colours, hostile_pictures.tags):
+    for part in (pictures.colours, pictures.tags):
         found += [(suffix, made) for suffix, _, _, made in part(rng) if len(made) < 20_000]
     return found
 

@@ -1,6 +1,6 @@
 """What bad files and queries do: `python benchmarks/hostile.py [--only KIND]` writes benchmarks/hostile.json.
 
-All files of scripts/hostile.py go through `Collection.add`, one after the other, into a collection that
+All files of benchmarks/robustness/hostile_files/files.py go through `Collection.add`, one after the other, into a collection that
 holds good pages; after each one those are looked at. Then bad queries are asked. Goals: nothing raised,
 nothing silent, no page lost.
 """
@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.collection import Collection, Report
+from benchmarks.robustness.hostile_files import files as files_module
+from metaembed_demo.adding import Report
+from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, PATHS, ROOT, Limits
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.ingest import Upload
+from metaembed_demo.files import Upload
 from metaembed_demo.session import Sessions
 from metaembed_demo.visit import Tools, Visit
-from scripts import hostile
 
 GOOD = ["annual-report.pdf", "letter-scan.pdf", "pictures/cat.jpg"]
 PAGES = 20  # of one file, for the one of 10,000 pages
@@ -57,7 +58,7 @@ def main() -> None:
     encoder = load_encoder()
     limits = Limits(max_pages=PAGES)
     with tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
-        manifest = hostile.write(Path(folder), options.seed)
+        manifest = files_module.write(Path(folder), options.seed)
         chosen = [row for row in manifest if options.only in (None, row["kind"])]
         found: dict[str, Any] = {
             "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]},

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
+from benchmarks.robustness.hostile_files import files as files_module
+from benchmarks.robustness.hostile_files import pdfs, pictures
 from metaembed_demo import documents, views
 from metaembed_demo.adding import Report
 from metaembed_demo.collection import Collection
@@ -32,7 +34,6 @@ from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import clean
 from metaembed_demo.visit import Tools, Visit
-from scripts import hostile, hostile_pdfs, hostile_pictures
 
 FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner
 MARKUP = (
@@ -46,50 +47,50 @@ MARKUP = (
 # Files
 
 
-def subset() -> Iterator[hostile.Bad]:
+def subset() -> Iterator[files_module.Bad]:
     """Some of the corpus: every kind, and of each that are quickly made."""
     rng = random.Random(1)
-    whole = {".pdf": hostile_pdfs.good(2, hostile_pictures.sample()), **hostile_pictures.good()}
-    whole[".zip"] = hostile.packed({f"inside{suffix}": content for suffix, content in whole.items()})
-    yield from itertools.islice(hostile.cut(whole), 0, None, 11)
-    yield from itertools.islice(hostile.flipped(whole, rng), 0, None, 13)
-    yield from itertools.islice(hostile.mistaken(whole, rng), 0, None, 8)
+    whole = {".pdf": pdfs.good(2, pictures.sample()), **pictures.good()}
+    whole[".zip"] = files_module.packed({f"inside{suffix}": content for suffix, content in whole.items()})
+    yield from itertools.islice(files_module.cut(whole), 0, None, 11)
+    yield from itertools.islice(files_module.flipped(whole, rng), 0, None, 13)
+    yield from itertools.islice(files_module.mistaken(whole, rng), 0, None, 8)
     for part, step in (
-        (hostile_pdfs.encrypted, 3),
-        (hostile_pdfs.active, 7),
-        (hostile_pdfs.sized, 5),
-        (hostile_pdfs.coloured, 5),
-        (hostile_pdfs.empty, 3),
-        (hostile_pdfs.written, 4),
-        (hostile_pdfs.knots, 9),
-        (hostile_pdfs.broken, 5),
+        (pdfs.encrypted, 3),
+        (pdfs.active, 7),
+        (pdfs.sized, 5),
+        (pdfs.coloured, 5),
+        (pdfs.empty, 3),
+        (pdfs.written, 4),
+        (pdfs.knots, 9),
+        (pdfs.broken, 5),
     ):
         for kind, what, content in itertools.islice(part(rng), 0, None, step):
-            yield hostile.Bad(kind, what, "document.pdf", content)
+            yield files_module.Bad(kind, what, "document.pdf", content)
     for part, step in (
-        (hostile_pictures.dimensions, 6),
-        (hostile_pictures.colours, 8),
-        (hostile_pictures.tags, 5),
-        (hostile_pictures.frames, 5),
+        (pictures.dimensions, 6),
+        (pictures.colours, 8),
+        (pictures.tags, 5),
+        (pictures.frames, 5),
     ):
         for suffix, kind, what, content in itertools.islice(part(rng), 0, None, step):
-            yield hostile.Bad(kind, what, f"picture{suffix}", content)
-    for what, content in itertools.islice(hostile.archives(whole, rng), 0, 25, 4):
-        yield hostile.Bad("archive", what, "archive.zip", content)
+            yield files_module.Bad(kind, what, f"picture{suffix}", content)
+    for what, content in itertools.islice(files_module.archives(whole, rng), 0, 25, 4):
+        yield files_module.Bad("archive", what, "archive.zip", content)
 
 
 @pytest.fixture(scope="module")
-def bads() -> list[hostile.Bad]:
+def bads() -> list[files_module.Bad]:
     return list(subset())
 
 
 def test_bad_files_are_read_or_refused_and_take_nothing_with_them(
-    bads: list[hostile.Bad], tmp_path: Path
+    bads: list[files_module.Bad], tmp_path: Path
 ) -> None:
     encoder = DummyEncoder()
     collection = Collection.for_encoder(encoder)
     good = tmp_path / "good.png"
-    hostile_pictures.sample(7).save(good)
+    pictures.sample(7).save(good)
     list(collection.add([Upload(good, "good.png")], encoder, Report()))
     [[kept, before]] = [(page_id, collection.index.vectors([page_id])) for page_id in collection.pages]
     tried = 0
@@ -113,12 +114,12 @@ def test_bad_files_are_read_or_refused_and_take_nothing_with_them(
     assert collection.pages[kept].source == "good.png"
 
 
-def test_the_corpus_is_the_same_each_time(bads: list[hostile.Bad]) -> None:
+def test_the_corpus_is_the_same_each_time(bads: list[files_module.Bad]) -> None:
     assert list(subset()) == bads
 
 
 def test_a_text_without_end_is_read_in_part(tmp_path: Path) -> None:
-    made = {what: content for _, what, content in hostile_pdfs.written(random.Random(1))}
+    made = {what: content for _, what, content in pdfs.written(random.Random(1))}
     (tmp_path / "long.pdf").write_bytes(made["150,000 letters in 3,240 rows"])
     page, problem = read_files([Upload(tmp_path / "long.pdf", "long.pdf")])
     assert isinstance(page, Page)
@@ -135,7 +136,7 @@ def test_nothing_outside_a_document_is_read_or_asked_for(tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         address = b"http://127.0.0.1:%d/s" % server.getsockname()[1]
-        for kind, what, content in hostile_pdfs.active(random.Random(1)):
+        for kind, what, content in pdfs.active(random.Random(1)):
             path = tmp_path / f"{len(files)}.pdf"
             path.write_bytes(
                 content.replace(b"/etc/hostname", str(secret).encode())

@@ -10,11 +10,11 @@ from PIL import Image
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from benchmarks.robustness.hostile_files.pdfs import pdf
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.ingest import read_files
 from metaembed_demo.records import Page
-from scripts.hostile_pdfs import pdf
 
 
 def split(files: Sequence[Upload], limits: Limits = LIMITS) -> tuple[list[Page], list[Problem]]:

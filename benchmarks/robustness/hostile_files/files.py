@@ -1,4 +1,4 @@
-"""Bad files of every kind, always the same ones: `python scripts/hostile.py FOLDER [--seed N]`.
+"""Bad files of every kind, always the same ones: `python benchmarks/robustness/hostile_files/files.py FOLDER [--seed N]`.
 
 Writes some hundred files and manifest.json, which says for each what it is called and what is wrong with it:
 cut off at every kind of boundary, flipped bits, other types than the name says, bombs, passwords, active
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import hostile_pdfs, hostile_pictures
+from . import pdfs, pictures
 
 FLIPS = 10  # files with flipped bits for each type
 WHEN = (1980, 1, 1, 0, 0, 0)  # of all members of archives
@@ -48,14 +48,14 @@ class Bad:
 def corpus(seed: int = 1) -> Iterator[Bad]:
     """All of them; the same for the same seed."""
     rng = random.Random(seed)
-    whole = {".pdf": hostile_pdfs.good(3, hostile_pictures.sample()), **hostile_pictures.good()}
+    whole = {".pdf": pdfs.good(3, pictures.sample()), **pictures.good()}
     whole[".zip"] = packed({f"inside{suffix}": content for suffix, content in whole.items()})
     yield from cut(whole)
     yield from flipped(whole, rng)
     yield from mistaken(whole, rng)
-    for kind, what, content in hostile_pdfs.everything(rng):
+    for kind, what, content in pdfs.everything(rng):
         yield Bad(kind, what, "document.pdf", content)
-    for suffix, kind, what, content in hostile_pictures.everything(rng):
+    for suffix, kind, what, content in pictures.everything(rng):
         yield Bad(kind, what, f"picture{suffix}", content)
     for what, content in archives(whole, rng):
         yield Bad("archive", what, "archive.zip", content)
@@ -204,7 +204,7 @@ def archives(whole: dict[str, bytes], rng: random.Random) -> Iterator[tuple[str,
 
 
 def _worst() -> bytes:
-    return next(made for _, what, made in hostile_pdfs.knots(random.Random(0)) if "forms" in what)
+    return next(made for _, what, made in pdfs.knots(random.Random(0)) if "forms" in what)
 
 
 def _altered(plain: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,1 @@
+"""Bad files, mutated files and attacks on a server."""
