@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metaembed_demo.app.theme import GROUPS
+
 from .agreement import Advice, Labels, Worth
 from .charts import nothing, table
 from .cost import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
 from .habits import TokenHabit, specialisation
 from .records import STOPS, Budget
 from .text import TIMES, budget_text, plural, safe
-from .theme import GROUPS
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
 QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": OVERLAP}

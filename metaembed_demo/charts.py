@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from metaembed_demo.app.theme import GROUPS
+
 from .records import STOPS
 from .text import attribute, budget_text, safe
-from .theme import GROUPS
 
 SHOWN = 10  # ranks with a row of their own; the others share the rows under them
 FIRST = 5  # pages compared between the coarsest and the finest stop

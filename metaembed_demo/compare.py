@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metaembed_demo.app.theme import GROUPS
+
 from .charts import SAVE, savable
 from .explain import Explanation
 from .records import STOPS, Alignment, Box, Budget, FloatArray, Word
 from .text import budget_text, plural, safe
-from .theme import GROUPS
 from .why import spread, veil
 
 LISTED = 8  # words whose shares differ most

@@ -9,11 +9,12 @@ from itertools import groupby
 
 import numpy as np
 
+from metaembed_demo.app.theme import GROUPS, reach
+
 from .charts import Files, as_table, figure, nothing, ordinal, table
 from .plots import STAGES
 from .records import Budget
 from .text import DASH, budget_text, bytes_text, ms_text, safe
-from .theme import GROUPS, reach
 
 GOOD = 0.95  # of the finest stop's quality, from which a coarser one is worth naming
 FLOOR, CEILING = 26.0, 74.0  # percent of a panel's height that its lowest and highest value stand at

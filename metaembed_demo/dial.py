@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from metaembed_demo.app.theme import GROUPS, reach
+
 from .records import STOPS, Budget
 from .text import budget_text, bytes_text, ms_text
-from .theme import GROUPS, reach
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metaembed_demo.app.theme import GROUPS, Group, group_of
+
 from .charts import Files, as_table, figure, nothing
 from .text import DASH
-from .theme import GROUPS, Group, group_of
 
 KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in pictures", "picture": "Pictures"}
 TINTS = (88, 56, 32, 14)  # percent of ink, one a kind of word

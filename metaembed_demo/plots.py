@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metaembed_demo.app.theme import GROUPS, Group, group_of
+
 from .charts import SAVE, savable
 from .maxsim import candidate_gains
 from .records import STOPS, Alignment, Budget, FloatArray
 from .text import DASH, TIMES, attribute, budget_text, bytes_text, ms_text
-from .theme import GROUPS, Group, group_of
 
 LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
 STAGES = {"encode": "Encoding", "coarse": "Coarse search", "rerank": "Re-ranking", "align": "Aligning"}

@@ -10,8 +10,10 @@ import gradio as gr
 from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
-from . import theme, views
-from .ingest import Upload
+from metaembed_demo.app import theme
+
+from . import views
+from .files import Upload
 from .records import Budget
 from .screen import Screen
 from .session import Full

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 
+from metaembed_demo.app.theme import GROUPS
+
 from .charts import NAMES, Files, figure, nothing, table
 from .records import STOPS
 from .text import bytes_text, plural, safe
-from .theme import GROUPS
 
 MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
 STEPS = (*(int(m * 10**power) for power in range(2, 8) for m in MULTIPLES), 10**8)  # pages

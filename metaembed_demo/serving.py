@@ -13,7 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from . import __version__, theme, toolbox
+from metaembed_demo import __version__
+from metaembed_demo.app import theme
+
+from . import toolbox
 from .api import Api
 from .config import SPACE, Limits, Server
 from .guard import CALL, MCP, Guard

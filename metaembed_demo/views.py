@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from metaembed_demo.app.theme import reach
+
 from .plots import STAGES, legend, score_bar
 from .records import Hit, Trace
 from .text import budget_text, bytes_text, data_uri, ms_text, plural, safe
-from .theme import reach
 
 
 class ShownPage(Protocol):

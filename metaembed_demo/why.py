@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.app.theme import GROUPS, group_of
+
 from .charts import SAVE, savable
 from .explain import SHARE, Explanation, Verdict
 from .records import Alignment, FloatArray, Word
 from .text import attribute, plural, safe
-from .theme import GROUPS, group_of
 
 LEAST = 0.04  # of a token's strongest word, below which a word is not drawn
 MOST = 160  # words drawn for one token

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from metaembed_demo import charts, cost, habits, scale, theme
+from metaembed_demo import charts, cost, habits, scale
+from metaembed_demo.app import theme
 from metaembed_demo.charts import NAMES, Line
 from metaembed_demo.cost import Past, Point
 from metaembed_demo.habits import KINDS, TokenHabit

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from metaembed_demo import charts, cost, habits, scale, theme
+from metaembed_demo import charts, cost, habits, scale
+from metaembed_demo.app import theme
 from tests.test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
 from tests.test_plots import Document
 

@@ -167,7 +167,7 @@ def test_without_fonts_pages_whose_fonts_are_not_embedded_are_drawn(
 def test_the_page_asks_for_no_font_that_a_machine_may_lack() -> None:
     for file in (ROOT / "metaembed_demo" / "web").glob("*.css"):
         assert "@font-face" not in file.read_text(), file.name
-    theme = (ROOT / "metaembed_demo" / "theme.py").read_text()
+    theme = (ROOT / "metaembed_demo" / "app/theme.py").read_text()
     assert "GoogleFont" not in theme
 
 

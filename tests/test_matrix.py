@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from metaembed_demo import plots, text, theme, why
+from metaembed_demo import plots, text, why
+from metaembed_demo.app import theme
 from metaembed_demo.maxsim import align
 from metaembed_demo.records import STOPS, Word
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from metaembed_demo import documents, plots, views
+from metaembed_demo.app.theme import GROUPS, SHADES_DARK, SHADES_LIGHT, css, group_of, reach
 from metaembed_demo.config import LIMITS
 from metaembed_demo.dial import Curve, dial, position
 from metaembed_demo.maxsim import align, prefix_gains
 from metaembed_demo.records import STOPS, Alignment, Budget, Hit, Trace
-from metaembed_demo.theme import GROUPS, SHADES_DARK, SHADES_LIGHT, css, group_of, reach
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&amp;${alert(1)}{{value}}"
 VOID = {"img", "br", "input", "path", "rect", "circle", "polygon", "polyline", "meta", "link"}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from .config import BUDGETS
-from .records import Budget
+from metaembed_demo.config import BUDGETS
+from metaembed_demo.records import Budget
 
-WEB = Path(__file__).resolve().parent / "web"
+WEB = Path(__file__).resolve().parent.parent / "web"
 
 FONTS = (
     "-apple-system",

@@ -1,0 +1,1 @@
+"""The demo: what visitors see, one visitor's state, and the server."""
