@@ -50,7 +50,7 @@ class Limits:
         default_factory=lambda: int(_env("LEAVE_AFTER_S", "900"))
     )  # after its tab was closed, a session ends
     max_queue: int = field(default_factory=lambda: int(_env("MAX_QUEUE", "100")))  # events that wait
-    # Of one client address; see rates.py. A drag of the dial sends up to 20 requests a second.
+    # Of one client address; see app/server/rate_limit.py. A drag of the dial sends up to 20 requests a second.
     requests_per_minute: int = field(
         default_factory=lambda: int(_env("REQUESTS_PER_MINUTE", "1200"))
     )  # that cost something; 0: no bound

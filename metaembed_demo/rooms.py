@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
-from gradio.utils import get_upload_folder
 
 from metaembed_demo.app import theme
+from metaembed_demo.app.server.gradio_uploads import uploads
 
 from . import views
-from .files import Upload
 from .records import Budget
 from .screen import Screen
 from .session import Full
@@ -130,26 +128,3 @@ def html(name: str, value: str = "", script: str = "") -> gr.HTML:
         js_on_load=theme.script(script) if script else None,
         apply_default_css=False,
     )
-
-
-def upload_folder() -> Path:
-    """Where Gradio puts what browsers and programs upload."""
-    return Path(get_upload_folder()).resolve()
-
-
-def uploads(event: gr.EventData) -> list[Upload]:
-    """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
-    return uploaded(event._data.get("files", []))
-
-
-def uploaded(files: Sequence[Any]) -> list[Upload]:
-    """The files among `files`, each as a browser or Gradio's client names it, that were uploaded here."""
-    folder, found = upload_folder(), []
-    for file in files:
-        if not isinstance(file, dict) or "\0" in str(file.get("path", "")):
-            continue
-        path = Path(str(file.get("path", ""))).resolve()
-        name = str(file.get("name") or file.get("orig_name") or path.name)
-        if path.is_relative_to(folder) and path.is_file():
-            found.append(Upload(path, PurePath(name).name or path.name))
-    return found

@@ -8,9 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from metaembed_demo.app.server.gradio_uploads import uploads
+
 from . import documents, parcel
-from .ingest import Upload
-from .rooms import Door, html, uploads
+from .files import Upload
+from .rooms import Door, html
 from .screen import Shelf
 from .visit import HITS, Visit
 

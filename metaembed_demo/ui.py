@@ -9,22 +9,24 @@ from typing import Any
 
 import gradio as gr
 
+from metaembed_demo.app.server.access import CALL
+from metaembed_demo.app.server.api import Api
+from metaembed_demo.app.server.gradio_api import Endpoints
+from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
+from metaembed_demo.app.server.launch import options, secrets
+
 from . import documents, views
-from .api import Api
 from .collection import Collection
 from .config import LIMITS, SERVER
 from .dial import Curve
 from .encoder import Encoder, affordable
-from .endpoints import Endpoints
 from .explain import explainer
-from .guard import CALL
 from .inbox import job
 from .link import Link
 from .locker import private_folder
 from .records import STOPS, Budget
-from .rooms import Door, Rooms, html, upload_folder, uploads
+from .rooms import Door, Rooms, html
 from .screen import Screen, Shelf
-from .serving import options, secrets
 from .states import States
 from .store import Store
 from .switching import Encoders, switch

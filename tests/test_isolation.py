@@ -23,12 +23,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from metaembed_demo import guard, locker
+from metaembed_demo import locker
+from metaembed_demo.app.server import access
+from metaembed_demo.app.server.access import Guard
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import Explainer
 from metaembed_demo.files import Upload
-from metaembed_demo.guard import Guard
 from metaembed_demo.locker import Locker
 from metaembed_demo.session import Full, Sessions
 from metaembed_demo.visit import Tools
@@ -429,7 +430,7 @@ def guarded(tmp_path: Path) -> TestClient:
         )
 
     allowed = replace(LIMITS, max_session_bytes=1000, max_upload_bytes=50_000)
-    secrets = {guard.MCP: ["a"], guard.CALL: ["a", "b"]}
+    secrets = {access.MCP: ["a"], access.CALL: ["a", "b"]}
     middleware = Middleware(Guard, limits=allowed, folder=tmp_path, secrets=secrets)
     return TestClient(
         Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])], middleware=[middleware])
@@ -443,18 +444,18 @@ def test_requests_are_bounded(guarded: TestClient, tmp_path: Path) -> None:
 
     join = "/gradio_api/queue/join"
     assert guarded.post(join, content=b"{}").text == "2 "
-    assert guarded.post(join, content=b"x" * (guard.BODY + 1)).status_code == 413
+    assert guarded.post(join, content=b"x" * (access.BODY + 1)).status_code == 413
     assert guarded.post(join, content=parts()).status_code == 413  # of unknown length
-    assert guarded.post(guard.UPLOAD, content=parts()).status_code == 413
-    assert guarded.post(guard.UPLOAD, content=b"x" * 900).status_code == 200
+    assert guarded.post(access.UPLOAD, content=parts()).status_code == 413
+    assert guarded.post(access.UPLOAD, content=b"x" * 900).status_code == 200
     token = {"Authorization": "Bearer a"}
-    assert guarded.post(guard.MCP, content=b"x" * (guard.BODY + 1), headers=token).status_code == 200
+    assert guarded.post(access.MCP, content=b"x" * (access.BODY + 1), headers=token).status_code == 200
     (tmp_path / "much").write_bytes(b"x" * 50_000)
     fresh = guarded.app.middleware_stack  # type: ignore[attr-defined]
     while not isinstance(fresh, Guard):
         fresh = fresh.app
     fresh._counted = float("-inf")
-    got = guarded.post(guard.UPLOAD, content=b"x")
+    got = guarded.post(access.UPLOAD, content=b"x")
     assert (got.status_code, "room for uploads is full" in got.text) == (507, True)
 
 
@@ -474,10 +475,10 @@ def test_deep_links_of_gradio_are_dropped_and_ours_stay(guarded: TestClient) -> 
 
 def test_tokens_open_what_they_are_for(guarded: TestClient) -> None:
     for path, token, status in (
-        (guard.MCP, "Bearer a", 200),
-        (guard.MCP, "bearer a", 200),
-        (guard.MCP, "Bearer b", 401),
-        (guard.MCP + "/", "", 401),
+        (access.MCP, "Bearer a", 200),
+        (access.MCP, "bearer a", 200),
+        (access.MCP, "Bearer b", 401),
+        (access.MCP + "/", "", 401),
         ("/gradio_api/call/search", "Bearer b", 200),
         ("/gradio_api/call/search", "Bearer é", 401),
         ("/gradio_api/info", "", 200),

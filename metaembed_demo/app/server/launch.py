@@ -15,12 +15,12 @@ from starlette.routing import Route
 
 from metaembed_demo import __version__
 from metaembed_demo.app import theme
+from metaembed_demo.config import SPACE, Limits, Server
 
-from . import toolbox
+from . import mcp_server
+from .access import CALL, MCP, Guard
 from .api import Api
-from .config import SPACE, Limits, Server
-from .guard import CALL, MCP, Guard
-from .rates import Addresses
+from .rate_limit import Addresses
 
 ASK = "Any user name will do; the password is the one that was set for this server."
 
@@ -35,8 +35,8 @@ def options(
     """
     routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"])]
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
-    if toolbox.AVAILABLE:
-        tools = toolbox.Toolbox(api)
+    if mcp_server.AVAILABLE:
+        tools = mcp_server.Toolbox(api)
         routes += [Route(path, tools.serve) for path in (MCP, MCP + "/")]
         lifespan = tools.lifespan
     addresses = Addresses(server.trusted_proxies, inner=SPACE.here)

@@ -11,8 +11,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, expect
 
-from metaembed_demo import rates
-from metaembed_demo.rates import Addresses, Guesses, Requests
+from metaembed_demo.app.server import rate_limit
+from metaembed_demo.app.server.rate_limit import Addresses, Guesses, Requests
 from tests.support.app_server import Served, Tab, serve
 
 
@@ -37,7 +37,7 @@ def test_a_minute_s_requests_at_once_then_as_fast_as_they_come_in() -> None:
 
 
 def test_only_so_many_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "MOST_CLIENTS", 3)
+    monkeypatch.setattr(rate_limit, "MOST_CLIENTS", 3)
     requests, guesses = Requests(2, Clock()), Guesses(2, Clock())
     for client in "abcabcdd":
         requests.take(client)
@@ -56,7 +56,7 @@ def test_who_guesses_wrong_waits_ever_longer() -> None:
         assert guesses.take("a") == 0  # wrong again
         waited.append(guesses.take("a"))
     assert waited == [120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
-    clock.now += 3600 + rates.FORGIVEN_S + 1
+    clock.now += 3600 + rate_limit.FORGIVEN_S + 1
     assert [guesses.take("a") for _ in range(4)] == [0, 0, 0, 60]
     assert all(Guesses(0, clock).take("a") == 0 for _ in range(100))
 

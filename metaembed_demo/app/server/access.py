@@ -22,11 +22,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import locker
-from .config import Limits
-from .files import FULL_DISK, is_full
-from .rates import Addresses, Guesses, Requests, in_words
-from .text import bytes_text
+from metaembed_demo import locker
+from metaembed_demo.config import Limits
+from metaembed_demo.files import FULL_DISK, is_full
+from metaembed_demo.text import bytes_text
+
+from .rate_limit import Addresses, Guesses, Requests, in_words
 
 MCP = "/gradio_api/mcp"
 UPLOAD = "/gradio_api/upload"

@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
-from . import guard
+from metaembed_demo.files import Upload
+from metaembed_demo.locker import Locker
+from metaembed_demo.records import STOPS
+
+from . import access
 from .api import Api
-from .files import Upload
-from .locker import Locker
-from .records import STOPS
-from .rooms import uploaded
+from .gradio_uploads import uploaded
 
 BUDGET = str(STOPS[-1])
 
@@ -137,10 +138,10 @@ class Endpoints:
         """Who asks must have the token, and is told what is wrong."""
         try:
             headers = request.headers if request is not None else {}
-            check = guard.check_of(request.request if request is not None else None)
+            check = access.check_of(request.request if request is not None else None)
             check(headers.get("authorization", ""), self.secrets)
             yield
-        except (ValueError, guard.Refused) as error:
+        except (ValueError, access.Refused) as error:
             raise gr.Error(str(error), print_exception=False) from error
         finally:
             self.api.visits.called(request.session_hash if request is not None else None)

@@ -24,15 +24,15 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image, ImageDraw
 
-from metaembed_demo import serving, toolbox
-from metaembed_demo.api import Api
+from metaembed_demo.app.server import launch, mcp_server
+from metaembed_demo.app.server.api import Api
 from metaembed_demo.config import LIMITS, SERVER
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.visit import Tools
 from metaembed_demo.visits import Visits
+from tests.app.test_api import check
 from tests.support.app_server import Served
 from tests.support.small_app import samples
-from tests.test_api import check
 
 PATH = "/gradio_api/mcp"
 TOOLS = ["delete", "documents", "end_session", "explain", "index", "new_session", "search"]
@@ -184,14 +184,14 @@ def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
     api = Api(Visits(Tools(DummyEncoder()), base), base)
 
     def addresses() -> set[str]:
-        options = serving.options(api, SERVER, LIMITS, tmp_path, lambda: True)
+        options = launch.options(api, SERVER, LIMITS, tmp_path, lambda: True)
         return {route.path for route in options["app_kwargs"]["routes"]}
 
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "mcp.server.fastmcp", None)
-        importlib.reload(toolbox)
+        importlib.reload(mcp_server)
         assert addresses() == {"/health"}
-    importlib.reload(toolbox)
+    importlib.reload(mcp_server)
     assert addresses() == {"/health", PATH, f"{PATH}/"}
 
 

@@ -19,11 +19,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from . import __version__
+from metaembed_demo import __version__
+from metaembed_demo.files import FULL_DISK, SUFFIXES, Upload, is_full, sniff
+from metaembed_demo.records import STOPS
+
+from .access import TOOL_BODY
 from .api import Answer, Api
-from .files import FULL_DISK, SUFFIXES, Upload, is_full, sniff
-from .guard import TOOL_BODY
-from .records import STOPS
 
 try:
     from mcp.server.fastmcp import FastMCP

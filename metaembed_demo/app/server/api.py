@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import inbox
-from .collection import Collection
-from .config import LIMITS, Limits
-from .files import Upload
-from .link import explanation_json
-from .records import Budget, Query, Trace
-from .search import explain_hit, search
-from .session import Full
-from .stored import StoredPage
-from .text import check_length, clean
-from .visit import Tools, Visit
-from .visits import Visits
+from metaembed_demo import inbox
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.files import Upload
+from metaembed_demo.link import explanation_json
+from metaembed_demo.records import Budget, Query, Trace
+from metaembed_demo.search import explain_hit, search
+from metaembed_demo.session import Full
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.text import check_length, clean
+from metaembed_demo.visit import Tools, Visit
+from metaembed_demo.visits import Visits
 
 VERSION = 1
 MOST_HITS = 100

@@ -1,0 +1,1 @@
+"""The server: API, MCP, access, limits and launch."""

@@ -1,0 +1,1 @@
+"""Tests of visitors, views and the server."""
