@@ -8,10 +8,10 @@ import sys
 import time
 
 from metaembed_demo import kernels
+from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.config import SERVER
 from metaembed_demo.encoder import affordable, load_encoder
 from metaembed_demo.samples import open_samples
-from metaembed_demo.ui import build_ui
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 STARTED = time.perf_counter()

@@ -13,9 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from . import shelf
+from .adding import Progress, Report
 from .beir import Judgements, collect, load_beir, open_picture
 from .codecs import KINDS
-from .collection import NO_SESSION, Collection, Progress, Report
+from .collection import NO_SESSION, Collection
 from .config import SERVER
 from .console import (
     BadInput,
@@ -32,7 +33,7 @@ from .console import (
 )
 from .curves import evaluate
 from .encoder import load_encoder
-from .ingest import uploads
+from .files import uploads
 from .local import LocalIndex
 from .push import open_remote, push, search_there
 from .records import STOPS, Query

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from .config import Limits
 from .encoder import Encoder
-from .ingest import Problem, Upload
+from .files import Problem, Upload
 from .intake import Unread, count_pages, read, read_files
 from .records import Page
 from .stored import StoredPage

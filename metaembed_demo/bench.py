@@ -16,7 +16,8 @@ from .codecs import KINDS
 from .collection import Collection
 from .config import PATHS
 from .encoder import Encoder
-from .ingest import Problem, read_files, uploads
+from .files import Problem, uploads
+from .ingest import read_files
 from .local import LocalIndex
 from .maxsim import maxsim_numpy
 from .reading import read

@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from .collection import Progress
-from .ingest import Problem
+from .adding import Progress
+from .files import Problem
 from .records import Budget
 
 

@@ -231,5 +231,5 @@ class Workers:
                 self._idle.pop().end()
 
 
-UPLOADS = Workers(1)  # as many as there are uploads at a time; see ui.py
+UPLOADS = Workers(1)  # as many as there are uploads at a time; see app/ui/page.py
 PICTURES = Workers(2)  # of queries, which do not wait for uploads; these load no models

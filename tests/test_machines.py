@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw
 
 from metaembed_demo import locker, poppler
 from metaembed_demo.adding import Report
+from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.console import BadInput, told
@@ -32,7 +33,6 @@ from metaembed_demo.local import LocalIndex
 from metaembed_demo.pairs import _library
 from metaembed_demo.records import Budget, Query
 from metaembed_demo.search import search
-from metaembed_demo.ui import build_ui
 from tests.support.app_server import serve
 from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run, surroundings
 from tests.support.sample_files import split

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from gradio.state_holder import StateHolder
 
-from metaembed_demo import heap, ui, visits
+from metaembed_demo import heap, visits
+from metaembed_demo.app.ui import page
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.states import States
 from tests.support.app_server import Tab
@@ -56,9 +57,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.B
             made.append(self)
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(ui, "Visits", Kept)
+    monkeypatch.setattr(page, "Visits", Kept)
     encoder = DummyEncoder()
-    app, options = ui.build_ui(encoder, samples(encoder))
+    app, options = page.build_ui(encoder, samples(encoder))
     app.launch(server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **options)
     yield app, made[0]
     app.close()

@@ -9,29 +9,30 @@ from typing import Any
 
 import gradio as gr
 
+from metaembed_demo import documents, views
 from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.gradio_api import Endpoints
 from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
 from metaembed_demo.app.server.launch import options, secrets
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, SERVER
+from metaembed_demo.dial import Curve
+from metaembed_demo.encoder import Encoder, affordable
+from metaembed_demo.explain import explainer
+from metaembed_demo.inbox import job
+from metaembed_demo.link import Link
+from metaembed_demo.locker import private_folder
+from metaembed_demo.records import STOPS, Budget
+from metaembed_demo.screen import Screen, Shelf
+from metaembed_demo.states import States
+from metaembed_demo.switching import Encoders, switch
+from metaembed_demo.visit import Tools, Visit
+from metaembed_demo.visits import Visits
 
-from . import documents, views
-from .collection import Collection
-from .config import LIMITS, SERVER
-from .dial import Curve
-from .encoder import Encoder, affordable
-from .explain import explainer
-from .inbox import job
-from .link import Link
-from .locker import private_folder
-from .records import STOPS, Budget
-from .rooms import Door, Rooms, html
-from .screen import Screen, Shelf
-from .states import States
-from .store import Store
-from .switching import Encoders, switch
-from .visit import Tools, Visit
-from .visits import Visits
+from .components import Door, html
+from .storage_tab import Store
+from .survey_tabs import Rooms
 
 Updates = dict[Any, Any]
 SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together

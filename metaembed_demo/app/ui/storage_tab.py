@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from metaembed_demo import documents, parcel
 from metaembed_demo.app.server.gradio_uploads import uploads
+from metaembed_demo.files import Upload
+from metaembed_demo.screen import Shelf
+from metaembed_demo.visit import HITS, Visit
 
-from . import documents, parcel
-from .files import Upload
-from .rooms import Door, html
-from .screen import Shelf
-from .visit import HITS, Visit
+from .components import Door, html
 
 Updates = dict[Any, Any]
 CONVERSIONS, PARCELS = 1, 1  # at a time, for all visitors together

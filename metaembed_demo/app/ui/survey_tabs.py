@@ -6,36 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
-from gradio.context import LocalContext
 
-from metaembed_demo.app import theme
+from metaembed_demo import views
 from metaembed_demo.app.server.gradio_uploads import uploads
-
-from . import views
-from .records import Budget
-from .screen import Screen
-from .session import Full
-from .visit import Visit
-from .visits import Visits
+from metaembed_demo.app.ui.components import Door, html
+from metaembed_demo.records import Budget
+from metaembed_demo.screen import Screen
+from metaembed_demo.visit import Visit
 
 Updates = dict[Any, Any]
 SURVEYS = 1  # at a time, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
-
-
-class Door:
-    """The visits as the page's handlers reach them: where there is no room, the visitor is told."""
-
-    def __init__(self, visits: Visits) -> None:
-        self.visits, self.tools = visits, visits.tools
-
-    def get(self, session_id: str | None) -> Visit:
-        """As `Visits.get`. Raises gr.Error, which the page shows, where there are too many sessions."""
-        request = LocalContext.request.get(None)
-        try:
-            return self.visits.get(session_id, request.session_hash if request else None)
-        except Full as full:
-            raise gr.Error(str(full), title="Busy", print_exception=False) from full
 
 
 class Rooms:
@@ -118,13 +99,3 @@ class Rooms:
         visit = self.visits.get(session_id)
         visit.survey.stop.set()
         return {self.session: visit.session.id}
-
-
-def html(name: str, value: str = "", script: str = "") -> gr.HTML:
-    """A region of the page, with a script of web/."""
-    return gr.HTML(
-        value,
-        elem_id=name,
-        js_on_load=theme.script(script) if script else None,
-        apply_default_css=False,
-    )

@@ -1,0 +1,1 @@
+"""The page in Gradio: layout, wiring and handlers."""
