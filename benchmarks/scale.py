@@ -1,4 +1,4 @@
-"""What a search costs from a thousand pages to ten million: writes benchmarks/scale.json; plots.py draws it.
+"""What a search costs from a thousand pages to ten million: writes benchmarks/scale.json; app/views/alignment_chart.py draws it.
 
     python benchmarks/scale.py             # about fifteen minutes on two cores, 25 GB of disk for the million
 

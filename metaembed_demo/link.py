@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from metaembed_demo.app.views.html import attribute
+
 from .explain import Explanation
 from .records import STOPS, Budget, Trace
 from .stored import StoredPage
-from .text import attribute
 
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")

@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from . import cost, why
-from .charts import Line, ranks
+from metaembed_demo.app.views import page_map as page_map_module
+from metaembed_demo.app.views import timing_chart
+from metaembed_demo.app.views.budget_dial import position
+from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
+from metaembed_demo.app.views.rank_chart import Line, ranks
+
 from .collection import Collection
-from .compare import Side, nothing, side_by_side
-from .dial import position
 from .evidence import Evidence
 from .explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
 from .maxsim import align
@@ -53,7 +55,7 @@ class Panel:
     asked: Asked | None = None
     pinned: tuple[Asked, Budget] | None = None  # side A of the comparison, when it is kept
     other: Budget = STOPS[0]  # side A's budget while nothing is pinned
-    past: deque[cost.Past] = field(default_factory=lambda: deque(maxlen=PAST))
+    past: deque[timing_chart.Past] = field(default_factory=lambda: deque(maxlen=PAST))
     queries: list[Query] = field(default_factory=list)  # asked in this session, each once
     stop: threading.Event = field(default_factory=threading.Event)  # asks the test to end
     explanation: Explanation | None = None  # of the chosen hit
@@ -69,7 +71,9 @@ class Panel:
 
     def note(self, trace: Trace) -> None:
         """Remember what a search or a move of the dial cost."""
-        self.past.append(cost.Past(trace.query_text or "a picture", str(trace.budget), dict(trace.timings)))
+        self.past.append(
+            timing_chart.Past(trace.query_text or "a picture", str(trace.budget), dict(trace.timings))
+        )
 
     def explain(self, page: StoredPage, trace: Trace) -> None:
         """Explain the chosen hit, or nothing where the encoder cannot tell what it read."""
@@ -84,22 +88,22 @@ class Panel:
     def reading(self) -> str:
         """What each candidate token reads of the chosen page, for its overlay."""
         found = self.explanation
-        return why.reading(found.words, found.looked.evidence.read()) if found else ""
+        return page_map_module.reading(found.words, found.looked.evidence.read()) if found else ""
 
     def marks(self, trace: Trace) -> str:
         """Where the score comes from, for the overlay."""
         found = self.explanation
-        return why.marks(found, trace.alignment) if found and trace.alignment else ""
+        return page_map_module.marks(found, trace.alignment) if found and trace.alignment else ""
 
     def page_map(self, trace: Trace) -> str:
         if self.explanation is None or trace.alignment is None:
-            return why.no_map()
+            return page_map_module.no_map()
         kept = self._verdict
-        told = why.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
-        return why.page_map(self.explanation, trace.alignment, told, trace.by_full_vectors)
+        told = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
+        return page_map_module.page_map(self.explanation, trace.alignment, told, trace.by_full_vectors)
 
     def history(self) -> str:
-        return cost.history(list(self.past))
+        return timing_chart.history(list(self.past))
 
     def ranks(self, collection: Collection, trace: Trace, chosen: str | None) -> str:
         """The bump chart of the pages that come first at some budget."""
@@ -199,7 +203,9 @@ class Panel:
             if isinstance(step, Verdict):
                 self._verdict = (_state(trace), step)
             else:
-                yield why.page_map(found, alignment, why.testing(*step), trace.by_full_vectors)
+                yield page_map_module.page_map(
+                    found, alignment, page_map_module.testing(*step), trace.by_full_vectors
+                )
         yield self.page_map(trace)
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from metaembed_demo.app.views.budget_dial import Curve
+
 from . import disk
 from .adding import Progress, Report
 from .beir import Beir, Judgements, collect, load_beir
 from .collection import Collection
 from .config import PATHS, SERVER
 from .curves import encode, evaluate
-from .dial import Curve
 from .encoder import Encoder, load_encoder
 from .files import uploads
 from .records import STOPS

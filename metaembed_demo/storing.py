@@ -8,7 +8,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from . import documents, vault
+from metaembed_demo.app.views import documents_tab, storage_control
+
 from .codecs import KINDS, PQ_LEAST, codec, pq_parts
 from .collection import Collection
 from .config import LIMITS, Limits
@@ -35,7 +36,7 @@ class Storing:
         index = collection.index
         if not isinstance(index, LocalIndex):
             return ""
-        stored = vault.Stored(
+        stored = storage_control.Stored(
             kind=index.storage,
             pages=len(index),
             sizes=sizes(budget, index.r_c, index.dim),
@@ -49,7 +50,7 @@ class Storing:
             checkable=trace is not None and len(index) > 0 and index.has_full,
             found=self._found(collection, index, trace),
         )
-        return vault.control(stored)
+        return storage_control.control(stored)
 
     def _found(self, collection: Collection, index: LocalIndex, trace: Trace | None) -> str:
         if self._checked is None or trace is None or self._checked[0] != _state(index, trace):
@@ -58,7 +59,7 @@ class Storing:
         with collection.lock:
             pages = [collection.pages[m.page_id] for m in found.moves if m.page_id in collection.pages]
         named = {page.id: (page.title, f"{page.source} p. {page.number}") for page in pages}
-        return vault.agreement(found, index.storage, index.refine > 0, named)
+        return storage_control.agreement(found, index.storage, index.refine > 0, named)
 
     def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
         """What the index holds, as HTML for the Documents tab."""
@@ -67,7 +68,7 @@ class Storing:
         full = 0
         if kind != "float16":
             full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
-        return documents.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
+        return documents_tab.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
 
     def convert(self, collection: Collection, kind: str, limits: Limits = LIMITS) -> Iterator[bool]:
         """Keep the pages as `kind`; each step tells whether they are by now, and `done` how far it is.
@@ -109,7 +110,7 @@ class Storing:
 
     def aim(self, collection: Collection, recall: float) -> None:
         """Set the recall target, one of `vault.TARGETS`; another value changes nothing."""
-        if isinstance(collection.index, LocalIndex) and recall in vault.TARGETS:
+        if isinstance(collection.index, LocalIndex) and recall in storage_control.TARGETS:
             collection.index.recall = recall
 
     def check(self, collection: Collection, trace: Trace | None, k: int) -> None:

@@ -13,16 +13,17 @@ from typing import Literal
 
 import numpy as np
 
-from . import budget
+from metaembed_demo.app.views import budget_tab
+from metaembed_demo.app.views.index_size_chart import scale
+from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
+
 from .agreement import Advice, Asked, Labels, Worth, cheapest, known_items, measure, read_labels
 from .collection import Collection
 from .encoder import Encoder
 from .evidence import Evidence
 from .explain import Explainer
 from .files import Upload
-from .habits import KINDS, TokenHabit
 from .records import STOPS, Budget, FloatArray, Query
-from .scale import scale
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again
@@ -70,7 +71,7 @@ class Survey:
 
     def room(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
         """The Budget room; `running` is HTML of a measurement under way."""
-        state = budget.State(
+        state = budget_tab.State(
             pages=len(collection),
             now=now,
             worth=self.worth,
@@ -81,7 +82,7 @@ class Survey:
             problem=self.problem,
             running=running,
         )
-        return budget.room(state)
+        return budget_tab.room(state)
 
     def cost(self, collection: Collection, kept: str = "fp16") -> str:
         """What an index costs at each stop, for any number of pages. `kept`: how its vectors are."""
@@ -110,7 +111,7 @@ class Survey:
             for step in measure(collection, self.encoder, asked, self.stop):
                 if step.worth:
                     self.worth = step.worth
-                told = budget.progress("Asked", step.done, step.total, "query")
+                told = budget_tab.progress("Asked", step.done, step.total, "query")
                 yield self.room(collection, now, searches, told)
         except ValueError as error:
             self.problem = str(error)
@@ -150,7 +151,7 @@ class Survey:
 
     def tokens(self, running: str = "", empty: bool = False) -> str:
         """The Tokens room; `running` is HTML of the reading under way, `empty` that no page is there."""
-        return budget.tokens(self.read, self.pages, self.explainer is not None, running, empty)
+        return budget_tab.tokens(self.read, self.pages, self.explainer is not None, running, empty)
 
     def read_all(self, collection: Collection) -> Iterator[str]:
         """Look at every page again; HTML of the Tokens room as it goes."""
@@ -169,7 +170,7 @@ class Survey:
                 self.habits[page.id] = habit(self.explainer.look(page).evidence)
             found.append(self.habits[page.id])
             if done % 4 == 0:
-                yield self.tokens(budget.progress("Read", done, len(pages), "page"))
+                yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
         self.read, self.pages = summary(found), len(found)
         yield self.tokens(empty=not pages)
 

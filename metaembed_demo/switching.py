@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import documents
+from metaembed_demo.app.views import documents_tab
+
 from .collection import Collection
 from .encoder import Encoder, load_encoder
 from .explain import explainer
@@ -102,15 +103,15 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
     """
     visit.stop.clear()
     if not encoders.loaded(name):
-        yield Shelf(documents.loading(name), busy=True)
+        yield Shelf(documents_tab.loading(name), busy=True)
     try:
         tools = encoders.tools(name, tokens)
     except Exception as error:  # a model that cannot be loaded costs nothing else
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
-        yield visit.shelf(documents.refused(name, str(error) or type(error).__name__))
+        yield visit.shelf(documents_tab.refused(name, str(error) or type(error).__name__))
         return
-    yield Shelf(documents.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
+    yield Shelf(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None
     last = 0.0
     for step in reencode(visit.collection, tools.encoder, visit.stop):
@@ -118,10 +119,10 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
             made = step
         elif time.monotonic() - last >= PROGRESS_EVERY_S:
             last = time.monotonic()
-            yield Shelf(documents.progress(step.done, step.total, step.source, step.number), busy=True)
+            yield Shelf(documents_tab.progress(step.done, step.total, step.source, step.number), busy=True)
     if made is None:
-        yield visit.shelf(documents.refused(name, "Stopped. The pages stay with the encoder before."))
+        yield visit.shelf(documents_tab.refused(name, "Stopped. The pages stay with the encoder before."))
         return
     base = encoders.base(tools.encoder, made, visit.session.base)
     visit.take_over(tools, made, base)
-    yield visit.shelf(documents.switched(tools.encoder.name, tools.encoder.device, len(made), tokens))
+    yield visit.shelf(documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens))

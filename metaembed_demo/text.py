@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from html import escape
 
 TIMES = "\u00d7"
 DASH = "\u2013"
@@ -27,11 +24,6 @@ def clean(text: str) -> str:
     return UNSHOWN.sub("\ufffd", text)
 
 
-def safe(text: str) -> str:
-    """Text from files, names and queries, safe inside HTML and inside a quoted attribute."""
-    return escape(clean(text), quote=True)
-
-
 def check_length(query: str, most: int) -> None:
     """Raises ValueError that says what to do when a query is longer than `most` characters."""
     if len(query) > most:
@@ -39,11 +31,6 @@ def check_length(query: str, most: int) -> None:
             f"The query has {len(query):,} characters, over the limit of {most:,}. Shorten it, or search "
             f"again with its first {most:,}."
         )
-
-
-def attribute(data: object) -> str:
-    """`data` as JSON inside a quoted attribute. Raises ValueError for NaN, which JSON does not have."""
-    return safe(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float))
 
 
 def bytes_text(n: float) -> str:
@@ -78,8 +65,3 @@ def plural(n: int, noun: str) -> str:
 
 def budget_text(r_q: int, r_c: int) -> str:
     return f"{r_q}{TIMES}{r_c}"
-
-
-def data_uri(jpeg: bytes) -> str:
-    """A picture that travels inside the page itself: no file is served, so none can be guessed."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from . import documents, plots, vault, views
+from metaembed_demo.app.views import alignment_chart, documents_tab, search_tab, storage_control, timing_chart
+from metaembed_demo.app.views.budget_dial import Curve, dial, readout
+
 from .collection import Collection
 from .config import LIMITS
-from .dial import Curve, dial, readout
 from .encoder import Encoder
 from .explain import Explainer
 from .files import Upload
@@ -160,9 +161,9 @@ class Visit:
         trace = self.session.trace
         screen.dial, screen.storage = self._dial(_cost(trace)), self.storage()
         if not len(self.collection):
-            screen.results = views.no_pages(self.tools.samples)
+            screen.results = search_tab.no_pages(self.tools.samples)
         elif trace is None or not trace.hits:
-            screen.results = views.no_query(len(self.collection), next(iter(self.tools.examples), None))
+            screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
             self._show(trace, screen)
         if screen.page == "":
@@ -180,9 +181,9 @@ class Visit:
             page_id: prefix_gains(align(page_id, query, rows[:r_c])).tolist()
             for page_id, rows in vectors.items()
         }
-        screen.results = views.results(trace, pages, gains, chosen, self._is_weak(trace))
-        how = vault.scored(trace)
-        screen.timing = plots.timing(trace.timings, trace.pages_searched, trace.candidates, how)
+        screen.results = search_tab.results(trace, pages, gains, chosen, self._is_weak(trace))
+        how = storage_control.scored(trace)
+        screen.timing = timing_chart.timing(trace.timings, trace.pages_searched, trace.candidates, how)
         screen.timing += self.panel.history()
         if trace.alignment is None or chosen is None or chosen not in pages:
             return
@@ -194,7 +195,7 @@ class Visit:
         assert trace.alignment is not None
         full = align(page.id, trace.query_vectors, rows).similarity
         self.panel.explain(page, trace)
-        screen.alignment = plots.alignment(trace.alignment, full, trace.budget)
+        screen.alignment = alignment_chart.alignment(trace.alignment, full, trace.budget)
         screen.marks = self.panel.marks(trace)
         screen.pagemap = self.panel.page_map(trace)
         screen.ranks = self.panel.ranks(self.collection, trace, page.id)
@@ -233,7 +234,7 @@ class Visit:
     def _is_weak(self, trace: Trace) -> bool:
         """Whether no page stands out. Of what was not measured, as pictures as queries, nothing is said."""
         curve = self.tools.curve
-        if curve is None or trace.query_image or trace.storage not in vault.SCORE_ALIKE:
+        if curve is None or trace.query_image or trace.storage not in storage_control.SCORE_ALIKE:
             return False
         return curve.is_weak(trace.hits[0].score, trace.budget)
 
@@ -248,16 +249,16 @@ class Visit:
         if self.shown == (page.id, rank):
             return None
         self.shown = (page.id, rank)
-        return views.page(page, rank, self.panel.reading())
+        return search_tab.page(page, rank, self.panel.reading())
 
     def _failed(self, message: str, query: str) -> Screen:
         self.shown = None
         told = {"dial": self._dial(_cost(None)), "storage": self.storage(), "footer": self._footer()}
-        return Screen(results=views.failure(message, query), **told, **EMPTY)
+        return Screen(results=search_tab.failure(message, query), **told, **EMPTY)
 
     def _header(self) -> str:
         encoder = self.tools.encoder
-        return views.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
+        return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, told: str) -> str:
         kind = kind_of(self.collection)
@@ -270,7 +271,7 @@ class Visit:
     def _footer(self) -> str:
         pages = len(self.collection)
         vectors = pages * self.collection.index.r_c
-        return views.footer(self.session.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
+        return search_tab.footer(self.session.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
 
     def bytes_per_stop(self) -> list[int]:
         """Index bytes a page at each of the five stops."""
@@ -285,7 +286,7 @@ class Visit:
     def cost_room(self) -> str:
         """What an index costs, kept as this one is."""
         kind = kind_of(self.collection)
-        return self.survey.cost(self.collection, "fp16" if kind == "float16" else vault.NAMES[kind])
+        return self.survey.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
@@ -303,7 +304,7 @@ class Visit:
         """The Documents tab for the state that is."""
         return Shelf(
             news,
-            documents.listing(self.collection.documents(), len(self.collection), self.tools.samples),
+            documents_tab.listing(self.collection.documents_tab(), len(self.collection), self.tools.samples),
             self.storing.statistics(self.collection, self.bytes_per_stop()),
         )
 
@@ -312,7 +313,7 @@ class Visit:
         if not self.indexing:  # else a cancel that is on its way would be lost
             self.stop.clear()
         self.inbox += self.session.locker.take(files)
-        return Shelf(documents.waiting(len(files)), busy=True)
+        return Shelf(documents_tab.waiting(len(files)), busy=True)
 
     def index_inbox(self) -> Iterator[Shelf]:
         """Index what was received, page by page, until done or until `stop` is set."""
@@ -328,17 +329,19 @@ class Visit:
                         ended = at
                     elif time.monotonic() - last >= PROGRESS_EVERY_S:
                         last = time.monotonic()
-                        yield Shelf(documents.progress(at.done, at.total, at.source, at.number), busy=True)
+                        yield Shelf(
+                            documents_tab.progress(at.done, at.total, at.source, at.number), busy=True
+                        )
         finally:
             self.session.locker.release(files)
             self.indexing = False
         self._again()
         self.survey.forget()
-        yield self.shelf(documents.outcome(_outcome(ended)))
+        yield self.shelf(documents_tab.outcome(_outcome(ended)))
 
     def remove(self, source: str) -> Shelf:
         """Take a document out and rank the open search again. An unknown one changes nothing."""
-        if source in {document.source for document in self.collection.documents()}:
+        if source in {document.source for document in self.collection.documents_tab()}:
             self.collection.remove(source)
         return self._after_change()
 
@@ -381,10 +384,10 @@ class Visit:
         return self.shelf("")
 
 
-def _outcome(ended: Indexed) -> documents.Outcome:
+def _outcome(ended: Indexed) -> documents_tab.Outcome:
     report = ended.report
     told = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
-    return documents.Outcome(*told, cancelled=ended.cancelled, error=ended.error)
+    return documents_tab.Outcome(*told, cancelled=ended.cancelled, error=ended.error)
 
 
 def _cost(trace: Trace | None) -> str:

@@ -5,7 +5,7 @@
     python scripts/sizing.py --pages 3e6 --dim 384 --ram 128 --rate 2.2 --workers 32      # one case of yours
 
 Figures come from four places, and the tables say which: arithmetic on the layout (`bytes_a_page`), what we
-measured (benchmarks/laptop.json; `PICTURE` and `WORDS` below), the paper's Table 3 (metaembed_demo/scale.py),
+measured (benchmarks/laptop.json; `PICTURE` and `WORDS` below), the paper's Table 3 (metaembed_demo/app/views/index_size_chart.py),
 and assumptions (`Assumed`), which are there to be replaced. GiB is 2**30 bytes.
 """
 
@@ -19,8 +19,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from metaembed_demo.app.views.index_size_chart import PAPER
 from metaembed_demo.config import BUDGETS, ROOT
-from metaembed_demo.scale import PAPER
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 LAPTOP = ROOT / "benchmarks" / "laptop.json"

@@ -12,10 +12,17 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from metaembed_demo import charts, cost, habits, scale
 from metaembed_demo.app import theme
-from tests.test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
-from tests.test_plots import Document
+from metaembed_demo.app.views import (
+    figure,
+    index_size_chart,
+    rank_chart,
+    timing_chart,
+    token_chart,
+    tradeoff_chart,
+)
+from tests.app.test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
+from tests.app.test_views import Document
 
 
 @pytest.fixture
@@ -49,12 +56,12 @@ def opened(browser: Browser) -> Iterator[Page]:
 def whole_page() -> str:
     """The charts in a page whose sheet is the app's; `box-sizing` stands for Gradio's reset."""
     parts = {
-        "ranks": charts.ranks([*LINES, line("p5", 9, 9, 9, 9, 9, title="A\x0bB")], 2, "p1"),
-        "tradeoff": cost.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2),
-        "scale": scale.scale(OURS, 113),
-        "history": cost.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)] * 20),
-        "habits": habits.specialisation(HABITS),
-        "cells": charts.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
+        "ranks": rank_chart.ranks([*LINES, line("p5", 9, 9, 9, 9, 9, title="A\x0bB")], 2, "p1"),
+        "tradeoff": tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2),
+        "scale": index_size_chart.index_size_chart(OURS, 113),
+        "history": timing_chart.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)] * 20),
+        "habits": token_chart.specialisation(HABITS),
+        "cells": figure.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
     }
     body = "".join(f'<div id="{name}">{part}</div>' for name, part in parts.items())
     return (
@@ -175,10 +182,10 @@ def test_slider_reckons_as_the_server_does(opened: Page) -> None:
                 rows: JSON.parse(document.querySelector("#scale figure").dataset.rows),
             };
         })""",
-        len(scale.STEPS),
+        len(index_size_chart.STEPS),
     )
-    for pages, found in zip(scale.STEPS, told, strict=True):
-        drawn = scale.scale(OURS, pages)
+    for pages, found in zip(index_size_chart.STEPS, told, strict=True):
+        drawn = index_size_chart.index_size_chart(OURS, pages)
         assert found["title"] == heading(drawn)
         assert found["spoken"] == found["pages"] in Document(drawn).words
         assert found["sizes"] == re.findall(r"<b>(.*?)</b></p>", drawn)
@@ -241,7 +248,7 @@ def rgb(colour: str) -> tuple[int, ...]:
 
 
 def test_a_figure_drawn_later_can_be_saved_too(opened: Page) -> None:
-    later = charts.figure("later", "Later", "<p>Drawing</p>", {"a": 1}, [["a"], [1]])
+    later = figure.figure("later", "Later", "<p>Drawing</p>", {"a": 1}, [["a"], [1]])
     opened.evaluate("text => { document.getElementById('cells').innerHTML = text; }", later)
     assert json.loads(saved(opened, "cells", "json")) == {"a": 1}
     assert saved(opened, "cells", "csv") == b"a\r\n1\r\n"

@@ -18,8 +18,8 @@ from reportlab.pdfgen.canvas import Canvas
 
 from benchmarks.robustness.hostile_files import files as files_module
 from benchmarks.robustness.hostile_files import pdfs, pictures
-from metaembed_demo import documents, views
 from metaembed_demo.adding import Report
+from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
@@ -238,19 +238,19 @@ def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     harmless(visit.budget_room())
     for name in MARKUP:
         for html in (
-            views.failure(name, name),
-            views.examples([name]),
-            views.header(name, name, 3, name),
-            documents.opening([name]),
-            documents.opened(name, 1, 3),
-            documents.not_opened(name, name),
-            documents.not_packed(name),
-            documents.packed(name, 1, 9),
-            documents.refused(name, name),
-            documents.switched(name, name, 3),
-            documents.loading(name),
-            documents.encoders([name, "mini"], name),
-            documents.failed(name),
+            search_tab.failure(name, name),
+            search_tab.examples([name]),
+            search_tab.header(name, name, 3, name),
+            documents_tab.opening([name]),
+            documents_tab.opened(name, 1, 3),
+            documents_tab.not_opened(name, name),
+            documents_tab.not_packed(name),
+            documents_tab.packed(name, 1, 9),
+            documents_tab.refused(name, name),
+            documents_tab.switched(name, name, 3),
+            documents_tab.loading(name),
+            documents_tab.encoders([name, "mini"], name),
+            documents_tab.failed(name),
         ):
             assert html.count("<") > 1
             harmless(html)
@@ -277,10 +277,10 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
     assert "bell\ufffd turned \ufffdfdp.exe half \ufffd null\ufffd.pdf" in told
     shown = harmless_screen(visit.search("manual about umbrellas"))
     assert all(markup in shown for markup in MARKUP)
-    sources = [document.source for document in visit.collection.documents()]
+    sources = [document.source for document in visit.collection.documents_tab()]
     odd = next(source for source in sources if source.startswith("bell"))
     visit.remove(odd)  # by the name that the page shows
-    assert odd not in [document.source for document in visit.collection.documents()]
+    assert odd not in [document.source for document in visit.collection.documents_tab()]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from metaembed_demo import plots, text, why
 from metaembed_demo.app import theme
+from metaembed_demo.app.views import alignment_chart, html, page_map
 from metaembed_demo.maxsim import align
 from metaembed_demo.records import STOPS, Word
 
@@ -23,15 +23,15 @@ WORDS = [Word(text, (0.1 * i, 0.1, 0.1 * i + 0.05, 0.2)) for i, text in enumerat
 @pytest.fixture
 def matrix(browser: Browser) -> Iterator[Page]:
     found = align("page", FULL[:2], np.eye(4, 8, dtype=np.float32))
-    reading = why.reading(WORDS, np.eye(8, dtype=np.float32))
-    asked = text.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
+    reading = page_map.reading(WORDS, np.eye(8, dtype=np.float32))
+    asked = html.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
     page = browser.new_context(viewport={"width": 600, "height": 700}).new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.set_content(
         f"<style>{theme.css()}</style><script>{theme.script('shared.js')}</script>"
         f'<div id=page>{reading}</div><div id=marks><div data-map="{asked}"></div></div>'
-        f"<div id=alignment>{plots.alignment(found, FULL, STOPS[1])}</div>"
+        f"<div id=alignment>{alignment_chart.alignment(found, FULL, STOPS[1])}</div>"
     )
     page.evaluate(
         """(script) => {

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import disk, documents, parcel
+from metaembed_demo import disk, parcel
+from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
@@ -121,7 +122,7 @@ def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collec
     file = Upload(parcel.pack(home, tmp_path), "mine.zip")
     home.remove("atlas.pdf")
     assert parcel.add(home, file) == (1, 6)
-    assert [document.source for document in home.documents()] == ["guide.pdf", "atlas.pdf"]
+    assert [document.source for document in home.documents_tab()] == ["guide.pdf", "atlas.pdf"]
     assert home.pages[page.id].places == (("atlas.pdf", 1),)
     assert parcel.add(home, file) == (0, 6)
 
@@ -129,7 +130,7 @@ def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collec
 def test_a_name_that_is_taken_gets_a_number(packed: Upload) -> None:
     home = collection_of("something else entirely")  # guide.pdf page 1, too
     assert parcel.add(home, packed) == (5, 5)
-    assert [document.source for document in home.documents()] == ["guide.pdf", "guide (2).pdf"]
+    assert [document.source for document in home.documents_tab()] == ["guide.pdf", "guide (2).pdf"]
 
 
 @pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
@@ -462,6 +463,6 @@ def test_an_index_dropped_among_documents_is_not_read_as_pictures(packed: Upload
 
 
 def test_a_file_that_brings_nothing_says_so() -> None:
-    assert "<h3>Nothing new</h3>" in documents.opened("a.zip", 0, 3)
-    assert "3 pages of it were here already" in documents.opened("a.zip", 0, 3)
-    assert "<h3>1 page added</h3>" in documents.opened("a.zip", 1, 1)
+    assert "<h3>Nothing new</h3>" in documents_tab.opened("a.zip", 0, 3)
+    assert "3 pages of it were here already" in documents_tab.opened("a.zip", 0, 3)
+    assert "<h3>1 page added</h3>" in documents_tab.opened("a.zip", 1, 1)

@@ -9,12 +9,12 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import pytest
 
-from metaembed_demo import vault
+from metaembed_demo.app.views import storage_control
+from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.block import Parts
 from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import Limits
-from metaembed_demo.dial import Curve
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
@@ -458,7 +458,7 @@ def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
 def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
     ways = Way(("a", "b"), 1.25, 80), Way(("b", "c"), 9.5, 80), Way(("b", "c"), 2.5, 80)
     found = Exactness(80, ways[0], ways[1], ways[2], (Move("b", 2, 1), Move("c", None, 2), Move("a", 1, 7)))
-    told = vault.agreement(
+    told = storage_control.agreement(
         found, "binary", False, {"a": ("Old & <b>new</b>", "a.pdf p. 1"), "b": ("Bees", "b.pdf p. 2")}
     )
     assert "1 of 2 hits agree with exact search" in told

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import budget
+from metaembed_demo.app.views import budget_tab
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.evidence import Evidence
@@ -249,14 +249,14 @@ def test_an_encoder_that_cannot_tell_has_no_tokens_to_show(visit: Visit) -> None
 
 
 def test_progress_names_what_it_counts() -> None:
-    assert "Asked 3 of 7 queries" in budget.progress("Asked", 3, 7, "query")
-    assert "Read 1 of 0 pages" in budget.progress("Read", 1, 0, "page")
+    assert "Asked 3 of 7 queries" in budget_tab.progress("Asked", 3, 7, "query")
+    assert "Read 1 of 0 pages" in budget_tab.progress("Read", 1, 0, "page")
 
 
 def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
     list(visit.measure("known"))
     rooms = set()
     for stop in STOPS:
-        visit.session.budget = stop
+        visit.session.budget_tab = stop
         rooms.add(visit.budget_room())
     assert len(rooms) == len(STOPS)

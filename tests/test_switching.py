@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import documents
+from metaembed_demo.app.views import documents_tab
 from metaembed_demo.checkpoints import save_vlm
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import Space
@@ -145,8 +145,8 @@ def test_each_encoder_is_loaded_once(base: Collection) -> None:
 
 
 def test_the_choice_is_shown_only_where_there_is_one() -> None:
-    assert documents.encoders(["mini"], "mini") == ""
-    shown = documents.encoders(["mini", "models/<qwen>"], "mini", busy=True)
+    assert documents_tab.encoders(["mini"], "mini") == ""
+    shown = documents_tab.encoders(["mini", "models/<qwen>"], "mini", busy=True)
     assert 'data-value="mini" data-tokens="0" disabled aria-pressed="true"' in shown
     assert "&lt;qwen&gt;" in shown
 
@@ -261,13 +261,13 @@ def test_a_served_page_takes_the_choice(tmp_path: Path) -> None:
 
 
 def test_the_resolutions_are_shown_where_there_are_some() -> None:
-    assert documents.resolutions("mini", (), 0) == ""
-    shown = documents.resolutions("<qwen>", (16384, 256, 1280), 256)
+    assert documents_tab.resolutions("mini", (), 0) == ""
+    shown = documents_tab.resolutions("<qwen>", (16384, 256, 1280), 256)
     assert 'data-value="&lt;qwen&gt;" data-tokens="256" aria-pressed="true">256<' in shown
     assert 'data-tokens="1280" aria-pressed="false">1,280<' in shown
     assert 'data-tokens="0" aria-pressed="false">Own<' in shown
     assert "16,384" in shown
-    assert documents.resolutions("a", (9, 8), 0, busy=True).count(" disabled ") == 2
+    assert documents_tab.resolutions("a", (9, 8), 0, busy=True).count(" disabled ") == 2
 
 
 def test_a_space_without_a_gpu_falls_back_to_mini_and_says_so(visit: Visit) -> None:

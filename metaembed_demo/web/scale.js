@@ -1,4 +1,4 @@
-// The slider 'pages': memory at every stop, computed here. Words and numbers are those of scale.py.
+// The slider 'pages': memory at every stop, computed here. Words and numbers are those of app/views/index_size_chart.py.
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
 let moved = null; // where the slider was put; an answer of the server must not undo it
 

@@ -23,9 +23,9 @@ from starlette.testclient import TestClient
 from metaembed_demo import inbox
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.launch import health
+from metaembed_demo.app.views.documents_tab import limits
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, ROOT
-from metaembed_demo.documents import limits
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.visit import Tools
 from metaembed_demo.visits import Visits

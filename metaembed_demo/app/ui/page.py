@@ -9,15 +9,15 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo import documents, views
 from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.gradio_api import Endpoints
 from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
 from metaembed_demo.app.server.launch import options, secrets
+from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, SERVER
-from metaembed_demo.dial import Curve
 from metaembed_demo.encoder import Encoder, affordable
 from metaembed_demo.explain import explainer
 from metaembed_demo.inbox import job
@@ -84,16 +84,16 @@ class Page:
                 autofocus=True,
                 submit_btn="Search",
             )
-            self.picture = html("picture", views.drop(DROP_PICTURE, many=False), script="drop.js")
-        self.examples = html("examples", views.examples(self.tools.examples), script="examples.js")
-        html("tour", views.tour(), script="tour.js")
+            self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="drop.js")
+        self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
+        html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="dial.js")
         self.storage = self.store.lay_out_control()
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                 self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            self.free_hint = html("free-hint", views.free_hint(), script="free.js")
+            self.free_hint = html("free-hint", search_tab.free_hint(), script="free.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
             self.page = html("page", script="page.js")
@@ -113,8 +113,8 @@ class Page:
     def _documents_room(self) -> None:
         with gr.Row(elem_id="shelf"):
             with gr.Column(elem_id="shelf-add"):
-                self.drop = html("drop", views.drop(DROP_FILES, many=True), script="drop.js")
-                gr.HTML(documents.limits(LIMITS), apply_default_css=False)
+                self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="drop.js")
+                gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoders.js")
@@ -191,7 +191,7 @@ class Page:
         try:
             visit = self.visits.get(session_id)
         except gr.Error as full:
-            return {self.results: views.failure(full.message, link.query)}
+            return {self.results: search_tab.failure(full.message, link.query)}
         self.tabs_of.arrived(request.session_hash, visit)
         updates = {
             **self._screen(visit, visit.arrive(link)),
@@ -226,7 +226,7 @@ class Page:
         visit, text = self.visits.get(session_id), str(event._data.get("query", ""))
         visit.picture = visit.session.locker.swap(visit.picture, [])
         self._turn += 1
-        picture = views.drop(DROP_PICTURE, many=False, turn=self._turn)
+        picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
         return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
 
     def turn(self, session_id: str | None, event: gr.EventData) -> Updates:
@@ -240,7 +240,7 @@ class Page:
         updates = self._screen(visit, visit.move(budget))
         for slider in (self.r_q, self.r_c):  # they may have gone on moving
             updates.pop(slider)
-        return {**updates, self.free_hint: views.free_hint(turn)}
+        return {**updates, self.free_hint: search_tab.free_hint(turn)}
 
     def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
         visit = self.visits.get(session_id)
@@ -304,7 +304,7 @@ class Page:
     def _choice(self, visit: Visit, busy: bool = False) -> str:
         name, tokens = self.encoders.choice(visit.tools)
         limits = self.encoders.limits(name)
-        return documents.encoders(self.encoders.names, name, busy) + documents.resolutions(
+        return documents_tab.encoders(self.encoders.names, name, busy) + documents_tab.resolutions(
             name, limits, tokens, busy
         )
 

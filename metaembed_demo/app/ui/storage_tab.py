@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo import documents, parcel
+from metaembed_demo import parcel
 from metaembed_demo.app.server.gradio_uploads import uploads
+from metaembed_demo.app.views import documents_tab
 from metaembed_demo.files import Upload
 from metaembed_demo.screen import Shelf
 from metaembed_demo.visit import HITS, Visit
@@ -34,7 +35,7 @@ class Store:
         return self.control
 
     def lay_out_parcel(self) -> None:
-        self.parcel = html("parcel", documents.parcel(), script="parcel.js")
+        self.parcel = html("parcel", documents_tab.parcel(), script="parcel.js")
         self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
 
     def wire(
@@ -103,17 +104,17 @@ class Store:
         visit = self.visits.get(session_id)
         start = {self.session: visit.session.id}
         pages = len(visit.collection)
-        busy = {self.news: documents.packing(pages), self.parcel: documents.parcel(busy=True)}
+        busy = {self.news: documents_tab.packing(pages), self.parcel: documents_tab.parcel(busy=True)}
         yield {**start, **busy, self.file: None}  # so that the same file once more is a change, too
-        rest = {**start, self.parcel: documents.parcel()}
+        rest = {**start, self.parcel: documents_tab.parcel()}
         try:
             file = visit.session.locker.hand_out(parcel.NAME)
             parcel.pack(visit.collection, file.parent)
         except (ValueError, OSError) as error:
             log.warning("The index could not be packed: %s", error)
-            yield {**rest, self.news: documents.not_packed(str(error))}
+            yield {**rest, self.news: documents_tab.not_packed(str(error))}
             return
-        told = documents.packed(file.name, pages, file.stat().st_size)
+        told = documents_tab.packed(file.name, pages, file.stat().st_size)
         yield {**rest, self.news: told, self.file: str(file)}
 
     def open(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
@@ -121,25 +122,25 @@ class Store:
         visit = self.visits.get(session_id)
         files = visit.session.locker.take(uploads(event))
         refused = "".join(
-            documents.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
+            documents_tab.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
         )
         start = {self.session: visit.session.id}
         names = [file.name for file in files]
-        yield {**start, self.news: documents.opening(names), self.parcel: documents.parcel(busy=True)}
+        yield {**start, self.news: documents_tab.opening(names), self.parcel: documents_tab.parcel(busy=True)}
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.locker.release(files)
         shelf = visit.stored_anew(pages=True)
         shelf.news = told
-        yield {**self._shelf(visit, shelf), self.parcel: documents.parcel()}
+        yield {**self._shelf(visit, shelf), self.parcel: documents_tab.parcel()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:
             added, held = parcel.add(visit.collection, file)
         except ValueError as error:
-            return documents.not_opened(file.name, str(error))
+            return documents_tab.not_opened(file.name, str(error))
         except Exception as error:  # whatever is wrong with a file of somebody's making, the visit goes on
             log.exception("The index file %s could not be opened", file.name)
-            return documents.not_opened(
+            return documents_tab.not_opened(
                 file.name, f"{file.name} could not be opened: {type(error).__name__}."
             )
-        return documents.opened(file.name, added, held)
+        return documents_tab.opened(file.name, added, held)

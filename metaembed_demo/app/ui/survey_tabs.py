@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo import views
 from metaembed_demo.app.server.gradio_uploads import uploads
 from metaembed_demo.app.ui.components import Door, html
+from metaembed_demo.app.views import search_tab
 from metaembed_demo.records import Budget
 from metaembed_demo.screen import Screen
 from metaembed_demo.visit import Visit
@@ -28,7 +28,7 @@ class Rooms:
     def lay_out(self) -> None:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
             self.budget = html("worth", script="worth.js")
-            self.labels = html("labels", views.drop(DROP_LABELS, many=True), script="drop.js")
+            self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="drop.js")
             self.cost = html("scale", script="scale.js")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
             self.tokens = html("habits", script="worth.js")

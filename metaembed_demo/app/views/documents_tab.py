@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from .config import Limits
-from .plots import storage
-from .text import bytes_text, plural, safe
-from .views import Action, state
+from metaembed_demo.config import Limits
+from metaembed_demo.text import bytes_text, plural
+
+from .html import safe
+from .index_size_chart import storage
+from .search_tab import Action, state
 
 
 class ShownProblem(Protocol):

@@ -7,10 +7,16 @@ import math
 from collections.abc import Sequence
 
 from metaembed_demo.app.theme import GROUPS
+from metaembed_demo.app.views.alignment_chart import (
+    _files,
+    _finding,
+)
+from metaembed_demo.app.views.figure import SAVE, savable
+from metaembed_demo.records import STOPS
+from metaembed_demo.text import TIMES, bytes_text, plural
 
-from .charts import NAMES, Files, figure, nothing, table
-from .records import STOPS
-from .text import bytes_text, plural, safe
+from .figure import NAMES, Files, figure, nothing, table
+from .html import safe
 
 MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
 STEPS = (*(int(m * 10**power) for power in range(2, 8) for m in MULTIPLES), 10**8)  # pages
@@ -148,4 +154,31 @@ def _paper() -> str:
         f"<span>{PAPER_SETTING}</span></h4>{table(['Stop', 'Memory', 'Scoring'], rows)}"
         '<p><a href="https://arxiv.org/abs/2509.18095" target="_blank" rel="noopener">MetaEmbed, arXiv '
         "2509.18095</a></p></section>"
+    )
+
+
+def storage(bytes_per_page: Sequence[int], pages: int) -> str:
+    """Index size at each stop as bars in the five shades.
+
+    Args:
+        bytes_per_page: five sizes, one a stop, coarse to fine.
+        pages: pages in the index.
+    """
+    largest = max(bytes_per_page)
+    sizes: list[list[object]] = [["budget", "bytes a page", "bytes of all pages"]]
+    sizes += [[str(stop), size, size * pages] for stop, size in zip(STOPS, bytes_per_page, strict=True)]
+    ratio = largest / max(min(bytes_per_page), 1)
+    rows = "".join(
+        f'<tr><th scope="row">{group.query[1]}{TIMES}{group.candidate[1]}</th>'
+        f'<td class="track"><i style="width:{size / largest * 100:.1f}%;--shade:{group.shade}"></i></td>'
+        f"<td>{bytes_text(size)}</td><td>{bytes_text(size * pages)}</td></tr>"
+        for group, size in zip(GROUPS, bytes_per_page, strict=True)
+    )
+    return (
+        f'<figure class="storage" {savable("storage", sizes, sizes)}>'
+        f"<h3>The coarsest stop needs {ratio:.0f} times less memory than the finest</h3>"
+        '<table class="figures named num"><thead><tr><th scope="col">Stop</th>'
+        '<th scope="col"><span class="hidden">Size</span></th>'
+        '<th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>{SAVE}</figure>"
     )

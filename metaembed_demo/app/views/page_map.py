@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.app.theme import GROUPS, group_of
+from metaembed_demo.explain import SHARE, Explanation, Verdict
+from metaembed_demo.records import Alignment, FloatArray, Word
+from metaembed_demo.text import plural
 
-from .charts import SAVE, savable
-from .explain import SHARE, Explanation, Verdict
-from .records import Alignment, FloatArray, Word
-from .text import attribute, plural, safe
+from .figure import SAVE, savable
+from .html import attribute, safe
 
 LEAST = 0.04  # of a token's strongest word, below which a word is not drawn
 MOST = 160  # words drawn for one token

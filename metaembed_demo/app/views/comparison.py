@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from metaembed_demo.app.theme import GROUPS
+from metaembed_demo.explain import Explanation
+from metaembed_demo.records import STOPS, Alignment, Box, Budget, FloatArray, Word
+from metaembed_demo.text import budget_text, plural
 
-from .charts import SAVE, savable
-from .explain import Explanation
-from .records import STOPS, Alignment, Box, Budget, FloatArray, Word
-from .text import budget_text, plural, safe
-from .why import spread, veil
+from .figure import SAVE, savable
+from .html import safe
+from .page_map import spread, veil
 
 LISTED = 8  # words whose shares differ most
 LEAST = 0.04  # of the strongest word, below which a word is not drawn

@@ -1,8 +1,4 @@
-"""Charts in HTML: the frame they share, and what every budget makes of one query. Pure functions.
-
-A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three
-buttons that save it (web/figure.js). Costs are drawn in `cost`, what Meta Tokens read in `habits`.
-"""
+"""The rank chart: the first pages across all five budgets."""
 
 from __future__ import annotations
 
@@ -11,106 +7,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from metaembed_demo.app.theme import GROUPS
-
-from .records import STOPS
-from .text import attribute, budget_text, safe
+from metaembed_demo.app.views.figure import (
+    NAMES,
+    Files,
+    as_table,
+    figure,
+    nothing,
+    ordinal,
+)
+from metaembed_demo.app.views.html import safe
+from metaembed_demo.records import STOPS
 
 SHOWN = 10  # ranks with a row of their own; the others share the rows under them
 FIRST = 5  # pages compared between the coarsest and the finest stop
 GAP = 0.5  # rows between rank SHOWN and the lower ones
-NAMES = tuple(budget_text(stop.r_q, stop.r_c) for stop in STOPS)
 OPEN = ' class="ranks-open"'
-ORDINALS = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-)
-
-SAVE = (
-    '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn><span>Save</span>'
-    + "".join(
-        f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
-        "</button>"
-        for kind in ("PNG", "JSON", "CSV")
-    )
-    + "</div>"
-)
-
-Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the rows of its CSV
-
-
-# The frame
-
-
-def figure(
-    name: str, title: str, body: str, data: object, csv: Sequence[Sequence[object]], note: str = ""
-) -> str:
-    """The frame that all charts share. web/figure.js does what its three buttons say.
-
-    Args:
-        name: of the saved files, `metaembed-NAME.png`; letters and hyphens of our own.
-        title: the finding, as text. body: the drawing, as HTML. note: under the drawing, as text.
-        data: what the JSON file holds; plain types. csv: rows of cells, the first one names the columns.
-    """
-    caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
-    return (
-        f'<figure class="chart chart-{name}" {savable(name, data, csv)}><h3>{safe(title)}</h3>{body}{caption}'
-        f"{SAVE}</figure>"
-    )
-
-
-def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
-    """Attributes of a <figure> that ends with SAVE; see `figure`."""
-    return f'data-figure="{name}" data-json="{attribute(data)}" data-rows="{attribute(csv)}"'
-
-
-def nothing(name: str, title: str, text: str) -> str:
-    """A chart that has nothing to show yet: what will stand here, and how to get it."""
-    points = " ".join(f"{12 + i * 24},{y}" for i, y in enumerate((40, 29, 21, 16, 13)))
-    dots = "".join(
-        f'<circle cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="4" style="--shade:{group.shade}"/>'
-        for point, group in zip(points.split(), GROUPS, strict=True)
-    )
-    return (
-        f'<div class="chart-nothing chart-{name}"><svg viewBox="0 0 120 52" width="120" height="52" '
-        f'aria-hidden="true"><polyline points="{points}"/>{dots}</svg>'
-        f"<h3>{safe(title)}</h3><p>{safe(text)}</p></div>"
-    )
-
-
-def as_table(summary: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The numbers of a chart behind a summary, closed at first; see `table`."""
-    return f'<details class="as-table"><summary>{safe(summary)}</summary>{table(head, rows)}</details>'
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], shades: Sequence[str] = ()) -> str:
-    """A table of text cells; the first of each row is its name, with a chip of its shade if there are any."""
-    chips = [f'<span class="key" style="--shade:{shade}"></span> ' for shade in shades] or [""] * len(rows)
-    heads = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{chip}{safe(name)}</th>'
-        f"{''.join(f'<td>{safe(cell)}</td>' for cell in cells)}</tr>"
-        for chip, (name, *cells) in zip(chips, rows, strict=True)
-    )
-    return f'<table class="figures named num"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def ordinal(n: int) -> str:
-    """
-    >>> [ordinal(n) for n in (1, 10, 11, 22, 23, 112, 1204)]
-    ['first', 'tenth', '11th', '22nd', '23rd', '112th', '1,204th']
-    """
-    if 1 <= n <= len(ORDINALS):
-        return ORDINALS[n - 1]
-    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n:,}{ending}"
 
 
 # Ranks across the budgets

@@ -7,56 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from metaembed_demo.app.theme import GROUPS, Group, group_of
+from metaembed_demo.app.views.score_bar import _tokens, score_bar
+from metaembed_demo.maxsim import candidate_gains
+from metaembed_demo.records import Alignment, Budget, FloatArray
+from metaembed_demo.text import DASH, budget_text
 
-from .charts import SAVE, savable
-from .maxsim import candidate_gains
-from .records import STOPS, Alignment, Budget, FloatArray
-from .text import DASH, TIMES, attribute, budget_text, bytes_text, ms_text
+from .figure import SAVE, savable
+from .html import attribute
 
 LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
-STAGES = {"encode": "Encoding", "coarse": "Coarse search", "rerank": "Re-ranking", "align": "Aligning"}
 CAPTION = (
     "Meta Tokens are learned vectors that have read the whole input. They are neither words nor patches: "
     "a row is not a word of the query and a column is not a place on the page."
 )
-
-
-def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
-    """One hit's score split by token group.
-
-    Args:
-        gains: five sums, what the groups added (`maxsim.prefix_gains`, or `candidate_gains`).
-        top: the score that fills the bar, usually that of the best hit.
-        side: "query" or "candidate", whose groups they are.
-    """
-    top = max(top, 1e-9)
-    parts = [max(float(gain), 0.0) / top * 100 for gain in gains]
-    squeeze = min(1.0, 100 / max(sum(parts), 1e-9))
-    cells = "".join(
-        f'<i style="width:{part * squeeze:.2f}%;--shade:{group.shade}" '
-        f'title="{_tokens(side.capitalize(), group, side)}: {gain:+.2f}"></i>'
-        for part, gain, group in zip(parts, gains, GROUPS, strict=True)
-        if part > 0
-    )
-    words = ", ".join(
-        f"{_tokens(side, group, side)} {gain:.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
-    )
-    return f'<span class="bar" role="img" aria-label="Score by group: {words}">{cells}</span>'
-
-
-def _tokens(word: str, group: Group, side: str) -> str:
-    first, last = group.query if side == "query" else group.candidate
-    return f"{word} token{'' if first == last else 's'} {group.label(side)}".strip()
-
-
-def legend(reach: int) -> str:
-    """The five shades in words; groups beyond `reach` (1 to 5) are dimmed."""
-    keys = "".join(
-        f'<span class="key{"" if g.index < reach else " off"}" style="--shade:{g.shade}">'
-        f"{g.label('query')}</span>"
-        for g in GROUPS
-    )
-    return f'<p class="legend">Query tokens {keys}</p>'
 
 
 def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
@@ -227,78 +190,4 @@ def _table(found: Alignment, budget: Budget) -> str:
         f"<tbody>{rows}</tbody>"
         f'<tfoot><tr><td colspan="3">MaxSim score</td><td>{float(found.gains.sum()):.3f}</td></tr></tfoot>'
         "</table></details>"
-    )
-
-
-def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "exactly") -> str:
-    """Stage timings as one stacked bar under a title that states the finding.
-
-    Args:
-        timings: milliseconds by stage, as in `Trace.timings`.
-        pages: pages in the index; candidates: pages scored, and how.
-    """
-    stages = {stage: timings.get(stage, 0.0) for stage in STAGES}
-    total = max(timings.get("total", 0.0), sum(stages.values()), 1e-9)
-    rest = total - sum(stages.values())
-    shown = [(STAGES[s], ms) for s, ms in stages.items()] + ([("Other", rest)] if rest >= 0.05 else [])
-    inks = (88, 60, 40, 24, 12)
-    bar = "".join(
-        f'<i style="width:{ms / total * 100:.2f}%;--tint:{ink}%" title="{name}: {ms_text(ms)}"></i>'
-        for (name, ms), ink in zip(shown, inks, strict=False)
-        if ms > 0
-    )
-    rows = "".join(
-        f'<tr><th scope="row"><i class="chip" style="--tint:{ink}%"></i>{name}</th>'
-        f"<td>{ms_text(ms)}</td><td>{ms / total * 100:.0f}%</td></tr>"
-        for (name, ms), ink in zip(shown, inks, strict=False)
-    )
-    scored = f"{candidates:,} of {pages:,} pages were scored {how}."
-    return (
-        f'<figure class="timing" {savable("timing", timings, [["stage", "ms"], *shown])}>'
-        f"<h3>{_slowest(shown, total)}</h3>"
-        f'<div class="stack" role="img" aria-label="{_stage_words(shown)}">{bar}</div>'
-        f'<table class="figures named num"><thead class="hidden"><tr><th>Stage</th>'
-        f"<th>Milliseconds</th><th>Share</th></tr>"
-        f"</thead><tbody>{rows}</tbody><tfoot><tr><th scope='row'>In all</th><td>{ms_text(total)}</td>"
-        f"<td>100%</td></tr></tfoot></table>"
-        f"<figcaption>Wall time on the server, without drawing the page. {scored}</figcaption>{SAVE}</figure>"
-    )
-
-
-def _slowest(stages: Sequence[tuple[str, float]], total: float) -> str:
-    name, ms = max(stages, key=lambda stage: stage[1])
-    if stages[0][1] == 0.0:  # the dial, the storage or the pages changed: the query's vectors were kept
-        return f"Nothing was encoded again: {ms_text(total)} in all"
-    takes = "takes" if name != "Other" else "work takes"
-    return f"{name} {takes} {ms / total * 100:.0f}% of {ms_text(total)}"
-
-
-def _stage_words(stages: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{name} {ms_text(ms)}" for name, ms in stages)
-
-
-def storage(bytes_per_page: Sequence[int], pages: int) -> str:
-    """Index size at each stop as bars in the five shades.
-
-    Args:
-        bytes_per_page: five sizes, one a stop, coarse to fine.
-        pages: pages in the index.
-    """
-    largest = max(bytes_per_page)
-    sizes: list[list[object]] = [["budget", "bytes a page", "bytes of all pages"]]
-    sizes += [[str(stop), size, size * pages] for stop, size in zip(STOPS, bytes_per_page, strict=True)]
-    ratio = largest / max(min(bytes_per_page), 1)
-    rows = "".join(
-        f'<tr><th scope="row">{group.query[1]}{TIMES}{group.candidate[1]}</th>'
-        f'<td class="track"><i style="width:{size / largest * 100:.1f}%;--shade:{group.shade}"></i></td>'
-        f"<td>{bytes_text(size)}</td><td>{bytes_text(size * pages)}</td></tr>"
-        for group, size in zip(GROUPS, bytes_per_page, strict=True)
-    )
-    return (
-        f'<figure class="storage" {savable("storage", sizes, sizes)}>'
-        f"<h3>The coarsest stop needs {ratio:.0f} times less memory than the finest</h3>"
-        '<table class="figures named num"><thead><tr><th scope="col">Stop</th>'
-        '<th scope="col"><span class="hidden">Size</span></th>'
-        '<th scope="col">A page</th><th scope="col">All pages</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{SAVE}</figure>"
     )

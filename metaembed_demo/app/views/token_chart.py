@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.app.theme import GROUPS, Group, group_of
+from metaembed_demo.text import DASH
 
-from .charts import Files, as_table, figure, nothing
-from .text import DASH
+from .figure import Files, as_table, figure, nothing
 
 KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in pictures", "picture": "Pictures"}
 TINTS = (88, 56, 32, 14)  # percent of ink, one a kind of word

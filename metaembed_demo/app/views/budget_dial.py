@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from metaembed_demo.app.theme import GROUPS, reach
-
-from .records import STOPS, Budget
-from .text import budget_text, bytes_text, ms_text
+from metaembed_demo.records import STOPS, Budget
+from metaembed_demo.text import budget_text, bytes_text, ms_text
 
 
 @dataclass(frozen=True)

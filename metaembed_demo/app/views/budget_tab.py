@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metaembed_demo.agreement import Advice, Labels, Worth
 from metaembed_demo.app.theme import GROUPS
+from metaembed_demo.records import STOPS, Budget
+from metaembed_demo.text import TIMES, budget_text, plural
 
-from .agreement import Advice, Labels, Worth
-from .charts import nothing, table
-from .cost import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
-from .habits import TokenHabit, specialisation
-from .records import STOPS, Budget
-from .text import TIMES, budget_text, plural, safe
+from .figure import nothing, table
+from .html import safe
+from .token_chart import TokenHabit, specialisation
+from .tradeoff_chart import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
 QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": OVERLAP}

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .charts import SAVE, savable, table
-from .codecs import KINDS
-from .exactness import DEEP, REFINE, Exactness, Way
-from .records import Trace
-from .text import DASH, bytes_text, ms_text, plural, safe
+from metaembed_demo.codecs import KINDS
+from metaembed_demo.exactness import DEEP, REFINE, Exactness, Way
+from metaembed_demo.records import Trace
+from metaembed_demo.text import DASH, bytes_text, ms_text, plural
+
+from .figure import SAVE, savable, table
+from .html import safe
 
 NAMES = {"float16": "float16", "int8": "int8", "pq": "PQ", "binary": "binary"}
 WHAT = {

@@ -9,12 +9,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from metaembed_demo import charts, cost, habits, scale
 from metaembed_demo.app import theme
-from metaembed_demo.charts import NAMES, Line
-from metaembed_demo.cost import Past, Point
-from metaembed_demo.habits import KINDS, TokenHabit
-from tests.test_plots import HOSTILE, SIZES, Document
+from metaembed_demo.app.views import (
+    figure,
+    index_size_chart,
+    rank_chart,
+    timing_chart,
+    token_chart,
+    tradeoff_chart,
+)
+from metaembed_demo.app.views.figure import NAMES
+from metaembed_demo.app.views.rank_chart import Line
+from metaembed_demo.app.views.timing_chart import Past
+from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
+from metaembed_demo.app.views.tradeoff_chart import Point
+from tests.app.test_views import HOSTILE, SIZES, Document
 
 TITLE = '<b>"x"&'
 OURS = [768 * n for n in (1, 4, 8, 16, 64)]  # 384 components of two bytes
@@ -80,7 +89,7 @@ def percent(style: str, name: str) -> float:
 
 def test_figure_carries_title_note_and_data_unharmed() -> None:
     data = {"title": HOSTILE, "value": 0.25}
-    text = charts.figure("made-up", HOSTILE, "<p>Drawing</p>", data, [["name"], [HOSTILE]], note=HOSTILE)
+    text = figure.figure("made-up", HOSTILE, "<p>Drawing</p>", data, [["name"], [HOSTILE]], note=HOSTILE)
     drawn = Document(text)
     assert heading(text) == HOSTILE
     assert files(text) == (data, [["name"], [HOSTILE]])
@@ -91,18 +100,18 @@ def test_figure_carries_title_note_and_data_unharmed() -> None:
 
 def test_figure_refuses_numbers_that_json_does_not_know() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        charts.figure("made-up", "", "", {"value": float("nan")}, [])
+        figure.figure("made-up", "", "", {"value": float("nan")}, [])
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        charts.ranks([], 0, None),
-        cost.tradeoff([], "nDCG@5", 0),
-        cost.history([]),
-        scale.scale([], 0),
-        scale.scale(SIZES, 0),
-        habits.specialisation([]),
+        rank_chart.ranks([], 0, None),
+        tradeoff_chart.tradeoff([], "nDCG@5", 0),
+        timing_chart.history([]),
+        index_size_chart.index_size_chart([], 0),
+        index_size_chart.index_size_chart(SIZES, 0),
+        token_chart.specialisation([]),
     ],
 )
 def test_nothing_yet_says_how_to_get_it(text: str) -> None:
@@ -137,7 +146,7 @@ def test_style_sheet_names_only_colours_of_the_page() -> None:
     ],
 )
 def test_ranks_state_what_the_budgets_make_of_the_open_page(ranks: tuple[int, ...], says: str) -> None:
-    assert heading(charts.ranks([line("p", *ranks)], 2, "p")) == says
+    assert heading(rank_chart.ranks([line("p", *ranks)], 2, "p")) == says
 
 
 @pytest.mark.parametrize(
@@ -152,18 +161,18 @@ def test_ranks_state_what_the_budgets_make_of_the_open_page(ranks: tuple[int, ..
 )
 def test_ranks_without_an_open_page_count_the_first_that_change(coarse: tuple[int, ...], says: str) -> None:
     lines = [line(f"p{i}", rank, 1, 1, 1, i) for i, rank in enumerate(coarse, 1)]
-    assert heading(charts.ranks(lines, 0, None)) == says
-    assert heading(charts.ranks(lines, 0, "a page that is not drawn")) == says
+    assert heading(rank_chart.ranks(lines, 0, None)) == says
+    assert heading(rank_chart.ranks(lines, 0, "a page that is not drawn")) == says
 
 
 def test_ranks_count_only_first_pages_that_are_all_drawn() -> None:
     lines = [line("a", 1, 1, 1, 1, 1), line("b", 9, 2, 2, 2, 2), line("d", 3, 3, 3, 3, 4)]
-    assert heading(charts.ranks(lines, 0, None)) == "1 of the first 2 pages change between 1×1 and 16×64"
-    assert heading(charts.ranks(lines[2:], 0, None)) == "None of these pages comes first at 16×64"
+    assert heading(rank_chart.ranks(lines, 0, None)) == "1 of the first 2 pages change between 1×1 and 16×64"
+    assert heading(rank_chart.ranks(lines[2:], 0, None)) == "None of these pages comes first at 16×64"
 
 
 def test_every_rank_is_a_button_that_says_where_it_leads() -> None:
-    drawn = Document(charts.ranks(LINES, 2, "p1"))
+    drawn = Document(rank_chart.ranks(LINES, 2, "p1"))
     buttons = drawn.all(class_="ranks-point", role="button")
     assert len(buttons) == 5 * len(LINES)
     assert {(each["data-page"], each["data-stop"]) for each in buttons} == {
@@ -178,7 +187,7 @@ def test_every_rank_is_a_button_that_says_where_it_leads() -> None:
 
 
 def test_ranks_beyond_ten_stand_below_in_order_with_their_number() -> None:
-    text = charts.ranks(LINES, 2, "p1")
+    text = rank_chart.ranks(LINES, 2, "p1")
     drawn = Document(text)
     far = [each for each in drawn.all(class_="ranks-point") if "ranks-far" in each["class"]]
     assert sorted((each["data-page"], each["data-stop"]) for each in far) == [
@@ -204,14 +213,14 @@ def test_ranks_beyond_ten_stand_below_in_order_with_their_number() -> None:
 
 
 def test_ranks_within_ten_leave_no_room_for_lower_ones() -> None:
-    drawn = Document(charts.ranks([line("p1", 3, 2, 1, 1, 1)], 4, "p1"))
+    drawn = Document(rank_chart.ranks([line("p1", 3, 2, 1, 1, 1)], 4, "p1"))
     assert not drawn.all(class_="ranks-edge")
     assert "--rows:3" in drawn.all(class_="ranks")[0]["style"]
     assert "lower" not in drawn.words
 
 
 def test_one_rank_only_is_drawn() -> None:
-    drawn = Document(charts.ranks([line("p1", 1, 1, 1, 1, 1)], 0, None))
+    drawn = Document(rank_chart.ranks([line("p1", 1, 1, 1, 1, 1)], 0, None))
     assert len(drawn.all(class_="ranks-line")) == 1
 
 
@@ -220,7 +229,7 @@ def test_titles_from_files_stay_text() -> None:
         line("p1", 1, 2, 30, 1, 1, title=HOSTILE, where=HOSTILE),
         line(TITLE, 2, 1, 1, 2, 2, title=TITLE),
     ]
-    text = charts.ranks(lines, 0, TITLE) + cost.history([past("4x8", 9.0, query=HOSTILE)])
+    text = rank_chart.ranks(lines, 0, TITLE) + timing_chart.history([past("4x8", 9.0, query=HOSTILE)])
     drawn = Document(text)
     assert not {tag for tag, _ in drawn.elements} & {"script", "img"}
     assert all("onerror" not in attributes for _, attributes in drawn.elements)
@@ -229,7 +238,7 @@ def test_titles_from_files_stay_text() -> None:
 
 
 def test_ranks_are_saved_as_they_are() -> None:
-    data, rows = files(charts.ranks(LINES, 3, "p3"))
+    data, rows = files(rank_chart.ranks(LINES, 3, "p3"))
     assert isinstance(data, dict)
     assert (data["current"], data["chosen"]) == ("8x16", "p3")
     assert {each["id"]: tuple(each["ranks"]) for each in data["pages"]} == {e.page_id: e.ranks for e in LINES}
@@ -263,30 +272,30 @@ def test_a_line_has_five_ranks_from_one_on(ranks: tuple[int, ...]) -> None:
 def test_tradeoff_states_what_a_stop_keeps(
     qualities: Sequence[float | None], current: int, says: str
 ) -> None:
-    text = cost.tradeoff(points(*qualities), "nDCG@5", current)
+    text = tradeoff_chart.tradeoff(points(*qualities), "nDCG@5", current)
     assert heading(text) == says
     assert len(Document(text).all(class_="trade-panel")) == 3
 
 
 def test_tradeoff_does_not_call_agreement_quality() -> None:
-    text = cost.tradeoff(points(0.4, 0.6, 0.6, 0.6, 1.0), cost.OVERLAP, 0)
+    text = tradeoff_chart.tradeoff(points(0.4, 0.6, 0.6, 0.6, 1.0), tradeoff_chart.OVERLAP, 0)
     assert heading(text) == "1×1 keeps 40% of the first five pages at a 64th of the memory"
 
 
 def test_tradeoff_without_quality_says_so() -> None:
-    drawn = Document(cost.tradeoff(points(*(None,) * 5), "nDCG@5", 1))
+    drawn = Document(tradeoff_chart.tradeoff(points(*(None,) * 5), "nDCG@5", 1))
     assert drawn.words.count("Not measured yet") == 1
     assert len(drawn.all(class_="trade-dot")) == 10
     assert "95% interval" not in drawn.words.split("All values")[0]
 
 
 def test_tradeoff_draws_only_the_stops_that_were_measured() -> None:
-    drawn = Document(cost.tradeoff(points(0.5, None, 0.6, None, 0.7), "nDCG@5", 1))
+    drawn = Document(tradeoff_chart.tradeoff(points(0.5, None, 0.6, None, 0.7), "nDCG@5", 1))
     assert len(drawn.all(class_="trade-dot")) == 3 + 5 + 5
 
 
 def test_tradeoff_draws_higher_what_is_more_within_its_whiskers() -> None:
-    drawn = Document(cost.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2))
+    drawn = Document(tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2))
     heights = [percent(each["style"], "bottom") for each in drawn.all(class_="trade-dot")]
     assert heights[:5] == sorted(set(heights[:5]))
     assert heights[10:] == sorted(set(heights[10:]))
@@ -297,7 +306,7 @@ def test_tradeoff_draws_higher_what_is_more_within_its_whiskers() -> None:
 
 
 def test_tradeoff_files_hold_the_numbers() -> None:
-    data, rows = files(cost.tradeoff(points(0.61, None, 0.65, 0.66, 0.67), "nDCG@5", 2))
+    data, rows = files(tradeoff_chart.tradeoff(points(0.61, None, 0.65, 0.66, 0.67), "nDCG@5", 2))
     assert isinstance(data, dict)
     assert data["quality"] == "nDCG@5"
     assert data["stops"][1] == {
@@ -316,7 +325,7 @@ def test_tradeoff_files_hold_the_numbers() -> None:
 
 
 def test_scale_gives_the_memory_of_every_stop() -> None:
-    text = scale.scale(OURS, 1_000_000)
+    text = index_size_chart.index_size_chart(OURS, 1_000_000)
     drawn = Document(text)
     assert heading(text) == "1 million pages take 732 MB at 1×1 and 46 GB at 16×64"
     assert "D = 384, fp16" in drawn.words
@@ -324,12 +333,12 @@ def test_scale_gives_the_memory_of_every_stop() -> None:
     assert dots == sorted(set(dots))
     (slider,) = [each for tag, each in drawn.elements if tag == "input"]
     assert slider["aria-valuetext"] == "1 million pages"
-    assert scale.STEPS[int(slider["value"])] == 1_000_000
-    assert (scale.STEPS[0], scale.STEPS[-1]) == (100, 100_000_000)
+    assert index_size_chart.STEPS[int(slider["value"])] == 1_000_000
+    assert (index_size_chart.STEPS[0], index_size_chart.STEPS[-1]) == (100, 100_000_000)
 
 
 def test_scale_names_how_the_vectors_are_kept() -> None:
-    text = scale.scale([48, 192, 384, 768, 3072], 113, 384, "binary")
+    text = index_size_chart.index_size_chart([48, 192, 384, 768, 3072], 113, 384, "binary")
     assert "D = 384, binary" in Document(text).words
     data, _ = files(text)
     assert isinstance(data, dict)
@@ -337,17 +346,19 @@ def test_scale_names_how_the_vectors_are_kept() -> None:
 
 
 def test_scale_starts_at_any_number_of_pages() -> None:
-    assert heading(scale.scale(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
-    assert heading(scale.scale(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
-    assert "4.5 TB at 16×64" in heading(scale.scale(OURS, 100_000_000))
+    assert (
+        heading(index_size_chart.index_size_chart(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
+    )
+    assert heading(index_size_chart.index_size_chart(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
+    assert "4.5 TB at 16×64" in heading(index_size_chart.index_size_chart(OURS, 100_000_000))
 
 
 def test_scale_names_the_papers_figures_as_the_papers() -> None:
-    words = Document(scale.scale(OURS, 113)).words
+    words = Document(index_size_chart.index_size_chart(OURS, 113)).words
     assert "The paper’s Table 3 100,000 candidates on an A100, D = 3584, bf16" in words
     for value in ("0.68 GiB", "1.67 ms", "10.68 GiB", "1.92 ms", "42.72 GiB", "6.25 ms", "arXiv 2509.18095"):
         assert value in words
-    data, _ = files(scale.scale(OURS, 113))
+    data, _ = files(index_size_chart.index_size_chart(OURS, 113))
     assert isinstance(data, dict)
     assert data["paper"]["stops"]["8x16"] == {"gib": 10.68, "ms": 1.92}
 
@@ -357,15 +368,15 @@ def test_scale_names_the_papers_figures_as_the_papers() -> None:
 
 def test_history_compares_searches_with_moves_of_the_dial() -> None:
     searches = [past("16x64", 40.0, encode=30.0), past("4x8", 4.0), past("1x1", 3.0), past("2x4", 3.5)]
-    assert heading(cost.history(searches)) == "A search takes 40.0 ms, a move of the dial 3.5 ms"
-    assert heading(cost.history(searches[:1])) == "One search, 40.0 ms"
-    assert heading(cost.history(searches[:1] * 3)) == "Half of 3 searches took less than 40.0 ms"
-    assert heading(cost.history(searches[1:])) == "Half of 3 moves of the dial took less than 3.5 ms"
+    assert heading(timing_chart.history(searches)) == "A search takes 40.0 ms, a move of the dial 3.5 ms"
+    assert heading(timing_chart.history(searches[:1])) == "One search, 40.0 ms"
+    assert heading(timing_chart.history(searches[:1] * 3)) == "Half of 3 searches took less than 40.0 ms"
+    assert heading(timing_chart.history(searches[1:])) == "Half of 3 moves of the dial took less than 3.5 ms"
 
 
 def test_history_draws_a_column_a_search_and_fills_the_tallest() -> None:
     searches = [past("16x64", 40.0, encode=30.0), past("4x8", 4.0)]
-    text = cost.history(searches)
+    text = timing_chart.history(searches)
     columns = re.findall(r'<span title="([^"]*)" style="--shade:([^"]*)"><span>(.*?)</span>', text)
     assert [title for title, _, _ in columns] == ["energy at 16×64: 40.0 ms", "energy at 4×8: 4.0 ms"]
     assert [shade for _, shade, _ in columns] == ["var(--shade-5)", "var(--shade-3)"]
@@ -375,16 +386,18 @@ def test_history_draws_a_column_a_search_and_fills_the_tallest() -> None:
 
 def test_history_gives_percentiles_by_budget_coarse_to_fine() -> None:
     searches = [past("16x64", 40.0), *(past("4×8", ms) for ms in (2.0, 4.0, 12.0)), past("5x7", 3.0)]
-    rows = re.findall(r"<tr><th scope=\"row\">.*?</span> (.*?)</th>(.*?)</tr>", cost.history(searches))
+    rows = re.findall(
+        r"<tr><th scope=\"row\">.*?</span> (.*?)</th>(.*?)</tr>", timing_chart.history(searches)
+    )
     assert [name for name, _ in rows] == ["4×8", "5×7", "16×64"]
     assert re.findall(r"<td>(.*?)</td>", rows[0][1]) == ["3", "4.0 ms", "11.2 ms"]
 
 
 def test_history_keeps_the_columns_readable_and_the_file_whole() -> None:
-    searches = [past("16x64", 40.0 + i, encode=30.0) for i in range(cost.KEPT + 20)]
-    text = cost.history(searches)
-    assert text.count('<span title="') == cost.KEPT
-    assert f"{cost.KEPT} ago" in Document(text).words
+    searches = [past("16x64", 40.0 + i, encode=30.0) for i in range(timing_chart.KEPT + 20)]
+    text = timing_chart.history(searches)
+    assert text.count('<span title="') == timing_chart.KEPT
+    assert f"{timing_chart.KEPT} ago" in Document(text).words
     data, rows = files(text)
     assert isinstance(data, list)
     assert len(data) == len(rows) - 1 == len(searches)
@@ -392,7 +405,7 @@ def test_history_keeps_the_columns_readable_and_the_file_whole() -> None:
 
 
 def test_history_shows_a_budget_that_it_cannot_read() -> None:
-    assert "all of it" in Document(cost.history([past("all of it", 3.0)])).words
+    assert "all of it" in Document(timing_chart.history([past("all of it", 3.0)])).words
 
 
 # What the tokens read
@@ -400,15 +413,15 @@ def test_history_shows_a_budget_that_it_cannot_read() -> None:
 
 def test_specialisation_states_how_much_the_first_and_the_last_group_read() -> None:
     says = "Token 1 reads 120 words of a page, tokens 17–64 read 9 each"
-    assert heading(habits.specialisation(HABITS)) == says
-    assert heading(habits.specialisation(HABITS[:1])) == "Token 1 reads 120 words of a page"
-    assert heading(habits.specialisation(HABITS[1:4])) == "Tokens 2–4 read 48 words of a page each"
+    assert heading(token_chart.specialisation(HABITS)) == says
+    assert heading(token_chart.specialisation(HABITS[:1])) == "Token 1 reads 120 words of a page"
+    assert heading(token_chart.specialisation(HABITS[1:4])) == "Tokens 2–4 read 48 words of a page each"
     few = [habit(0, 1), habit(20, 0.42)]
-    assert heading(habits.specialisation(few)) == "Token 1 reads 1 word of a page, tokens 17–64 read 0.4"
+    assert heading(token_chart.specialisation(few)) == "Token 1 reads 1 word of a page, tokens 17–64 read 0.4"
 
 
 def test_specialisation_draws_every_token_where_it_reads() -> None:
-    text = habits.specialisation(list(reversed(HABITS)))
+    text = token_chart.specialisation(list(reversed(HABITS)))
     drawn = Document(text)
     titles = [each["title"] for each in drawn.all(class_="habit")]
     assert len(titles) == len(HABITS)
@@ -422,11 +435,11 @@ def test_specialisation_draws_every_token_where_it_reads() -> None:
 
 
 def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
-    drawn = Document(habits.specialisation(HABITS))
+    drawn = Document(token_chart.specialisation(HABITS))
     first, *_ = drawn.all(class_="stack")
     assert first["aria-label"] == (
         "Token 1: Text layer 50%, Read by OCR 25%, Named in pictures 25%, Pictures 0%"
     )
-    _, rows = files(habits.specialisation(HABITS))
+    _, rows = files(token_chart.specialisation(HABITS))
     assert rows[0] == ["token", "group", "place", "p10", "p90", "words", *KINDS]
     assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from metaembed_demo.app.theme import reach
+from metaembed_demo.records import Hit, Trace
+from metaembed_demo.text import budget_text, bytes_text, ms_text, plural
 
-from .plots import STAGES, legend, score_bar
-from .records import Hit, Trace
-from .text import budget_text, bytes_text, data_uri, ms_text, plural, safe
+from .html import data_uri, safe
+from .score_bar import legend, score_bar
+from .timing_chart import STAGES
 
 
 class ShownPage(Protocol):

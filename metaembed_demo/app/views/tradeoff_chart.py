@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-import numpy as np
+from metaembed_demo.app.theme import GROUPS
+from metaembed_demo.text import DASH, bytes_text, ms_text
 
-from metaembed_demo.app.theme import GROUPS, reach
-
-from .charts import Files, as_table, figure, nothing, ordinal, table
-from .plots import STAGES
-from .records import Budget
-from .text import DASH, budget_text, bytes_text, ms_text, safe
+from .figure import Files, as_table, figure, nothing, ordinal
+from .html import safe
 
 GOOD = 0.95  # of the finest stop's quality, from which a coarser one is worth naming
 FLOOR, CEILING = 26.0, 74.0  # percent of a panel's height that its lowest and highest value stand at
-KEPT = 60  # searches that have room as columns
-INKS = (88, 60, 40, 24, 12)  # percent, one a stage, as in `plots.timing`
-OTHER = "Other"
 OVERLAP = "overlap@5"  # of queries that nobody judged: agreement, which is not called quality
 OVERLAP_KEEPS = "the first five pages"
 
@@ -236,138 +229,3 @@ def _point_row(p: Point) -> list[str]:
     quality = DASH if p.quality is None else f"{p.quality:.2f}"
     interval = DASH if p.low is None or p.high is None else f"{p.low:.2f}{DASH}{p.high:.2f}"
     return [p.label, quality, interval, ms_text(p.p50_ms), ms_text(p.p95_ms), bytes_text(p.bytes_per_page)]
-
-
-# A session's searches
-
-
-@dataclass(frozen=True)
-class Past:
-    """One search or move of the dial. `timings` are ms by stage, as in `Trace.timings`."""
-
-    query: str
-    budget: str
-    timings: dict[str, float]
-
-
-def history(searches: Sequence[Past]) -> str:
-    """Latency by stage of each search of a session, oldest first, and its percentiles by budget."""
-    if not searches:
-        return nothing(
-            "history",
-            "No search yet",
-            "Each search and each move of the dial adds a column here, split by stage.",
-        )
-    shown, rows = searches[-KEPT:], _by_budget(searches)
-    top = max(max(_total(past) for past in shown), 1e-9)
-    columns = "".join(_column(past, top) for past in shown)
-    oldest = "oldest" if len(shown) == len(searches) else f"{KEPT} ago"
-    words = f"Latency by stage of {_searches(len(shown))}. {_past_finding(searches)}"
-    body = (
-        f'{_keys()}<div class="past"><span class="past-top num">{ms_text(top)}</span>'
-        f'<div class="past-columns" role="img" aria-label="{words}">{columns}</div></div>'
-        f'<p class="past-axis" aria-hidden="true"><span>{oldest}</span><span>newest search</span></p>'
-        + table(["Budget", "Searches", "Median", "p95"], rows, [_shade(name) for name, *_ in rows])
-        + as_table(
-            "Each search as a table",
-            ["Query", "Budget", "Total"],
-            [[past.query, _budget_name(past.budget), ms_text(_total(past))] for past in reversed(searches)],
-        )
-    )
-    note = (
-        "Wall time on the server; the strip under a column is the shade of its budget. A move of the dial "
-        "encodes nothing, and counts as a search here."
-    )
-    return figure("history", _past_finding(searches), body, *_past_files(searches), note)
-
-
-def _past_files(searches: Sequence[Past]) -> Files:
-    stages = [*STAGES, "total"]
-    data = [
-        {"query": p.query, "budget": _plain(p.budget), "ms": {k: _short(v) for k, v in p.timings.items()}}
-        for p in searches
-    ]
-    rows: list[list[object]] = [
-        [p.query, _plain(p.budget), *(_short(p.timings.get(stage)) for stage in stages)] for p in searches
-    ]
-    return data, [["query", "budget", *(f"{stage}_ms" for stage in stages)], *rows]
-
-
-def _keys() -> str:
-    """The stages in their tints."""
-    keys = "".join(
-        f'<span><i class="chip" style="--tint:{ink}%"></i>{name}</span>'
-        for name, ink in zip([*STAGES.values(), OTHER], INKS, strict=True)
-    )
-    return f'<p class="past-keys">{keys}</p>'
-
-
-def _searches(n: int) -> str:
-    return f"{n:,} search{'' if n == 1 else 'es'}"
-
-
-def _total(past: Past) -> float:
-    return max(past.timings.get("total", 0.0), sum(past.timings.get(stage, 0.0) for stage in STAGES))
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values))
-
-
-def _past_finding(searches: Sequence[Past]) -> str:
-    """Searches against moves of the dial where there are both, else the median."""
-    moves = [_total(past) for past in searches if not past.timings.get("encode")]
-    asked = [_total(past) for past in searches if past.timings.get("encode")]
-    if moves and asked:
-        return f"A search takes {ms_text(_median(asked))}, a move of the dial {ms_text(_median(moves))}"
-    if len(searches) == 1:
-        return f"One {'search' if asked else 'move of the dial'}, {ms_text(_total(searches[0]))}"
-    if asked:
-        return f"Half of {len(asked)} searches took less than {ms_text(_median(asked))}"
-    return f"Half of {len(moves)} moves of the dial took less than {ms_text(_median(moves))}"
-
-
-def _column(past: Past, top: float) -> str:
-    stages = [past.timings.get(stage, 0.0) for stage in STAGES]
-    parts = [*stages, _total(past) - sum(stages)]
-    cells = "".join(
-        f'<i style="height:{ms / top * 100:.2f}%;--tint:{ink}%"></i>'
-        for ms, ink in reversed(list(zip(parts, INKS, strict=True)))
-        if ms / top > 0.0005
-    )
-    words = f"{past.query or 'picture'} at {_budget_name(past.budget)}: {ms_text(_total(past))}"
-    shade = _shade(past.budget)
-    return f'<span title="{safe(words)}" style="--shade:{shade}"><span>{cells}</span><b></b></span>'
-
-
-def _budget(text: str) -> Budget | None:
-    try:
-        return Budget.parse(text)
-    except ValueError:
-        return None
-
-
-def _shade(text: str) -> str:
-    budget = _budget(text)
-    return GROUPS[reach(budget) - 1].shade if budget else "var(--edge)"
-
-
-def _budget_name(text: str) -> str:
-    budget = _budget(text)
-    return budget_text(budget.r_q, budget.r_c) if budget else text
-
-
-def _by_budget(searches: Sequence[Past]) -> list[list[str]]:
-    """Budget, how many searches, their median and 95th percentile; coarse to fine."""
-
-    def order(past: Past) -> tuple[int, int, str]:
-        budget = _budget(past.budget)
-        return (budget.r_q, budget.r_c, "") if budget else (10**6, 0, past.budget)
-
-    rows = []
-    for _, same in groupby(sorted(searches, key=order), key=order):
-        found = list(same)
-        totals = [_total(past) for past in found]
-        p50, p95 = (ms_text(float(np.percentile(totals, q))) for q in (50, 95))
-        rows.append([_budget_name(found[0].budget), f"{len(found)}", p50, p95])
-    return rows

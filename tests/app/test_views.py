@@ -11,10 +11,17 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from metaembed_demo import documents, plots, views
 from metaembed_demo.app.theme import GROUPS, SHADES_DARK, SHADES_LIGHT, css, group_of, reach
+from metaembed_demo.app.views import (
+    alignment_chart,
+    documents_tab,
+    index_size_chart,
+    score_bar,
+    search_tab,
+    timing_chart,
+)
+from metaembed_demo.app.views.budget_dial import Curve, dial, position
 from metaembed_demo.config import LIMITS
-from metaembed_demo.dial import Curve, dial, position
 from metaembed_demo.maxsim import align, prefix_gains
 from metaembed_demo.records import STOPS, Alignment, Budget, Hit, Trace
 
@@ -195,8 +202,8 @@ def test_a_hit_below_what_questions_reach_is_weak() -> None:
 def test_results_tell_when_no_page_stands_out() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
-    assert "No page stands out" in Document(views.results(trace(), pages, gains, "p1", weak=True)).words
-    assert "No page stands out" not in Document(views.results(trace(), pages, gains, "p1")).words
+    assert "No page stands out" in Document(search_tab.results(trace(), pages, gains, "p1", weak=True)).words
+    assert "No page stands out" not in Document(search_tab.results(trace(), pages, gains, "p1")).words
 
 
 def test_higher_quality_is_drawn_higher() -> None:
@@ -212,7 +219,7 @@ def test_higher_quality_is_drawn_higher() -> None:
 def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     found, _ = aligned(vectors, STOPS[4])
     gains = prefix_gains(found).tolist()
-    drawn = Document(plots.score_bar(gains, top=sum(gains)))
+    drawn = Document(score_bar.score_bar(gains, top=sum(gains)))
     cells = [style for tag, each in drawn.elements if tag == "i" for style in [each["style"]]]
     widths = [float(re.findall(r"width:([\d.]+)%", style)[0]) for style in cells]
     assert widths == pytest.approx([gain / sum(gains) * 100 for gain in gains], abs=0.01)
@@ -222,16 +229,16 @@ def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray
 def test_score_bar_grows_by_a_shade_a_stop(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     for reached, stop in enumerate(STOPS, 1):
         found, _ = aligned(vectors, stop)
-        drawn = Document(plots.score_bar(prefix_gains(found).tolist(), top=found.gains.sum()))
+        drawn = Document(score_bar.score_bar(prefix_gains(found).tolist(), top=found.gains.sum()))
         assert sum(tag == "i" for tag, _ in drawn.elements) == reached
 
 
 def test_score_bar_stays_within_its_box_and_leaves_out_what_adds_nothing() -> None:
-    drawn = Document(plots.score_bar([0.9, -0.2, 0.4, 0.0, 0.0], top=1.0))
+    drawn = Document(score_bar.score_bar([0.9, -0.2, 0.4, 0.0, 0.0], top=1.0))
     widths = [float(re.findall(r"width:([\d.]+)%", e["style"])[0]) for t, e in drawn.elements if t == "i"]
     assert len(widths) == 2
     assert sum(widths) <= 100.01
-    assert Document(plots.score_bar([0.0] * 5, top=0.0)).all(class_="bar")
+    assert Document(score_bar.score_bar([0.0] * 5, top=0.0)).all(class_="bar")
 
 
 # The matrix
@@ -242,7 +249,7 @@ def test_matrix_rings_every_winner_and_draws_every_cell(
     vectors: tuple[np.ndarray, np.ndarray], budget: Budget
 ) -> None:
     found, full = aligned(vectors, budget)
-    drawn = Document(plots.alignment(found, full, budget))
+    drawn = Document(alignment_chart.alignment(found, full, budget))
     rings = [(int(r["x"]), int(r["y"])) for tag, r in drawn.elements if tag == "rect"]
     assert rings == [(int(w), i) for i, w in enumerate(found.winners)]
     paths = [each for tag, each in drawn.elements if tag == "path" and each["class"] in ("in", "out")]
@@ -254,7 +261,7 @@ def test_matrix_rings_every_winner_and_draws_every_cell(
 
 def test_matrix_hands_the_script_what_it_needs(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     found, full = aligned(vectors, STOPS[3])
-    (figure,) = Document(plots.alignment(found, full, STOPS[3])).all(class_="matrix")
+    (figure,) = Document(alignment_chart.alignment(found, full, STOPS[3])).all(class_="matrix")
     data = json.loads(figure["data-matrix"])
     assert np.allclose(data["sim"], full, atol=6e-4)
     assert data["winners"] == found.winners.tolist()
@@ -266,7 +273,7 @@ def test_matrix_puts_its_strongest_token_into_words() -> None:
     similarity = np.full((2, 4), 0.1, np.float32)
     similarity[0, 1], similarity[1, 3] = 0.3, 0.61
     found = Alignment("p1", similarity, np.array([1, 3]), np.array([0.3, 0.61], np.float32))
-    drawn = Document(plots.alignment(found, np.pad(similarity, ((0, 14), (0, 60))), STOPS[1]))
+    drawn = Document(alignment_chart.alignment(found, np.pad(similarity, ((0, 14), (0, 60))), STOPS[1]))
     assert (
         "Query token 2 takes its maximum, 0.61 (67% of the score), from candidate token 4 (group 2–4)."
         in drawn.words
@@ -278,7 +285,7 @@ def test_matrix_puts_its_strongest_token_into_words() -> None:
 
 def test_matrix_bars_are_the_gains(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     found, full = aligned(vectors, STOPS[2])
-    text = plots.alignment(found, full, STOPS[2])
+    text = alignment_chart.alignment(found, full, STOPS[2])
     bars = re.search(r'<div class="gains".*?</div>', text)
     assert bars
     widths = [float(width) for width in re.findall(r"width:([\d.]+)%", bars[0])]
@@ -290,7 +297,7 @@ def test_matrix_bars_are_the_gains(vectors: tuple[np.ndarray, np.ndarray]) -> No
 
 
 def test_timing_states_the_largest_stage() -> None:
-    drawn = Document(plots.timing(trace().timings, 72, 72))
+    drawn = Document(timing_chart.timing(trace().timings, 72, 72))
     assert "Encoding takes 78% of 12.5 ms" in drawn.words
     widths = [
         float(re.findall(r"width:([\d.]+)%", each["style"])[0])
@@ -302,11 +309,11 @@ def test_timing_states_the_largest_stage() -> None:
 
 def test_timing_of_a_moved_dial_says_that_nothing_was_encoded() -> None:
     moved = {"encode": 0.0, "coarse": 0.1, "rerank": 2.9, "align": 0.1, "total": 3.1}
-    assert "Nothing was encoded again: 3.1 ms" in Document(plots.timing(moved, 72, 72)).words
+    assert "Nothing was encoded again: 3.1 ms" in Document(timing_chart.timing(moved, 72, 72)).words
 
 
 def test_storage_compares_the_stops() -> None:
-    drawn = Document(plots.storage(SIZES, 72))
+    drawn = Document(index_size_chart.storage(SIZES, 72))
     assert "64 times less memory" in drawn.words
     assert "16 KB" in drawn.words
 
@@ -317,7 +324,7 @@ def test_storage_compares_the_stops() -> None:
 def test_results_mark_the_chosen_hit_and_the_movement() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2", title="Coffee", source="coffee.pdf")}
     gains = {"p1": [1.0, 0.5, 1.0, 0, 0], "p2": [1.0, 0.5, 0.5, 0, 0]}
-    drawn = Document(views.results(trace({"p1": 2, "p2": -1}), pages, gains, "p2"))
+    drawn = Document(search_tab.results(trace({"p1": 2, "p2": -1}), pages, gains, "p2"))
     hits = drawn.all(class_="hit")
     assert [hit["data-page"] for hit in hits] == ["p1", "p2"]
     assert [hit.get("aria-current") for hit in hits] == [None, "true"]
@@ -328,9 +335,9 @@ def test_results_mark_the_chosen_hit_and_the_movement() -> None:
 
 def test_results_mark_a_page_that_was_not_among_the_hits_before() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
-    drawn = Document(views.results(trace({"p1": 0}), pages, dict.fromkeys(pages, [1.0] * 5), "p1"))
+    drawn = Document(search_tab.results(trace({"p1": 0}), pages, dict.fromkeys(pages, [1.0] * 5), "p1"))
     assert len(drawn.all(class_="new")) == 1
-    assert not Document(views.results(trace(), pages, dict.fromkeys(pages, [1.0] * 5), "p1")).all(
+    assert not Document(search_tab.results(trace(), pages, dict.fromkeys(pages, [1.0] * 5), "p1")).all(
         class_="new"
     )
 
@@ -338,10 +345,10 @@ def test_results_mark_a_page_that_was_not_among_the_hits_before() -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        views.no_pages(),
-        views.no_query(72, "energy use"),
-        views.failure("It broke.", "energy use"),
-        documents.listing([], 0),
+        search_tab.no_pages(),
+        search_tab.no_query(72, "energy use"),
+        search_tab.failure("It broke.", "energy use"),
+        documents_tab.listing([], 0),
     ],
 )
 def test_every_state_says_what_to_do_in_one_action(state: str) -> None:
@@ -352,18 +359,18 @@ def test_every_state_says_what_to_do_in_one_action(state: str) -> None:
 
 def test_text_from_outside_never_becomes_markup() -> None:
     page = FakePage(source=HOSTILE, title=HOSTILE, also=((HOSTILE, 2),))
-    problem = documents.Outcome(1, (HOSTILE,), (FakeProblem(HOSTILE, f"{HOSTILE}: {HOSTILE}"),), 1.0)
+    problem = documents_tab.Outcome(1, (HOSTILE,), (FakeProblem(HOSTILE, f"{HOSTILE}: {HOSTILE}"),), 1.0)
     parts = [
-        views.header(HOSTILE, HOSTILE, 1),
-        views.examples([HOSTILE]),
-        views.no_query(3, HOSTILE),
-        views.failure(HOSTILE, HOSTILE),
-        views.results(trace(), {"p1": page, "p2": page}, {"p1": [1.0] * 5, "p2": [1.0] * 5}, "p1"),
-        views.page(page, 1),
-        documents.progress(1, 2, HOSTILE, 1),
-        documents.outcome(problem),
-        documents.failed(HOSTILE),
-        documents.listing([FakeDocument(HOSTILE)], 1),
+        search_tab.header(HOSTILE, HOSTILE, 1),
+        search_tab.examples([HOSTILE]),
+        search_tab.no_query(3, HOSTILE),
+        search_tab.failure(HOSTILE, HOSTILE),
+        search_tab.results(trace(), {"p1": page, "p2": page}, {"p1": [1.0] * 5, "p2": [1.0] * 5}, "p1"),
+        search_tab.page(page, 1),
+        documents_tab.progress(1, 2, HOSTILE, 1),
+        documents_tab.outcome(problem),
+        documents_tab.failed(HOSTILE),
+        documents_tab.listing([FakeDocument(HOSTILE)], 1),
     ]
     for part in parts:
         drawn = Document(part)
@@ -373,13 +380,15 @@ def test_text_from_outside_never_becomes_markup() -> None:
 
 
 def test_listing_carries_the_document_name_unharmed_to_its_remove_button() -> None:
-    drawn = Document(documents.listing([FakeDocument(HOSTILE)], 1))
+    drawn = Document(documents_tab.listing([FakeDocument(HOSTILE)], 1))
     assert [each["data-remove"] for _, each in drawn.elements if "data-remove" in each] == [HOSTILE]
 
 
 def test_outcome_gives_each_problem_its_own_message_and_tells_duplicates() -> None:
     problems = (FakeProblem("a.pdf", "a.pdf is empty."), FakeProblem("b.pdf", "b.pdf needs a password."))
-    drawn = Document(documents.outcome(documents.Outcome(3, ("c.pdf page 1 is the same.",), problems, 2.0)))
+    drawn = Document(
+        documents_tab.outcome(documents_tab.Outcome(3, ("c.pdf page 1 is the same.",), problems, 2.0))
+    )
     assert "3 pages added in 2.0 s" in drawn.words
     assert "2 problems" in drawn.words
     for words in ("a.pdf is empty.", "b.pdf needs a password.", "c.pdf page 1 is the same."):
@@ -387,12 +396,12 @@ def test_outcome_gives_each_problem_its_own_message_and_tells_duplicates() -> No
 
 
 def test_cancelled_upload_says_that_what_was_done_stays() -> None:
-    words = Document(documents.outcome(documents.Outcome(4, (), (), 2.0, cancelled=True))).words
+    words = Document(documents_tab.outcome(documents_tab.Outcome(4, (), (), 2.0, cancelled=True))).words
     assert "4 pages added so far and searchable" in words
 
 
 def test_progress_counts_pages_and_names_the_file() -> None:
-    drawn = Document(documents.progress(3, 12, "report.pdf", 3))
+    drawn = Document(documents_tab.progress(3, 12, "report.pdf", 3))
     (bar,) = drawn.all(role="progressbar")
     assert (bar["aria-valuenow"], bar["aria-valuemax"]) == ("3", "12")
     assert "3 of 12 pages" in drawn.words
@@ -400,7 +409,7 @@ def test_progress_counts_pages_and_names_the_file() -> None:
 
 
 def test_limits_are_shown() -> None:
-    words = Document(documents.limits(LIMITS)).words
+    words = Document(documents_tab.limits(LIMITS)).words
     assert f"{LIMITS.max_pages:,} pages a file" in words
 
 

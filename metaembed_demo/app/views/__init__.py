@@ -1,0 +1,1 @@
+"""Records in, HTML and figures out. No Gradio, no torch, no state."""

@@ -1,0 +1,45 @@
+"""A hit's score as a bar: what each nested group of tokens added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metaembed_demo.app.theme import GROUPS, Group
+
+
+def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
+    """One hit's score split by token group.
+
+    Args:
+        gains: five sums, what the groups added (`maxsim.prefix_gains`, or `candidate_gains`).
+        top: the score that fills the bar, usually that of the best hit.
+        side: "query" or "candidate", whose groups they are.
+    """
+    top = max(top, 1e-9)
+    parts = [max(float(gain), 0.0) / top * 100 for gain in gains]
+    squeeze = min(1.0, 100 / max(sum(parts), 1e-9))
+    cells = "".join(
+        f'<i style="width:{part * squeeze:.2f}%;--shade:{group.shade}" '
+        f'title="{_tokens(side.capitalize(), group, side)}: {gain:+.2f}"></i>'
+        for part, gain, group in zip(parts, gains, GROUPS, strict=True)
+        if part > 0
+    )
+    words = ", ".join(
+        f"{_tokens(side, group, side)} {gain:.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
+    )
+    return f'<span class="bar" role="img" aria-label="Score by group: {words}">{cells}</span>'
+
+
+def _tokens(word: str, group: Group, side: str) -> str:
+    first, last = group.query if side == "query" else group.candidate
+    return f"{word} token{'' if first == last else 's'} {group.label(side)}".strip()
+
+
+def legend(reach: int) -> str:
+    """The five shades in words; groups beyond `reach` (1 to 5) are dimmed."""
+    keys = "".join(
+        f'<span class="key{"" if g.index < reach else " off"}" style="--shade:{g.shade}">'
+        f"{g.label('query')}</span>"
+        for g in GROUPS
+    )
+    return f'<p class="legend">Query tokens {keys}</p>'

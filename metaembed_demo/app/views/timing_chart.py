@@ -1,0 +1,205 @@
+"""Timing: this search by stage, and every search of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from metaembed_demo.app.theme import GROUPS, reach
+from metaembed_demo.app.views.figure import SAVE, Files, as_table, figure, nothing, savable, table
+from metaembed_demo.app.views.html import safe
+from metaembed_demo.app.views.tradeoff_chart import _plain, _short
+from metaembed_demo.records import Budget
+from metaembed_demo.text import budget_text, ms_text
+
+KEPT = 60  # searches that have room as columns
+INKS = (88, 60, 40, 24, 12)  # percent, one a stage, as in `plots.timing`
+OTHER = "Other"
+
+
+# A session's searches
+
+
+@dataclass(frozen=True)
+class Past:
+    """One search or move of the dial. `timings` are ms by stage, as in `Trace.timings`."""
+
+    query: str
+    budget: str
+    timings: dict[str, float]
+
+
+def history(searches: Sequence[Past]) -> str:
+    """Latency by stage of each search of a session, oldest first, and its percentiles by budget."""
+    if not searches:
+        return nothing(
+            "history",
+            "No search yet",
+            "Each search and each move of the dial adds a column here, split by stage.",
+        )
+    shown, rows = searches[-KEPT:], _by_budget(searches)
+    top = max(max(_total(past) for past in shown), 1e-9)
+    columns = "".join(_column(past, top) for past in shown)
+    oldest = "oldest" if len(shown) == len(searches) else f"{KEPT} ago"
+    words = f"Latency by stage of {_searches(len(shown))}. {_past_finding(searches)}"
+    body = (
+        f'{_keys()}<div class="past"><span class="past-top num">{ms_text(top)}</span>'
+        f'<div class="past-columns" role="img" aria-label="{words}">{columns}</div></div>'
+        f'<p class="past-axis" aria-hidden="true"><span>{oldest}</span><span>newest search</span></p>'
+        + table(["Budget", "Searches", "Median", "p95"], rows, [_shade(name) for name, *_ in rows])
+        + as_table(
+            "Each search as a table",
+            ["Query", "Budget", "Total"],
+            [[past.query, _budget_name(past.budget), ms_text(_total(past))] for past in reversed(searches)],
+        )
+    )
+    note = (
+        "Wall time on the server; the strip under a column is the shade of its budget. A move of the dial "
+        "encodes nothing, and counts as a search here."
+    )
+    return figure("history", _past_finding(searches), body, *_past_files(searches), note)
+
+
+def _past_files(searches: Sequence[Past]) -> Files:
+    stages = [*STAGES, "total"]
+    data = [
+        {"query": p.query, "budget": _plain(p.budget), "ms": {k: _short(v) for k, v in p.timings.items()}}
+        for p in searches
+    ]
+    rows: list[list[object]] = [
+        [p.query, _plain(p.budget), *(_short(p.timings.get(stage)) for stage in stages)] for p in searches
+    ]
+    return data, [["query", "budget", *(f"{stage}_ms" for stage in stages)], *rows]
+
+
+def _keys() -> str:
+    """The stages in their tints."""
+    keys = "".join(
+        f'<span><i class="chip" style="--tint:{ink}%"></i>{name}</span>'
+        for name, ink in zip([*STAGES.values(), OTHER], INKS, strict=True)
+    )
+    return f'<p class="past-keys">{keys}</p>'
+
+
+def _searches(n: int) -> str:
+    return f"{n:,} search{'' if n == 1 else 'es'}"
+
+
+def _total(past: Past) -> float:
+    return max(past.timings.get("total", 0.0), sum(past.timings.get(stage, 0.0) for stage in STAGES))
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
+def _past_finding(searches: Sequence[Past]) -> str:
+    """Searches against moves of the dial where there are both, else the median."""
+    moves = [_total(past) for past in searches if not past.timings.get("encode")]
+    asked = [_total(past) for past in searches if past.timings.get("encode")]
+    if moves and asked:
+        return f"A search takes {ms_text(_median(asked))}, a move of the dial {ms_text(_median(moves))}"
+    if len(searches) == 1:
+        return f"One {'search' if asked else 'move of the dial'}, {ms_text(_total(searches[0]))}"
+    if asked:
+        return f"Half of {len(asked)} searches took less than {ms_text(_median(asked))}"
+    return f"Half of {len(moves)} moves of the dial took less than {ms_text(_median(moves))}"
+
+
+def _column(past: Past, top: float) -> str:
+    stages = [past.timings.get(stage, 0.0) for stage in STAGES]
+    parts = [*stages, _total(past) - sum(stages)]
+    cells = "".join(
+        f'<i style="height:{ms / top * 100:.2f}%;--tint:{ink}%"></i>'
+        for ms, ink in reversed(list(zip(parts, INKS, strict=True)))
+        if ms / top > 0.0005
+    )
+    words = f"{past.query or 'picture'} at {_budget_name(past.budget)}: {ms_text(_total(past))}"
+    shade = _shade(past.budget)
+    return f'<span title="{safe(words)}" style="--shade:{shade}"><span>{cells}</span><b></b></span>'
+
+
+def _budget(text: str) -> Budget | None:
+    try:
+        return Budget.parse(text)
+    except ValueError:
+        return None
+
+
+def _shade(text: str) -> str:
+    budget = _budget(text)
+    return GROUPS[reach(budget) - 1].shade if budget else "var(--edge)"
+
+
+def _budget_name(text: str) -> str:
+    budget = _budget(text)
+    return budget_text(budget.r_q, budget.r_c) if budget else text
+
+
+def _by_budget(searches: Sequence[Past]) -> list[list[str]]:
+    """Budget, how many searches, their median and 95th percentile; coarse to fine."""
+
+    def order(past: Past) -> tuple[int, int, str]:
+        budget = _budget(past.budget)
+        return (budget.r_q, budget.r_c, "") if budget else (10**6, 0, past.budget)
+
+    rows = []
+    for _, same in groupby(sorted(searches, key=order), key=order):
+        found = list(same)
+        totals = [_total(past) for past in found]
+        p50, p95 = (ms_text(float(np.percentile(totals, q))) for q in (50, 95))
+        rows.append([_budget_name(found[0].budget), f"{len(found)}", p50, p95])
+    return rows
+
+
+STAGES = {"encode": "Encoding", "coarse": "Coarse search", "rerank": "Re-ranking", "align": "Aligning"}
+
+
+def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "exactly") -> str:
+    """Stage timings as one stacked bar under a title that states the finding.
+
+    Args:
+        timings: milliseconds by stage, as in `Trace.timings`.
+        pages: pages in the index; candidates: pages scored, and how.
+    """
+    stages = {stage: timings.get(stage, 0.0) for stage in STAGES}
+    total = max(timings.get("total", 0.0), sum(stages.values()), 1e-9)
+    rest = total - sum(stages.values())
+    shown = [(STAGES[s], ms) for s, ms in stages.items()] + ([("Other", rest)] if rest >= 0.05 else [])
+    inks = (88, 60, 40, 24, 12)
+    bar = "".join(
+        f'<i style="width:{ms / total * 100:.2f}%;--tint:{ink}%" title="{name}: {ms_text(ms)}"></i>'
+        for (name, ms), ink in zip(shown, inks, strict=False)
+        if ms > 0
+    )
+    rows = "".join(
+        f'<tr><th scope="row"><i class="chip" style="--tint:{ink}%"></i>{name}</th>'
+        f"<td>{ms_text(ms)}</td><td>{ms / total * 100:.0f}%</td></tr>"
+        for (name, ms), ink in zip(shown, inks, strict=False)
+    )
+    scored = f"{candidates:,} of {pages:,} pages were scored {how}."
+    return (
+        f'<figure class="timing" {savable("timing", timings, [["stage", "ms"], *shown])}>'
+        f"<h3>{_slowest(shown, total)}</h3>"
+        f'<div class="stack" role="img" aria-label="{_stage_words(shown)}">{bar}</div>'
+        f'<table class="figures named num"><thead class="hidden"><tr><th>Stage</th>'
+        f"<th>Milliseconds</th><th>Share</th></tr>"
+        f"</thead><tbody>{rows}</tbody><tfoot><tr><th scope='row'>In all</th><td>{ms_text(total)}</td>"
+        f"<td>100%</td></tr></tfoot></table>"
+        f"<figcaption>Wall time on the server, without drawing the page. {scored}</figcaption>{SAVE}</figure>"
+    )
+
+
+def _slowest(stages: Sequence[tuple[str, float]], total: float) -> str:
+    name, ms = max(stages, key=lambda stage: stage[1])
+    if stages[0][1] == 0.0:  # the dial, the storage or the pages changed: the query's vectors were kept
+        return f"Nothing was encoded again: {ms_text(total)} in all"
+    takes = "takes" if name != "Other" else "work takes"
+    return f"{name} {takes} {ms / total * 100:.0f}% of {ms_text(total)}"
+
+
+def _stage_words(stages: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {ms_text(ms)}" for name, ms in stages)
