@@ -23,12 +23,12 @@ import numpy as np
 
 from benchmarks.robustness.hostile_files import files as files_module
 from metaembed_demo.adding import Report
+from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, PATHS, ROOT, Limits
 from metaembed_demo.encoder import Encoder, load_encoder
 from metaembed_demo.files import Upload
-from metaembed_demo.session import Sessions
-from metaembed_demo.visit import Tools, Visit
 
 GOOD = ["annual-report.pdf", "letter-scan.pdf", "pictures/cat.jpg"]
 PAGES = 20  # of one file, for the one of 10,000 pages

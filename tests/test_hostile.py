@@ -20,6 +20,9 @@ from benchmarks.robustness.hostile_files import files as files_module
 from benchmarks.robustness.hostile_files import pdfs, pictures
 from metaembed_demo.adding import Report
 from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.visitors.page_state import Screen
+from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
@@ -29,11 +32,8 @@ from metaembed_demo.intake import read_files
 from metaembed_demo.mini import Mini
 from metaembed_demo.pdf import MOST_LETTERS
 from metaembed_demo.records import STOPS, Page, Word, page_id
-from metaembed_demo.screen import Screen
-from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import clean
-from metaembed_demo.visit import Tools, Visit
 
 FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner
 MARKUP = (

@@ -22,9 +22,10 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
-from metaembed_demo import locker, poppler
+from metaembed_demo import poppler
 from metaembed_demo.adding import Report
 from metaembed_demo.app.ui.page import build_ui
+from metaembed_demo.app.visitors import uploads as uploads_module
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.console import BadInput, told
@@ -271,16 +272,16 @@ def test_a_jump_of_the_clock_removes_no_upload_and_keeps_none(tmp_path: Path) ->
     for path, ahead in ((early, -86_400), (late, 86_400)):  # written before the clock was set on, and back
         path.write_bytes(b"x")
         os.utime(path, (time.time() + ahead,) * 2)
-    assert locker.sweep(tmp_path, 100, tick) == 0
+    assert uploads_module.sweep(tmp_path, 100, tick) == 0
     clock.now = 90
-    assert locker.sweep(tmp_path, 100, tick) == 0
+    assert uploads_module.sweep(tmp_path, 100, tick) == 0
     os.utime(late, (0, 0))  # written again, as when the same file is uploaded once more
-    assert locker.sweep(tmp_path, 100, tick) == 0
+    assert uploads_module.sweep(tmp_path, 100, tick) == 0
     clock.now = 110
-    assert locker.sweep(tmp_path, 100, tick) == 1
+    assert uploads_module.sweep(tmp_path, 100, tick) == 1
     assert (early.exists(), late.exists()) == (False, True)
     clock.now = 200
-    assert locker.sweep(tmp_path, 100, tick) == 1
+    assert uploads_module.sweep(tmp_path, 100, tick) == 1
 
 
 def test_nothing_goes_by_the_machine_s_clock() -> None:

@@ -1,14 +1,14 @@
-"""search.py and session.py: a query becomes a trace, the dial moves without encoding, sessions stay apart."""
+"""search.py and app/visitors/session.py: a query becomes a trace, the dial moves without encoding, sessions stay apart."""
 
 import numpy as np
 import pytest
 
+from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, Embedding, Query
 from metaembed_demo.search import explain_hit, research, search
-from metaembed_demo.session import Sessions
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -20,15 +20,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from metaembed_demo import inbox
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.launch import health
 from metaembed_demo.app.views.documents_tab import limits
+from metaembed_demo.app.visitors import jobs
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, ROOT
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.visit import Tools
-from metaembed_demo.visits import Visits
 from tests.support.app_server import Served
 from tests.support.sample_pages import make_page, serve
 from tests.support.small_app import samples
@@ -226,9 +226,9 @@ def test_health_says_when_nothing_is_served_yet(base: Collection) -> None:
 def test_a_job_ends_when_its_time_is_up(base: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, *(make_page("long.pdf", number, f"page number {number}") for number in range(1, 30)))
     allowed = replace(LIMITS, seconds_per_job=0)
-    steps = list(inbox.index(base, DummyEncoder(), [], [], threading.Event(), allowed))
+    steps = list(jobs.index(base, DummyEncoder(), [], [], threading.Event(), allowed))
     ended = steps[-1]
-    assert isinstance(ended, inbox.Indexed)
+    assert isinstance(ended, jobs.Indexed)
     assert "took more than 0 s, at long.pdf" in ended.error
     assert "METAEMBED_SECONDS_PER_JOB" in ended.error
     assert 4 < len(base) < 33  # what was read by then stays

@@ -10,12 +10,12 @@ from PIL import Image
 
 from metaembed_demo import adding as adding_module
 from metaembed_demo.adding import Progress, Report
+from metaembed_demo.app.visitors.storage_choice import keeping
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem
 from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
 from metaembed_demo.steps import finish
-from metaembed_demo.storing import keeping
 
 
 def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> Page:

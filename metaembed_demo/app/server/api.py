@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metaembed_demo import inbox
+from metaembed_demo.app.visitors import jobs
+from metaembed_demo.app.visitors.links import explanation_json
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.session import Full
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.files import Upload
-from metaembed_demo.link import explanation_json
 from metaembed_demo.records import Budget, Query, Trace
 from metaembed_demo.search import explain_hit, search
-from metaembed_demo.session import Full
 from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import check_length, clean
-from metaembed_demo.visit import Tools, Visit
-from metaembed_demo.visits import Visits
 
 VERSION = 1
 MOST_HITS = 100
@@ -85,10 +85,10 @@ class Api:
         visit = self._visit(session) if session else self._open()
         taken = visit.session.locker.take(files)
         refused, collection = visit.session.locker.refusals(), visit.collection
-        run = inbox.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
+        run = jobs.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
         try:
             with visit.session.at_work():
-                ended = next(at for at in run if isinstance(at, inbox.Indexed))
+                ended = next(at for at in run if isinstance(at, jobs.Indexed))
         finally:
             visit.session.locker.release(taken)
         report = ended.report
@@ -173,7 +173,7 @@ class Api:
         check_length(text, self.limits.max_query_characters)
         if not text.strip() and picture is None:
             raise ValueError("The query is empty. Give words, a picture, or both.")
-        return Query(text.strip(), inbox.picture(picture, self.limits) if picture else None)
+        return Query(text.strip(), jobs.picture(picture, self.limits) if picture else None)
 
 
 def _explained(tools: Tools, asked: Query, trace: Trace, page: StoredPage) -> Answer | None:

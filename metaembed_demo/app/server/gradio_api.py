@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
+from metaembed_demo.app.visitors.uploads import Locker
 from metaembed_demo.files import Upload
-from metaembed_demo.locker import Locker
 from metaembed_demo.records import STOPS
 
 from . import access

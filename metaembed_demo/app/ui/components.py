@@ -6,9 +6,9 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from metaembed_demo.app import theme
-from metaembed_demo.session import Full
-from metaembed_demo.visit import Visit
-from metaembed_demo.visits import Visits
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.session import Full
+from metaembed_demo.app.visitors.visitor import Visit
 
 
 class Door:

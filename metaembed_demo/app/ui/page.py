@@ -1,4 +1,4 @@
-"""Layout and wiring of the page in Gradio. What it shows is made in visit.py; no torch, no faiss here."""
+"""Layout and wiring of the page in Gradio. What it shows is made in app/visitors/visitor.py; no torch, no faiss here."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.views.budget_dial import Curve
+from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
+from metaembed_demo.app.visitors.gradio_state import States
+from metaembed_demo.app.visitors.jobs import job
+from metaembed_demo.app.visitors.links import Link
+from metaembed_demo.app.visitors.page_state import Screen, Shelf
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.uploads import private_folder
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import LIMITS, SERVER
 from metaembed_demo.encoder import Encoder, affordable
 from metaembed_demo.explain import explainer
-from metaembed_demo.inbox import job
-from metaembed_demo.link import Link
-from metaembed_demo.locker import private_folder
 from metaembed_demo.records import STOPS, Budget
-from metaembed_demo.screen import Screen, Shelf
-from metaembed_demo.states import States
-from metaembed_demo.switching import Encoders, switch
-from metaembed_demo.visit import Tools, Visit
-from metaembed_demo.visits import Visits
 
 from .components import Door, html
 from .storage_tab import Store

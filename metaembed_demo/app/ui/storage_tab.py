@@ -11,9 +11,9 @@ import gradio as gr
 from metaembed_demo import parcel
 from metaembed_demo.app.server.gradio_uploads import uploads
 from metaembed_demo.app.views import documents_tab
+from metaembed_demo.app.visitors.page_state import Shelf
+from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.files import Upload
-from metaembed_demo.screen import Shelf
-from metaembed_demo.visit import HITS, Visit
 
 from .components import Door, html
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from PIL.Image import Image
 
-from .adding import Progress, Report
-from .collection import Collection
-from .config import LIMITS, Limits
-from .encoder import Encoder
-from .files import Problem, Upload
-from .intake import read_picture
+from metaembed_demo.adding import Progress, Report
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.intake import read_picture
+
 from .session import Session
 
 log = logging.getLogger(__name__)

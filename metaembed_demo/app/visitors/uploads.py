@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .config import LIMITS, Limits
-from .files import Problem, Upload, mebibytes
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.files import Problem, Upload, mebibytes
 
 PREFIX = "metaembed-uploads-"
 BLOCK = 4096  # bytes that even an empty file takes

@@ -13,17 +13,16 @@ from typing import Literal
 
 import numpy as np
 
+from metaembed_demo.agreement import Advice, Asked, Labels, Worth, cheapest, known_items, measure, read_labels
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
 from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
-
-from .agreement import Advice, Asked, Labels, Worth, cheapest, known_items, measure, read_labels
-from .collection import Collection
-from .encoder import Encoder
-from .evidence import Evidence
-from .explain import Explainer
-from .files import Upload
-from .records import STOPS, Budget, FloatArray, Query
+from metaembed_demo.collection import Collection
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.evidence import Evidence
+from metaembed_demo.explain import Explainer
+from metaembed_demo.files import Upload
+from metaembed_demo.records import STOPS, Budget, FloatArray, Query
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from gradio.state_holder import StateHolder
 
-from metaembed_demo import heap, visits
 from metaembed_demo.app.ui import page
+from metaembed_demo.app.visitors import registry
+from metaembed_demo.app.visitors.gradio_state import States
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.states import States
 from tests.support.app_server import Tab
 from tests.support.small_app import samples
 
@@ -49,10 +49,10 @@ def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, visits.Visits]]:
-    made: list[visits.Visits] = []
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, registry.Visits]]:
+    made: list[registry.Visits] = []
 
-    class Kept(visits.Visits):
+    class Kept(registry.Visits):
         def watch(self) -> None:  # the test sweeps
             made.append(self)
 
@@ -65,12 +65,14 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.B
     app.close()
 
 
-def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Blocks, visits.Visits]) -> None:
-    app, visits = demo
+def test_calls_leave_nothing_and_tabs_leave_with_their_session(
+    demo: tuple[gr.Blocks, registry.Visits],
+) -> None:
+    app, registry = demo
     address = app.local_url.rstrip("/")
     tab = Tab(address)
     tab.send(None, "load")
-    assert len(visits.states) == 1
+    assert len(registry.states) == 1
     with httpx.Client(base_url=address, timeout=60) as http:
         for data in (["dog", "1x1", 3, "", None], ["", "1x1", 3, "", None]):  # one is answered, one refused
             called = http.post("/gradio_api/call/search", json={"data": data}).json()
@@ -81,42 +83,42 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(demo: tuple[gr.Bl
         assert "event: complete" in http.get(f"/gradio_api/call/search/{called['event_id']}").text
     assert set(app.state_holder.session_data) == {tab.hash}  # though a call went by its name
     for _ in range(3):
-        visits.sweep()
+        registry.sweep()
     assert set(app.state_holder.session_data) == {tab.hash}
     assert set(app._queue.pending_event_ids_session) == {tab.hash}
-    (session,) = {*visits._visits}
-    visits.close(session)
+    (session,) = {*registry._visits}
+    registry.close(session)
     for _ in range(2):
-        visits.sweep()
-    assert len(visits.states) == 0
+        registry.sweep()
+    assert len(registry.states) == 0
     assert not app.state_holder.time_last_used
 
 
-def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, visits.Visits]) -> None:
-    app, visits = demo
+def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, registry.Visits]) -> None:
+    app, registry = demo
     address = app.local_url.rstrip("/")
     tab, other = Tab(address), Tab(address)
     tab.join("query", "submit", data=[None, "energy use by quarter"])
     tab.join(None, "load")
     assert tab.hear(2).count("energy.pdf") > 1
-    assert len(visits.sessions) == 1
+    assert len(registry.sessions) == 1
     other.send(None, "load")
-    assert len(visits.sessions) == 2
-    (mine, theirs) = visits._tabs[tab.hash], visits._tabs[other.hash]
-    assert visits.get(None, tab.hash).session.id == mine
-    assert visits.get(theirs, tab.hash).session.id == theirs
-    visits.close(mine)
-    assert visits.get(mine, tab.hash).session.id not in (mine, theirs)
-    assert visits.get(None).session.id != visits.get(None).session.id
+    assert len(registry.sessions) == 2
+    (mine, theirs) = registry._tabs[tab.hash], registry._tabs[other.hash]
+    assert registry.get(None, tab.hash).session.id == mine
+    assert registry.get(theirs, tab.hash).session.id == theirs
+    registry.close(mine)
+    assert registry.get(mine, tab.hash).session.id not in (mine, theirs)
+    assert registry.get(None).session.id != registry.get(None).session.id
 
 
 def test_freed_memory_goes_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [bytes(30_000) for _ in range(2_000)]
     kept = pieces[::50]
     del pieces
-    assert heap.trim() == (platform.libc_ver()[0] == "glibc")
+    assert registry.trim() == (platform.libc_ver()[0] == "glibc")
     assert len(kept) == 40
-    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())  # another C library
-    heap._trimmer.cache_clear()
-    assert not heap.trim()
-    heap._trimmer.cache_clear()
+    monkeypatch.setattr(registry.ctypes, "CDLL", lambda _: object())  # another C library
+    registry._trimmer.cache_clear()
+    assert not registry.trim()
+    registry._trimmer.cache_clear()

@@ -23,17 +23,17 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from metaembed_demo import locker
 from metaembed_demo.app.server import access
 from metaembed_demo.app.server.access import Guard
+from metaembed_demo.app.visitors import uploads
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.session import Full, Sessions
+from metaembed_demo.app.visitors.uploads import Locker
+from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import Explainer
 from metaembed_demo.files import Upload
-from metaembed_demo.locker import Locker
-from metaembed_demo.session import Full, Sessions
-from metaembed_demo.visit import Tools
-from metaembed_demo.visits import Visits
 from tests.support.app_server import Served, Tab, until
 from tests.support.sample_pages import make_page
 from tests.support.small_app import samples
@@ -384,7 +384,7 @@ def test_lockers_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
     assert "over the limit of 100 bytes" in one.refusals()[0].message
     one.clear()
     assert path.exists()
-    assert locker.sweep(tmp_path, -1) == 0  # it is held
+    assert uploads.sweep(tmp_path, -1) == 0  # it is held
     assert one.take([file]) == []  # nothing comes in after the end
     two.release([file])
     assert not path.parent.exists()
@@ -397,8 +397,8 @@ def test_lockers_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
     os.replace(again, path)  # somebody else uploads the same
     two.release([file])
     assert path.exists()
-    assert locker.sweep(tmp_path, 3600) == 0
-    assert locker.sweep(tmp_path, -1) == 1
+    assert uploads.sweep(tmp_path, 3600) == 0
+    assert uploads.sweep(tmp_path, -1) == 1
     outside = tmp_path.parent / "theirs.png"
     outside.write_bytes(b"c")
     two.take([Upload(outside, "theirs.png")])
@@ -407,11 +407,11 @@ def test_lockers_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
 
 
 def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
-    dead = tmp_path / f"{locker.PREFIX}999999999-x"
-    alive = tmp_path / f"{locker.PREFIX}{os.getppid()}-x"
+    dead = tmp_path / f"{uploads.PREFIX}999999999-x"
+    alive = tmp_path / f"{uploads.PREFIX}{os.getppid()}-x"
     for folder in (dead, alive, tmp_path / "somebody-else"):
         folder.mkdir()
-    made = locker.private_folder(tmp_path)
+    made = uploads.private_folder(tmp_path)
     assert not dead.exists()
     assert alive.exists()
     assert (tmp_path / "somebody-else").exists()

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .collection import Collection
-from .config import LIMITS, Limits
-from .locker import Locker
-from .records import STOPS, Budget, Trace
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.records import STOPS, Budget, Trace
+
+from .uploads import Locker
 
 ENDED = "This session has ended. Reload the page to start a new one."
 

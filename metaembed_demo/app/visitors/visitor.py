@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import alignment_chart, documents_tab, search_tab, storage_control, timing_chart
 from metaembed_demo.app.views.budget_dial import Curve, dial, readout
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.explain import Explainer
+from metaembed_demo.files import Upload
+from metaembed_demo.maxsim import align, prefix_gains
+from metaembed_demo.records import STOPS, Budget, FloatArray, Query, Trace
+from metaembed_demo.search import explain_hit, research, search
+from metaembed_demo.stored import StoredPage
+from metaembed_demo.text import check_length, clean
 
-from .collection import Collection
-from .config import LIMITS
-from .encoder import Encoder
-from .explain import Explainer
-from .files import Upload
-from .inbox import Indexed, index, job, picture
-from .link import Link, link, trace_json
-from .maxsim import align, prefix_gains
-from .panel import Panel, nearest
-from .records import STOPS, Budget, FloatArray, Query, Trace
-from .screen import EMPTY, Screen, Shelf
-from .search import explain_hit, research, search
+from .corpus_study import Habit, Kind, Survey
+from .explanation_tabs import Panel, nearest
+from .jobs import Indexed, index, job, picture
+from .links import Link, link, trace_json
+from .page_state import EMPTY, Screen, Shelf
 from .session import Session
-from .stored import StoredPage
-from .storing import Storing, kind_of
-from .survey import Habit, Kind, Survey
-from .text import check_length, clean
+from .storage_choice import Storing, kind_of
 
 HITS = 10
 PROGRESS_EVERY_S = 0.15  # the bar moves at most this often

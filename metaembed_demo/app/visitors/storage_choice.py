@@ -9,13 +9,12 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
-
-from .codecs import KINDS, PQ_LEAST, codec, pq_parts
-from .collection import Collection
-from .config import LIMITS, Limits
-from .exactness import REFINE, Exactness, measure
-from .local import LocalIndex
-from .records import STOPS, Budget, Trace
+from metaembed_demo.codecs import KINDS, PQ_LEAST, codec, pq_parts
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.exactness import REFINE, Exactness, measure
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.records import STOPS, Budget, Trace
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
 log = logging.getLogger(__name__)

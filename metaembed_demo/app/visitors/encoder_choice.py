@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from metaembed_demo.app.views import documents_tab
+from metaembed_demo.collection import Collection
+from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.explain import explainer
+from metaembed_demo.records import Embedding
+from metaembed_demo.reencode import reencode
 
-from .collection import Collection
-from .encoder import Encoder, load_encoder
-from .explain import explainer
-from .records import Embedding
-from .reencode import reencode
-from .screen import Shelf
-from .visit import PROGRESS_EVERY_S, Tools, Visit
+from .page_state import Shelf
+from .visitor import PROGRESS_EVERY_S, Tools, Visit
 
 log = logging.getLogger(__name__)
 

@@ -11,19 +11,19 @@ import jsonschema
 import pytest
 from PIL import Image
 
+from metaembed_demo.app.visitors.explanation_tabs import nearest
+from metaembed_demo.app.visitors.links import LONGEST, Link, link
+from metaembed_demo.app.visitors.page_state import EMPTY, Screen
+from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
 from metaembed_demo.files import Upload
-from metaembed_demo.link import LONGEST, Link, link
 from metaembed_demo.mini import Mini
-from metaembed_demo.panel import nearest
 from metaembed_demo.records import STOPS, Budget, Page, Word
-from metaembed_demo.screen import EMPTY, Screen
-from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.visit import Tools, Visit
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

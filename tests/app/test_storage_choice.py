@@ -11,6 +11,10 @@ import pytest
 
 from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.views.budget_dial import Curve
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.storage_choice import Storing, catch_up, kind_of, sizes
+from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.block import Parts
 from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection import Collection
@@ -20,11 +24,7 @@ from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS, Budget, Embedding, Hit, Query
 from metaembed_demo.search import research, search
-from metaembed_demo.session import Sessions
 from metaembed_demo.stored import StoredPage
-from metaembed_demo.storing import Storing, catch_up, kind_of, sizes
-from metaembed_demo.visit import Tools, Visit
-from metaembed_demo.visits import Visits
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()
@@ -210,7 +210,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return encoded(index, vectors)
 
     monkeypatch.setattr("metaembed_demo.local.STEP", 1)
-    monkeypatch.setattr("metaembed_demo.storing.TELL_EVERY_S", 0)
+    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 0)
     monkeypatch.setattr(LocalIndex, "_encoded", counted)
     return begun
 
@@ -236,7 +236,7 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
 
 
 def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monkeypatch) -> None:
-    monkeypatch.setattr("metaembed_demo.storing.TELL_EVERY_S", 3_600)
+    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 3_600)
     assert list(visit.storing.convert(visit.collection, "int8")) == [False, True]
     assert len(slow) == 12
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import threading
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from . import heap, locker
-from .collection import Collection
-from .config import LIMITS, Limits
+from metaembed_demo.collection import Collection
+from metaembed_demo.config import LIMITS, Limits
+
+from . import registry, uploads
+from .gradio_state import States
 from .session import Sessions
-from .states import States
-from .visit import Tools, Visit
+from .visitor import Tools, Visit
 
 SWEEP_S = 30  # at most, between two looks for what has ended
 log = logging.getLogger(__name__)
@@ -93,7 +97,7 @@ class Visits:
         while not pause.wait(every_s):
             try:
                 self.sweep()
-                heap.trim()
+                registry.trim()
             except Exception:  # the next round may do better, and without one nothing is ever cleared
                 log.exception("Ended sessions could not be cleared away")
 
@@ -103,7 +107,7 @@ class Visits:
         self._forget_ended()
         self.states.sweep(dict(self._tabs))
         if self.folder is not None:
-            locker.sweep(self.folder, self.limits.session_ttl_s)
+            uploads.sweep(self.folder, self.limits.session_ttl_s)
 
     def _forget_ended(self) -> None:
         for session_id, visit in list(self._visits.items()):
@@ -124,3 +128,17 @@ class Visits:
         for page_id in own:
             with contextlib.suppress(KeyError):
                 del visit.tools.habits[page_id]
+
+
+def trim() -> bool:
+    """Give freed memory back. Returns whether there was any; False where the C library cannot."""
+    found = _trimmer()
+    return bool(found and found(0))
+
+
+@cache
+def _trimmer() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):  # no glibc: musl, macOS, Windows
+        return None

@@ -1,0 +1,1 @@
+"""One visitor: session, uploads, searches, jobs. No Gradio."""
