@@ -40,7 +40,7 @@ def matrix(browser: Browser) -> Iterator[Page]:
             new Function("element", "trigger", "watch", script)(
                 document.getElementById("alignment"), () => {}, (_, call) => { window.redrawn = call; });
         }""",
-        theme.script("matrix.js"),
+        theme.script("alignment_chart.js"),
     )
     yield page
     page.context.close()

@@ -16,7 +16,7 @@ import gradio as gr
 from metaembed_demo.config import BUDGETS
 from metaembed_demo.records import Budget
 
-WEB = Path(__file__).resolve().parent.parent / "web"
+WEB = Path(__file__).resolve().parent / "web"
 
 FONTS = (
     "-apple-system",
@@ -92,13 +92,13 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ("page.css", "search.css", "documents.css", "charts.css", "evidence.css", "storage.css")
+    files = ("page.css", "search.css", "documents.css", "charts.css", "explanation.css", "storage.css")
     return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
 
 
 def head() -> str:
     """What goes into <head>: light or dark before the first paint, what scripts share, figures' downloads."""
-    scripts = (WEB / name for name in ("head.js", "shared.js", "figure.js"))
+    scripts = (WEB / name for name in ("theme_early.js", "shared.js", "figure_download.js"))
     return "".join(f"<script>{script.read_text('utf-8')}</script>" for script in scripts)
 
 

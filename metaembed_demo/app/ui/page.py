@@ -58,7 +58,7 @@ class Page:
     def lay_out(self) -> None:
         # `Sessions` ends it. Gradio's own time to live goes by the machine's clock, which may be set.
         self.session = gr.State(None)
-        self.header = html("header", script="header.js")
+        self.header = html("header", script="theme_switch.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._search_room()
@@ -67,8 +67,8 @@ class Page:
             self.surveys = Rooms(self.visits)
             self.surveys.lay_out()
         self.footer = html("footer")
-        self.marks = html("marks", script="marks.js")
-        self.link = html("link", script="link.js")
+        self.marks = html("marks", script="page_highlights.js")
+        self.link = html("link", script="links.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _search_room(self) -> None:
@@ -84,40 +84,40 @@ class Page:
                 autofocus=True,
                 submit_btn="Search",
             )
-            self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="drop.js")
+            self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
-        self.dial = html("dial", script="dial.js")
+        self.dial = html("dial", script="budget_dial.js")
         self.storage = self.store.lay_out_control()
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                 self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            self.free_hint = html("free-hint", search_tab.free_hint(), script="free.js")
+            self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
-            self.page = html("page", script="page.js")
+            self.page = html("page", script="page_viewer.js")
             with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs") as self.tabs:
                 # One tab for each way of looking at the chosen hit: a region of Screen and a component.
                 with gr.Tab("Alignment", id="alignment"):
-                    self.alignment = html("alignment", script="matrix.js")
+                    self.alignment = html("alignment", script="alignment_chart.js")
                 with gr.Tab("Page map", id="page-map", render_children=True):
-                    self.pagemap = html("pagemap", script="pagemap.js")
+                    self.pagemap = html("pagemap", script="page_map.js")
                 with gr.Tab("Ranks", id="ranks", render_children=True):
-                    self.ranks = html("ranks", script="ranks.js")
+                    self.ranks = html("ranks", script="rank_chart.js")
                 with gr.Tab("Compare", id="compare", render_children=True):
-                    self.compare = html("compare", script="compare.js")
+                    self.compare = html("compare", script="comparison.js")
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
     def _documents_room(self) -> None:
         with gr.Row(elem_id="shelf"):
             with gr.Column(elem_id="shelf-add"):
-                self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="drop.js")
+                self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
-                self.encoder = html("encoders", script="encoders.js")
+                self.encoder = html("encoders", script="encoder_choice.js")
                 self.store.lay_out_parcel()
             with gr.Column(elem_id="shelf-list"):
                 self.listing = html("listing", script="documents.js")

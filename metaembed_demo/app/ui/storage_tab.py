@@ -31,11 +31,11 @@ class Store:
         self.visits = visits
 
     def lay_out_control(self) -> gr.HTML:
-        self.control = html("storage", script="storage.js")
+        self.control = html("storage", script="storage_control.js")
         return self.control
 
     def lay_out_parcel(self) -> None:
-        self.parcel = html("parcel", documents_tab.parcel(), script="parcel.js")
+        self.parcel = html("parcel", documents_tab.parcel(), script="index_file.js")
         self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
 
     def wire(

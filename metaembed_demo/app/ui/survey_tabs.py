@@ -27,11 +27,11 @@ class Rooms:
 
     def lay_out(self) -> None:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
-            self.budget = html("worth", script="worth.js")
-            self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="drop.js")
-            self.cost = html("scale", script="scale.js")
+            self.budget = html("worth", script="survey_tabs.js")
+            self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="file_drop.js")
+            self.cost = html("scale", script="index_size_chart.js")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
-            self.tokens = html("habits", script="worth.js")
+            self.tokens = html("habits", script="survey_tabs.js")
 
     def wire(
         self,

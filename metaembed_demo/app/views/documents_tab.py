@@ -139,7 +139,7 @@ def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
 
 
 def parcel(busy: bool = False) -> str:
-    """The two buttons of an index file; web/parcel.js says what they do."""
+    """The two buttons of an index file; web/index_file.js says what they do."""
     shut = " disabled" if busy else ""
     return (
         '<section class="parcel"><h3>Index file</h3><div class="ways">'

@@ -1,7 +1,7 @@
 """Charts in HTML: the frame they share, and what every budget makes of one query. Pure functions.
 
 A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three
-buttons that save it (web/figure.js). Costs are drawn in `cost`, what Meta Tokens read in `habits`.
+buttons that save it (web/figure_download.js). Costs are drawn in `cost`, what Meta Tokens read in `habits`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the
 def figure(
     name: str, title: str, body: str, data: object, csv: Sequence[Sequence[object]], note: str = ""
 ) -> str:
-    """The frame that all charts share. web/figure.js does what its three buttons say.
+    """The frame that all charts share. web/figure_download.js does what its three buttons say.
 
     Args:
         name: of the saved files, `metaembed-NAME.png`; letters and hyphens of our own.

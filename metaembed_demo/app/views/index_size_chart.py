@@ -28,7 +28,7 @@ PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
 
 
 def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
-    """Memory of an index of many pages at every stop, beside what the paper reports. web/scale.js moves it.
+    """Memory of an index of many pages at every stop, beside what the paper reports. web/index_size_chart.js moves it.
 
     Args:
         bytes_per_page: five sizes, one a stop, coarse to fine.
@@ -61,7 +61,7 @@ def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kep
 
 
 def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Files:
-    """web/scale.js writes both anew when the slider moves."""
+    """web/index_size_chart.js writes both anew when the slider moves."""
     stops = [str(stop) for stop in STOPS]
     data = {
         "pages": pages,

@@ -46,7 +46,7 @@ def opened(browser: Browser) -> Iterator[Page]:
                     {},
                 );
         }""",
-        {"ranks": theme.script("ranks.js"), "scale": theme.script("scale.js")},
+        {"ranks": theme.script("rank_chart.js"), "scale": theme.script("index_size_chart.js")},
     )
     yield page
     page.context.close()
