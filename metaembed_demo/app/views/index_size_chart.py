@@ -7,10 +7,6 @@ import math
 from collections.abc import Sequence
 
 from metaembed_demo.app.theme import GROUPS
-from metaembed_demo.app.views.alignment_chart import (
-    _files,
-    _finding,
-)
 from metaembed_demo.app.views.figure import SAVE, savable
 from metaembed_demo.records import STOPS
 from metaembed_demo.text import TIMES, bytes_text, plural
