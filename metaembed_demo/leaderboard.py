@@ -16,9 +16,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from metaembed_demo.cli.console import budget_of
+
 from . import mmeb
 from .config import PATHS, SERVER
-from .console import budget_of
 from .encoder import Encoder, load_encoder
 from .records import STOPS, Budget
 from .summary import Row, markdown, summarise

@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 
 from metaembed_demo.adding import Report
+from metaembed_demo.cli import encode_corpus
+from metaembed_demo.cli.encode_corpus import encode, merge
 from metaembed_demo.collection import NO_SESSION, Collection
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.encoder import DummyEncoder, Encoder
 from metaembed_demo.files import uploads
 from metaembed_demo.records import Embedding, Page
-from scripts import corpus_parts, encode_corpus
+from scripts import corpus_parts
 from scripts.corpus_parts import BadInput
-from scripts.encode_corpus import encode, merge
 from tests.support.sample_files import make_pdf
 
 
@@ -165,7 +166,7 @@ def test_the_merged_collection_is_what_one_process_makes(
 def test_a_run_that_was_killed_goes_on_where_it_was(folder: Path, tmp_path: Path, expected) -> None:
     parts, log = tmp_path / "parts", tmp_path / "log"
     program = (
-        "import sys; from pathlib import Path; from scripts.encode_corpus import encode; "
+        "import sys; from pathlib import Path; from metaembed_demo.cli.encode_corpus import encode; "
         "from tests.test_encode_corpus import Stuck; "
         "encode([Path(sys.argv[1])], Path(sys.argv[2]), sys.argv[3], load=Stuck)"
     )

@@ -26,9 +26,9 @@ from metaembed_demo import poppler
 from metaembed_demo.adding import Report
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.app.visitors import uploads as uploads_module
+from metaembed_demo.cli.console import BadInput, told
 from metaembed_demo.collection import Collection
 from metaembed_demo.config import ROOT
-from metaembed_demo.console import BadInput, told
 from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.pairs import _library

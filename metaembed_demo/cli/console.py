@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from .adding import Progress
-from .files import Problem
-from .records import Budget
+from metaembed_demo.adding import Progress
+from metaembed_demo.files import Problem
+from metaembed_demo.records import Budget
 
 
 class BadInput(Exception):

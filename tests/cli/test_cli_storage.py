@@ -7,7 +7,7 @@ import pytest
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
-from tests.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
+from tests.cli.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
 
 FINGERPRINT = DummyEncoder().fingerprint
 

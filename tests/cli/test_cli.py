@@ -278,7 +278,7 @@ def test_train_is_handed_its_own_arguments(monkeypatch) -> None:
 def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path, tmp_path: Path) -> None:
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (
-        "import sys; import tests.test_cli as t; "
+        "import sys; import tests.cli.test_cli as t; "
         "t.cli.load_encoder = lambda name: t.Chatty(); t.adding_module.read = t.named; "
         "sys.exit(t.cli.main())"
     )

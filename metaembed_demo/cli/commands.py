@@ -1,0 +1,244 @@
+"""The sub-commands: each runs something and shows the result, as text or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from time import perf_counter
+from typing import Any
+
+from metaembed_demo import shelf
+from metaembed_demo.adding import Progress, Report
+from metaembed_demo.beir import Judgements, collect, load_beir, open_picture
+from metaembed_demo.cli.console import (
+    BadInput,
+    problems,
+    table,
+    tell,
+    told,
+)
+from metaembed_demo.collection import NO_SESSION, Collection
+from metaembed_demo.curves import evaluate
+from metaembed_demo.encoder import load_encoder
+from metaembed_demo.files import uploads
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.push import open_remote, push, search_there
+from metaembed_demo.records import Query
+from metaembed_demo.search import search
+
+REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
+BAD_INPUT = 2
+
+
+# index
+
+
+def run_index(options: argparse.Namespace) -> dict[str, Any]:
+    missing = [path for path in options.paths if not path.exists()]
+    if missing:
+        raise BadInput(f"There is no such file or folder: {', '.join(map(str, missing))}")
+    with told():
+        shelf.check_target(options.out)
+        files = uploads(options.paths)
+        encoder = load_encoder(options.encoder)
+        collection = (
+            Collection.load(options.out, encoder.fingerprint)
+            if shelf.is_shelf(options.out)
+            else Collection.for_encoder(encoder)
+        )
+    report, interrupted = Report(), False
+    adding = collection.add(files, encoder, report, NO_SESSION)
+    try:
+        for progress in adding:
+            tell(progress)
+    except KeyboardInterrupt:
+        interrupted = True  # what was done is kept
+        adding.close()
+    if not report.added and not report.duplicates and not interrupted:
+        raise BadInput("No page could be read." + ("" if report.problems else " There are no files."))
+    with told():
+        if options.storage:
+            keep(collection, options.storage, not options.no_full)
+        size = collection.save(options.out)
+    return {
+        "pages": len(collection),
+        "added": report.added,
+        "duplicates": report.duplicates,
+        "problems": problems(report.problems),
+        "seconds": round(report.seconds, 3),
+        "pages_per_second": round(report.added / report.seconds, 3) if report.seconds else 0.0,
+        "out": str(options.out),
+        "encoder": encoder.name,
+        "bytes": size,
+        **({"interrupted": True} if interrupted else {}),
+    }
+
+
+def keep(collection: Collection, kind: str, full: bool) -> None:
+    """Keep the vectors of `collection` as `kind`. Raises ValueError as `LocalIndex.stored_as` says."""
+    assert isinstance(collection.index, LocalIndex)
+    if collection.index.storage != kind or not full:
+        collection.index = collection.index.stored_as(kind, full)
+
+
+def show_index(result: dict[str, Any]) -> None:
+    print(
+        f"{result['added']} pages added in {result['seconds']:.1f} s "
+        f"({result['pages_per_second']:.2f} a second); {result['pages']} in {result['out']}, "
+        f"{result['bytes'] / 1e6:.1f} MB. Duplicates: {len(result['duplicates'])}. "
+        f"Problems: {len(result['problems'])}."
+    )
+
+
+# search
+
+
+def run_search(options: argparse.Namespace) -> dict[str, Any]:
+    with told():
+        shelf.manifest(options.index)  # before the encoder is loaded, which takes seconds
+        query = Query(options.query.strip(), open_picture(options.image) if options.image else None)
+        encoder = load_encoder(options.encoder)
+        collection = Collection.load(options.index, encoder.fingerprint)
+        if options.qdrant:
+            search_there(collection, options.qdrant, options.name)
+        elif isinstance(collection.index, LocalIndex):
+            collection.index.recall = options.recall or collection.index.recall
+            collection.index.refine = options.refine or 0
+    trace = search(collection, encoder, query, options.budget, options.k, options.exact)
+    hits = []
+    for hit in trace.hits:
+        page = collection.pages[hit.page_id]
+        hits.append(
+            {
+                "rank": hit.rank,
+                "score": round(hit.score, 5),
+                "file": page.source,
+                "page": page.number,
+                "id": page.id,
+                "title": page.title,
+                "also": [f"{source}#{number}" for source, number in page.also],
+            }
+        )
+    return {
+        "query": query.text,
+        "image": str(options.image) if options.image else None,
+        "budget": str(trace.budget),
+        "hits": hits,
+        "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
+        "bytes_per_page": trace.bytes_per_page,
+        "candidates": trace.candidates,
+        "pages": trace.pages_searched,
+        "encoder": encoder.name,
+    }
+
+
+def show_search(result: dict[str, Any]) -> None:
+    rows = [
+        [str(h["rank"]), f"{h['score']:.3f}", h["file"], str(h["page"]), h["title"]] for h in result["hits"]
+    ]
+    table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
+    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
+    print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
+
+
+# push
+
+
+def run_push(options: argparse.Namespace) -> dict[str, Any]:
+    with told():
+        head = shelf.manifest(options.index)
+        collection = Collection.load(options.index, head["encoder"])
+        remote = open_remote(collection, options.location, options.name, options.shards, options.replicas)
+        for done in push(collection, remote):
+            tell(Progress(done, len(collection), options.name, done))
+        remote.close()
+    return {"pages": len(collection), "location": options.location, "name": options.name}
+
+
+def show_push(result: dict[str, Any]) -> None:
+    print(f"{result['pages']} pages in the collection {result['name']} at {result['location']}")
+
+
+# eval
+
+
+def run_eval(options: argparse.Namespace) -> dict[str, Any]:
+    started, report = perf_counter(), Report()
+    if options.baselines and importlib.util.find_spec("bm25s") is None:
+        raise BadInput("--baselines needs bm25s: pip install bm25s")
+    with told():
+        beir = load_beir(options.folder)
+        encoder = load_encoder(options.encoder)
+        collection = collect(beir, encoder, report, options.index, tell)
+    if not len(collection):
+        raise BadInput(f"No page of {options.folder} could be read.")
+    judgements = Judgements(beir.qrels, collection)
+    for corpus_id in judgements.missing:
+        print(f"warning: no file or page answers to the judged id {corpus_id!r}", file=sys.stderr)
+    if len(judgements.missing) == len({i for judged in beir.qrels.values() for i in judged}):
+        raise BadInput("None of the judged ids names a file or page of the corpus.")
+    result = evaluate(collection, encoder, beir, judgements)
+    if options.baselines:
+        from .baselines import baselines
+
+        result["baselines"] = baselines(collection, beir, judgements)
+    for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
+        del row["each"]
+    return {
+        **result,
+        "missing": len(judgements.missing),
+        "missing_ids": judgements.missing,
+        "duplicates": report.duplicates,
+        "problems": problems(report.problems),
+        "seconds": round(perf_counter() - started, 1),
+    }
+
+
+def show_eval(result: dict[str, Any]) -> None:
+    figures = ["ndcg@5", "ndcg@10", "recall@1", "recall@5", "recall@10", "mrr"]
+    rows = []
+    for row in [*result["budgets"], *result.get("baselines", [])]:
+        ms = f"{row['latency_ms_p50']:.2f}" if "latency_ms_p50" in row else ""
+        name = row["budget"] if "budget" in row else row["name"]
+        low, high = row["ci95"]["ndcg@5"]
+        cells = [f"{row[f]:.3f}" for f in figures]
+        cells.insert(1, f"{low:.3f}-{high:.3f}")
+        rows.append([name, *cells, str(row["bytes_per_page"]), ms])
+    head = ["budget", figures[0], "95% interval", *figures[1:], "bytes/page", "ms p50"]
+    table(head, rows, right=set(range(1, 10)))
+    print(f"{result['encoder']}: {result['pages']} pages, {result['queries']} queries")
+
+
+# bench
+
+
+def run_bench(options: argparse.Namespace) -> dict[str, Any]:
+    from .bench import SIZES, bench
+
+    with told():
+        encoder = load_encoder(options.encoder)
+    return bench(encoder, options.sizes or SIZES)
+
+
+def show_bench(result: dict[str, Any]) -> None:
+    rows = []
+    for size in result["search"]:
+        for row in size["budgets"]:
+            stages = [f"{row[f'{stage}_ms']['p50']:.2f}" for stage in ("coarse", "rerank", "align", "total")]
+            rows.append([str(size["pages"]), row["budget"], *stages, f"{row['total_ms']['p95']:.2f}"])
+    table(
+        ["pages", "budget", "coarse ms", "rerank ms", "align ms", "total p50", "p95"],
+        rows,
+        right={0, *range(2, 7)},
+    )
+    storage = result["storage"]
+    rows = [[r["kind"], f"{r['bytes_per_page']:,}", f"{r['ms']['p50']:.1f}"] for r in storage["kinds"]]
+    rows.append(["numpy, float32", "", f"{storage['numpy_float32_ms']['p50']:.1f}"])
+    print(f"\nscoring {storage['pages']:,} pages at {storage['budget']}")
+    table(["kept as", "bytes a page", "ms p50"], rows, right={1, 2})
+    print(result["note"])
+    print(f"encoding a query: {result['search'][0]['encode_ms']['p50']:.1f} ms")
+    if result["indexing"]:
+        print(f"indexing: {result['indexing']['pages_per_second']} pages a second")
+    print(f"resident memory: {result['memory_mb']['resident']} MB")

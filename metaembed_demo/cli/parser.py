@@ -1,0 +1,90 @@
+"""The command line's options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from metaembed_demo.cli.commands import (
+    REMOTE,
+    run_bench,
+    run_eval,
+    run_index,
+    run_push,
+    run_search,
+    show_bench,
+    show_eval,
+    show_index,
+    show_push,
+    show_search,
+)
+from metaembed_demo.cli.console import (
+    budget_of,
+    positive_of,
+    share_of,
+    sizes_of,
+)
+from metaembed_demo.codecs import KINDS
+from metaembed_demo.config import SERVER
+from metaembed_demo.records import STOPS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m metaembed_demo", description="Search PDFs and pictures at any token budget."
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Any, show: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run, show=show)
+        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        sub.add_argument("--encoder", default=SERVER.encoder, metavar="NAME", help="default: %(default)s")
+        return sub
+
+    sub = command("index", run_index, show_index, "Index PDFs, pictures, zips and folders of them.")
+    sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    sub.add_argument("--out", required=True, type=Path, metavar="DIR", help="an index there is added to")
+    sub.add_argument(
+        "--storage", choices=KINDS, help="how vectors are kept (default: as they are, or float16)"
+    )
+    sub.add_argument("--no-full", action="store_true", help="give the float16 vectors up for the codes")
+
+    sub = command("search", run_search, show_search, "Find pages in an index.")
+    sub.add_argument("index", type=Path, metavar="DIR")
+    sub.add_argument("query", nargs="?", default="", help="may be left out where --image is given")
+    sub.add_argument("--image", type=Path, metavar="F", help="a picture to ask with")
+    sub.add_argument(
+        "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
+    )
+    sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")
+    sub.add_argument("--exact", action="store_true", help="score every page, by its full vectors")
+    sub.add_argument(
+        "--recall", type=share_of, metavar="R", help="of the exact best, above 5,000 pages (0.99)"
+    )
+    sub.add_argument("--refine", type=positive_of, metavar="N", help="score N again by the full vectors")
+    sub.add_argument("--qdrant", metavar="LOCATION", help="find the pages there; see push")
+    sub.add_argument("--name", default=REMOTE, help="the collection on Qdrant (default: %(default)s)")
+
+    sub = command("push", run_push, show_push, "Copy an index's vectors to Qdrant (docs/qdrant.md).")
+    sub.add_argument("index", type=Path, metavar="DIR")
+    sub.add_argument("location", metavar="LOCATION", help="http://HOST:6333, a folder, or edge:FOLDER")
+    sub.add_argument("--name", default=REMOTE, help="the collection there (default: %(default)s)")
+    sub.add_argument("--shards", type=positive_of, default=1)
+    sub.add_argument("--replicas", type=positive_of, default=1)
+
+    sub = command("eval", run_eval, show_eval, "Quality, latency and bytes at the five budgets.")
+    sub.add_argument(
+        "folder", type=Path, metavar="BEIR_DIR", help="corpus files, queries.jsonl, qrels/test.tsv"
+    )
+    sub.add_argument("--baselines", action="store_true", help="also BM25 and MiniLM on the same words")
+    sub.add_argument("--each", action="store_true", help="in the JSON, also nDCG@5 of every query")
+    sub.add_argument("--index", type=Path, metavar="DIR", help="keep the index there and use it again")
+
+    sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
+    sub.add_argument("--sizes", type=sizes_of, metavar="N,N,...", help="numbers of random pages to search")
+
+    commands.add_parser("train", help="Train MetaEmbed-Mini; 'train --help' says more.", add_help=False)
+    return top
