@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.adding import Report
 from metaembed_demo.beir import Beir, Judgements, collect, load_beir
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.curves import RESAMPLES, interval
 from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended

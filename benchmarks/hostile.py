@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.robustness.hostile_files import files as files_module
-from metaembed_demo.adding import Report
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import LIMITS, PATHS, ROOT, Limits
 from metaembed_demo.encoder import Encoder, load_encoder
 from metaembed_demo.files import Upload

@@ -19,12 +19,12 @@ import numpy as np
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.beir import load_beir
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.explain import Explainer, Looked
 from metaembed_demo.mini import Mini
 from metaembed_demo.records import STOPS
 from metaembed_demo.samples import open_samples
-from metaembed_demo.stored import StoredPage
 
 OUT = ROOT / "benchmarks" / "interactions.json"
 QUERIES = 40

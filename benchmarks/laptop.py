@@ -20,6 +20,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from metaembed_demo.collection.search import research, search
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.encoder import Encoder, load_encoder
 from metaembed_demo.files import Problem, Upload
@@ -27,7 +28,6 @@ from metaembed_demo.ingest import read_files
 from metaembed_demo.reading import read
 from metaembed_demo.records import STOPS, Query
 from metaembed_demo.samples import open_samples
-from metaembed_demo.search import research, search
 
 KINDS = {
     "text layer": ["annual-report.pdf", "two-column-paper.pdf", "house-rules.pdf", "minutes.pdf"],

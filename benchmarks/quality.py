@@ -19,9 +19,9 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from docs.screenshots import launch
-from metaembed_demo.adding import Report
 from metaembed_demo.baselines import baselines, without_mmr
 from metaembed_demo.beir import Judgements, collect, load_beir
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.curves import Row, evaluate, gain
 from metaembed_demo.encoder import Encoder

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo import kernels
-from metaembed_demo.adding import Report
 from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.curves import RESAMPLES, encode, quality, rank
 from metaembed_demo.encoder import Encoder

@@ -19,13 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
+
 from .beir import QRELS, Judgements, load_beir
-from .collection import Collection
 from .curves import ENCODE_BATCH, RESAMPLES, grade, interval, ndcg
 from .encoder import Encoder
 from .index import MultiVectorIndex
 from .records import STOPS, Budget, FloatArray, Query
-from .stored import StoredPage
 
 K = 5  # first pages that overlap and nDCG look at
 TOP = 20  # pages of the finest budget whose order is compared

@@ -56,7 +56,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
 
 
 def _is_index(archive: zipfile.ZipFile) -> bool:
-    """Whether it holds a saved collection, whose pictures are no documents; see shelf.py."""
+    """Whether it holds a saved collection, whose pictures are no documents; see collection/persistence.py."""
     paths = [PurePosixPath(name) for name in archive.namelist()]
     return any(path.name == "manifest.json" for path in paths) and any("segments" in p.parts for p in paths)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metaembed_demo.collection.collection import Collection
+
 from .beir import Beir, Judgements
-from .collection import Collection
 from .config import BYTES_PER_COMPONENT
 from .curves import Row, encode, quality, rank
 from .encoder import Encoder

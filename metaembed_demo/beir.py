@@ -13,14 +13,16 @@ from typing import Any
 
 from PIL.Image import Image
 
-from . import disk, shelf
-from .adding import Progress, Report
-from .collection import NO_SESSION, Collection
+from metaembed_demo.collection import persistence
+from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.progress import Progress, Report
+from metaembed_demo.collection.stored_page import StoredPage
+
+from . import disk
 from .encoder import Encoder
 from .files import Problem, Upload, uploads
 from .ingest import read_files
 from .records import Query
-from .stored import StoredPage
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
 DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds
@@ -77,11 +79,11 @@ def collect(
     """
     if keep is None:
         return _index(Collection.for_encoder(encoder), beir.files, encoder, report, tell)
-    shelf.check_target(keep)
+    persistence.check_target(keep)
     digests = {file.name: disk.sha256_of(file.path) for file in beir.files}
     known: dict[str, Any] = {}
     collection = Collection.for_encoder(encoder)
-    if shelf.is_shelf(keep):
+    if persistence.is_shelf(keep):
         collection = Collection.load(keep, encoder.fingerprint)
         known = disk.read_json(keep / DIGESTS) if (keep / DIGESTS).is_file() else {}
     stands = {name for name, digest in known.items() if digests.get(name) == digest}

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.search import research, search
+
 from .codecs import KINDS
-from .collection import Collection
 from .config import PATHS
 from .encoder import Encoder
 from .files import Problem, uploads
@@ -22,7 +24,6 @@ from .local import LocalIndex
 from .maxsim import maxsim_numpy
 from .reading import read
 from .records import STOPS, Budget, FloatArray, Page, Query
-from .search import research, search
 
 SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.collection.collection import Collection
+
 from .beir import Beir, Judgements, Unit
-from .collection import Collection
 from .encoder import Encoder
 from .records import STOPS, FloatArray
 

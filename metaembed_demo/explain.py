@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metaembed_demo.collection.stored_page import StoredPage
+
 from .encoder import Encoder
 from .evidence import Evidence
 from .maxsim import maxsim
 from .reading import look_again
 from .records import Alignment, Budget, FloatArray, Page, Query, Word
-from .stored import StoredPage
 from .visual import Closer, look
 
 KEPT = 24  # pages whose evidence is kept; some 3 MB each

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from metaembed_demo.app.views.budget_dial import Curve
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Progress, Report
 
 from . import disk
-from .adding import Progress, Report
 from .beir import Beir, Judgements, collect, load_beir
-from .collection import Collection
 from .config import PATHS, SERVER
 from .curves import encode, evaluate
 from .encoder import Encoder, load_encoder

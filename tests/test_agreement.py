@@ -27,11 +27,11 @@ from metaembed_demo.agreement import (
     read_labels,
 )
 from metaembed_demo.beir import Judgements
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.curves import ENCODE_BATCH, quality
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word
-from metaembed_demo.stored import StoredPage
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import ndcg_score
 
-from metaembed_demo import adding as adding_module
-from metaembed_demo.adding import Report
 from metaembed_demo.baselines import best_chunk, bm25, token_maxsim, without_mmr
 from metaembed_demo.beir import Beir, Judgements, collect, load_beir, open_picture
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection import indexing as adding_module
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.curves import evaluate, gain, interval, ndcg, quality, recall, reciprocal_rank
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.records import Page, Query, Word

@@ -18,12 +18,13 @@ from reportlab.pdfgen.canvas import Canvas
 
 from benchmarks.robustness.hostile_files import files as files_module
 from benchmarks.robustness.hostile_files import pdfs, pictures
-from metaembed_demo.adding import Report
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
@@ -32,7 +33,6 @@ from metaembed_demo.intake import read_files
 from metaembed_demo.mini import Mini
 from metaembed_demo.pdf import MOST_LETTERS
 from metaembed_demo.records import STOPS, Page, Word, page_id
-from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import clean
 
 FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner

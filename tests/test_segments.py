@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo import disk, segments, shelf
-from metaembed_demo.collection import Collection
+from metaembed_demo import disk, segments
+from metaembed_demo.collection import persistence
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
@@ -244,7 +245,7 @@ def test_a_page_in_two_segments_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_collection_leaves_its_words_and_pictures_on_disk(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(shelf, "EAGER", 2)
+    monkeypatch.setattr(persistence, "EAGER", 2)
     collection = Collection.for_encoder(ENCODER)
     pages = [make_page("a.pdf", n, f"page {n} of a") for n in range(1, 6)]
     fill(monkeypatch, collection, *pages)
@@ -280,7 +281,7 @@ from pathlib import Path
 from tests.support.sample_pages import make_page
 from metaembed_demo.collection import Collection
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.stored import StoredPage
+from metaembed_demo.collection.stored_page import StoredPage
 
 ENCODER = DummyEncoder()
 path, events = Path(sys.argv[1]), ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import ingest, intake, worker
-from metaembed_demo.adding import Report
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem, Upload

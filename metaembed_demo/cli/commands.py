@@ -8,8 +8,6 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from metaembed_demo import shelf
-from metaembed_demo.adding import Progress, Report
 from metaembed_demo.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.cli.console import (
     BadInput,
@@ -18,14 +16,16 @@ from metaembed_demo.cli.console import (
     tell,
     told,
 )
-from metaembed_demo.collection import NO_SESSION, Collection
+from metaembed_demo.collection import persistence
+from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.progress import Progress, Report
+from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
+from metaembed_demo.collection.search import search
 from metaembed_demo.curves import evaluate
 from metaembed_demo.encoder import load_encoder
 from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.push import open_remote, push, search_there
 from metaembed_demo.records import Query
-from metaembed_demo.search import search
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2
@@ -39,12 +39,12 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
     if missing:
         raise BadInput(f"There is no such file or folder: {', '.join(map(str, missing))}")
     with told():
-        shelf.check_target(options.out)
+        persistence.check_target(options.out)
         files = uploads(options.paths)
         encoder = load_encoder(options.encoder)
         collection = (
             Collection.load(options.out, encoder.fingerprint)
-            if shelf.is_shelf(options.out)
+            if persistence.is_shelf(options.out)
             else Collection.for_encoder(encoder)
         )
     report, interrupted = Report(), False
@@ -96,7 +96,7 @@ def show_index(result: dict[str, Any]) -> None:
 
 def run_search(options: argparse.Namespace) -> dict[str, Any]:
     with told():
-        shelf.manifest(options.index)  # before the encoder is loaded, which takes seconds
+        persistence.manifest(options.index)  # before the encoder is loaded, which takes seconds
         query = Query(options.query.strip(), open_picture(options.image) if options.image else None)
         encoder = load_encoder(options.encoder)
         collection = Collection.load(options.index, encoder.fingerprint)
@@ -147,7 +147,7 @@ def show_search(result: dict[str, Any]) -> None:
 
 def run_push(options: argparse.Namespace) -> dict[str, Any]:
     with told():
-        head = shelf.manifest(options.index)
+        head = persistence.manifest(options.index)
         collection = Collection.load(options.index, head["encoder"])
         remote = open_remote(collection, options.location, options.name, options.shards, options.replicas)
         for done in push(collection, remote):

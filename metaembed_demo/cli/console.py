@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from metaembed_demo.adding import Progress
+from metaembed_demo.collection.progress import Progress
 from metaembed_demo.files import Problem
 from metaembed_demo.records import Budget
 

@@ -27,15 +27,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo import disk, shelf
-from metaembed_demo.adding import Adding, Report
-from metaembed_demo.collection import NO_SESSION, Collection
-from metaembed_demo.config import ROOT, SERVER
-from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.files import Problem
-from metaembed_demo.records import Embedding, Page
-from metaembed_demo.stored import StoredPage
-from scripts.corpus_parts import (
+from metaembed_demo import disk
+from metaembed_demo.collection import persistence
+from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.encoded_parts import (
     BadInput,
     Input,
     Loader,
@@ -46,6 +41,13 @@ from scripts.corpus_parts import (
     listed,
     read_done,
 )
+from metaembed_demo.collection.indexing import Adding
+from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.config import ROOT, SERVER
+from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.files import Problem
+from metaembed_demo.records import Embedding, Page
 
 BATCH = 8  # pages given to the encoder at once
 TASK_INPUTS = 64  # a task at most
@@ -239,10 +241,10 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
         BadInput: when there are no parts, one is damaged, inputs are left to encode and not `partial`, or
             `out` holds something.
     """
-    if shelf.is_shelf(out):
+    if persistence.is_shelf(out):
         raise BadInput(f"{out} holds an index already. Name a new or an empty folder.")
     try:
-        shelf.check_target(out)
+        persistence.check_target(out)
         head = disk.read_json(parts / "encoder.json")
         inputs = [json.loads(line) for line in (parts / "inputs.jsonl").read_text().splitlines()]
     except (OSError, ValueError) as error:

@@ -26,7 +26,7 @@ from metaembed_demo.app.views.documents_tab import limits
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.visitor import Tools
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.config import LIMITS, ROOT
 from metaembed_demo.encoder import DummyEncoder
 from tests.support.app_server import Served

@@ -16,14 +16,14 @@ from metaembed_demo.app.visitors.links import LONGEST, Link, link
 from metaembed_demo.app.visitors.page_state import EMPTY, Screen
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
 from metaembed_demo.files import Upload
 from metaembed_demo.mini import Mini
 from metaembed_demo.records import STOPS, Budget, Page, Word
-from metaembed_demo.stored import StoredPage
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

@@ -13,18 +13,19 @@ from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Sessions
-from metaembed_demo.app.visitors.storage_choice import Storing, catch_up, kind_of, sizes
+from metaembed_demo.app.visitors.storage_choice import Storing
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.block import Parts
 from metaembed_demo.codecs import KINDS
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
+from metaembed_demo.collection.search import research, search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import Limits
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS, Budget, Embedding, Hit, Query
-from metaembed_demo.search import research, search
-from metaembed_demo.stored import StoredPage
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()

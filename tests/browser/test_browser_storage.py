@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.block import Parts
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.stored import StoredPage
 from tests.support.browsing import ANSWER_MS, Opener, ask, room
 from tests.support.sample_pages import make_page
 

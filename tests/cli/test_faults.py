@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import shelf
+from metaembed_demo.collection import persistence
 from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import Budget
@@ -66,7 +66,7 @@ def test_a_folder_of_other_files_is_not_taken_for_such_a_rest(tmp_path: Path, na
     (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(ValueError, match="holds other files"):
-        shelf.check_target(tmp_path)
+        persistence.check_target(tmp_path)
     assert (tmp_path / name).read_bytes() == b"mine"
 
 

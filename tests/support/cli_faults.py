@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo.adding import Report
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.search import search
 from metaembed_demo.config import ROOT
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import uploads
 from metaembed_demo.records import Budget, Query
-from metaembed_demo.search import search
 
 resource = pytest.importorskip("resource")  # not on Windows
 ENCODER = DummyEncoder()

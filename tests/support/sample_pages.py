@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import adding as adding_module
-from metaembed_demo.adding import Progress, Report
-from metaembed_demo.app.visitors.storage_choice import keeping
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection import indexing as adding_module
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.convert_storage import keeping
+from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem
 from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from metaembed_demo.app.ui.page import build_ui
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import SERVER
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.stored import StoredPage
 from tests.support.sample_pages import make_page
 
 TEXTS = ("coffee machine descale", "energy use by quarter", "dog and cat", "holiday request form")

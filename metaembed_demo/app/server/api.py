@@ -13,12 +13,12 @@ from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.search import explain_hit, search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.files import Upload
 from metaembed_demo.records import Budget, Query, Trace
-from metaembed_demo.search import explain_hit, search
-from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import check_length, clean
 
 VERSION = 1

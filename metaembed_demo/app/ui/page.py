@@ -24,7 +24,7 @@ from metaembed_demo.app.visitors.page_state import Screen, Shelf
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.config import LIMITS, SERVER
 from metaembed_demo.encoder import Encoder, affordable
 from metaembed_demo.explain import explainer

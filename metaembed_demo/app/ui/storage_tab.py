@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo import parcel
 from metaembed_demo.app.server.gradio_uploads import uploads
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.page_state import Shelf
 from metaembed_demo.app.visitors.visitor import HITS, Visit
+from metaembed_demo.collection import index_file
 from metaembed_demo.files import Upload
 
 from .components import Door, html
@@ -35,7 +35,7 @@ class Store:
         return self.control
 
     def lay_out_parcel(self) -> None:
-        self.parcel = html("parcel", documents_tab.parcel(), script="index_file.js")
+        self.index_file = html("parcel", documents_tab.index_file(), script="index_file.js")
         self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
 
     def wire(
@@ -54,8 +54,14 @@ class Store:
         on(self.control.input, self.set, [], outputs=shelf_outputs)
         on(self.control.select, self.check, [], outputs=[session, self.control])
         on(self.control.clear, self.stop, [], outputs=[session], concurrency_id="stop")
-        on(self.parcel.submit, self.download, [], outputs=[session, news, self.parcel, self.file], **packing)
-        on(self.parcel.upload, self.open, [], outputs=[*shelf_outputs, self.parcel], **packing)
+        on(
+            self.index_file.submit,
+            self.download,
+            [],
+            outputs=[session, news, self.index_file, self.file],
+            **packing,
+        )
+        on(self.index_file.upload, self.open, [], outputs=[*shelf_outputs, self.index_file], **packing)
         self.file.change(None, js=SAVE)
 
     def convert(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
@@ -104,12 +110,12 @@ class Store:
         visit = self.visits.get(session_id)
         start = {self.session: visit.session.id}
         pages = len(visit.collection)
-        busy = {self.news: documents_tab.packing(pages), self.parcel: documents_tab.parcel(busy=True)}
+        busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.index_file(busy=True)}
         yield {**start, **busy, self.file: None}  # so that the same file once more is a change, too
-        rest = {**start, self.parcel: documents_tab.parcel()}
+        rest = {**start, self.index_file: documents_tab.index_file()}
         try:
-            file = visit.session.locker.hand_out(parcel.NAME)
-            parcel.pack(visit.collection, file.parent)
+            file = visit.session.locker.hand_out(index_file.NAME)
+            index_file.pack(visit.collection, file.parent)
         except (ValueError, OSError) as error:
             log.warning("The index could not be packed: %s", error)
             yield {**rest, self.news: documents_tab.not_packed(str(error))}
@@ -126,16 +132,20 @@ class Store:
         )
         start = {self.session: visit.session.id}
         names = [file.name for file in files]
-        yield {**start, self.news: documents_tab.opening(names), self.parcel: documents_tab.parcel(busy=True)}
+        yield {
+            **start,
+            self.news: documents_tab.opening(names),
+            self.index_file: documents_tab.index_file(busy=True),
+        }
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.locker.release(files)
         shelf = visit.stored_anew(pages=True)
         shelf.news = told
-        yield {**self._shelf(visit, shelf), self.parcel: documents_tab.parcel()}
+        yield {**self._shelf(visit, shelf), self.index_file: documents_tab.index_file()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:
-            added, held = parcel.add(visit.collection, file)
+            added, held = index_file.add(visit.collection, file)
         except ValueError as error:
             return documents_tab.not_opened(file.name, str(error))
         except Exception as error:  # whatever is wrong with a file of somebody's making, the visit goes on

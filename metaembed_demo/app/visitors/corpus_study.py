@@ -17,7 +17,7 @@ from metaembed_demo.agreement import Advice, Asked, Labels, Worth, cheapest, kno
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
 from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.explain import Explainer

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from PIL.Image import Image
 
-from metaembed_demo.adding import Progress, Report
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.files import Problem, Upload

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.app.views.html import attribute
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.explain import Explanation
 from metaembed_demo.records import STOPS, Budget, Trace
-from metaembed_demo.stored import StoredPage
 
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.config import LIMITS, Limits
 
 from . import registry, uploads

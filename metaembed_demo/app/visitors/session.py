@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.records import STOPS, Budget, Trace
 

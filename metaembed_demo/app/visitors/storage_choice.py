@@ -9,12 +9,13 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
-from metaembed_demo.codecs import KINDS, PQ_LEAST, codec, pq_parts
-from metaembed_demo.collection import Collection
+from metaembed_demo.codecs import KINDS, codec
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.convert_storage import keeping, kind_of, pages_for_pq, sizes
 from metaembed_demo.config import LIMITS, Limits
 from metaembed_demo.exactness import REFINE, Exactness, measure
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS, Budget, Trace
+from metaembed_demo.records import Budget, Trace
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
 log = logging.getLogger(__name__)
@@ -124,11 +125,6 @@ class Storing:
         self._checked = None
 
 
-def kind_of(collection: Collection) -> str:
-    """How the vectors of `collection` are kept: one of `codecs.KINDS`."""
-    return collection.index.storage if isinstance(collection.index, LocalIndex) else "float16"
-
-
 def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Limits) -> Iterator[int]:
     """Now and then one of `steps`, all of which are taken, but for those after `stop` or the end of the time.
 
@@ -150,70 +146,6 @@ def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Lim
                 yield step
     finally:
         steps.close()
-
-
-def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
-    """Keep the pages of `collection` as `kind`, telling how many are.
-
-    Closed before its end it changes nothing. Pages that come or go meanwhile do so in the new index too.
-
-    Raises:
-        ValueError: as `LocalIndex.stored_as`; nothing is changed then.
-    """
-    old = collection.index
-    assert isinstance(old, LocalIndex)
-    made = yield from old.storing_as(kind)
-    _warm(made)
-    with collection.lock:
-        catch_up(made, old)
-        made.recall, made.refine = old.recall, 0 if kind == "float16" else old.refine
-        collection.index = made
-
-
-def _warm(index: LocalIndex) -> None:
-    """Search once with all tokens and once with few: a kernel is compiled when it is first called."""
-    if len(index):
-        query = index.vectors(index.ids[:1])[0]
-        for budget in (STOPS[-1], STOPS[0]):
-            index.search(query, budget, 1)
-
-
-def catch_up(made: LocalIndex, old: LocalIndex) -> None:
-    """Give `made`, which was made from `old`, the pages that `old` has now, in their order."""
-    now = old.ids
-    made.remove([page_id for page_id in made.ids if page_id not in old])
-    same = 0  # pages in the same places; one that was taken out and put back stands at the end
-    for ours, theirs in zip(made.ids, now, strict=False):
-        if ours != theirs:
-            break
-        same += 1
-    made.remove(made.ids[same:])
-    late = now[same:]
-    if late:
-        made.add(late, old.full(late))
-
-
-def sizes(budget: Budget, r_c: int, dim: int) -> dict[str, int]:
-    """Bytes that a page (r_c, dim) takes at `budget`, for each kind of storage.
-
-    >>> sizes(Budget(8, 16), 64, 128)
-    {'float16': 4096, 'int8': 2052, 'pq': 512, 'binary': 256}
-    """
-    kept = min(budget.r_c, r_c)
-    # A codebook is not needed to know how long its codes are.
-    return {
-        kind: kept * pq_parts(dim) if kind == "pq" else codec(kind, r_c, dim).bytes_per_page(kept)
-        for kind in KINDS
-    }
-
-
-def pages_for_pq(r_c: int) -> int:
-    """How many pages of `r_c` vectors a codebook needs.
-
-    >>> pages_for_pq(64), pages_for_pq(100)
-    (4, 3)
-    """
-    return -(-PQ_LEAST // r_c)
 
 
 def _state(index: LocalIndex, trace: Trace) -> object:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import alignment_chart, documents_tab, search_tab, storage_control, timing_chart
 from metaembed_demo.app.views.budget_dial import Curve, dial, readout
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.convert_storage import kind_of
+from metaembed_demo.collection.search import explain_hit, research, search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.explain import Explainer
 from metaembed_demo.files import Upload
 from metaembed_demo.maxsim import align, prefix_gains
 from metaembed_demo.records import STOPS, Budget, FloatArray, Query, Trace
-from metaembed_demo.search import explain_hit, research, search
-from metaembed_demo.stored import StoredPage
 from metaembed_demo.text import check_length, clean
 
 from .corpus_study import Habit, Kind, Survey
@@ -27,7 +28,7 @@ from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
 from .page_state import EMPTY, Screen, Shelf
 from .session import Session
-from .storage_choice import Storing, kind_of
+from .storage_choice import Storing
 
 HITS = 10
 PROGRESS_EVERY_S = 0.15  # the bar moves at most this often

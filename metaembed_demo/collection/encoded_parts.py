@@ -24,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo import disk
-from metaembed_demo.collection import NO_SESSION
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.files import Problem, Upload, uploads
 from metaembed_demo.ingest import read_files
 from metaembed_demo.reading import read
 from metaembed_demo.records import Embedding, Page
-from metaembed_demo.stored import StoredPage
+
+from .collection import NO_SESSION
+from .stored_page import StoredPage
 
 PART_PAGES = 128  # from which a part is written: what an interruption can cost a worker, and its memory
 CRASHED = (

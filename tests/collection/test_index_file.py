@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import disk, parcel
+from metaembed_demo import disk
 from metaembed_demo.app.views import documents_tab
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection import index_file
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem, Upload
 from metaembed_demo.ingest import read_files
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.records import STOPS
-from metaembed_demo.stored import StoredPage
 from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()
@@ -62,7 +63,7 @@ def home() -> Collection:
 @pytest.fixture
 def packed(tmp_path: Path) -> Upload:
     """An index file of five pages."""
-    return Upload(parcel.pack(collection_of(*TEXTS), tmp_path), "mine.zip")
+    return Upload(index_file.pack(collection_of(*TEXTS), tmp_path), "mine.zip")
 
 
 def entries(file: Upload) -> Entries:
@@ -96,7 +97,7 @@ def refused(home: Collection, file: Upload, limits=LIMITS) -> str:
     """What the visitor is told; nothing may have changed."""
     before = snapshot(home)
     with pytest.raises(ValueError) as told:  # noqa: PT011  # the callers look at the message
-        parcel.add(home, file, limits)
+        index_file.add(home, file, limits)
     assert snapshot(home) == before
     message = str(told.value)
     assert message.startswith(file.name)
@@ -110,7 +111,7 @@ def refused(home: Collection, file: Upload, limits=LIMITS) -> str:
 
 def test_what_is_packed_comes_back(packed: Upload) -> None:
     original, empty = collection_of(*TEXTS), Collection.for_encoder(ENCODER)
-    assert parcel.add(empty, packed) == (5, 5)
+    assert index_file.add(empty, packed) == (5, 5)
     assert snapshot(empty) == snapshot(original)
     assert [page.picture for page in empty.pages.values()] == [p.picture for p in original.pages.values()]
     assert [page.words for page in empty.pages.values()] == [p.words for p in original.pages.values()]
@@ -119,17 +120,17 @@ def test_what_is_packed_comes_back(packed: Upload) -> None:
 def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collection, tmp_path: Path) -> None:
     page = make_page("atlas.pdf", 1, "a map of the harbour")
     home.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
-    file = Upload(parcel.pack(home, tmp_path), "mine.zip")
+    file = Upload(index_file.pack(home, tmp_path), "mine.zip")
     home.remove("atlas.pdf")
-    assert parcel.add(home, file) == (1, 6)
+    assert index_file.add(home, file) == (1, 6)
     assert [document.source for document in home.documents_tab()] == ["guide.pdf", "atlas.pdf"]
     assert home.pages[page.id].places == (("atlas.pdf", 1),)
-    assert parcel.add(home, file) == (0, 6)
+    assert index_file.add(home, file) == (0, 6)
 
 
 def test_a_name_that_is_taken_gets_a_number(packed: Upload) -> None:
     home = collection_of("something else entirely")  # guide.pdf page 1, too
-    assert parcel.add(home, packed) == (5, 5)
+    assert index_file.add(home, packed) == (5, 5)
     assert [document.source for document in home.documents_tab()] == ["guide.pdf", "guide (2).pdf"]
 
 
@@ -138,16 +139,16 @@ def test_full_vectors_survive_a_file_of_codes(kind: str, tmp_path: Path) -> None
     original = collection_of(*TEXTS)
     wanted = snapshot(original)
     keep_as(original, kind)
-    file = Upload(parcel.pack(original, tmp_path), "codes.zip")
+    file = Upload(index_file.pack(original, tmp_path), "codes.zip")
     empty = Collection.for_encoder(ENCODER)
-    parcel.add(empty, file)
+    index_file.add(empty, file)
     assert snapshot(empty) == wanted
 
 
 def test_pages_join_an_index_that_is_kept_as_codes(packed: Upload) -> None:
     home = collection_of("one", "two", "three", "four")
     keep_as(home, "int8")
-    parcel.add(home, packed)
+    index_file.add(home, packed)
     assert isinstance(home.index, LocalIndex)
     assert (home.index.storage, len(home.index)) == ("int8", 9)
     query = ENCODER.encode_pages([make_page("", 1, TEXTS[1])])[0].vectors[:16]
@@ -167,13 +168,13 @@ def test_a_file_that_was_packed_anew_by_another_program_opens(
         found["notes.txt"] = b"my notes"
 
     empty = Collection.for_encoder(ENCODER)
-    assert parcel.add(empty, repack(packed, flat, tmp_path, zipfile.ZIP_DEFLATED)) == (5, 5)
+    assert index_file.add(empty, repack(packed, flat, tmp_path, zipfile.ZIP_DEFLATED)) == (5, 5)
     assert snapshot(empty) == snapshot(home)
 
 
 def test_an_empty_collection_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There are no pages to pack"):
-        parcel.pack(Collection.for_encoder(ENCODER), tmp_path)
+        index_file.pack(Collection.for_encoder(ENCODER), tmp_path)
 
 
 def test_only_an_indexs_own_files_are_unpacked(packed: Upload, tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_only_an_indexs_own_files_are_unpacked(packed: Upload, tmp_path: Path) -
         Collection.for_encoder(ENCODER), repack(packed, add, tmp_path)
     )
     folder = tmp_path / "out"
-    parcel.unpack(repack(packed, add_quietly, tmp_path), folder, LIMITS)
+    index_file.unpack(repack(packed, add_quietly, tmp_path), folder, LIMITS)
     names = {file.name for file in folder.rglob("*") if file.is_file()}
     assert "manifest.json" in names
     assert not names & {"run.sh", "evil.svg", "x"}
@@ -315,21 +316,21 @@ def test_limits_of_pages_bytes_and_files_are_kept(home: Collection, packed: Uplo
     assert "over the limit of 6 for an index" in refused(
         home, packed, replace(LIMITS, max_archive_files=1, max_session_pages=5)
     )
-    others = Upload(parcel.pack(collection_of("six", "seven"), tmp_path), "others.zip")
+    others = Upload(index_file.pack(collection_of("six", "seven"), tmp_path), "others.zip")
     told = refused(home, others, replace(LIMITS, max_session_pages=6))
     assert "2 pages to add beside the 5 that are here, over the limit of 6" in told
-    assert parcel.add(home, others, replace(LIMITS, max_session_pages=7)) == (2, 2)
+    assert index_file.add(home, others, replace(LIMITS, max_session_pages=7)) == (2, 2)
 
 
 def test_pages_that_are_here_do_not_count_against_the_limit(home: Collection, packed: Upload) -> None:
-    assert parcel.add(home, packed, replace(LIMITS, max_session_pages=5)) == (0, 5)
+    assert index_file.add(home, packed, replace(LIMITS, max_session_pages=5)) == (0, 5)
 
 
 def test_opening_ends_when_the_time_of_a_job_is_up(packed: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it is by then; nothing is added."""
     looks = count()
-    monkeypatch.setattr(parcel, "monotonic", lambda: float(next(looks)))
-    assert parcel.add(collection_of(*TEXTS), packed) == (0, 5)
+    monkeypatch.setattr(index_file, "monotonic", lambda: float(next(looks)))
+    assert index_file.add(collection_of(*TEXTS), packed) == (0, 5)
     whole = next(looks)
     assert whole > 20
     for seconds in range(whole - 1):
@@ -424,7 +425,7 @@ def test_a_page_that_is_none_is_refused(
 def test_a_page_that_was_only_written_anew_is_taken(home: Collection, packed: Upload, tmp_path: Path) -> None:
     """So that the refusals above are for what was changed."""
     file = repack(packed, lambda found: _rewritten(found, lambda value, row: None, zlib.compress), tmp_path)
-    assert parcel.add(home, file) == (0, 5)
+    assert index_file.add(home, file) == (0, 5)
 
 
 def test_a_picture_that_is_none_is_refused(home: Collection, tmp_path: Path) -> None:
@@ -434,7 +435,7 @@ def test_a_picture_that_is_none_is_refused(home: Collection, tmp_path: Path) -> 
     other = Collection.for_encoder(ENCODER)
     page = make_page("guide.pdf", 9, "a ninth page")
     other.put(replace(StoredPage.of(page), picture=data.getvalue()), ENCODER.encode_pages([page])[0])
-    file = Upload(parcel.pack(other, tmp_path), "mine.zip")
+    file = Upload(index_file.pack(other, tmp_path), "mine.zip")
     assert "holds a page that is none" in refused(home, file)
 
 
@@ -445,12 +446,12 @@ def test_vectors_that_are_no_numbers_or_of_another_shape_are_refused(
     index = other.index
     assert isinstance(index, LocalIndex)
     index._blocks[0].part("full")[1, 3, 5] = np.nan
-    file = Upload(parcel.pack(other, tmp_path), "mine.zip")
+    file = Upload(index_file.pack(other, tmp_path), "mine.zip")
     assert "vectors that are not finite" in refused(home, file)
     small = Collection("dummy-1", 64, 32)
     page = make_page("guide.pdf", 1, "small")
     small.put(StoredPage.of(page), DummyEncoder(dim=32).encode_pages([page])[0])
-    assert "another shape" in refused(home, Upload(parcel.pack(small, tmp_path), "mine.zip"))
+    assert "another shape" in refused(home, Upload(index_file.pack(small, tmp_path), "mine.zip"))
 
 
 # An index among documents

@@ -26,12 +26,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import disk, segments
-from .book import Book
-from .files import is_full
-from .index import MultiVectorIndex
-from .local import LocalIndex
-from .stored import Place, StoredPage
+from metaembed_demo import disk, segments
+from metaembed_demo.files import is_full
+from metaembed_demo.index import MultiVectorIndex
+from metaembed_demo.local import LocalIndex
+
+from .page_store import Book
+from .stored_page import Place, StoredPage
 
 FORMAT = 2
 KIND = "metaembed-demo collection"

@@ -24,17 +24,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import archive, disk, shelf
+from metaembed_demo import archive, disk
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.files import FULL_DISK, Upload, is_full, mebibytes
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.records import WORD_KINDS
+
+from . import persistence
 from .collection import Collection
-from .config import LIMITS, Limits
-from .files import FULL_DISK, Upload, is_full, mebibytes
-from .local import LocalIndex
-from .records import WORD_KINDS
-from .stored import StoredPage
+from .stored_page import StoredPage
 
 NAME = "metaembed-index.zip"
 FOLDER = "metaembed-index"  # in the archive
-# What a saved collection consists of; see shelf.py and segments.py.
+# What a saved collection consists of; see collection/persistence.py and segments.py.
 KNOWN = re.compile(
     r"manifest\.json|table-[0-9a-f]+\.json\.gz|codec-[0-9a-f]+\.safetensors|texts/[0-9a-f]+\.bin"
     r"|segments/[0-9a-f]+/(ids\.json|[a-z]+(\.\d)?\.npy)|images/[\w-]{1,64}\.jpg"
@@ -227,11 +229,11 @@ def _reason(error: Exception) -> str:
 
 
 def _check_head(name: str, head: dict[str, Any], home: Collection, limits: Limits) -> None:
-    if head.get("kind") != shelf.KIND:
+    if head.get("kind") != persistence.KIND:
         raise _Refused(f"{name} is no index: its manifest.json is of some other program.")
-    if head.get("format") != shelf.FORMAT:
+    if head.get("format") != persistence.FORMAT:
         raise _Refused(
-            f"{name} has format {str(head.get('format'))[:20]}; this program reads {shelf.FORMAT}. "
+            f"{name} has format {str(head.get('format'))[:20]}; this program reads {persistence.FORMAT}. "
             "Add the documents themselves."
         )
     if head.get("encoder") != home.fingerprint:
@@ -262,7 +264,7 @@ def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits, 
     _check_room(name, len(rows), 0, limits)
     for row in rows:
         in_time()
-        record = shelf.Record.of_row(folder, row)
+        record = persistence.Record.of_row(folder, row)
         unpacking = zlib.decompressobj()
         unpacking.decompress(record.packed(), MOST_WORDS)
         if not unpacking.eof:

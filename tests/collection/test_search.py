@@ -1,14 +1,14 @@
-"""search.py and app/visitors/session.py: a query becomes a trace, the dial moves without encoding, sessions stay apart."""
+"""collection/search.py and app/visitors/session.py: a query becomes a trace, the dial moves without encoding, sessions stay apart."""
 
 import numpy as np
 import pytest
 
 from metaembed_demo.app.visitors.session import Sessions
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.search import explain_hit, research, search
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.records import STOPS, Budget, Embedding, Query
-from metaembed_demo.search import explain_hit, research, search
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()
@@ -187,7 +187,7 @@ def test_restored_samples_have_their_old_vectors(collection: Collection) -> None
     session.collection.clear()
     extra = make_page("0.pdf", 1, "something else under a sample's name")
     (embedding,) = ENCODER.encode_pages([extra])
-    from metaembed_demo.stored import StoredPage
+    from metaembed_demo.collection.stored_page import StoredPage
 
     session.collection.put(StoredPage.of(extra), Embedding(embedding.vectors))
     assert session.restore_samples() == 4

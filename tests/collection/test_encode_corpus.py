@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo.adding import Report
 from metaembed_demo.cli import encode_corpus
 from metaembed_demo.cli.encode_corpus import encode, merge
-from metaembed_demo.collection import NO_SESSION, Collection
+from metaembed_demo.collection import encoded_parts
+from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.encoded_parts import BadInput
+from metaembed_demo.collection.progress import Report
 from metaembed_demo.config import PATHS, ROOT
 from metaembed_demo.encoder import DummyEncoder, Encoder
 from metaembed_demo.files import uploads
 from metaembed_demo.records import Embedding, Page
-from scripts import corpus_parts
-from scripts.corpus_parts import BadInput
 from tests.support.sample_files import make_pdf
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(folder: Path, tmp_path: Path
     parts, log = tmp_path / "parts", tmp_path / "log"
     program = (
         "import sys; from pathlib import Path; from metaembed_demo.cli.encode_corpus import encode; "
-        "from tests.test_encode_corpus import Stuck; "
+        "from tests.collection.test_encode_corpus import Stuck; "
         "encode([Path(sys.argv[1])], Path(sys.argv[2]), sys.argv[3], load=Stuck)"
     )
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -228,7 +228,7 @@ def test_a_page_that_cannot_be_encoded_costs_only_itself_and_is_tried_again(
 
 
 def test_a_long_file_goes_into_several_parts(folder: Path, tmp_path: Path, expected, monkeypatch) -> None:
-    monkeypatch.setattr(corpus_parts, "PART_PAGES", 2)
+    monkeypatch.setattr(encoded_parts, "PART_PAGES", 2)
     encode([folder], tmp_path / "parts", "dummy", batch=1, load=dummy)
     done = [json.loads(file.read_text()) for file in tmp_path.glob("parts/done/*/*.json")]
     assert {one["name"]: len(one["slices"]) for one in done} == {
@@ -277,13 +277,13 @@ def test_a_changed_file_is_encoded_again_and_a_removed_one_is_left_out(folder: P
 
 def test_a_list_of_files_is_relative_to_its_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"corpus/minutes.pdf\n\n{folder / 'manual.pdf'}\ngone.pdf\n")
-    paths = corpus_parts.listed(tmp_path / "list.txt")
+    paths = encoded_parts.listed(tmp_path / "list.txt")
     assert [path.name for path in paths] == ["minutes.pdf", "manual.pdf", "gone.pdf"]
     result = encode(paths, tmp_path / "parts", "dummy", load=dummy)
     (problem,) = result.problems
     assert (result.pages, problem.message) == (3, "gone.pdf does not exist. Check the path.")
     with pytest.raises(BadInput, match=r"none\.txt cannot be read"):
-        corpus_parts.listed(tmp_path / "none.txt")
+        encoded_parts.listed(tmp_path / "none.txt")
 
 
 def test_without_ray_the_message_names_what_to_install(

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 from typing import Protocol
 
-from .stored import Place, StoredPage
+from .stored_page import Place, StoredPage
 
 KEPT = 64  # pages read from disk that stay in memory, the last ones used
 

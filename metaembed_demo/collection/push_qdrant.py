@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from metaembed_demo.config import SERVER
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.qdrant import QdrantIndex
+
 from .collection import Collection
-from .config import SERVER
-from .local import LocalIndex
-from .qdrant import QdrantIndex
 
 STEP = 1_000  # pages copied at a time
 

@@ -5,44 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from .config import Limits
-from .encoder import Encoder
-from .files import Problem, Upload
-from .intake import Unread, count_pages, read, read_files
-from .records import Page
-from .stored import StoredPage
+from metaembed_demo.collection.progress import Progress, Report
+from metaembed_demo.config import Limits
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.intake import Unread, count_pages, read, read_files
+from metaembed_demo.records import Page
+
+from .stored_page import StoredPage
 
 if TYPE_CHECKING:
     from .collection import Collection
 
 log = logging.getLogger(__name__)
 ENCODE_BATCH = 4  # pages; enough to keep two cores busy, few enough that a cancel is prompt
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where `Collection.add` stands: `done` of `total` pages, the last one page `number` of `source`."""
-
-    done: int
-    total: int
-    source: str
-    number: int  # 0 when a whole file is meant
-    message: str | None = None  # a problem's or a duplicate's
-
-
-@dataclass
-class Report:
-    """What `Collection.add` did; filled as it goes. `finished` means that every file was looked at."""
-
-    added: int = 0
-    duplicates: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    seconds: float = 0.0
-    finished: bool = False
 
 
 class Adding:

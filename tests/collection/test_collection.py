@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import adding as adding_module
-from metaembed_demo import disk, shelf
-from metaembed_demo.adding import Report
-from metaembed_demo.collection import Collection, Document
+from metaembed_demo import disk
+from metaembed_demo.collection import indexing as adding_module
+from metaembed_demo.collection import persistence
+from metaembed_demo.collection.captions import caption
+from metaembed_demo.collection.collection import Collection, Document
+from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.search import search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import LIMITS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.files import Problem
 from metaembed_demo.records import Page, Word, page_id
-from metaembed_demo.search import search
-from metaembed_demo.stored import StoredPage, caption
 from tests.support.sample_pages import fill, make_page, serve
 
 ENCODER = DummyEncoder()
@@ -355,7 +357,7 @@ def test_folders_of_other_things_are_not_written_into(saved, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=r"other files|is a file"):
             collection.save(target)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
-    assert not shelf.is_shelf(tmp_path / "mine")
+    assert not persistence.is_shelf(tmp_path / "mine")
 
 
 # Stored pages

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.adding import Progress
-from metaembed_demo.collection import Collection
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Progress
+from metaembed_demo.collection.reencode import opened, reencode
+from metaembed_demo.collection.search import search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.config import PATHS
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.mini import Mini
 from metaembed_demo.reading import read
 from metaembed_demo.records import STOPS, Embedding, Page, Query, Word
-from metaembed_demo.reencode import opened, reencode
-from metaembed_demo.search import search
-from metaembed_demo.stored import StoredPage
 
 
 class Other(DummyEncoder):

@@ -8,16 +8,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from . import shelf
-from .adding import Adding, Progress, Report
-from .book import Book
-from .config import LIMITS, Limits
-from .encoder import Encoder
-from .files import Problem, Upload
-from .index import MultiVectorIndex
-from .local import LocalIndex
-from .records import Embedding
-from .stored import Place, StoredPage
+from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.files import Problem, Upload
+from metaembed_demo.index import MultiVectorIndex
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.records import Embedding
+
+from . import persistence
+from .indexing import Adding
+from .page_store import Book
+from .progress import Progress, Report
+from .stored_page import Place, StoredPage
 
 __all__ = ["Collection", "Document", "Problem", "Progress", "Report", "StoredPage", "Upload"]
 
@@ -230,7 +232,7 @@ class Collection:
             ValueError: when `path` is a file, or a folder that holds something else than an index.
         """
         with self.lock:
-            return shelf.save(path, self.fingerprint, self.index, self.pages)
+            return persistence.save(path, self.fingerprint, self.index, self.pages)
 
     @classmethod
     def load(cls, path: Path, encoder_fingerprint: str) -> Collection:
@@ -240,7 +242,7 @@ class Collection:
             ValueError: when the folder is missing, not ours, of another version, made by another encoder,
                 or damaged. The message says which and what to do.
         """
-        index, pages = shelf.load(path, encoder_fingerprint)
+        index, pages = persistence.load(path, encoder_fingerprint)
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
         collection.index = index
         collection._fill(pages)

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from .adding import ENCODE_BATCH, Progress
+from metaembed_demo.encoder import Encoder
+from metaembed_demo.reading import look_again
+from metaembed_demo.records import Page
+
 from .collection import Collection
-from .encoder import Encoder
-from .reading import look_again
-from .records import Page
-from .stored import StoredPage
+from .indexing import ENCODE_BATCH
+from .progress import Progress
+from .stored_page import StoredPage
 
 
 def reencode(
