@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from metaembed_demo import corpora
-from metaembed_demo.config import PATHS
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.mini import Mini
-from metaembed_demo.records import Page, Query, Word
 
 FOLDER = PATHS.cache / "realpages"
 SHARD = 500

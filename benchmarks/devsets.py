@@ -36,7 +36,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepInFrame, ListFlowable, PageBreak, Paragraph, Spacer, Table
 
 from metaembed_demo import clipart, corpora
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.lessons import DICTIONARIES, is_dev
 from sample_corpus.make.accident_report import scan
 from sample_corpus.make.base import build, footer, styles

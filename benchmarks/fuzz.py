@@ -29,10 +29,10 @@ from types import FrameType
 from typing import Any
 
 from benchmarks.robustness.hostile_files import files, pdfs, pictures
-from metaembed_demo import desk, ingest, poppler
-from metaembed_demo.config import RENDER, ROOT, Limits
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.records import Page
+from metaembed_demo.core.config import RENDER, ROOT, Limits
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents import loader, poppler
+from metaembed_demo.documents.sandbox import process
 
 WATCHED = {
     str(ROOT / "metaembed_demo" / f"{name}.py") for name in ("files", "archive", "images", "pdf", "ingest")
@@ -140,9 +140,9 @@ def traced(seen: set[Arc]) -> Iterator[None]:
 def look(path: Path, name: str) -> list[str]:
     """Read a file and check all that comes of it. Returns its problems' messages."""
     file = Upload(path, name)
-    ingest.count_pages([file], LIMITS)
+    loader.count_pages([file], LIMITS)
     said, number = [], 0
-    for item in ingest.read_files([file], LIMITS):
+    for item in loader.read_files([file], LIMITS):
         number += 1
         if isinstance(item, Problem):
             assert item.source.startswith(name), item
@@ -168,7 +168,7 @@ def child(folder: Path, seconds: float, seed: int) -> None:
     """Change and read files until the time is over; `at` names the one at hand, `state.json` the findings."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    desk.bound(MEGABYTES)
+    process.bound(MEGABYTES)
     rng, ended = random.Random(seed), time.monotonic() + seconds
     pool, seen = seeds(), set[Arc]()
     draw, runs, kept, surprises = poppler.draw, 0, 0, Counter[str]()

@@ -26,9 +26,9 @@ from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.config import LIMITS, PATHS, ROOT, Limits
+from metaembed_demo.core.config import LIMITS, PATHS, ROOT, Limits
+from metaembed_demo.core.types import Upload
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.files import Upload
 
 GOOD = ["annual-report.pdf", "letter-scan.pdf", "pictures/cat.jpg"]
 PAGES = 20  # of one file, for the one of 10,000 pages

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import corpus
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim_numpy
-from metaembed_demo.records import STOPS, Budget
 
 OUT = ROOT / "benchmarks" / "index.json"
 FULL = STOPS[-1]

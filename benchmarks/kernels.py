@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo import kernels
-from metaembed_demo.config import BUDGETS, ROOT
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import ROOT
 from metaembed_demo.maxsim import maxsim_numpy
 
 R_Q, R_C, DIM = 16, 64, 128

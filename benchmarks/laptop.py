@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from metaembed_demo.collection.search import research, search
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.types import Problem, Query, Upload
+from metaembed_demo.documents.extraction import read
+from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.ingest import read_files
-from metaembed_demo.reading import read
-from metaembed_demo.records import STOPS, Query
 from metaembed_demo.samples import open_samples
 
 KINDS = {

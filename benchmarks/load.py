@@ -27,7 +27,7 @@ import httpx
 import numpy as np
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 
 OUT = ROOT / "benchmarks" / "load.json"
 BUDGETS = ("1x1", "2x4", "4x8", "8x16", "16x64")

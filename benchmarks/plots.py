@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from docs.screenshots import launch
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 
 BLUE, GOLD, GREY, TEAL = "#234b8c", "#9a6700", "#5b6473", "#1f7a8c"
 

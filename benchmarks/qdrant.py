@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo import cascade, qdrant
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.qdrant import QdrantIndex
-from metaembed_demo.records import STOPS, Budget, FloatArray, Hit
 
 CANDIDATES = (200, 500, 1_000)
 K = 10

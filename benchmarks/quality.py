@@ -22,7 +22,7 @@ from docs.screenshots import launch
 from metaembed_demo.baselines import baselines, without_mmr
 from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.curves import Row, evaluate, gain
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.mini import Mini

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import corpus
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.local import NEVER, LocalIndex
-from metaembed_demo.records import STOPS, Budget
 
 OUT = ROOT / "benchmarks" / "scale.json"
 FULL = STOPS[-1]

@@ -28,12 +28,13 @@ from metaembed_demo import kernels
 from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.curves import RESAMPLES, encode, quality, rank
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.mini import Mini
-from metaembed_demo.records import STOPS, Budget, FloatArray
 
 SETS = ("long", "business")
 OUT = ROOT / "benchmarks" / "storage.json"

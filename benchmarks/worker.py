@@ -17,23 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.laptop import KINDS
-from metaembed_demo import ingest, intake, reading, worker
-from metaembed_demo.config import LIMITS, PATHS, ROOT
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.records import Page
+from metaembed_demo.core.config import LIMITS, PATHS, ROOT
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents import extraction, loader
+from metaembed_demo.documents.sandbox import client, pool
 
 TURNS = 5
 Read = Callable[[Page], Page]
 Files = Callable[[Sequence[Upload]], Iterator[Page | Problem]]
 WAYS: dict[str, tuple[Files, Read]] = {
-    "in the app": (ingest.read_files, reading.read),
-    "in the reading process": (intake.read_files, intake.read),
+    "in the app": (loader.read_files, extraction.read),
+    "in the reading process": (client.read_files, client.read),
 }
 
 
 def main() -> None:
     began = time.perf_counter()
-    started = worker.Worker(LIMITS.worker_megabytes)
+    started = pool.Worker(LIMITS.worker_megabytes)
     start = time.perf_counter() - began
     bare = memory(started)
     started.end()
@@ -44,7 +44,7 @@ def main() -> None:
                 for way in sorted(WAYS, reverse=bool(turn % 2)):
                     found = pages(Upload(PATHS.sample_corpus / name, name), *WAYS[way])
                     times[kind, way] += found if turn else []  # the first turn loads models
-    [idle] = worker.UPLOADS._idle
+    [idle] = pool.UPLOADS._idle
     found = {
         "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]},
         "ms a page": {kind: compared(times, kind) for kind in KINDS},
@@ -80,7 +80,7 @@ def compared(times: dict[tuple[str, str], list[float]], kind: str) -> dict[str, 
     }
 
 
-def memory(process: worker.Worker) -> dict[str, Any]:
+def memory(process: pool.Worker) -> dict[str, Any]:
     """Resident now and at most, and allocated (what the bound counts); Linux only."""
     status = Path(f"/proc/{process._process.pid}/status")
     text = status.read_text() if status.exists() else ""

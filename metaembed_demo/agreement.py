@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray, Query
 
 from .beir import QRELS, Judgements, load_beir
 from .curves import ENCODE_BATCH, RESAMPLES, grade, interval, ndcg
 from .encoder import Encoder
 from .index import MultiVectorIndex
-from .records import STOPS, Budget, FloatArray, Query
 
 K = 5  # first pages that overlap and nDCG look at
 TOP = 20  # pages of the finest budget whose order is compared

@@ -18,7 +18,8 @@ from transformers import AddedToken, AutoConfig, AutoModel, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
-from .config import BUDGETS, Vlm
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import Vlm
 
 R_Q, R_C = BUDGETS[-1]
 RANK = 32  # of LoRA, as in the published reference

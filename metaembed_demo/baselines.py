@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import BYTES_PER_COMPONENT
+from metaembed_demo.core.types import FloatArray, Page, Query
+from metaembed_demo.documents.extraction import read_image
 
 from .beir import Beir, Judgements
-from .config import BYTES_PER_COMPONENT
 from .curves import Row, encode, quality, rank
 from .encoder import Encoder
 from .maxsim import maxsim
-from .reading import read_image
-from .records import STOPS, FloatArray, Page, Query
 
 if TYPE_CHECKING:
     from .minilm import MiniLM

@@ -17,12 +17,12 @@ from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core import disk
+from metaembed_demo.core.types import Problem, Query, Upload
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.loader import read_files
 
-from . import disk
 from .encoder import Encoder
-from .files import Problem, Upload, uploads
-from .ingest import read_files
-from .records import Query
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
 DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds

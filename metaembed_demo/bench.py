@@ -14,16 +14,17 @@ import numpy as np
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import research, search
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.types import FloatArray, Page, Problem, Query
+from metaembed_demo.documents.extraction import read
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.loader import read_files
 
 from .codecs import KINDS
-from .config import PATHS
 from .encoder import Encoder
-from .files import Problem, uploads
-from .ingest import read_files
 from .local import LocalIndex
 from .maxsim import maxsim_numpy
-from .reading import read
-from .records import STOPS, Budget, FloatArray, Page, Query
 
 SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.disk import Reader, gather, read_ahead
+from metaembed_demo.core.text import bytes_text
+from metaembed_demo.core.types import FloatArray
+
 from .codecs import Codec
-from .disk import Reader, gather, read_ahead
 from .maxsim import maxsim
-from .records import FloatArray
-from .text import bytes_text
 
 Rows = NDArray[np.int64]
 Parts = Mapping[str, NDArray[Any]]  # name -> (n, ...): "full", "codes.0", "codes.1", "prefix.0", "prefix.1"

@@ -10,11 +10,12 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.types import FloatArray
+
 from . import kernels
 from .block import Block, Parts, Rows
 from .cascade import GLANCE, GLANCE_KINDS, PREFIX, glance
 from .codecs import Codec
-from .records import FloatArray
 
 SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
 DEAD = 0.25  # share of removed pages at which a block is written anew without them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from .records import Budget
+from metaembed_demo.core.budgets import Budget
 
 PREFIX = Budget(8, 16)  # what the scan looks at
 RECALL = 0.99  # of the exact ten best, unless a user asks for another share

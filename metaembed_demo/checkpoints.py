@@ -26,9 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from . import backbone, disk
-from .config import VLM as SETTINGS
-from .config import Vlm
+from metaembed_demo.core import disk
+from metaembed_demo.core.config import VLM as SETTINGS
+from metaembed_demo.core.config import Vlm
+
+from . import backbone
 from .prompts import Prompts
 from .vlm import VLM, Manifest
 

@@ -23,9 +23,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.types import FloatArray
+
 from . import kernels
 from .maxsim import CHUNK_COMPONENTS, maxsim
-from .records import FloatArray
 
 Rows = NDArray[np.int64]
 Layout = tuple[tuple[tuple[int, ...], "np.dtype[Any]"], ...]

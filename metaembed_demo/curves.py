@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.types import FloatArray
 
 from .beir import Beir, Judgements, Unit
 from .encoder import Encoder
-from .records import STOPS, FloatArray
 
 Row = dict[str, Any]
 ENCODE_BATCH = 16  # queries

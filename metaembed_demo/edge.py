@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from . import disk
+from metaembed_demo.core import disk
 
 OPTIMIZE_AFTER = (
     5_000  # points written; then segments are merged and HNSW is built, as a server does by itself

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from .config import BUDGETS, SPACE, Space
-from .records import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import SPACE, Space
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 
 class Encoder(Protocol):

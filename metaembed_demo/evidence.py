@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .records import FloatArray, Word
+from metaembed_demo.core.types import FloatArray, Word
 
 
 @dataclass(frozen=True, eq=False)

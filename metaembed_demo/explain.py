@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import Alignment, FloatArray, Page, Query, Word
+from metaembed_demo.documents.extraction import look_again
+from metaembed_demo.documents.image_tags import Closer, look
 
 from .encoder import Encoder
 from .evidence import Evidence
 from .maxsim import maxsim
-from .reading import look_again
-from .records import Alignment, Budget, FloatArray, Page, Query, Word
-from .visual import Closer, look
 
 KEPT = 24  # pages whose evidence is kept; some 3 MB each
 SHARE = 0.1  # of the words, that the test hides

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from metaembed_demo.core.types import FloatArray
+from metaembed_demo.documents.image_tags import class_rows, views_of
+from metaembed_demo.documents.imagenet_labels import CLASSES, label
+
 from . import clipart
-from .imagenet import CLASSES, label
 from .minilm import MiniLM
-from .records import FloatArray
 from .sight import Captioned, Sight
-from .visual import class_rows, views_of
 
 KEPT = "drawings.npz"
 NAMES = 3  # of a class, as its package gives them

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .records import Budget, FloatArray, Hit
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import FloatArray, Hit
 
 
 class MultiVectorIndex(Protocol):

@@ -17,8 +17,9 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.types import FloatArray
+
 from .cascade import PREFIX
-from .records import FloatArray
 
 GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # candidate tokens 1 | 2-4 | 5-8 | 9-16
 COMPONENTS = 4  # of a vector, that share one 4-bit code

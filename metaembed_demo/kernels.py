@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import KERNELS
-from .records import FloatArray
+from metaembed_demo.core.config import KERNELS
+from metaembed_demo.core.types import FloatArray
 
 log = logging.getLogger(__name__)
 

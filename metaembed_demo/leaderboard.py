@@ -16,12 +16,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from metaembed_demo.cli.console import budget_of
+from metaembed_demo.core.arguments import budget_of
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import PATHS, SERVER
 
 from . import mmeb
-from .config import PATHS, SERVER
 from .encoder import Encoder, load_encoder
-from .records import STOPS, Budget
 from .summary import Row, markdown, summarise
 from .vectors import Vectors
 

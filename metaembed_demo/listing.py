@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 from weakref import WeakSet
 
+from metaembed_demo.core.types import FloatArray
+
 from .ivf import TokenLists
-from .records import FloatArray
 
 NICE = 15  # of the thread at work: searches come first
 log = logging.getLogger(__name__)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import FloatArray, Hit
+
 from . import segments
 from .block import FULL, Block, Parts, merged, prefix_of
 from .blocks import SMALL, Blocks, Slots
@@ -18,7 +21,6 @@ from .codecs import Codec, codec
 from .index import best, check_new, cut
 from .ivf import TokenLists
 from .listing import Listing
-from .records import Budget, FloatArray, Hit
 from .steps import finish
 
 EXACT_UP_TO = 5_000  # pages; above that a coarse stage picks the candidates

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.types import Alignment, FloatArray
+
 from . import kernels
-from .config import BUDGETS
-from .records import Alignment, FloatArray
 
 # Candidate components cast to float32 at a time: 4 MiB, which stays in a core's cache.
 CHUNK_COMPONENTS = 1 << 20

@@ -17,9 +17,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertModel
 
-from .config import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.types import View
+
 from .minilm import VOCABULARY, WIDTH, TextStates
-from .records import View
 from .sight import Sight
 
 HEADS = 12

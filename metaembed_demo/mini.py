@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.documents.extraction import read_image
+from metaembed_demo.documents.image_tags import WHOLE, Closer, Contents, cells_of, class_rows
+
 from . import minilm
-from .config import PATHS
 from .evidence import Evidence
 from .meta import DIM, HEADS, R_C, R_Q, MetaPath, Shown, load_meta
 from .minilm import MiniLM, TextStates
-from .reading import read_image
-from .records import Embedding, Page, Query, Word
-from .visual import WHOLE, Closer, Contents, cells_of, class_rows
 
 PAGE_BATCH = 8  # pages in one forward pass
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from tokenizers import Encoding, Tokenizer
 from transformers import BertConfig, BertModel
 
-from .records import FloatArray
+from metaembed_demo.core.types import FloatArray
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import disk
+from metaembed_demo.core import disk
 
 # Source: VLM2Vec (arXiv 2410.05160), section 3; the names are those of the folders in TIGER-Lab/MMEB-eval.
 # The first 20, "in-distribution" there, have a training set in MMEB-train; the other 16 have none.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from .config import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS
 
 
 def nested_scores(

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+
 from . import backbone, checkpoints
-from .config import BUDGETS
-from .records import Embedding, FloatArray, Page, Query
 from .vlm import VLM
 
 PAGE_LEVELS = (1, 3, 4, 8, 48)  # as many vectors as each budget adds to a page: 1, 4, 8, 16, 64

@@ -21,8 +21,9 @@ from typing import Any
 
 from PIL import Image
 
-from .config import LIMITS
-from .images import FORMATS, ImageError, upright
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.documents.images import FORMATS, ImageError, upright
+
 from .prompts import Item
 
 PLACEHOLDER = "<|image_1|>"  # where MMEB puts a picture in a text; our prompts have their own place for it

@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import BYTES_PER_COMPONENT
+from metaembed_demo.core.types import FloatArray, Hit
+
 from .cascade import PREFIX, candidates
-from .config import BYTES_PER_COMPONENT
 from .index import check_new, cut
 from .local import LocalIndex
 from .maxsim import maxsim
 from .qdrant_link import Link, check, connect, make, models, vector_names
-from .records import Budget, FloatArray, Hit
 
 FIRST_PER_CANDIDATE = 10  # pages that the HNSW stage hands on, for each candidate wanted
 SCAN_UP_TO = 20_000  # pages; up to there the prefix is scanned without the HNSW stage

@@ -18,14 +18,14 @@ import numpy as np
 from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress, Report
+from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.documents.file_types import uploads
 
-from . import disk
 from .beir import Beir, Judgements, collect, load_beir
-from .config import PATHS, SERVER
 from .curves import encode, evaluate
 from .encoder import Encoder, load_encoder
-from .files import uploads
-from .records import STOPS
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from . import disk
+from metaembed_demo.core import disk
+
 from .block import Block
 from .codecs import KINDS, Codec, codec
 

@@ -20,7 +20,8 @@ from PIL import Image
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .config import Vlm
+from metaembed_demo.core.config import Vlm
+
 from .prompts import Item
 
 Part = tuple[list[int], bool]  # rows of a chunk, and whether they have pictures

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from metaembed_demo.core.types import View
+
 from .minilm import WIDTH
-from .records import View
 
 FEATURES, CLASSES = 1280, 1000  # of EfficientNet-Lite2
 SHARPNESS = 1 / 1.2  # power of the probabilities: flatter, so that second guesses count

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from . import disk
+from metaembed_demo.core import disk
+
 from .vectors import Vectors
 
 Row = dict[str, Any]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from .config import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS
+
 from .meta import MetaPath
 from .minilm import TextStates
 from .mmr import nested_scores

@@ -19,10 +19,12 @@ from typing import Any
 
 import torch
 
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.documents.imagenet_labels import categories
+
 from . import corpora, gallery, minilm
 from .baselines import best_chunk
-from .config import BUDGETS, PATHS
-from .imagenet import categories
 from .lessons import Course, Lesson, Thing, load_questions
 from .meta import MetaPath, save_meta
 from .minilm import VOCABULARY, MiniLM

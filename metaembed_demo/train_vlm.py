@@ -27,9 +27,10 @@ from typing import Any
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import VLM as SETTINGS
+
 from . import backbone, checkpoints, pairs, sharding, vlm
-from .config import BUDGETS
-from .config import VLM as SETTINGS
 from .gradcache import GradCache, Nest, gathered, losses
 from .pairs import Batches, Example, Side
 from .vlm import VLM

@@ -19,12 +19,13 @@ from PIL.Image import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from . import disk
+from metaembed_demo.core import disk
+from metaembed_demo.core.types import Embedding, Page, Query, Word, page_id
+from metaembed_demo.documents.extraction import read
+from metaembed_demo.documents.image_tags import WHOLE
+from metaembed_demo.documents.images import upright
+
 from .encoder import Encoder
-from .images import upright
-from .reading import read
-from .records import Embedding, Page, Query, Word, page_id
-from .visual import WHOLE
 
 Side = Literal["query", "document"]
 # As the index keeps them: pages in half precision, and a query as it comes.

@@ -22,12 +22,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from metaembed_demo.core.config import VLM as SETTINGS
+from metaembed_demo.core.config import Vlm
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+
 from . import backbone
 from .backbone import R_C, R_Q, RANK
-from .config import VLM as SETTINGS
-from .config import Vlm
 from .prompts import Inputs, Item, Prompts, Reader
-from .records import Embedding, FloatArray, Page, Query
 
 CPU_BATCH = 4
 MAX_BATCH = 32

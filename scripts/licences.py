@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 from scripts.lock import LOCK, pins
 
 DOCUMENT = ROOT / "docs" / "licences.md"

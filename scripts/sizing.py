@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.app.views.index_size_chart import PAPER
-from metaembed_demo.config import BUDGETS, ROOT
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.config import ROOT
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 LAPTOP = ROOT / "benchmarks" / "laptop.json"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 from metaembed_demo.mini import Mini
 from tests.support.app_server import Served, free_port, serve
 from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener

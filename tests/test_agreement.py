@@ -29,9 +29,10 @@ from metaembed_demo.agreement import (
 from metaembed_demo.beir import Judgements
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.curves import ENCODE_BATCH, quality
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -14,9 +14,9 @@ from metaembed_demo.beir import Beir, Judgements, collect, load_beir, open_pictu
 from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
+from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.curves import evaluate, gain, interval, ndcg, quality, recall, reciprocal_rank
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.records import Page, Query, Word
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

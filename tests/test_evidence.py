@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from metaembed_demo.core.types import Page, Query, Word
+from metaembed_demo.documents.extraction import look_again, read
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.mini import Mini
-from metaembed_demo.reading import look_again, read
-from metaembed_demo.records import Page, Query, Word
 
 BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12

@@ -9,6 +9,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Query, Word
+from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.explain import (
@@ -25,8 +28,6 @@ from metaembed_demo.explain import (
 )
 from metaembed_demo.maxsim import align
 from metaembed_demo.mini import Mini
-from metaembed_demo.reading import read
-from metaembed_demo.records import STOPS, Alignment, Budget, Embedding, FloatArray, Page, Query, Word
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "

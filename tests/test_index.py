@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from metaembed_demo.blocks import Blocks, _top
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.records import STOPS, Budget, FloatArray
 from tests.support.sample_pages import random_vectors, unit
 
 FULL = STOPS[-1]

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index import best
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import maxsim_numpy
-from metaembed_demo.records import STOPS, Budget, FloatArray
 from tests.support.sample_pages import random_vectors
 
 R_C, DIM = 16, 8

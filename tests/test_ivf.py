@@ -9,11 +9,12 @@ import faiss
 import numpy as np
 import pytest
 
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.exactness import measure
 from metaembed_demo.ivf import TokenLists
 from metaembed_demo.listing import NICE, Listing, stand_back
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS, Budget, FloatArray
 from metaembed_demo.steps import finish
 from tests.support.sample_pages import random_vectors, unit
 

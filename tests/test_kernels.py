@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from metaembed_demo import kernels, maxsim
-from metaembed_demo.config import ROOT, Kernels
+from metaembed_demo.core.config import ROOT, Kernels
 from tests.support.sample_pages import random_vectors
 
 SHAPES = [  # r_q, r_c, dim

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sentence_transformers.util import maxsim as reference
 
+from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.maxsim import QUERY_GROUPS, align, maxsim, prefix_gains
-from metaembed_demo.records import STOPS
 from tests.support.sample_pages import random_vectors
 
 

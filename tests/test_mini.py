@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from metaembed_demo import minilm
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.meta import (
     SEGMENT_CAP,
@@ -20,7 +22,6 @@ from metaembed_demo.meta import (
 )
 from metaembed_demo.mini import Mini
 from metaembed_demo.minilm import TextStates
-from metaembed_demo.records import STOPS, Page, Query, Word
 
 SHORT = "Turn the steam knob until it stops."
 MEDIUM = "The reservoir holds two litres. " * 40

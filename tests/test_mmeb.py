@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import leaderboard, mmeb
-from metaembed_demo.images import upright
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.documents.images import upright
 from metaembed_demo.leaderboard import evaluate, group_of_mmeb, main
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.mmeb import BEYOND, META_TASKS, PARTS, TASKS, WITHIN, Malformed
-from metaembed_demo.records import STOPS, Budget
 from metaembed_demo.vectors import Item
 from tests.support.mteb_tasks import (  # before pyarrow: leaves this file out without mteb
     HITS,

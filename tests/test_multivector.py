@@ -18,9 +18,9 @@ from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from metaembed_demo.checkpoints import load_vlm
+from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.multivector import PAGE_LEVELS, QUERY_LEVELS, MultiVector, export_multi_vector, pooled
-from metaembed_demo.records import Embedding, Query
 from metaembed_demo.vlm import VLM
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
 from tests.test_checkpoints import reference

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from metaembed_demo.config import Limits
+from metaembed_demo.core.config import Limits
 from metaembed_demo.pairs import Batches, Example, Side, hard_negatives, load, share
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.qdrant import SPARE, QdrantIndex
-from metaembed_demo.records import STOPS, Budget, FloatArray
 from tests.support.rest_qdrant import Handler, serving
 from tests.support.sample_pages import random_vectors, unit
 

@@ -14,7 +14,7 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
-from metaembed_demo.config import PATHS
+from metaembed_demo.core.config import PATHS
 from sample_corpus.make.__main__ import documents, merged
 
 CORPUS = PATHS.sample_corpus

@@ -10,8 +10,8 @@ from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo import samples
+from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.records import STOPS
 from metaembed_demo.samples import open_samples
 
 PAGES = {

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo import disk, segments
+from metaembed_demo import segments
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.config import ROOT
+from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import Budget, FloatArray
 from tests.support.sample_pages import fill, make_page, random_vectors
 
 ALL = Budget(16, 64)

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from metaembed_demo import pairs, sharding, train_vlm
 from metaembed_demo.checkpoints import load_vlm
-from metaembed_demo.config import Vlm
+from metaembed_demo.core.config import Vlm
 from metaembed_demo.train_vlm import Recipe, Trainer
 from metaembed_demo.vlm import VLM
 from tests.support import tiny_vlm

@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw
 
 from metaembed_demo import clipart, gallery, minilm
 from metaembed_demo.clipart import Drawing
-from metaembed_demo.colours import ground
-from metaembed_demo.config import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.types import Page, Query, View, Word
+from metaembed_demo.documents.image_colours import ground
+from metaembed_demo.documents.image_tags import look, views_of
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.mini import Mini
 from metaembed_demo.minilm import WIDTH
-from metaembed_demo.records import Page, Query, View, Word
 from metaembed_demo.sight import CLASSES, FEATURES, Captioned, Sight
-from metaembed_demo.visual import look, views_of
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

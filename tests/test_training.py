@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from metaembed_demo import corpora, minilm
-from metaembed_demo.config import PATHS
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
 from metaembed_demo.lessons import Course, Question, Thing, is_dev, load_questions
 from metaembed_demo.meta import MetaPath

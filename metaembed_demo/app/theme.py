@@ -7,14 +7,9 @@ lightness, so they keep their order without colour vision and in grey print.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
-
-from metaembed_demo.config import BUDGETS
-from metaembed_demo.records import Budget
 
 WEB = Path(__file__).resolve().parent / "web"
 
@@ -35,55 +30,6 @@ MONO_FONTS = ("ui-monospace", "SF Mono", "Cascadia Mono", "Liberation Mono", "mo
 # One hue path, indigo to lime; lightness L* 20, 36, 50, 62, 74 in light mode and 50, 62, 71, 80, 90 in dark.
 SHADES_LIGHT = ("#27276b", "#2c5596", "#1f8093", "#35a47c", "#93bd45")
 SHADES_DARK = ("#6d70e0", "#5b9be8", "#46b7cf", "#62d3a6", "#cdec8b")
-
-
-@dataclass(frozen=True)
-class Group:
-    """One nested group of Meta Tokens: what the budget at stop `index` adds to the stop before it.
-
-    `query` and `candidate` are 1-based inclusive token ranges.
-    """
-
-    index: int
-    query: tuple[int, int]
-    candidate: tuple[int, int]
-
-    @property
-    def shade(self) -> str:
-        """The CSS value of this group's shade."""
-        return f"var(--shade-{self.index + 1})"
-
-    def label(self, side: str) -> str:
-        """The token range on `side` ("query" or "candidate"), such as 17–64 or 1."""
-        first, last = self.query if side == "query" else self.candidate
-        return str(first) if first == last else f"{first}–{last}"
-
-
-def _groups() -> tuple[Group, ...]:
-    ends = [(0, 0), *BUDGETS]
-    return tuple(
-        Group(i, (q0 + 1, q1), (c0 + 1, c1)) for i, ((q0, c0), (q1, c1)) in enumerate(pairwise(ends))
-    )
-
-
-GROUPS: tuple[Group, ...] = _groups()
-
-
-def group_of(token: int, side: str) -> Group:
-    """The group of 0-based `token` on `side` ("query" or "candidate").
-
-    >>> group_of(21, "candidate").label("candidate")
-    '17–64'
-    """
-    for group in GROUPS:
-        if token < (group.query if side == "query" else group.candidate)[1]:
-            return group
-    return GROUPS[-1]
-
-
-def reach(budget: Budget) -> int:
-    """How many shades a budget reaches into, 1 to 5: a stop reaches as many as its place."""
-    return max(group_of(budget.r_q - 1, "query").index, group_of(budget.r_c - 1, "candidate").index) + 1
 
 
 def css() -> str:

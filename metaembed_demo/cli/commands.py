@@ -21,11 +21,11 @@ from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
+from metaembed_demo.core.types import Query
 from metaembed_demo.curves import evaluate
+from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoder import load_encoder
-from metaembed_demo.files import uploads
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import Query
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2

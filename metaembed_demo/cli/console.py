@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from metaembed_demo.collection.progress import Progress
-from metaembed_demo.files import Problem
-from metaembed_demo.records import Budget
+from metaembed_demo.core.types import Problem
 
 
 class BadInput(Exception):
@@ -82,30 +80,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -
             c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
-
-
-def budget_of(text: str) -> Budget:
-    try:
-        return Budget.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def positive_of(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0.")
-    return int(text)
-
-
-def share_of(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0, at most 1.")
-    return value
-
-
-def sizes_of(text: str) -> list[int]:
-    return [positive_of(part.strip()) for part in text.split(",")]

@@ -27,7 +27,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo import disk
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.encoded_parts import (
@@ -44,10 +43,10 @@ from metaembed_demo.collection.encoded_parts import (
 from metaembed_demo.collection.indexing import Adding
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import ROOT, SERVER
+from metaembed_demo.core import disk
+from metaembed_demo.core.config import ROOT, SERVER
+from metaembed_demo.core.types import Embedding, Page, Problem
 from metaembed_demo.encoder import Encoder, load_encoder
-from metaembed_demo.files import Problem
-from metaembed_demo.records import Embedding, Page
 
 BATCH = 8  # pages given to the encoder at once
 TASK_INPUTS = 64  # a task at most

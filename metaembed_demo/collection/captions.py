@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from metaembed_demo.records import Word
+from metaembed_demo.core.types import Word
 
 TITLE_LENGTH = 60  # characters
 FEW_WORDS = 4  # a picture with fewer words of text than this is named by what it shows

@@ -8,12 +8,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.types import Embedding, Problem, Upload
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.files import Problem, Upload
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import Embedding
 
 from . import persistence
 from .indexing import Adding

@@ -6,8 +6,8 @@ from collections.abc import Generator
 
 from metaembed_demo.codecs import KINDS, PQ_LEAST, codec, pq_parts
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS, Budget
 
 
 def kind_of(collection: Collection) -> str:

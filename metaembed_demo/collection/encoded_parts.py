@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo import disk
+from metaembed_demo.core import disk
+from metaembed_demo.core.types import Embedding, Page, Problem, Upload
+from metaembed_demo.documents.extraction import read
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.files import Problem, Upload, uploads
-from metaembed_demo.ingest import read_files
-from metaembed_demo.reading import read
-from metaembed_demo.records import Embedding, Page
 
 from .collection import NO_SESSION
 from .stored_page import StoredPage
@@ -147,7 +147,7 @@ def limit_threads(threads: int) -> None:
     """Let torch and OCR use no more than `threads`: each takes every core by default, in every worker."""
     import torch
 
-    from metaembed_demo import ocr
+    from metaembed_demo.documents import ocr
 
     torch.set_num_threads(threads)
     ocr.WORKERS = min(ocr.WORKERS, threads)  # read when its pools are made, on first use

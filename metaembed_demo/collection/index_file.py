@@ -24,11 +24,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from metaembed_demo import archive, disk
-from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.files import FULL_DISK, Upload, is_full, mebibytes
+from metaembed_demo.core import disk
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.disk import FULL_DISK, is_full
+from metaembed_demo.core.types import WORD_KINDS, Upload
+from metaembed_demo.documents import zip_archive
+from metaembed_demo.documents.file_types import mebibytes
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import WORD_KINDS
 
 from . import persistence
 from .collection import Collection
@@ -131,10 +133,10 @@ def unpack(file: Upload, folder: Path, limits: Limits, in_time: InTime = lambda:
             target.parent.mkdir(parents=True, exist_ok=True)
             in_time()
             try:
-                archive.unpack(packed, info, target)
+                zip_archive.unpack(packed, info, target)
             except Exception as error:  # zipfile raises whatever a damaged stream makes of its decoders
                 if is_full(error):
-                    raise ValueError(f"{name} cannot be unpacked: {archive.NO_ROOM}") from error
+                    raise ValueError(f"{name} cannot be unpacked: {zip_archive.NO_ROOM}") from error
                 raise ValueError(f"{name} is damaged: {path} cannot be unpacked. {AGAIN}") from error
 
 
@@ -167,7 +169,7 @@ def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> di
     for info in wanted.values():
         if info.flag_bits & 1:
             raise ValueError(f"{name} is protected by a password. Pack it without one.")
-        if archive.is_bomb(info, limits):
+        if zip_archive.is_bomb(info, limits):
             raise ValueError(
                 f"{name} looks like a decompression bomb: {info.filename} unpacks to "
                 f"{info.file_size // max(1, info.compress_size):,} times its packed size. It was not opened."

@@ -9,11 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from metaembed_demo.collection.progress import Progress, Report
-from metaembed_demo.config import Limits
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents.sandbox.client import Unread, count_pages, read, read_files
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.intake import Unread, count_pages, read, read_files
-from metaembed_demo.records import Page
 
 from .stored_page import StoredPage
 

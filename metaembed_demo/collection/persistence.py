@@ -26,8 +26,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo import disk, segments
-from metaembed_demo.files import is_full
+from metaembed_demo import segments
+from metaembed_demo.core import disk
+from metaembed_demo.core.disk import is_full
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
 

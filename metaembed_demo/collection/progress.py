@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from metaembed_demo.files import Problem
+from metaembed_demo.core.types import Problem
 
 if TYPE_CHECKING:
     pass

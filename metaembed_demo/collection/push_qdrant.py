@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metaembed_demo.config import SERVER
+from metaembed_demo.core.config import SERVER
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.qdrant import QdrantIndex
 

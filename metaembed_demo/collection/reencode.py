@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from metaembed_demo.core.types import Page
+from metaembed_demo.documents.extraction import look_again
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.reading import look_again
-from metaembed_demo.records import Page
 
 from .collection import Collection
 from .indexing import ENCODE_BATCH

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import align
-from metaembed_demo.records import Alignment, Budget, FloatArray, Hit, Query, Trace
 
 from .collection import Collection
 

@@ -13,8 +13,8 @@ from PIL import Image
 from metaembed_demo.collection.captions import (
     caption,
 )
-from metaembed_demo.config import RENDER
-from metaembed_demo.records import Page, Word
+from metaembed_demo.core.config import RENDER
+from metaembed_demo.core.types import Page, Word
 
 THUMBNAIL_SIDE = 320  # pixels
 Place = tuple[str, int]  # source and 1-based number

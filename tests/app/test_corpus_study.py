@@ -16,12 +16,12 @@ from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.explain import explainer
-from metaembed_demo.files import Upload
 from metaembed_demo.mini import Mini
-from metaembed_demo.records import STOPS, Page, Word
 from tests.support.sample_pages import keep_as
 
 NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905

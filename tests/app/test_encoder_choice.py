@@ -16,10 +16,10 @@ from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.checkpoints import save_vlm
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import Space
+from metaembed_demo.core.config import Space
+from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoder import DummyEncoder, Encoder, affordable
 from metaembed_demo.prompts import Item
-from metaembed_demo.records import Page, Word
 from metaembed_demo.vlm import VLM, create
 from tests.support import tiny_vlm
 from tests.support.app_server import Tab, serve

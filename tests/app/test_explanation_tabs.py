@@ -18,12 +18,12 @@ from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
-from metaembed_demo.files import Upload
 from metaembed_demo.mini import Mini
-from metaembed_demo.records import STOPS, Budget, Page, Word
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

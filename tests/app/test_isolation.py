@@ -30,10 +30,10 @@ from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full, Sessions
 from metaembed_demo.app.visitors.uploads import Locker
 from metaembed_demo.app.visitors.visitor import Tools
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Upload
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import Explainer
-from metaembed_demo.files import Upload
 from tests.support.app_server import Served, Tab, until
 from tests.support.sample_pages import make_page
 from tests.support.small_app import samples

@@ -28,7 +28,7 @@ from metaembed_demo.app.server import launch, mcp_server
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.visitor import Tools
-from metaembed_demo.config import LIMITS, SERVER
+from metaembed_demo.core.config import LIMITS, SERVER
 from metaembed_demo.encoder import DummyEncoder
 from tests.app.test_api import check
 from tests.support.app_server import Served

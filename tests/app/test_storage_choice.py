@@ -21,11 +21,12 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import Limits
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.types import Embedding, Hit, Query
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS, Budget, Embedding, Hit, Query
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()

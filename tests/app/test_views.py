@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from metaembed_demo.app.theme import GROUPS, SHADES_DARK, SHADES_LIGHT, css, group_of, reach
+from metaembed_demo.app.theme import SHADES_DARK, SHADES_LIGHT, css
 from metaembed_demo.app.views import (
     alignment_chart,
     documents_tab,
@@ -20,10 +20,11 @@ from metaembed_demo.app.views import (
     search_tab,
     timing_chart,
 )
-from metaembed_demo.app.views.budget_dial import Curve, dial, position
-from metaembed_demo.config import LIMITS
+from metaembed_demo.app.views.budget_dial import Curve, dial
+from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Alignment, Hit, Trace
 from metaembed_demo.maxsim import align, prefix_gains
-from metaembed_demo.records import STOPS, Alignment, Budget, Hit, Trace
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&amp;${alert(1)}{{value}}"
 VOID = {"img", "br", "input", "path", "rect", "circle", "polygon", "polyline", "meta", "link"}

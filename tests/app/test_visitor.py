@@ -15,9 +15,9 @@ from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import Upload
-from metaembed_demo.records import STOPS, Budget, Embedding, Page, Query, Word, page_id
 
 TOPICS = ["coffee machine tank", "train platform bern", "energy quarter report", "island hotel beach"]
 

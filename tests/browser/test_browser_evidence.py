@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 from tests.support.browsing import Opener, ask, room
 
 QUERY = "how do I descale it?"

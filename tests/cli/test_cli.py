@@ -12,9 +12,9 @@ from PIL import Image
 from metaembed_demo import __main__ as cli
 from metaembed_demo import bench as bench_module
 from metaembed_demo.collection import indexing as adding_module
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.records import Page, Word
 
 
 class Chatty(DummyEncoder):

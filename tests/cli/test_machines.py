@@ -22,18 +22,19 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
-from metaembed_demo import poppler
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.app.visitors import uploads as uploads_module
 from metaembed_demo.cli.console import BadInput, told
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
-from metaembed_demo.config import ROOT
-from metaembed_demo.files import uploads
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import Query
+from metaembed_demo.documents import poppler
+from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.pairs import _library
-from metaembed_demo.records import Budget, Query
 from tests.support.app_server import serve
 from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run, surroundings
 from tests.support.sample_files import split

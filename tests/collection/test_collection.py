@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import disk
 from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.captions import caption
@@ -17,10 +16,10 @@ from metaembed_demo.collection.collection import Collection, Document
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core import disk
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Page, Problem, Word, page_id
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import Problem
-from metaembed_demo.records import Page, Word, page_id
 from tests.support.sample_pages import fill, make_page, serve
 
 ENCODER = DummyEncoder()
@@ -209,7 +208,8 @@ def test_another_encoder_is_refused(collection: Collection) -> None:
 
 
 def test_searches_during_adds_and_removes_never_fail(collection: Collection, monkeypatch) -> None:
-    from metaembed_demo.records import Budget, Query
+    from metaembed_demo.core.budgets import Budget
+    from metaembed_demo.core.types import Query
 
     for k in range(5):
         fill(monkeypatch, collection, *[make_page(f"{k}.pdf", n, f"doc {k} page {n}") for n in range(1, 9)])

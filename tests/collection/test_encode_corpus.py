@@ -22,10 +22,10 @@ from metaembed_demo.collection import encoded_parts
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.encoded_parts import BadInput
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.types import Embedding, Page
+from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoder import DummyEncoder, Encoder
-from metaembed_demo.files import uploads
-from metaembed_demo.records import Embedding, Page
 from tests.support.sample_files import make_pdf
 
 

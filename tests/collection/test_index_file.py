@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import disk
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection import index_file
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Problem, Upload
+from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.ingest import read_files
 from metaembed_demo.local import LocalIndex
-from metaembed_demo.records import STOPS
 from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()

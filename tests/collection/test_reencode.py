@@ -14,11 +14,12 @@ from metaembed_demo.collection.progress import Progress
 from metaembed_demo.collection.reencode import opened, reencode
 from metaembed_demo.collection.search import search
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import PATHS
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.mini import Mini
-from metaembed_demo.reading import read
-from metaembed_demo.records import STOPS, Embedding, Page, Query, Word
 
 
 class Other(DummyEncoder):

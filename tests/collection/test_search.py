@@ -6,9 +6,10 @@ import pytest
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import explain_hit, research, search
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.records import STOPS, Budget, Embedding, Query
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 
 START_S = 240  # a busy machine
 

@@ -13,10 +13,11 @@ from reportlab.pdfgen.canvas import Canvas
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import ROOT
+from metaembed_demo.core.types import Query
+from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import uploads
-from metaembed_demo.records import Budget, Query
 
 resource = pytest.importorskip("resource")  # not on Windows
 ENCODER = DummyEncoder()

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo import desk, ingest, wire
-from metaembed_demo.files import Checked
-from metaembed_demo.records import Page, Word
+from metaembed_demo.core.types import Page, Word
+from metaembed_demo.documents import loader
+from metaembed_demo.documents.file_types import Checked
+from metaembed_demo.documents.sandbox import process, protocol
 
 HELD: list[bytearray] = []
 
@@ -115,10 +116,10 @@ def garbled(send: Callable[..., None]) -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    ingest._image_pages = faulty(ingest._image_pages)  # type: ignore[assignment]
-    ingest._pdf_pages = faulty(ingest._pdf_pages)  # type: ignore[assignment]
-    wire.send = garbled(wire.send)  # type: ignore[assignment]
-    double: Any = types.ModuleType("metaembed_demo.reading")
+    loader._image_pages = faulty(loader._image_pages)  # type: ignore[assignment]
+    loader._pdf_pages = faulty(loader._pdf_pages)  # type: ignore[assignment]
+    protocol.send = garbled(protocol.send)  # type: ignore[assignment]
+    double: Any = types.ModuleType("metaembed_demo.documents.extraction")
     double.read = read
-    sys.modules["metaembed_demo.reading"] = double
-    desk.main()
+    sys.modules["metaembed_demo.documents.extraction"] = double
+    process.main()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from metaembed_demo.records import Embedding, Page, Query
+from metaembed_demo.core.types import Embedding, Page, Query
 
 if sys.version_info < (3, 11):
     pytest.skip("mteb needs Python 3.11", allow_module_level=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 from tests.support.app_server import free_port
 
 Processes = list[subprocess.Popen[bytes]]

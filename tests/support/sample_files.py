@@ -11,10 +11,9 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from benchmarks.robustness.hostile_files.pdfs import pdf
-from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.ingest import read_files
-from metaembed_demo.records import Page
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents.loader import read_files
 
 
 def split(files: Sequence[Upload], limits: Limits = LIMITS) -> tuple[list[Page], list[Problem]]:

@@ -12,9 +12,8 @@ from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import keeping
 from metaembed_demo.collection.progress import Progress, Report
+from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import Problem
-from metaembed_demo.records import FloatArray, Page, Word, WordKind, page_id
 from metaembed_demo.steps import finish
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import SERVER
+from metaembed_demo.core.config import SERVER
 from metaembed_demo.encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 

@@ -20,7 +20,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from metaembed_demo.backbone import do_without_video
-from metaembed_demo.records import Embedding, Page, Query, Word
+from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.vlm import VLM, create
 
 do_without_video()

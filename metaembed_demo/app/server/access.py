@@ -23,9 +23,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaembed_demo.app.visitors import uploads
-from metaembed_demo.config import Limits
-from metaembed_demo.files import FULL_DISK, is_full
-from metaembed_demo.text import bytes_text
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.disk import FULL_DISK, is_full
+from metaembed_demo.core.text import bytes_text
 
 from .rate_limit import Addresses, Guesses, Requests, in_words
 

@@ -16,10 +16,10 @@ from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import explain_hit, search
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.files import Upload
-from metaembed_demo.records import Budget, Query, Trace
-from metaembed_demo.text import check_length, clean
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.text import check_length, clean
+from metaembed_demo.core.types import Query, Trace, Upload
 
 VERSION = 1
 MOST_HITS = 100

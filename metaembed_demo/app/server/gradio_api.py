@@ -10,8 +10,8 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from metaembed_demo.app.visitors.uploads import Locker
-from metaembed_demo.files import Upload
-from metaembed_demo.records import STOPS
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.types import Upload
 
 from . import access
 from .api import Api

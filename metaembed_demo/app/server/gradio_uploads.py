@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from metaembed_demo.files import Upload
+from metaembed_demo.core.types import Upload
 
 
 def upload_folder() -> Path:

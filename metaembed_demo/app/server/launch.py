@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from metaembed_demo import __version__
 from metaembed_demo.app import theme
-from metaembed_demo.config import SPACE, Limits, Server
+from metaembed_demo.core.config import SPACE, Limits, Server
 
 from . import mcp_server
 from .access import CALL, MCP, Guard

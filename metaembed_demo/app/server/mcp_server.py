@@ -20,8 +20,10 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from metaembed_demo import __version__
-from metaembed_demo.files import FULL_DISK, SUFFIXES, Upload, is_full, sniff
-from metaembed_demo.records import STOPS
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.disk import FULL_DISK, is_full
+from metaembed_demo.core.types import Upload
+from metaembed_demo.documents.file_types import SUFFIXES, sniff
 
 from .access import TOOL_BODY
 from .api import Answer, Api

@@ -25,10 +25,10 @@ from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.config import LIMITS, SERVER
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import LIMITS, SERVER
 from metaembed_demo.encoder import Encoder, affordable
 from metaembed_demo.explain import explainer
-from metaembed_demo.records import STOPS, Budget
 
 from .components import Door, html
 from .storage_tab import Store

@@ -13,7 +13,7 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.page_state import Shelf
 from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
-from metaembed_demo.files import Upload
+from metaembed_demo.core.types import Upload
 
 from .components import Door, html
 

@@ -12,7 +12,7 @@ from metaembed_demo.app.ui.components import Door, html
 from metaembed_demo.app.views import search_tab
 from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
-from metaembed_demo.records import Budget
+from metaembed_demo.core.budgets import Budget
 
 Updates = dict[Any, Any]
 SURVEYS = 1  # at a time, for all visitors together

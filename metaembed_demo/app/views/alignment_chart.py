@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metaembed_demo.app.theme import GROUPS, Group, group_of
 from metaembed_demo.app.views.score_bar import _tokens, score_bar
+from metaembed_demo.core.budgets import GROUPS, Budget, Group, group_of
+from metaembed_demo.core.text import DASH, budget_text
+from metaembed_demo.core.types import Alignment, FloatArray
 from metaembed_demo.maxsim import candidate_gains
-from metaembed_demo.records import Alignment, Budget, FloatArray
-from metaembed_demo.text import DASH, budget_text
 
 from .figure import SAVE, savable
 from .html import attribute

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from metaembed_demo.app.theme import GROUPS, reach
-from metaembed_demo.records import STOPS, Budget
-from metaembed_demo.text import budget_text, bytes_text, ms_text
+from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, position, reach
+from metaembed_demo.core.text import budget_text, bytes_text, ms_text
 
 
 @dataclass(frozen=True)
@@ -33,24 +31,6 @@ class Curve:
     def is_weak(self, score: float, budget: Budget) -> bool:
         """Whether a best hit of MaxSim `score` is lower than what questions with an answer reach."""
         return bool(self.floors) and score / budget.r_q < self.floors[round(position(budget))]
-
-
-def position(budget: Budget) -> float:
-    """Where a budget stands on the dial: 0 to 4 at the trained stops, between them elsewhere.
-
-    >>> [position(stop) for stop in STOPS]
-    [0.0, 1.0, 2.0, 3.0, 4.0]
-    """
-
-    def place(value: int, ends: Sequence[int]) -> float:
-        logs = [math.log2(end) for end in ends]
-        x = min(max(math.log2(value), logs[0]), logs[-1])
-        after = next((i for i, log in enumerate(logs) if x <= log), len(logs) - 1)
-        if after == 0:
-            return 0.0
-        return after - 1 + (x - logs[after - 1]) / (logs[after] - logs[after - 1])
-
-    return (place(budget.r_q, [s.r_q for s in STOPS]) + place(budget.r_c, [s.r_c for s in STOPS])) / 2
 
 
 def dial(

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.agreement import Advice, Labels, Worth
-from metaembed_demo.app.theme import GROUPS
-from metaembed_demo.records import STOPS, Budget
-from metaembed_demo.text import TIMES, budget_text, plural
+from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
+from metaembed_demo.core.text import TIMES, budget_text, plural
 
 from .figure import nothing, table
 from .html import safe

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from metaembed_demo.config import Limits
-from metaembed_demo.text import bytes_text, plural
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.text import bytes_text, plural
 
 from .html import safe
 from .index_size_chart import storage

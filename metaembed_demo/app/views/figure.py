@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaembed_demo.app.theme import GROUPS
-from metaembed_demo.records import STOPS
-from metaembed_demo.text import budget_text
+from metaembed_demo.core.budgets import GROUPS, STOPS
+from metaembed_demo.core.text import budget_text
 
 from .html import attribute, safe
 

@@ -6,9 +6,7 @@ import base64
 import json
 from html import escape
 
-from metaembed_demo.text import (
-    clean,
-)
+from metaembed_demo.core.text import clean
 
 
 def safe(text: str) -> str:

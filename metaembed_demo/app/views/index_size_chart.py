@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Sequence
 
-from metaembed_demo.app.theme import GROUPS
 from metaembed_demo.app.views.figure import SAVE, savable
-from metaembed_demo.records import STOPS
-from metaembed_demo.text import TIMES, bytes_text, plural
+from metaembed_demo.core.budgets import GROUPS, STOPS
+from metaembed_demo.core.text import TIMES, bytes_text, plural
 
 from .figure import NAMES, Files, figure, nothing, table
 from .html import safe

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.app.theme import GROUPS, group_of
+from metaembed_demo.core.budgets import GROUPS, group_of
+from metaembed_demo.core.text import plural
+from metaembed_demo.core.types import Alignment, FloatArray, Word
 from metaembed_demo.explain import SHARE, Explanation, Verdict
-from metaembed_demo.records import Alignment, FloatArray, Word
-from metaembed_demo.text import plural
 
 from .figure import SAVE, savable
 from .html import attribute, safe

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from metaembed_demo.app.theme import GROUPS
 from metaembed_demo.app.views.figure import (
     NAMES,
     Files,
@@ -16,7 +15,7 @@ from metaembed_demo.app.views.figure import (
     ordinal,
 )
 from metaembed_demo.app.views.html import safe
-from metaembed_demo.records import STOPS
+from metaembed_demo.core.budgets import GROUPS, STOPS
 
 SHOWN = 10  # ranks with a row of their own; the others share the rows under them
 FIRST = 5  # pages compared between the coarsest and the finest stop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaembed_demo.app.theme import GROUPS, Group
+from metaembed_demo.core.budgets import GROUPS, Group
 
 
 def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:

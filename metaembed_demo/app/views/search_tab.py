@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from metaembed_demo.app.theme import reach
-from metaembed_demo.records import Hit, Trace
-from metaembed_demo.text import budget_text, bytes_text, ms_text, plural
+from metaembed_demo.core.budgets import reach
+from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
+from metaembed_demo.core.types import Hit, Trace
 
 from .html import data_uri, safe
 from .score_bar import legend, score_bar

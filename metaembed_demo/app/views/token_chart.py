@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.app.theme import GROUPS, Group, group_of
-from metaembed_demo.text import DASH
+from metaembed_demo.core.budgets import GROUPS, Group, group_of
+from metaembed_demo.core.text import DASH
 
 from .figure import Files, as_table, figure, nothing
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.app.theme import GROUPS
-from metaembed_demo.text import DASH, bytes_text, ms_text
+from metaembed_demo.core.budgets import GROUPS
+from metaembed_demo.core.text import DASH, bytes_text, ms_text
 
 from .figure import Files, as_table, figure, nothing, ordinal
 from .html import safe

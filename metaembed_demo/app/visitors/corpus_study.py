@@ -18,11 +18,11 @@ from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
 from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.explain import Explainer
-from metaembed_demo.files import Upload
-from metaembed_demo.records import STOPS, Budget, FloatArray, Query
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again

@@ -12,9 +12,9 @@ from typing import Any
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.reencode import reencode
+from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoder import Encoder, load_encoder
 from metaembed_demo.explain import explainer
-from metaembed_demo.records import Embedding
 
 from .page_state import Shelf
 from .visitor import PROGRESS_EVERY_S, Tools, Visit

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import page_map as page_map_module
 from metaembed_demo.app.views import timing_chart
-from metaembed_demo.app.views.budget_dial import position
 from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget, position
+from metaembed_demo.core.types import FloatArray, Query, Trace
 from metaembed_demo.evidence import Evidence
 from metaembed_demo.explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
 from metaembed_demo.maxsim import align
-from metaembed_demo.records import STOPS, Budget, FloatArray, Query, Trace
 
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history

@@ -13,10 +13,10 @@ from PIL.Image import Image
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress, Report
-from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.types import Problem, Upload
+from metaembed_demo.documents.sandbox.client import read_picture
 from metaembed_demo.encoder import Encoder
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.intake import read_picture
 
 from .session import Session
 

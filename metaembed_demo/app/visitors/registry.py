@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.config import LIMITS, Limits
+from metaembed_demo.core.config import LIMITS, Limits
 
 from . import registry, uploads
 from .gradio_state import States

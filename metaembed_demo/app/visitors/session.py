@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.records import STOPS, Budget, Trace
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.types import Trace
 
 from .uploads import Locker
 

@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from metaembed_demo.config import LIMITS, Limits
-from metaembed_demo.files import Problem, Upload, mebibytes
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.types import Problem, Upload
+from metaembed_demo.documents.file_types import mebibytes
 
 PREFIX = "metaembed-uploads-"
 BLOCK = 4096  # bytes that even an empty file takes

@@ -14,13 +14,13 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import kind_of
 from metaembed_demo.collection.search import explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.text import check_length, clean
+from metaembed_demo.core.types import FloatArray, Query, Trace, Upload
 from metaembed_demo.encoder import Encoder
 from metaembed_demo.explain import Explainer
-from metaembed_demo.files import Upload
 from metaembed_demo.maxsim import align, prefix_gains
-from metaembed_demo.records import STOPS, Budget, FloatArray, Query, Trace
-from metaembed_demo.text import check_length, clean
 
 from .corpus_study import Habit, Kind, Survey
 from .explanation_tabs import Panel, nearest

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from .config import RENDER
-from .imagenet import CLASSES
-from .records import WORD_KINDS, Box, Page, View, Word
+from metaembed_demo.core.config import RENDER
+from metaembed_demo.core.types import WORD_KINDS, Box, Page, View, Word
+from metaembed_demo.documents.imagenet_labels import CLASSES
 
 LENGTH = struct.Struct(">I")
 MOST_HEAD = 16 << 20  # bytes of JSON; the words of the fullest page take 4 MB

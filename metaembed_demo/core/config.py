@@ -6,10 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# The five nested budgets (r_q, r_c) that MMR trains (paper, section 3.2, table 3).
-BUDGETS: tuple[tuple[int, int], ...] = ((1, 1), (2, 4), (4, 8), (8, 16), (16, 64))
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Size of one stored vector component: the index keeps float16.
 BYTES_PER_COMPONENT = 2
@@ -61,7 +58,7 @@ class Limits:
         default_factory=lambda: float(_env("SECONDS_PER_JOB", "1800"))
     )  # indexing one upload, opening one index file, one survey, one test
     max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
-    # What the process that reads files may take; see worker.py. Two cores read a scanned page in 2 s.
+    # What the process that reads files may take; see documents/sandbox/pool.py. Two cores read a scanned page in 2 s.
     seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
     seconds_per_file: float = field(default_factory=lambda: float(_env("SECONDS_PER_FILE", "1800")))
     worker_megabytes: int = field(

@@ -19,9 +19,10 @@ import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 from PIL import Image
 
+from metaembed_demo.core.config import LIMITS, RENDER, Limits
+from metaembed_demo.core.types import Box, Word
+
 from . import poppler
-from .config import LIMITS, RENDER, Limits
-from .records import Box, Word
 
 CHUNK = 4  # pages that one poppler process renders: starting it costs as much as a page
 SMALLEST_PICTURE = 0.03  # of the page's area; logos and rules below this say little

@@ -13,12 +13,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar, cast
 
-from . import ingest, reading, wire
-from .config import LIMITS, Limits
-from .files import Problem, Upload
-from .records import Page
-from .text import clean
-from .worker import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.text import clean
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents import extraction, loader
+
+from . import protocol
+from .pool import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
 
 MOST_LOSSES = 5  # in one archive, after which the rest of it is left out
 MOST_SAID = 2_000  # characters of a message
@@ -49,7 +50,7 @@ class _Run:
                 self.worker = self.workers.take(self.limits)
         return self.workers.available
 
-    def _ask(self, do: str, **more: Any) -> tuple[wire.Message, list[bytes]]:
+    def _ask(self, do: str, **more: Any) -> tuple[protocol.Message, list[bytes]]:
         if self.lost:
             raise Lost
         if self.worker is None:
@@ -118,7 +119,7 @@ class _Run:
             if item is not None:
                 yield item
 
-    def _item(self, file: Upload, message: wire.Message, blobs: list[bytes]) -> Page | Problem | None:
+    def _item(self, file: Upload, message: protocol.Message, blobs: list[bytes]) -> Page | Problem | None:
         """What the process gave; None where a file or a member of one begins."""
         if message["is"] == "item":
             place, name = int(message["index"]), self._own(file, message["name"])
@@ -128,7 +129,7 @@ class _Run:
             return None
         if message["is"] == "problem":
             return Problem(self._own(file, message["source"]), str(message["message"])[:MOST_SAID])
-        page = wire.unpack_page(message, blobs)
+        page = protocol.unpack_page(message, blobs)
         self._own(file, page.source)
         self.page = page
         return page
@@ -142,7 +143,7 @@ class _Run:
     def _own(self, file: Upload, source: Any) -> str:
         """`source`, which is `file` or in it."""
         if source != file.name and not str(source).startswith(file.name + "/"):
-            raise wire.Garbled("another file's name")
+            raise protocol.Garbled("another file's name")
         return str(source)
 
     def _loss(self, lost: Lost) -> Problem:
@@ -157,7 +158,7 @@ class _Run:
             message, blobs = self._ask("read")
             if message.get("is") == "unread":
                 raise Unread(str(message.get("message"))[:MOST_SAID])
-            return self._checked(lambda: wire.unpack_reading(page, message, blobs))
+            return self._checked(lambda: protocol.unpack_reading(page, message, blobs))
         except Lost as lost:
             self.lost = True
             raise Unread(f"could not be read: {lost}; what follows it was left out. {CURE}") from lost
@@ -166,15 +167,15 @@ class _Run:
         """What `take` takes out of an answer; the process is ended when that makes no sense."""
         try:
             return take()
-        except (wire.Garbled, KeyError, TypeError, ValueError, OverflowError) as error:
+        except (protocol.Garbled, KeyError, TypeError, ValueError, OverflowError) as error:
             worker, self.worker = self.worker, None
             if worker is not None:
                 worker.end()
-            what = error if isinstance(error, wire.Garbled) else type(error).__name__
+            what = error if isinstance(error, protocol.Garbled) else type(error).__name__
             raise Lost(f"its reader gave an answer that makes no sense ({what})") from error
 
 
-def _request(file: Upload, limits: Limits) -> wire.Message:
+def _request(file: Upload, limits: Limits) -> protocol.Message:
     return {"path": str(file.path.absolute()), "name": file.name, "limits": asdict(limits)}
 
 
@@ -196,7 +197,7 @@ def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
     with _run(UPLOADS, limits) as run:
         if run.start():
             return sum(map(run.count, files))
-    return ingest.count_pages(files, limits)
+    return loader.count_pages(files, limits)
 
 
 def read_files(
@@ -213,7 +214,7 @@ def read_files(
             for file in files:
                 yield from run.file(file)
             return
-    yield from ingest.read_files(files, limits)
+    yield from loader.read_files(files, limits)
 
 
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
@@ -231,4 +232,4 @@ def read(page: Page) -> Page:
     for run in tuple(_runs):
         if run.page is page:
             return run.read(page)
-    return reading.read(page)
+    return extraction.read(page)

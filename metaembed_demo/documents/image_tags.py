@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from .colours import colours, ground, is_drawing, is_grey
-from .imagenet import categories, name_of_class, names
-from .records import Box, FloatArray, View, Word
+from metaembed_demo.core.types import Box, FloatArray, View, Word
+
+from .image_colours import colours, ground, is_drawing, is_grey
+from .imagenet_labels import categories, name_of_class, names
 
 SIDE = 260  # pixels, the network's input
 MEAN, SPREAD = 0.498, 0.502

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import ingest, intake, worker
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents import loader
+from metaembed_demo.documents.extraction import read as read_here
+from metaembed_demo.documents.sandbox import client
+from metaembed_demo.documents.sandbox import pool as pool_module
 from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.reading import read as read_here
-from metaembed_demo.records import Page
 from tests.support.sample_files import make_pdf, png_bytes
 
 ENCODER = DummyEncoder()
@@ -32,13 +33,13 @@ BRIEF = replace(LIMITS, seconds_per_page=5.0)  # where something hangs
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[worker.Workers]:
+def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pool_module.Workers]:
     """A pool of the test's own, whose processes go wrong as file names say (support/crashing_process.py)."""
-    monkeypatch.setattr(worker, "COMMAND", [sys.executable, "-m", "tests.support.crashing_process"])
+    monkeypatch.setattr(pool_module, "COMMAND", [sys.executable, "-m", "tests.support.crashing_process"])
     monkeypatch.setenv("TEST_NOTES", str(tmp_path))
-    pool = worker.Workers(1)
-    monkeypatch.setattr(intake, "UPLOADS", pool)
-    monkeypatch.setattr(intake, "PICTURES", pool)
+    pool = pool_module.Workers(1)
+    monkeypatch.setattr(client, "UPLOADS", pool)
+    monkeypatch.setattr(client, "PICTURES", pool)
     yield pool
     pool.end()
 
@@ -72,7 +73,7 @@ def add(
 
 
 @pytest.fixture
-def collection(workers: worker.Workers, tmp_path: Path) -> Collection:
+def collection(workers: pool_module.Workers, tmp_path: Path) -> Collection:
     """One that holds a page."""
     found = Collection.for_encoder(ENCODER)
     (tmp_path / "own").mkdir()
@@ -155,7 +156,7 @@ def test_an_archive_of_nothing_but_faults_ends(collection: Collection, tmp_path:
     file = archive(tmp_path / "box.zip", *[f"{i}/exit.png" for i in range(9)], "good.png")
     added, problems = add(collection, [file, *pictures(tmp_path, "after.png")])
     assert added == ["after.png"]
-    assert len(problems) == intake.MOST_LOSSES + 1
+    assert len(problems) == client.MOST_LOSSES + 1
     assert "box.zip holds 5 files that cannot be read, and what follows" in problems[-1].message
 
 
@@ -208,31 +209,31 @@ def test_its_temporary_files_go_with_it(collection: Collection, tmp_path: Path) 
 
 
 def desk_of(page: Page) -> str:
-    return intake.read(page).words[-1].text
+    return client.read(page).words[-1].text
 
 
-def test_one_process_serves_all_uploads(workers: worker.Workers, tmp_path: Path) -> None:
+def test_one_process_serves_all_uploads(workers: pool_module.Workers, tmp_path: Path) -> None:
     served = set()
     for _ in range(3):
-        for page in intake.read_files(pictures(tmp_path, "a.png", "b.png")):
+        for page in client.read_files(pictures(tmp_path, "a.png", "b.png")):
             assert isinstance(page, Page)
             served.add(desk_of(page))
     assert len(served) == 1
 
 
-def test_a_cancel_frees_the_process_and_its_files(workers: worker.Workers, tmp_path: Path) -> None:
-    pages = intake.read_files([archive(tmp_path / "box.zip", "a.png", "b.png", "c.png")])
+def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, tmp_path: Path) -> None:
+    pages = client.read_files([archive(tmp_path / "box.zip", "a.png", "b.png", "c.png")])
     first = next(pages)
     assert isinstance(first, Page)
     served = desk_of(first)
-    [idle] = [run.worker for run in intake._runs]
+    [idle] = [run.pool_module for run in client._runs]
     assert idle is not None
     folder = Path(idle._folder.name)
     assert list(folder.glob("*/member"))  # on disk while it is looked at
     pages.close()  # type: ignore[attr-defined]
-    assert not intake._runs
+    assert not client._runs
     assert not list(folder.iterdir())
-    again = next(intake.read_files(pictures(tmp_path, "d.png")))
+    again = next(client.read_files(pictures(tmp_path, "d.png")))
     assert isinstance(again, Page)
     workers.end()
     assert not folder.exists()
@@ -250,13 +251,13 @@ def test_a_cancel_in_the_middle_keeps_what_was_read(collection: Collection, tmp_
     assert add(collection, pictures(tmp_path, "after.png")) == (["after.png"], [])
 
 
-def test_uploads_take_turns(workers: worker.Workers, tmp_path: Path) -> None:
+def test_uploads_take_turns(workers: pool_module.Workers, tmp_path: Path) -> None:
     found: dict[int, list[str]] = {}
     files = {i: pictures(tmp_path, *[f"{i}-{n}.png" for n in range(4)]) for i in range(3)}
 
     def upload(i: int) -> None:
         found[i] = []
-        for page in intake.read_files(files[i]):
+        for page in client.read_files(files[i]):
             assert isinstance(page, Page)
             found[i].append(f"{page.source} {desk_of(page)}")
 
@@ -270,19 +271,21 @@ def test_uploads_take_turns(workers: worker.Workers, tmp_path: Path) -> None:
         assert [line.split()[0] for line in lines] == [f"{i}-{n}.png" for n in range(4)]
 
 
-def test_pages_are_counted_there_and_bad_files_count_nothing(workers: worker.Workers, tmp_path: Path) -> None:
+def test_pages_are_counted_there_and_bad_files_count_nothing(
+    workers: pool_module.Workers, tmp_path: Path
+) -> None:
     make_pdf(tmp_path / "three.pdf", 3)
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4 nothing")
     names = ("three.pdf", "bad.pdf", "gone.pdf")
-    assert intake.count_pages([Upload(tmp_path / name, name) for name in names]) == 3
-    assert intake.count_pages([]) == 0
+    assert client.count_pages([Upload(tmp_path / name, name) for name in names]) == 3
+    assert client.count_pages([]) == 0
 
 
 def test_a_picture_of_a_query_that_crashes_its_reader_is_told(
-    workers: worker.Workers, tmp_path: Path
+    workers: pool_module.Workers, tmp_path: Path
 ) -> None:
     bad, good = pictures(tmp_path, "segfault.png", "good.png")
-    problem, page = intake.read_picture(bad), intake.read_picture(good)
+    problem, page = client.read_picture(bad), client.read_picture(good)
     assert isinstance(problem, Problem)
     assert problem.message.startswith("segfault.png could not be read: its reader crashed")
     assert isinstance(page, Page)
@@ -294,22 +297,25 @@ def test_a_picture_of_a_query_that_crashes_its_reader_is_told(
 
 
 def test_where_no_process_starts_files_are_read_in_the_app(
-    workers: worker.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    workers: pool_module.Workers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(worker, "COMMAND", [str(tmp_path / "no-such-python")])
+    monkeypatch.setattr(pool_module, "COMMAND", [str(tmp_path / "no-such-python")])
     files = pictures(tmp_path, "a.png", "b.png")
-    assert intake.count_pages(files) == 2
-    assert [page.source for page in intake.read_files(files)] == ["a.png", "b.png"]
+    assert client.count_pages(files) == 2
+    assert [page.source for page in client.read_files(files)] == ["a.png", "b.png"]
     assert "Files are read in the app itself" in caplog.text
 
 
 def test_once_one_has_started_no_file_gets_into_the_app(
-    workers: worker.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: pool_module.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(next(intake.read_files(pictures(tmp_path, "a.png"))), Page)
+    assert isinstance(next(client.read_files(pictures(tmp_path, "a.png"))), Page)
     workers.end()
-    monkeypatch.setattr(worker, "COMMAND", [sys.executable, "-c", "raise SystemExit(9)"])
-    [problem] = intake.read_files(pictures(tmp_path, "b.png"))
+    monkeypatch.setattr(pool_module, "COMMAND", [sys.executable, "-c", "raise SystemExit(9)"])
+    [problem] = client.read_files(pictures(tmp_path, "b.png"))
     assert isinstance(problem, Problem)
     assert problem.message.startswith("b.png could not be read: the reading process does not start")
     assert workers.available
@@ -318,7 +324,7 @@ def test_once_one_has_started_no_file_gets_into_the_app(
 def test_secrets_of_the_app_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("METAEMBED_QDRANT_KEY", "x")
-    given_on = worker._surroundings("/tmp/x")
+    given_on = pool_module._surroundings("/tmp/x")
     assert not {"HF_TOKEN", "METAEMBED_QDRANT_KEY"} & set(given_on)
     assert given_on["PATH"] == os.environ["PATH"]
 
@@ -330,8 +336,8 @@ def test_the_process_reads_what_the_app_would(tmp_path: Path) -> None:
     make_pdf(tmp_path / "manual.pdf", 2)
     Image.effect_mandelbrot((200, 140), (-2, -1.2, 1, 1.2), 40).save(tmp_path / "set.png")
     files = [Upload(tmp_path / name, name) for name in ("manual.pdf", "set.png")]
-    there = [(page, intake.read(page)) for page in intake.read_files(files) if isinstance(page, Page)]
-    here = [(page, read_here(page)) for page in ingest.read_files(files) if isinstance(page, Page)]
+    there = [(page, client.read(page)) for page in client.read_files(files) if isinstance(page, Page)]
+    here = [(page, read_here(page)) for page in loader.read_files(files) if isinstance(page, Page)]
     assert len(there) == len(here) == 3
     for (page, done), (page_here, done_here) in zip(there, here, strict=True):
         assert replace(page, image=None) == replace(page_here, image=None)

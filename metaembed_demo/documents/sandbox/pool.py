@@ -1,4 +1,4 @@
-"""Processes in which files are read (desk.py), bounded in memory and time, and taken in turns.
+"""Processes in which files are read (documents/sandbox/process.py), bounded in memory and time, and taken in turns.
 
 Whatever touches what strangers send runs there: opening archives, PDFs and pictures, poppler, OCR and the
 picture network. A process is started when it is first needed and kept, for loading its models takes seconds.
@@ -24,14 +24,15 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any, BinaryIO, cast
 
-from . import wire
-from .config import ROOT, SERVER, Limits
+from metaembed_demo.core.config import ROOT, SERVER, Limits
+
+from . import protocol
 
 START_S = 120  # to import what it needs; a busy machine may take half a minute
 IDLE_S = 600  # without a file, after which it ends and its memory is free
 PATIENCE_S = 300  # for a turn; then another process is started, for the turn may have been forgotten
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # of environment variables, not handed on
-COMMAND = [sys.executable, "-m", "metaembed_demo.desk"]
+COMMAND = [sys.executable, "-m", "metaembed_demo.documents.sandbox.process"]
 log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,7 @@ class Worker:
             self.end()
             raise Unavailable(f"the reading process does not start ({error})") from error
 
-    def ask(self, allowed: Limits, do: str, **more: Any) -> tuple[wire.Message, list[bytes]]:
+    def ask(self, allowed: Limits, do: str, **more: Any) -> tuple[protocol.Message, list[bytes]]:
         """Its answer. Raises Lost when none comes in time."""
         left = allowed.seconds_per_file - self.worked
         name = "SECONDS_PER_PAGE" if left > allowed.seconds_per_page else "SECONDS_PER_FILE"
@@ -111,7 +112,7 @@ class Worker:
         """Whether it waits for a request."""
         return not self.busy and self._process.poll() is None
 
-    def _tell(self, request: wire.Message) -> None:
+    def _tell(self, request: protocol.Message) -> None:
         pipe = cast(BinaryIO, self._process.stdin)
         with contextlib.suppress(OSError):  # it is gone, as the missing answer will say
             pipe.write(json.dumps(request).encode("ascii") + b"\n")
@@ -122,20 +123,20 @@ class Worker:
         source = cast(BinaryIO, self._process.stdout)
         try:
             while self._asked.acquire():
-                self._answers.put(wire.receive(source))
+                self._answers.put(protocol.receive(source))
         except (EOFError, OSError, ValueError):
             self._answers.put(None)
-        except wire.Garbled as error:
+        except protocol.Garbled as error:
             self._answers.put(error)
 
-    def _hear(self, seconds: float) -> tuple[wire.Message, list[bytes]]:
+    def _hear(self, seconds: float) -> tuple[protocol.Message, list[bytes]]:
         answer = self._answers.get(timeout=seconds)
         if answer is None:
             raise Lost(self._fate())
-        if isinstance(answer, wire.Garbled):
+        if isinstance(answer, protocol.Garbled):
             self.end()
             raise Lost(f"its reader gave an answer that makes no sense ({answer})")
-        return cast("tuple[wire.Message, list[bytes]]", answer)
+        return cast("tuple[protocol.Message, list[bytes]]", answer)
 
     def _fate(self) -> str:
         """Why it is gone."""

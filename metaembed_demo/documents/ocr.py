@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .colours import paper_share
-from .records import Box, Word
+from metaembed_demo.core.types import Box, Word
+
+from .image_colours import paper_share
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR

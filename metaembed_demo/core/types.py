@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from .config import BUDGETS
+from metaembed_demo.core.budgets import Budget
 
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left
@@ -99,45 +99,6 @@ class Embedding:
     vectors: FloatArray
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Budget:
-    """How many Meta Tokens a search uses: the first `r_q` of the query, the first `r_c` of a page.
-
-    >>> Budget.parse("8x16")
-    Budget(r_q=8, r_c=16)
-    """
-
-    r_q: int
-    r_c: int
-
-    def __post_init__(self) -> None:
-        if self.r_q < 1 or self.r_c < 1:
-            raise ValueError(f"A budget needs at least one token a side, not {self.r_q}x{self.r_c}.")
-
-    def __str__(self) -> str:
-        return f"{self.r_q}x{self.r_c}"
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """From "8x16" or "8,16". Raises ValueError that says what is accepted."""
-        match = re.fullmatch(r"\s*\(?\s*(\d{1,4})\s*[x×,]\s*(\d{1,4})\s*\)?\s*", text, re.IGNORECASE)
-        if not match:
-            raise ValueError(f"{text!r} is not a budget. Write r_q x r_c, for example {STOPS[3]}.")
-        return cls(int(match[1]), int(match[2]))
-
-    @property
-    def trained(self) -> bool:
-        """Whether this is one of the five budgets that MMR trains."""
-        return self in STOPS
-
-    def clip(self, r_q: int, r_c: int) -> Budget:
-        """This budget, at most (r_q, r_c)."""
-        return Budget(min(self.r_q, r_q), min(self.r_c, r_c))
-
-
-STOPS: tuple[Budget, ...] = tuple(Budget(*pair) for pair in BUDGETS)
-
-
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One page found. `score` is MaxSim at the search's budget, between -r_q and r_q; `rank` is 1-based."""
@@ -212,3 +173,19 @@ class Trace:
                 "gains": np.round(self.alignment.gains.astype(float), 5).tolist(),
             }
         return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file or page that could not be read. The message names it, says what is wrong and the fix."""
+
+    source: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file on disk and the name the user knows it by."""
+
+    path: Path
+    name: str

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .records import Word
+from metaembed_demo.core.types import Word
 
 WORD_GAP = 0.45  # of the line's height: farther apart, words belong to different fragments
 COLUMN_GAP = 0.5  # of the line's height: the narrowest band of white between two columns

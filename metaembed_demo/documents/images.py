@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from .config import LIMITS, RENDER, Limits
+from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: a JPEG with further views behind it
 ORIENTATION = 0x0112  # EXIF tag

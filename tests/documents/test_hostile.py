@@ -25,15 +25,15 @@ from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.config import LIMITS
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.text import clean
+from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
+from metaembed_demo.documents.pdf import MOST_LETTERS
+from metaembed_demo.documents.sandbox.client import read_files
 from metaembed_demo.encoder import DummyEncoder
 from metaembed_demo.explain import explainer
-from metaembed_demo.files import Problem, Upload
-from metaembed_demo.intake import read_files
 from metaembed_demo.mini import Mini
-from metaembed_demo.pdf import MOST_LETTERS
-from metaembed_demo.records import STOPS, Page, Word, page_id
-from metaembed_demo.text import clean
 
 FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner
 MARKUP = (

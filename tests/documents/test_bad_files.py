@@ -15,9 +15,9 @@ from reportlab.lib import pdfencrypt
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo.config import LIMITS
-from metaembed_demo.files import uploads
-from metaembed_demo.ingest import count_pages
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.loader import count_pages
 from tests.support.sample_files import (
     FONT,
     make_pdf,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.text import clean
+from metaembed_demo.core.types import Page, Problem, Upload, page_id
+
 from . import images, pdf
-from .archive import members
-from .config import LIMITS, Limits
-from .files import Checked, Problem, Upload, check, uploads
-from .records import Page, page_id
-from .text import clean
+from .file_types import Checked, check, uploads
+from .zip_archive import members
 
 __all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "read_files", "uploads"]
 

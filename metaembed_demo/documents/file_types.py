@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .config import Limits
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.types import Problem, Upload
 
 SUFFIXES = {
     ".pdf": "PDF",
@@ -48,26 +48,7 @@ MAGIC = (
     (b"8BPS", "a Photoshop picture"),
 )
 ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # the other accepted kinds are "a ... picture"
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a system says that has no room left
-# To a visitor, so without this machine's paths.
-FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
 MEBIBYTE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One file or page that could not be read. The message names it, says what is wrong and the fix."""
-
-    source: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file on disk and the name the user knows it by."""
-
-    path: Path
-    name: str
 
 
 @dataclass(frozen=True)
@@ -197,8 +178,3 @@ def _cure(file: Upload, actual: str | None) -> str:
 
 def mebibytes(n: int) -> str:
     return f"{n / MEBIBYTE:,.1f} MB" if n >= MEBIBYTE / 10 else f"{n:,} bytes"
-
-
-def is_full(error: Exception) -> bool:
-    """Whether it says that the disk, or what one may have of it, is used up."""
-    return isinstance(error, OSError) and error.errno in FULL

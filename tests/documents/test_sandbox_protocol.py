@@ -13,30 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from metaembed_demo import wire
-from metaembed_demo.records import Page, View, Word
+from metaembed_demo.core.types import Page, View, Word
+from metaembed_demo.documents.sandbox import protocol
 
 
-def packed_page() -> tuple[wire.Message, list[bytes]]:
+def packed_page() -> tuple[protocol.Message, list[bytes]]:
     words = (Word("naïve", (0.1, 0.2, 0.3, 0.4)), Word("tiger", (0.0, 0.0, 1.0, 1.0), "visual"))
     image = Image.effect_noise((7, 5), 90).convert("RGB")
-    return wire.pack_page(Page("0123456789abcdef0123", "a.pdf", 3, image, words, ((0.0, 0.1, 0.2, 0.3),)))
+    return protocol.pack_page(Page("0123456789abcdef0123", "a.pdf", 3, image, words, ((0.0, 0.1, 0.2, 0.3),)))
 
 
 def test_a_page_comes_out_as_it_went_in() -> None:
     message, blobs = packed_page()
     pipe = io.BytesIO()
-    wire.send(pipe, message, blobs)
+    protocol.send(pipe, message, blobs)
     pipe.seek(0)
-    found = wire.unpack_page(*wire.receive(pipe))
-    assert wire.pack_page(found) == (message, blobs)
+    found = protocol.unpack_page(*protocol.receive(pipe))
+    assert protocol.pack_page(found) == (message, blobs)
     view = View((0.0, 0.0, 1.0, 1.0), np.arange(1280, dtype=np.float32), np.full(1000, 0.5, np.float32))
     done = found.with_words(found.words[:1], [view])
-    again = wire.unpack_reading(found, *wire.pack_reading(done))
+    again = protocol.unpack_reading(found, *protocol.pack_reading(done))
     assert again.words == done.words
     np.testing.assert_array_equal(again.views[0].features, view.features)
     with pytest.raises(EOFError):
-        wire.receive(pipe)
+        protocol.receive(pipe)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_a_page_comes_out_as_it_went_in() -> None:
     ],
 )
 def test_bytes_that_are_no_message_are_refused(sent: bytes) -> None:
-    with pytest.raises(wire.Garbled):
-        wire.receive(io.BytesIO(sent + bytes(99)))
+    with pytest.raises(protocol.Garbled):
+        protocol.receive(io.BytesIO(sent + bytes(99)))
 
 
 JSON = st.recursive(
@@ -74,8 +74,8 @@ def test_a_page_that_cannot_be_is_refused(field: str, value: object, cut: int) -
     message, [pixels] = packed_page()
     message = json.loads(json.dumps({**message, field: value}))
     try:
-        page = wire.unpack_page(message, [pixels[cut:]])
-    except wire.Garbled:
+        page = protocol.unpack_page(message, [pixels[cut:]])
+    except protocol.Garbled:
         return
     assert page.image is not None
     assert len(page.image.tobytes()) == len(pixels) - cut

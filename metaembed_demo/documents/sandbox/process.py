@@ -1,5 +1,5 @@
-"""The process in which files are read: started by worker.py as
-`python -m metaembed_demo.desk MEGABYTES FOLDER`, the bound of its memory and its folder for temporary files.
+"""The process in which files are read: started by documents/sandbox/pool.py as
+`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`, the bound of its memory and its folder for temporary files.
 
 It answers one request after the other on what was its standard input and output. What goes wrong in here
 ends this process at worst; the app takes that for an answer and starts another one.
@@ -20,11 +20,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import wire
-from .config import Limits
-from .files import Problem, Upload
-from .ingest import NO_MEMORY, count_pages, expand, pages_of
-from .records import Page
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, pages_of
+
+from . import protocol
 
 FILE_SLACK = 64 << 20  # bytes that a temporary file may have above the largest file
 log = logging.getLogger(__name__)
@@ -66,17 +66,19 @@ class Desk:
             self._say("problem", source=item.source, message=item.message)
         elif isinstance(item, Page):
             self.page = item
-            message, blobs = wire.pack_page(item)
+            message, blobs = protocol.pack_page(item)
             self._say("page", blobs, **message)
         else:
             self._say("item", index=item[0], name=item[1])
 
     def _read(self) -> None:
-        from .reading import read  # loads torch, which a query's picture can do without
+        from metaembed_demo.documents.extraction import (
+            read,  # loads torch, which a query's picture can do without
+        )
 
         assert self.page is not None
         try:
-            message, blobs = wire.pack_reading(read(self.page))
+            message, blobs = protocol.pack_reading(read(self.page))
         except MemoryError:
             self._say("unread", message=NO_MEMORY)
         except Exception as error:
@@ -93,7 +95,7 @@ class Desk:
         self.items = self.page = None
 
     def _say(self, kind: str, blobs: list[bytes] | None = None, **message: Any) -> None:
-        wire.send(self.out, {"is": kind, **message}, blobs or ())
+        protocol.send(self.out, {"is": kind, **message}, blobs or ())
 
 
 def _items(file: Upload, limits: Limits, skip: int) -> Generator[Item, None, None]:

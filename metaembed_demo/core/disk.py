@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -166,3 +167,13 @@ def _read_into(descriptor: int, place: memoryview, start: int) -> None:
 @cache
 def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "metaembed-read")
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a system says that has no room left
+# To a visitor, so without this machine's paths.
+FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it says that the disk, or what one may have of it, is used up."""
+    return isinstance(error, OSError) and error.errno in FULL

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from metaembed_demo.config import ROOT
+from metaembed_demo.core.config import ROOT
 from scripts import licences, lock
 from scripts.lock import normal, pins, plain
 
@@ -290,7 +290,7 @@ def test_what_is_safe_passes(code: str) -> None:
 
 
 def variables(source: str) -> set[str]:
-    """Environment variables that config.py reads: `_env("X")` is METAEMBED_X, `environ.get("X")` is X."""
+    """Environment variables that core/config.py reads: `_env("X")` is METAEMBED_X, `environ.get("X")` is X."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
@@ -302,7 +302,7 @@ def variables(source: str) -> set[str]:
 
 
 def test_hosting_lists_every_setting_and_no_other() -> None:
-    read = variables((ROOT / "metaembed_demo" / "config.py").read_text(encoding="utf-8"))
+    read = variables((ROOT / "metaembed_demo" / "core/config.py").read_text(encoding="utf-8"))
     assert {"METAEMBED_CACHE", "METAEMBED_VLM_BATCH", "GRADIO_SERVER_NAME"} <= read
     text = (ROOT / "docs" / "hosting.md").read_text(encoding="utf-8")
     rows = [

@@ -7,9 +7,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from .config import Limits
-from .files import ACCEPTED, MEBIBYTE, Checked, Problem, Upload, check, is_accepted, is_full, mebibytes
-from .text import clean
+from metaembed_demo.core.config import Limits
+from metaembed_demo.core.disk import is_full
+from metaembed_demo.core.text import clean
+from metaembed_demo.core.types import Problem, Upload
+
+from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, mebibytes
 
 NO_ROOM = (
     "the disk that holds temporary files is full. Free some space there, or set TMPDIR to a folder elsewhere."

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .records import FloatArray
+from metaembed_demo.core.types import FloatArray
 
 SIDE = 96  # pixels, the size at which colours are counted
 LEAST_SHARE = 0.12  # of the picture's area

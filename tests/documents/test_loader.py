@@ -13,10 +13,10 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo import poppler
-from metaembed_demo.config import LIMITS, RENDER
-from metaembed_demo.files import uploads
-from metaembed_demo.ingest import count_pages, read_files
+from metaembed_demo.core.config import LIMITS, RENDER
+from metaembed_demo.documents import poppler
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.loader import count_pages, read_files
 from tests.support.sample_files import make_pdf, one_page, only_problem, page_object, png_bytes, split
 
 # What is accepted

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from PIL import Image
 
-from .colours import paper_share
-from .layout import reading_order
+from metaembed_demo.core.types import Box, Page, View, Word
+
+from .image_colours import paper_share
+from .image_tags import MANNERS, Closer, Contents, cells_of, look, views_of
 from .ocr import recognise, slope
-from .records import Box, Page, View, Word
-from .visual import MANNERS, Closer, Contents, cells_of, look, views_of
+from .reading_order import reading_order
 
 LEAST_LETTERS = 12  # letters and digits of a text layer; a scan's page stamp has fewer
 LEAST_LEGIBLE = 0.7  # share of a text layer's characters that are real ones; else its fonts have no names

@@ -29,13 +29,13 @@ from reportlab.platypus import (
     Table,
 )
 
-from metaembed_demo.colours import colours, is_drawing, is_grey
-from metaembed_demo.files import uploads
-from metaembed_demo.imagenet import CATEGORIES, categories, label
-from metaembed_demo.ingest import read_files
-from metaembed_demo.layout import reading_order
-from metaembed_demo.reading import read, read_image
-from metaembed_demo.records import Page, Word
+from metaembed_demo.core.types import Page, Word
+from metaembed_demo.documents.extraction import read, read_image
+from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.documents.image_colours import colours, is_drawing, is_grey
+from metaembed_demo.documents.imagenet_labels import CATEGORIES, categories, label
+from metaembed_demo.documents.loader import read_files
+from metaembed_demo.documents.reading_order import reading_order
 
 VOCABULARY = """harbour lantern ledger copper meadow voyage engine timber quarter margin chapel orchard signal
 bridge winter cargo letter pasture kettle gravel council summit valley ribbon anchor mirror thunder basket
@@ -415,7 +415,7 @@ def test_a_page_without_its_picture_keeps_its_words() -> None:
 
 
 def test_no_model_is_loaded_by_importing() -> None:
-    code = "import sys, metaembed_demo.reading, metaembed_demo.ingest; print('rapidocr' in sys.modules)"
+    code = "import sys, metaembed_demo.documents.extraction, metaembed_demo.documents.loader; print('rapidocr' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 

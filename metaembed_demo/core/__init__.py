@@ -1,0 +1,1 @@
+"""What every room uses: types, budgets, settings, text, files on disk."""

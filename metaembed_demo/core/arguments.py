@@ -1,0 +1,34 @@
+"""Values of command-line options, checked."""
+
+from __future__ import annotations
+
+import argparse
+
+from metaembed_demo.core.budgets import Budget
+
+
+def budget_of(text: str) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive_of(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0.")
+    return int(text)
+
+
+def share_of(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0, at most 1.")
+    return value
+
+
+def sizes_of(text: str) -> list[int]:
+    return [positive_of(part.strip()) for part in text.split(",")]

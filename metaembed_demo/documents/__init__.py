@@ -1,0 +1,1 @@
+"""Files to pages: PDFs, images, archives, reading order, OCR, image tags."""

@@ -1,0 +1,1 @@
+"""The bounded process that reads files."""
