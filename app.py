@@ -10,7 +10,7 @@ import time
 from metaembed_demo import kernels
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.core.config import SERVER
-from metaembed_demo.encoder import affordable, load_encoder
+from metaembed_demo.encoders.registry import affordable, load_encoder
 from metaembed_demo.samples import open_samples
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -28,7 +28,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import LIMITS, PATHS, ROOT, Limits
 from metaembed_demo.core.types import Upload
-from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 
 GOOD = ["annual-report.pdf", "letter-scan.pdf", "pictures/cat.jpg"]
 PAGES = 20  # of one file, for the one of 10,000 pages

@@ -26,7 +26,8 @@ from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import Problem, Query, Upload
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.loader import read_files
-from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.samples import open_samples
 
 KINDS = {

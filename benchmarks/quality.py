@@ -24,7 +24,7 @@ from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.curves import Row, evaluate, gain
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.mini import Mini
 
 SETS = {

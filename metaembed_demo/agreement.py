@@ -23,10 +23,10 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray, Query
+from metaembed_demo.encoders.base import Encoder
 
 from .beir import QRELS, Judgements, load_beir
 from .curves import ENCODE_BATCH, RESAMPLES, grade, interval, ndcg
-from .encoder import Encoder
 from .index import MultiVectorIndex
 
 K = 5  # first pages that overlap and nDCG look at

@@ -12,10 +12,10 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Page, Query
 from metaembed_demo.documents.extraction import read_image
+from metaembed_demo.encoders.base import Encoder
 
 from .beir import Beir, Judgements
 from .curves import Row, encode, quality, rank
-from .encoder import Encoder
 from .maxsim import maxsim
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.types import Problem, Query, Upload
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
-
-from .encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
 DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds

@@ -20,9 +20,9 @@ from metaembed_demo.core.types import FloatArray, Page, Problem, Query
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
+from metaembed_demo.encoders.base import Encoder
 
 from .codecs import KINDS
-from .encoder import Encoder
 from .local import LocalIndex
 from .maxsim import maxsim_numpy
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import FloatArray
+from metaembed_demo.encoders.base import Encoder
 
 from .beir import Beir, Judgements, Unit
-from .encoder import Encoder
 
 Row = dict[str, Any]
 ENCODE_BATCH = 16  # queries

@@ -1,6 +1,6 @@
 """Why a page was found: what each Meta Token read of it, where its score comes from, and a test of that.
 
-The score at a budget is a sum of cosines, each of them a sum over words (evidence.py), so a hit's map is
+The score at a budget is a sum of cosines, each of them a sum over words (encoders/attribution.py), so a hit's map is
 exact for the page as it was read. Whether the words it names carry the hit is another question: `Occlusion`
 takes them off the page, has the page read again, and sees how far the score falls.
 """
@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,12 @@ from PIL import Image
 
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import Alignment, FloatArray, Page, Query, Word
+from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
 from metaembed_demo.documents.extraction import look_again
 from metaembed_demo.documents.image_tags import Closer, look
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.base import Encoder, Explainable
 
-from .encoder import Encoder
-from .evidence import Evidence
 from .maxsim import maxsim
 
 KEPT = 24  # pages whose evidence is kept; some 3 MB each
@@ -34,14 +33,6 @@ DRAWS = 5  # random sets of words that the test compares with
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # shares hidden, for the curve
 FEW_WORDS = 10  # of text, below which a picture's cells are hidden and not its words
 Mask = NDArray[np.bool_]
-
-
-class Explainable(Encoder, Protocol):
-    """An encoder that can tell what its Meta Tokens read."""
-
-    def page_evidence(self, page: Page, pictures: Sequence[Closer]) -> Evidence: ...
-
-    def query_evidence(self, query: Query) -> Evidence: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from metaembed_demo.core.arguments import budget_of
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 
 from . import mmeb
-from .encoder import Encoder, load_encoder
 from .summary import Row, markdown, summarise
 from .vectors import Vectors
 

@@ -22,9 +22,9 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Closer, Contents, cells_of, class_rows
+from metaembed_demo.encoders.attribution import Evidence
 
 from . import minilm
-from .evidence import Evidence
 from .meta import DIM, HEADS, R_C, R_Q, MetaPath, Shown, load_meta
 from .minilm import MiniLM, TextStates
 

@@ -22,10 +22,11 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, SERVER
 from metaembed_demo.documents.file_types import uploads
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 
 from .beir import Beir, Judgements, collect, load_beir
 from .curves import encode, evaluate
-from .encoder import Encoder, load_encoder
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap

@@ -24,8 +24,7 @@ from metaembed_demo.core.types import Embedding, Page, Query, Word, page_id
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.image_tags import WHOLE
 from metaembed_demo.documents.images import upright
-
-from .encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 Side = Literal["query", "document"]
 # As the index keeps them: pages in half precision, and a query as it comes.

@@ -32,7 +32,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.curves import ENCODE_BATCH, quality
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -19,7 +19,7 @@ from metaembed_demo.backbone import lora_targets, settle_rows, table
 from metaembed_demo.checkpoints import HEAD, TABLE, load_vlm, read_manifest, same_module, save_vlm
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
-from metaembed_demo.encoder import load_encoder
+from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.prompts import Item, Prompts, Reader
 from metaembed_demo.vlm import VLM
 from tests.support.tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone

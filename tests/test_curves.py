@@ -16,7 +16,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.curves import evaluate, gain, interval, ndcg, quality, recall, reciprocal_rank
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -12,8 +12,8 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.documents.extraction import read
-from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.evidence import Evidence
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain import (
     CURVE,
     KEPT,

@@ -11,7 +11,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo import samples
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.samples import open_samples
 
 PAGES = {

@@ -16,7 +16,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.local import LocalIndex
 from tests.support.sample_pages import fill, make_page, random_vectors
 
@@ -282,7 +282,7 @@ import os, sys
 from pathlib import Path
 from tests.support.sample_pages import make_page
 from metaembed_demo.collection import Collection
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.registry import DummyEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 
 ENCODER = DummyEncoder()

@@ -16,7 +16,7 @@ from metaembed_demo import backbone, vlm
 from metaembed_demo.backbone import limit_resolution, page_tokens, query_tokens
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, Query
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.prompts import Item, Prompts, Reader
 from metaembed_demo.vlm import VLM, Manifest
 from tests.support.tiny_vlm import (

@@ -24,7 +24,7 @@ from metaembed_demo.collection.search import search
 from metaembed_demo.core.types import Query
 from metaembed_demo.curves import evaluate
 from metaembed_demo.documents.file_types import uploads
-from metaembed_demo.encoder import load_encoder
+from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.local import LocalIndex
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named

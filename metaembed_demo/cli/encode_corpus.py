@@ -46,7 +46,8 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import ROOT, SERVER
 from metaembed_demo.core.types import Embedding, Page, Problem
-from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 
 BATCH = 8  # pages given to the encoder at once
 TASK_INPUTS = 64  # a task at most

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Embedding, Problem, Upload
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
 

@@ -28,7 +28,7 @@ from metaembed_demo.core.types import Embedding, Page, Problem, Upload
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 from .collection import NO_SESSION
 from .stored_page import StoredPage

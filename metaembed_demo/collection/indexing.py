@@ -12,7 +12,7 @@ from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Unread, count_pages, read, read_files
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 from .stored_page import StoredPage
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from metaembed_demo.core.types import Page
 from metaembed_demo.documents.extraction import look_again
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 from .collection import Collection
 from .indexing import ENCODE_BATCH

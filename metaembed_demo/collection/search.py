@@ -8,7 +8,7 @@ from time import perf_counter
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index import MultiVectorIndex
 from metaembed_demo.local import LocalIndex
 from metaembed_demo.maxsim import align

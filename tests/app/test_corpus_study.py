@@ -18,8 +18,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Page, Upload, Word
-from metaembed_demo.encoder import DummyEncoder
-from metaembed_demo.evidence import Evidence
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain import explainer
 from metaembed_demo.mini import Mini
 from tests.support.sample_pages import keep_as

@@ -18,7 +18,9 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import Space
 from metaembed_demo.core.types import Page, Word
-from metaembed_demo.encoder import DummyEncoder, Encoder, affordable
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.prompts import Item
 from metaembed_demo.vlm import VLM, create
 from tests.support import tiny_vlm

@@ -21,7 +21,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Upload, Word
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain import explainer
 from metaembed_demo.mini import Mini
 

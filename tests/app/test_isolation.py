@@ -32,7 +32,7 @@ from metaembed_demo.app.visitors.uploads import Locker
 from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain import Explainer
 from tests.support.app_server import Served, Tab, until
 from tests.support.sample_pages import make_page

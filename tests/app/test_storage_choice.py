@@ -24,7 +24,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Embedding, Hit, Query
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.local import LocalIndex
 from tests.support.sample_pages import keep_as, make_page, random_vectors

@@ -18,7 +18,7 @@ from metaembed_demo.block import Parts
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import ROOT
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.local import LocalIndex
 from tests.support.browsing import ANSWER_MS, Opener, ask, room
 from tests.support.sample_pages import make_page

@@ -14,7 +14,7 @@ from metaembed_demo import bench as bench_module
 from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 
 
 class Chatty(DummyEncoder):

@@ -25,7 +25,8 @@ from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import Embedding, Page
 from metaembed_demo.documents.file_types import uploads
-from metaembed_demo.encoder import DummyEncoder, Encoder
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_files import make_pdf
 
 

@@ -31,7 +31,7 @@ from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
 from metaembed_demo.documents.pdf import MOST_LETTERS
 from metaembed_demo.documents.sandbox.client import read_files
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain import explainer
 from metaembed_demo.mini import Mini
 

@@ -13,7 +13,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import keeping
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
-from metaembed_demo.encoder import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.steps import finish
 
 

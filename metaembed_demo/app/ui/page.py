@@ -27,7 +27,8 @@ from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER
-from metaembed_demo.encoder import Encoder, affordable
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.explain import explainer
 
 from .components import Door, html

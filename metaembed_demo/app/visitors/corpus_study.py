@@ -20,8 +20,8 @@ from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray, Query, Upload
-from metaembed_demo.encoder import Encoder
-from metaembed_demo.evidence import Evidence
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.explain import Explainer
 
 MOST_QUERIES = 1000  # of a visitor's labels

@@ -13,7 +13,8 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.reencode import reencode
 from metaembed_demo.core.types import Embedding
-from metaembed_demo.encoder import Encoder, load_encoder
+from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.explain import explainer
 
 from .page_state import Shelf

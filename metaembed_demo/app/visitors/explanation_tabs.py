@@ -18,7 +18,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
-from metaembed_demo.evidence import Evidence
+from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
 from metaembed_demo.maxsim import align
 

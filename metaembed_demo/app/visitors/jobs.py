@@ -16,7 +16,7 @@ from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.sandbox.client import read_picture
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 
 from .session import Session
 

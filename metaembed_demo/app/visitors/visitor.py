@@ -18,7 +18,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import FloatArray, Query, Trace, Upload
-from metaembed_demo.encoder import Encoder
+from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.explain import Explainer
 from metaembed_demo.maxsim import align, prefix_gains
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.extraction import look_again, read
-from metaembed_demo.evidence import Evidence
+from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.mini import Mini
 
 BOX = (0.1, 0.1, 0.2, 0.12)

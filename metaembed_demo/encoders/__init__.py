@@ -1,0 +1,1 @@
+"""Pages and queries to Meta Token embeddings."""

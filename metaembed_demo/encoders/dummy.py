@@ -1,0 +1,44 @@
+"""An encoder for tests, whose vectors are visible by eye."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+
+
+class DummyEncoder:
+    """For tests: hashes words into vectors, so that pages sharing words with a query score high.
+
+    Token 0 is the direction of all words together; token i > 0 is that of every (R-1)th word from i on.
+    """
+
+    name = "Dummy"
+    device = "CPU"
+    fingerprint = "dummy-1"
+    r_q, r_c = BUDGETS[-1]
+
+    def __init__(self, dim: int = 128) -> None:
+        self.dim = dim
+
+    def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
+        return [self._encode(page.text, self.r_c) for page in pages]
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
+        return [self._encode(query.text, self.r_q) for query in queries]
+
+    def _encode(self, text: str, r: int) -> Embedding:
+        words = re.findall(r"\w+", text.lower()) or [""]
+        groups = [words] + [words[i :: r - 1] or words for i in range(r - 1)]
+        vectors = np.stack([np.sum([self._direction(w) for w in group], axis=0) for group in groups])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
+        return Embedding(vectors.astype(np.float32))
+
+    def _direction(self, word: str) -> FloatArray:
+        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little")
+        return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
