@@ -24,8 +24,8 @@ from torch.nn.utils import parametrize
 
 from metaembed_demo import corpora, lessons
 from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, _parts
 from metaembed_demo.lessons import CLUSTER, Course, Lesson
-from metaembed_demo.meta import R_C, R_Q, _parts
 from metaembed_demo.train import Recipe, Trainer, encode, evaluate, picture_things
 
 OUT = ROOT / "benchmarks" / "ablations.json"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from metaembed_demo import corpora
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.mini import Mini
+from metaembed_demo.encoders.mini.encoder import Mini
 
 FOLDER = PATHS.cache / "realpages"
 SHARD = 500

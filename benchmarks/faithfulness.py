@@ -24,9 +24,9 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.curves import RESAMPLES, interval
+from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended
 from metaembed_demo.maxsim import align, maxsim
-from metaembed_demo.mini import Mini
 
 OUT = ROOT / "benchmarks" / "faithfulness.json"
 SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each

@@ -25,7 +25,7 @@ from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.curves import Row, evaluate, gain
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.mini import Mini
+from metaembed_demo.encoders.mini.encoder import Mini
 
 SETS = {
     "long": "Long technical pages, natural questions",

@@ -33,8 +33,8 @@ from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.curves import RESAMPLES, encode, quality, rank
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.mini import Mini
 
 SETS = ("long", "business")
 OUT = ROOT / "benchmarks" / "storage.json"

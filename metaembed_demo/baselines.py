@@ -19,7 +19,7 @@ from .curves import Row, encode, quality, rank
 from .maxsim import maxsim
 
 if TYPE_CHECKING:
-    from .minilm import MiniLM
+    from metaembed_demo.encoders.mini.minilm import MiniLM
 
 CHUNK_WORDS = 120
 SINGLE_TOKENS = 256
@@ -40,7 +40,7 @@ def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> lis
         rankings = {key: rank(of_query, ids) for key, of_query in zip(keys, scores, strict=True)}
         return {"name": name, **quality(rankings, judgements), "bytes_per_page": round(bytes_per_page)}
 
-    from . import minilm
+    from metaembed_demo.encoders.mini import minilm
 
     keyword, keyword_bytes = bm25(texts, asked)
     model = minilm.load()

@@ -18,10 +18,10 @@ from PIL import Image
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.documents.image_tags import class_rows, views_of
 from metaembed_demo.documents.imagenet_labels import CLASSES, label
+from metaembed_demo.encoders.mini.image_projection import Captioned, Sight
+from metaembed_demo.encoders.mini.minilm import MiniLM
 
 from . import clipart
-from .minilm import MiniLM
-from .sight import Captioned, Sight
 
 KEPT = "drawings.npz"
 NAMES = 3  # of a class, as its package gives them

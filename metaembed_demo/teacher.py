@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional as F
 
 from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.encoders.mini.meta_tokens import MetaPath
+from metaembed_demo.encoders.mini.minilm import TextStates
 
-from .meta import MetaPath
-from .minilm import TextStates
 from .mmr import nested_scores
 
 

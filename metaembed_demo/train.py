@@ -22,12 +22,13 @@ import torch
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.imagenet_labels import categories
+from metaembed_demo.encoders.mini import minilm
+from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
+from metaembed_demo.encoders.mini.minilm import VOCABULARY, MiniLM
 
-from . import corpora, gallery, minilm
+from . import corpora, gallery
 from .baselines import best_chunk
 from .lessons import Course, Lesson, Thing, load_questions
-from .meta import MetaPath, save_meta
-from .minilm import VOCABULARY, MiniLM
 from .mmr import mmr_loss, nested_scores
 from .teacher import Reading, Teacher
 

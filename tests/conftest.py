@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from metaembed_demo.core.config import ROOT
-from metaembed_demo.mini import Mini
+from metaembed_demo.encoders.mini.encoder import Mini
 from tests.support.app_server import Served, free_port, serve
 from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener
 from tests.support.cli_faults import index, pdfs  # noqa: F401

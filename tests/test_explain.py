@@ -14,6 +14,7 @@ from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Qu
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain import (
     CURVE,
     KEPT,
@@ -27,7 +28,6 @@ from metaembed_demo.explain import (
     trial,
 )
 from metaembed_demo.maxsim import align
-from metaembed_demo.mini import Mini
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "

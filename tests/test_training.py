@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaembed_demo import corpora, minilm
+from metaembed_demo import corpora
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
+from metaembed_demo.encoders.mini import minilm
+from metaembed_demo.encoders.mini.meta_tokens import MetaPath
 from metaembed_demo.lessons import Course, Question, Thing, is_dev, load_questions
-from metaembed_demo.meta import MetaPath
 from metaembed_demo.mmr import mmr_loss, nested_scores
 from metaembed_demo.teacher import Teacher, token_scores
 from metaembed_demo.train import Recipe, Trainer, _ndcg, main

@@ -17,7 +17,9 @@ def load_encoder(name: str = "mini") -> Encoder:
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
     if name == "mini":
-        from metaembed_demo.mini import Mini  # torch is loaded only when a real encoder is asked for
+        from metaembed_demo.encoders.mini.encoder import (
+            Mini,  # torch is loaded only when a real encoder is asked for
+        )
 
         return Mini.load()
     if os.path.isdir(name):

@@ -20,8 +20,8 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain import explainer
-from metaembed_demo.mini import Mini
 from tests.support.sample_pages import keep_as
 
 NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905

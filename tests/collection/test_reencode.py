@@ -19,7 +19,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.mini import Mini
+from metaembed_demo.encoders.mini.encoder import Mini
 
 
 class Other(DummyEncoder):

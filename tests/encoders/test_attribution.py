@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.extraction import look_again, read
 from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.mini import Mini
+from metaembed_demo.encoders.mini.encoder import Mini
 
 BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12

@@ -25,7 +25,7 @@ from metaembed_demo.documents.image_tags import WHOLE, Closer, Contents, cells_o
 from metaembed_demo.encoders.attribution import Evidence
 
 from . import minilm
-from .meta import DIM, HEADS, R_C, R_Q, MetaPath, Shown, load_meta
+from .meta_tokens import DIM, HEADS, R_C, R_Q, MetaPath, Shown, load_meta
 from .minilm import MiniLM, TextStates
 
 PAGE_BATCH = 8  # pages in one forward pass

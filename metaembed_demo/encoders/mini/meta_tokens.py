@@ -1,6 +1,6 @@
 """The meta path of MetaEmbed-Mini: Meta Tokens, their layers, and the last look at the text that embeds it.
 
-Text never sees the Meta Tokens, so its states are made once (minilm.py), and the sight puts pictures beside
+Text never sees the Meta Tokens, so its states are made once (encoders/mini/minilm.py), and the sight puts pictures beside
 them. Everything that the project trains is here.
 """
 
@@ -20,8 +20,8 @@ from transformers import BertModel
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import View
 
+from .image_projection import Sight
 from .minilm import VOCABULARY, WIDTH, TextStates
-from .sight import Sight
 
 HEADS = 12
 DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5 (assets/README.md)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from metaembed_demo import minilm
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.maxsim import maxsim
-from metaembed_demo.meta import (
+from metaembed_demo.encoders.mini import minilm
+from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.encoders.mini.meta_tokens import (
     SEGMENT_CAP,
     MetaPath,
     distance,
@@ -20,8 +20,8 @@ from metaembed_demo.meta import (
     save_meta,
     segments,
 )
-from metaembed_demo.mini import Mini
-from metaembed_demo.minilm import TextStates
+from metaembed_demo.encoders.mini.minilm import TextStates
+from metaembed_demo.maxsim import maxsim
 
 SHORT = "Turn the steam knob until it stops."
 MEDIUM = "The reservoir holds two litres. " * 40

@@ -9,16 +9,17 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metaembed_demo import clipart, gallery, minilm
+from metaembed_demo import clipart, gallery
 from metaembed_demo.clipart import Drawing
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import Page, Query, View, Word
 from metaembed_demo.documents.image_colours import ground
 from metaembed_demo.documents.image_tags import look, views_of
+from metaembed_demo.encoders.mini import minilm
+from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.encoders.mini.image_projection import CLASSES, FEATURES, Captioned, Sight
+from metaembed_demo.encoders.mini.minilm import WIDTH
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.mini import Mini
-from metaembed_demo.minilm import WIDTH
-from metaembed_demo.sight import CLASSES, FEATURES, Captioned, Sight
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

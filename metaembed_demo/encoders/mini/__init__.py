@@ -1,0 +1,1 @@
+"""MetaEmbed-Mini: the encoder for any CPU."""
