@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
+from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.prompts import Inputs
+
 from . import sharding
 from .mmr import mmr_loss, nested_scores
 from .pairs import Side
-from .prompts import Inputs
-from .vlm import VLM
 
 BLOCK = 1 << 26  # similarities held at once by the loss: 256 MB, and as much again for gradients
 

@@ -23,8 +23,7 @@ from PIL import Image
 
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.documents.images import FORMATS, ImageError, upright
-
-from .prompts import Item
+from metaembed_demo.encoders.vlm.prompts import Item
 
 PLACEHOLDER = "<|image_1|>"  # where MMEB puts a picture in a text; our prompts have their own place for it
 MMEB = ("qry", "qry_image_path", "pos_text", "pos_image_path")

@@ -21,8 +21,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from metaembed_demo.core.config import Vlm
-
-from .prompts import Item
+from metaembed_demo.encoders.vlm.prompts import Item
 
 Part = tuple[list[int], bool]  # rows of a chunk, and whether they have pictures
 

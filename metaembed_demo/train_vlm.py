@@ -29,11 +29,13 @@ from torch.nn.utils import clip_grad_norm_
 
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import VLM as SETTINGS
+from metaembed_demo.encoders.vlm import backbone, checkpoints
+from metaembed_demo.encoders.vlm import encoder as encoder_module
+from metaembed_demo.encoders.vlm.encoder import VLM
 
-from . import backbone, checkpoints, pairs, sharding, vlm
+from . import pairs, sharding
 from .gradcache import GradCache, Nest, gathered, losses
 from .pairs import Batches, Example, Side
-from .vlm import VLM
 
 FREE = {"chunk", "checkpointing", "save_every", "log_every"}  # may change when a run goes on: same weights
 SEED = 1_000_003
@@ -337,7 +339,7 @@ def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VL
     model = backbone.load_model(source, revision, SETTINGS, device)
     processor = backbone.load_processor(source, revision)
     torch.manual_seed(recipe.seed)
-    return vlm.create(
+    return encoder_module.create(
         model,
         processor,
         source,

@@ -12,10 +12,10 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from metaembed_demo import pairs, sharding, train_vlm
-from metaembed_demo.checkpoints import load_vlm
 from metaembed_demo.core.config import Vlm
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm
+from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.train_vlm import Recipe, Trainer
-from metaembed_demo.vlm import VLM
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 

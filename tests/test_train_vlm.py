@@ -14,14 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from metaembed_demo import backbone, vlm
-from metaembed_demo.checkpoints import load_vlm
+from metaembed_demo.encoders.vlm import backbone
+from metaembed_demo.encoders.vlm import encoder as encoder_module
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm
+from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.gradcache import Nest, chunks, losses
 from metaembed_demo.mmr import mmr_loss, nested_scores
 from metaembed_demo.pairs import Example, Side
 from metaembed_demo.train import _ndcg
 from metaembed_demo.train_vlm import Recipe, Trainer, main
-from metaembed_demo.vlm import VLM
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
@@ -62,7 +63,7 @@ def encoder(name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, d
         if hasattr(part, "attention_dropout"):
             part.attention_dropout = dropout
     torch.manual_seed(1)
-    return vlm.create(model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection)
+    return encoder_module.create(model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection)
 
 
 def squares(folder: Path) -> list[Example]:
@@ -194,7 +195,7 @@ def test_gradients_reach_lora_meta_tokens_and_projection_alone(tmp_path: Path) -
 
 def test_small_steps_are_not_rounded_away_in_bf16(tmp_path: Path) -> None:
     model, processor = tiny_vlm.BACKBONES["qwen2_vl"].build()
-    made = vlm.create(model.bfloat16(), processor, "tiny", r_q=4, r_c=8, rank=4, projection=4)
+    made = encoder_module.create(model.bfloat16(), processor, "tiny", r_q=4, r_c=8, rank=4, projection=4)
     recipe = Recipe(batch=8, chunk=4, warmup=1, rate=1e-6, **SMALL)
     trainer = Trainer(recipe, made, mixed(tmp_path), tmp_path)
     assert {weight.dtype for weight in trainer.weights.values()} == {torch.float32}

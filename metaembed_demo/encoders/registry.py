@@ -23,13 +23,13 @@ def load_encoder(name: str = "mini") -> Encoder:
 
         return Mini.load()
     if os.path.isdir(name):
-        from metaembed_demo.checkpoints import load_vlm
+        from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 
         return load_vlm(name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"There is no folder {name}. Give the folder of a MetaEmbed checkpoint.")
     if hub := re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name):
-        from metaembed_demo.checkpoints import load_vlm
+        from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 
         return load_vlm(hub[1], hub[2])
     raise ValueError(

@@ -13,7 +13,6 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.checkpoints import save_vlm
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import Space
@@ -21,8 +20,9 @@ from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.registry import affordable
-from metaembed_demo.prompts import Item
-from metaembed_demo.vlm import VLM, create
+from metaembed_demo.encoders.vlm.checkpoints import save_vlm
+from metaembed_demo.encoders.vlm.encoder import VLM, create
+from metaembed_demo.encoders.vlm.prompts import Item
 from tests.support import tiny_vlm
 from tests.support.app_server import Tab, serve
 

@@ -19,9 +19,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from metaembed_demo.backbone import do_without_video
 from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.vlm import VLM, create
+from metaembed_demo.encoders.vlm.backbone import do_without_video
+from metaembed_demo.encoders.vlm.encoder import VLM, create
 
 do_without_video()
 

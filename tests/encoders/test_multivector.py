@@ -17,13 +17,14 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-from metaembed_demo.checkpoints import load_vlm
 from metaembed_demo.core.types import Embedding, Query
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm
+from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.export import export_multi_vector
+from metaembed_demo.encoders.vlm.multi_vector_encoder import PAGE_LEVELS, QUERY_LEVELS, MultiVector, pooled
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.multivector import PAGE_LEVELS, QUERY_LEVELS, MultiVector, export_multi_vector, pooled
-from metaembed_demo.vlm import VLM
+from tests.encoders.test_checkpoints import reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
-from tests.test_checkpoints import reference
 
 CLOSE = 1e-4
 # All that sentence-transformers and transformers can express; PaliGemma is tested to be refused.

@@ -15,13 +15,14 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
-from metaembed_demo.backbone import lora_targets, settle_rows, table
-from metaembed_demo.checkpoints import HEAD, TABLE, load_vlm, read_manifest, same_module, save_vlm
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.prompts import Item, Prompts, Reader
-from metaembed_demo.vlm import VLM
+from metaembed_demo.encoders.vlm.backbone import lora_targets, settle_rows, table
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm, read_manifest, save_vlm
+from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
+from metaembed_demo.encoders.vlm.published_layout import HEAD, TABLE, same_module
 from tests.support.tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
 
 EVERY = pytest.mark.parametrize("name", BACKBONES)

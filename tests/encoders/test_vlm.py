@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from metaembed_demo import backbone, vlm
-from metaembed_demo.backbone import limit_resolution, page_tokens, query_tokens
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.prompts import Item, Prompts, Reader
-from metaembed_demo.vlm import VLM, Manifest
+from metaembed_demo.encoders.vlm import backbone
+from metaembed_demo.encoders.vlm import encoder as encoder_module
+from metaembed_demo.encoders.vlm.backbone import limit_resolution, page_tokens, query_tokens
+from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
+from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
 from tests.support.tiny_vlm import (
     BACKBONES,
     CAUSAL,
@@ -83,7 +84,7 @@ def test_vectors_do_not_depend_on_the_batch(name: str) -> None:
         assert apart(answers, [asked[i] for i in order]) < CLOSE
 
 
-@pytest.mark.parametrize("name", CAUSAL)  # ModernVBERT reads in both directions: see vlm.py
+@pytest.mark.parametrize("name", CAUSAL)  # ModernVBERT reads in both directions: see encoders/vlm/encoder.py
 @pytest.mark.parametrize("r", [1, 4])
 def test_fewer_meta_tokens_give_the_same_first_vectors(name: str, r: int) -> None:
     made = shared(name)
@@ -264,10 +265,10 @@ def test_out_of_memory_for_a_single_page_says_what_to_do() -> None:
 def test_the_batch_is_chosen_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = scarce(room=9, batch=0)
     page = Item("", picture(0))
-    assert made._batch_size(page) == vlm.CPU_BATCH
+    assert made._batch_size(page) == encoder_module.CPU_BATCH
     monkeypatch.setattr(made, "_device", lambda: torch.device("cuda"))
     each = made.bytes_for(page)
-    for free, expected in ((0, 1), (10 * each, 5), (10**6 * each, vlm.MAX_BATCH)):
+    for free, expected in ((0, 1), (10 * each, 5), (10**6 * each, encoder_module.MAX_BATCH)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
         assert made._batch_size(page) == expected
 
@@ -331,10 +332,10 @@ def test_fingerprints_differ_when_vectors_would() -> None:
 
 def test_training_changes_the_fingerprint() -> None:
     made = encoder("idefics3", rank=2)
-    before = vlm.trained(made.network)
+    before = encoder_module.trained(made.network)
     with torch.no_grad():
         next(w for key, w in made.network.named_parameters() if "trainable_tokens" in key).add_(0.1)
-    assert vlm.trained(made.network) != before
+    assert encoder_module.trained(made.network) != before
 
 
 @pytest.mark.parametrize(("bits", "message"), [("4bit", "bitsandbytes"), ("2bit", "takes 4bit, 8bit")])

@@ -1,0 +1,1 @@
+"""MetaEmbed on a vision-language model."""

@@ -1,0 +1,144 @@
+"""The layout of the paper's published checkpoints, read into ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from metaembed_demo.core.config import Vlm
+from metaembed_demo.encoders.vlm import backbone
+from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
+from metaembed_demo.encoders.vlm.prompts import Prompts
+
+if TYPE_CHECKING:
+    pass
+from metaembed_demo.encoders.vlm.checkpoint_files import ADAPTER, MANIFEST, _read, identity
+
+TABLE = re.compile(r"(?:^|\.)prompt_embed_tokens\.(?:modules_to_save\.(?:\w+\.)?)?weight$")
+HEAD = re.compile(r"(?:^|\.)custom_text_proj\.(?:modules_to_save\.(?:\w+\.)?)?(weight|bias)$")
+LORA = re.compile(r"\.lora_([AB])\.(?:\w+\.)?weight$")
+
+
+def _linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
+    """A projection from its weight (dim, hidden) and, if any, bias (dim,); float32."""
+    out, hidden = weights["weight"].shape
+    linear = nn.Linear(hidden, out, bias="bias" in weights)
+    linear.load_state_dict({key: value.float() for key, value in weights.items()})
+    return linear
+
+
+def _reference(folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm) -> VLM:
+    """Layout (c), its two tables made into special tokens that are both appended to every input."""
+    table, head = reference_weights(keys)
+    adapter = _read(folder / ADAPTER) if (folder / ADAPTER).is_file() else {}
+    where = str(adapter.get("base_model_name_or_path", folder))
+    said = _read(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    r_q = int(said.get("r_q", backbone.R_Q))
+    r_c = int(said.get("r_c", len(table) - r_q))
+    if r_c < 1 or r_q + r_c != len(table):
+        raise ValueError(
+            f"{folder} has {len(table)} Meta Tokens, not {r_q} of queries and {max(r_c, 1)} of pages. "
+            f'Put a {MANIFEST} beside the weights that tells: {{"r_q": ..., "r_c": ...}}. '
+            "A table that queries and pages share is not supported."
+        )
+    model = backbone.load_model(where, adapter.get("revision"), settings)
+    own = any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
+    processor = backbone.load_processor(
+        str(folder) if own else where, None if own else adapter.get("revision")
+    )
+    backbone.add_meta_tokens(model, processor, r_q, r_c, table)
+    whole = identity(folder) + (_base_identity(model, where) if adapter else "")
+    model = _reference_lora(model, processor, adapter, keys, (r_q, r_c), where)
+    projection = _linear(head) if head else None
+    manifest = Manifest(
+        where if adapter else source,
+        adapter.get("revision"),
+        r_q,
+        r_c,
+        projection.out_features if projection else None,
+        "bias" in head,
+        True,
+        Prompts(**said.get("prompts", {})),
+    )
+    return VLM(model, processor, projection, manifest, whole, settings)
+
+
+def reference_weights(keys: Mapping[str, Path]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The table (r_q + r_c, hidden), queries first, and the projection's weight and bias, if any."""
+    table = next(_tensor(keys, key) for key in keys if TABLE.search(key))
+    head = {found[1]: _tensor(keys, key) for key in keys if (found := HEAD.search(key))}
+    return table, head
+
+
+def _reference_lora(
+    model: Any,
+    processor: Any,
+    adapter: Mapping[str, Any],
+    keys: Mapping[str, Path],
+    r: tuple[int, int],
+    name: str,
+) -> Any:
+    """The model under PEFT with the reference's LoRA, whose module paths are those of another class.
+
+    A path is matched from its end: `model.layers.0.self_attn.q_proj` is our
+    `language_model.layers.0.self_attn.q_proj`.
+    """
+    linear = [path for path, part in model.named_modules() if isinstance(part, nn.Linear)]
+    language = backbone.language_model(model)[0]
+    found: dict[tuple[str, str], torch.Tensor] = {}
+    for key in keys:
+        if side := LORA.search(key):
+            found[same_module(key[: side.start()], linear, language), side[1]] = _tensor(keys, key)
+        elif ".lora_" in key:
+            raise ValueError(
+                f"{key} is a kind of LoRA that cannot be read here; merge it into the model first."
+            )
+    if not found:
+        return model
+    targets = sorted({path for path, _ in found})
+    ids = processor.tokenizer.convert_tokens_to_ids(backbone.query_tokens(r[0]) + backbone.page_tokens(r[1]))
+    rank, alpha = int(adapter["r"]), int(adapter["lora_alpha"])
+    wrapped = backbone.with_lora(model, ids, rank, alpha, targets, name, bool(adapter.get("use_rslora")))
+    for (path, half), weight in found.items():
+        part = wrapped.get_submodule(f"base_model.model.{path}")
+        place = (part.lora_A if half == "A" else part.lora_B)["default"].weight
+        if place.shape != weight.shape:
+            raise ValueError(f"LoRA of {path} is {tuple(weight.shape)}; {name} takes {tuple(place.shape)}.")
+        with torch.no_grad():
+            place.copy_(weight)
+    return wrapped
+
+
+def same_module(path: str, ours: list[str], language: str) -> str:
+    """Which of `ours` a path of another class means: the one that it shares the most of its end with.
+
+    >>> same_module("model.layers.0.q_proj", ["vision.layers.0.q_proj", "text.layers.0.q_proj"], "text")
+    'text.layers.0.q_proj'
+    """
+    parts = path.split(".")[::-1]
+
+    def shared(other: str) -> tuple[int, bool]:
+        ends = [a == b for a, b in zip(parts, other.split(".")[::-1], strict=False)]
+        return [*ends, False].index(False), other.startswith(f"{language}.")
+
+    best = max(ours, key=shared)
+    if shared(best)[0] < 3:
+        raise ValueError(f"The backbone has no module like {path}, which the checkpoint changes.")
+    return best
+
+
+def _tensor(keys: Mapping[str, Path], key: str) -> torch.Tensor:
+    with safe_open(keys[key], "pt") as opened:
+        found: torch.Tensor = opened.get_tensor(key)
+    return found
+
+
+def _base_identity(model: Any, source: str) -> str:
+    """Which weights a backbone has: the hub's commit, or a hash of the folder's."""
+    return identity(Path(source)) if Path(source).is_dir() else str(model.config._commit_hash)
