@@ -11,7 +11,7 @@ from metaembed_demo import kernels
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.encoders.registry import affordable, load_encoder
-from metaembed_demo.samples import open_samples
+from metaembed_demo.evaluation.sample_corpus import open_samples
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 STARTED = time.perf_counter()

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import FloatArray, Query
-from metaembed_demo.curves import RESAMPLES, interval
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
+from metaembed_demo.evaluation.metrics import RESAMPLES, interval
 from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended
 from metaembed_demo.maxsim import align, maxsim
 

@@ -18,13 +18,13 @@ import numpy as np
 
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.beir import load_beir
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.beir import load_beir
+from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.explain import Explainer, Looked
-from metaembed_demo.samples import open_samples
 
 OUT = ROOT / "benchmarks" / "interactions.json"
 QUERIES = 40

@@ -28,7 +28,7 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.samples import open_samples
+from metaembed_demo.evaluation.sample_corpus import open_samples
 
 KINDS = {
     "text layer": ["annual-report.pdf", "two-column-paper.pdf", "house-rules.pdf", "minutes.pdf"],

@@ -19,13 +19,14 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from docs.screenshots import launch
-from metaembed_demo.baselines import baselines, without_mmr
-from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
-from metaembed_demo.curves import Row, evaluate, gain
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.baselines import baselines, without_mmr
+from metaembed_demo.evaluation.beir import Judgements, collect, load_beir
+from metaembed_demo.evaluation.evaluate import evaluate
+from metaembed_demo.evaluation.metrics import Row, gain
 
 SETS = {
     "long": "Long technical pages, natural questions",

@@ -25,15 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo import kernels
-from metaembed_demo.beir import Judgements, collect, load_beir
 from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.curves import RESAMPLES, encode, quality, rank
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.beir import Judgements, collect, load_beir
+from metaembed_demo.evaluation.evaluate import encode, quality
+from metaembed_demo.evaluation.metrics import RESAMPLES, rank
 from metaembed_demo.maxsim import maxsim
 
 SETS = ("long", "business")

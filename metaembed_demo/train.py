@@ -25,9 +25,9 @@ from metaembed_demo.documents.imagenet_labels import categories
 from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
 from metaembed_demo.encoders.mini.minilm import VOCABULARY, MiniLM
+from metaembed_demo.evaluation.baselines import best_chunk
 
 from . import corpora, gallery
-from .baselines import best_chunk
 from .lessons import Course, Lesson, Thing, load_questions
 from .mmr import mmr_loss, nested_scores
 from .teacher import Reading, Teacher

@@ -11,7 +11,7 @@ import pytest
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.exactness import measure
+from metaembed_demo.evaluation.exact_search import measure
 from metaembed_demo.ivf import TokenLists
 from metaembed_demo.listing import NICE, Listing, stand_back
 from metaembed_demo.local import LocalIndex

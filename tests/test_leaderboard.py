@@ -19,7 +19,7 @@ from metaembed_demo import leaderboard, mmeb, vectors
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.curves import ndcg, rank
+from metaembed_demo.evaluation.metrics import ndcg, rank
 from metaembed_demo.leaderboard import Unavailable, Wrapped, evaluate, group_named, group_of, main
 from metaembed_demo.maxsim import maxsim
 from metaembed_demo.vectors import Item, Store, Vectors

@@ -8,7 +8,6 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from metaembed_demo.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.cli.console import (
     BadInput,
     problems,
@@ -22,9 +21,10 @@ from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
 from metaembed_demo.core.types import Query
-from metaembed_demo.curves import evaluate
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
+from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
+from metaembed_demo.evaluation.evaluate import evaluate
 from metaembed_demo.local import LocalIndex
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named

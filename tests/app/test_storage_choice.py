@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from metaembed_demo.app.views import storage_control
-from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import Storing
@@ -25,7 +24,8 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Embedding, Hit, Query
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.exactness import REFINE, Exactness, Move, Way, measure
+from metaembed_demo.evaluation.exact_search import REFINE, Exactness, Move, Way, measure
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.local import LocalIndex
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
@@ -425,7 +425,9 @@ def test_every_page_is_scored_by_full_vectors_once(monkeypatch: pytest.MonkeyPat
         return search_of(index, query, budget, k, exact)
 
     monkeypatch.setattr(LocalIndex, "search", counted)
-    monkeypatch.setattr("metaembed_demo.exactness.BRIEF_MS", 0)  # else what is brief is timed twice
+    monkeypatch.setattr(
+        "metaembed_demo.evaluation.exact_search.BRIEF_MS", 0
+    )  # else what is brief is timed twice
     measure(index.stored_as("int8"), query, Budget(4, 4), 10)
     assert asked == [(100, True), (100, False)]
 

@@ -20,10 +20,11 @@ from metaembed_demo.app.views import (
     search_tab,
     timing_chart,
 )
-from metaembed_demo.app.views.budget_dial import Curve, dial
+from metaembed_demo.app.views.budget_dial import dial
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.maxsim import align, prefix_gains
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&amp;${alert(1)}{{value}}"

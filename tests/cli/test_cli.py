@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import __main__ as cli
-from metaembed_demo import bench as bench_module
 from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.evaluation import speed as bench_module
 
 
 class Chatty(DummyEncoder):

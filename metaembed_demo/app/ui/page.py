@@ -15,7 +15,6 @@ from metaembed_demo.app.server.gradio_api import Endpoints
 from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.views import documents_tab, search_tab
-from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.gradio_state import States
 from metaembed_demo.app.visitors.jobs import job
@@ -29,6 +28,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import explainer
 
 from .components import Door, html

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.agreement import Advice, Labels, Worth
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
 from metaembed_demo.core.text import TIMES, budget_text, plural
+from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth
 
 from .figure import nothing, table
 from .html import safe

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 
-from metaembed_demo.agreement import Advice, Asked, Labels, Worth, cheapest, known_items, measure, read_labels
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
 from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
@@ -22,6 +21,8 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
+from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.explain import Explainer
 
 MOST_QUERIES = 1000  # of a visitor's labels

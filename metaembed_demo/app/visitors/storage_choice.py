@@ -15,7 +15,7 @@ from metaembed_demo.collection.convert_storage import keeping, kind_of, pages_fo
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
-from metaembed_demo.exactness import REFINE, Exactness, measure
+from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
 from metaembed_demo.local import LocalIndex
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import alignment_chart, documents_tab, search_tab, storage_control, timing_chart
-from metaembed_demo.app.views.budget_dial import Curve, dial, readout
+from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import kind_of
 from metaembed_demo.collection.search import explain_hit, research, search
@@ -19,6 +19,7 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import FloatArray, Query, Trace, Upload
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import Explainer
 from metaembed_demo.maxsim import align, prefix_gains
 

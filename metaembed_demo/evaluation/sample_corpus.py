@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from metaembed_demo.app.views.budget_dial import Curve
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
@@ -26,7 +25,8 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
 from .beir import Beir, Judgements, collect, load_beir
-from .curves import encode, evaluate
+from .evaluate import encode, evaluate
+from .quality_curve import Curve
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -21,10 +22,8 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
-
-from .codecs import KINDS
-from .local import LocalIndex
-from .maxsim import maxsim_numpy
+from metaembed_demo.local import LocalIndex
+from metaembed_demo.maxsim import maxsim_numpy
 
 SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0

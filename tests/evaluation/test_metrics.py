@@ -1,4 +1,4 @@
-"""curves.py and beir.py: metrics against values worked out by hand, ids of every form, the kept index."""
+"""evaluation/evaluate.py and evaluation/beir.py: metrics against values worked out by hand, ids of every form, the kept index."""
 
 import json
 import math
@@ -9,14 +9,15 @@ import pytest
 from PIL import Image
 from sklearn.metrics import ndcg_score
 
-from metaembed_demo.baselines import best_chunk, bm25, token_maxsim, without_mmr
-from metaembed_demo.beir import Beir, Judgements, collect, load_beir, open_picture
 from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.curves import evaluate, gain, interval, ndcg, quality, recall, reciprocal_rank
 from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.evaluation.baselines import best_chunk, bm25, token_maxsim, without_mmr
+from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir, open_picture
+from metaembed_demo.evaluation.evaluate import evaluate, quality
+from metaembed_demo.evaluation.metrics import gain, interval, ndcg, recall, reciprocal_rank
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -20,36 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.evaluation.known_items import (
+    Asked,
+)
+from metaembed_demo.evaluation.metrics import K, kendall_tau, overlap
+from metaembed_demo.index import MultiVectorIndex
 
 from .beir import QRELS, Judgements, load_beir
-from .curves import ENCODE_BATCH, RESAMPLES, grade, interval, ndcg
-from .index import MultiVectorIndex
+from .evaluate import ENCODE_BATCH
+from .metrics import RESAMPLES, grade, interval, ndcg
 
-K = 5  # first pages that overlap and nDCG look at
 TOP = 20  # pages of the finest budget whose order is compared
 HITS, REPEATS = 10, 5  # of the timed searches, for each query and budget
-LEAST_WORDS, MOST_WORDS = 6, 14  # of a known-item query
-LEAST_ON_PAGE = 12  # words with letters, for a page to be asked for
-TRIES = 12  # places of a page that are looked at for one query
-SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*$")
 LEAST_QUERIES = 10  # with fewer, a bootstrap sees too little spread for anything to be safe
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
 Table = NDArray[np.float64]
 Kind = Literal["labels", "known items", "session"]
 ADJECTIVES: dict[Kind, str] = {"labels": "labelled", "known items": "known-item", "session": "session"}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A query, and the id of the one page that answers it where that is known."""
-
-    query: Query
-    page_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,39 +137,6 @@ class Advice:
     sentence: str
 
 
-def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[Asked]:
-    """At most `count` queries drawn from the pages, one a page, the documents in turn.
-
-    A query is a sentence, or 6 to 14 neighbouring words: of a few random places the one with the rarest
-    words, by the number of pages that hold them. A stretch that another page holds as well is not taken. A
-    page with fewer than 12 words of text is left out, and so is a picture without text; words that name what
-    a picture shows are never asked. The same pages and seed give the same queries.
-
-    Such a query shares its words with its page. That flatters every budget: it checks whether the budgets
-    agree on this collection, not how well they answer a person's questions.
-    """
-    with collection.lock:
-        pages = sorted(collection.pages.values(), key=lambda page: page.id)
-    texts = {page.id: [word.text for word in page.words if word.kind != "visual"] for page in pages}
-    said = {page_id: _terms(words) for page_id, words in texts.items()}
-    holders = Counter(term for terms in said.values() for term in set(terms))
-    bounded = [f" {' '.join(terms)} " for terms in said.values()]
-    rng = np.random.default_rng(seed)
-
-    def cost(stretch: Sequence[str]) -> float:
-        return float(np.mean([math.log(holders[term]) for term in _terms(stretch)]))
-
-    found: list[Asked] = []
-    for page in _spread([page for page in pages if _lettered(texts[page.id]) >= LEAST_ON_PAGE], rng):
-        if len(found) < count:
-            drawn = [_stretch(texts[page.id], rng) for _ in range(TRIES)]
-            ranked = sorted((s for s in drawn if _lettered(s) >= LEAST_WORDS), key=cost)
-            marked = ((s, f" {' '.join(_terms(s))} ") for s in ranked)
-            own = next((s for s, mark in marked if sum(mark in text for text in bounded) == 1), None)
-            found += [Asked(Query(" ".join(own)), page.id)] if own else []
-    return found
-
-
 def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) -> Labels:
     """The queries of the user's queries.jsonl that their qrels table, with tabs, gives a grade above 0.
 
@@ -206,33 +161,6 @@ def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) ->
     with collection.lock:
         missing = dict.fromkeys(Judgements(beir.qrels, collection).missing)  # an id may be judged twice
     return Labels({key: beir.queries[key] for key in beir.qrels}, beir.qrels, tuple(missing))
-
-
-def overlap(best: Sequence[str], other: Sequence[str], k: int = K) -> float:
-    """The share of the first `k` of `best`, or of all where there are fewer, among the first `k` of `other`.
-
-    >>> overlap("abcde", "eabxy"), overlap("abc", "cab"), overlap("abc", "xab", k=2)
-    (0.6, 1.0, 0.5)
-    """
-    wanted = set(best[:k])
-    return len(wanted & set(other[:k])) / len(wanted) if wanted else 1.0
-
-
-def kendall_tau(a: Sequence[str], b: Sequence[str]) -> float:
-    """Of the pairs of items that both rankings hold, the share in the same order less the share reversed.
-
-    Rankings have no ties, so that this is tau-b too. With fewer than two common items there is no pair: then
-    1.0 for equal rankings, else 0.0.
-
-    >>> [kendall_tau("abc", other) for other in ("abc", "cba", "xacb", "xyz")]
-    [1.0, -1.0, 0.3333333333333333, 0.0]
-    """
-    places = {item: place for place, item in enumerate(b)}
-    order = np.array([places[item] for item in a if item in places])
-    if len(order) < 2:
-        return float(list(a) == list(b))
-    first, second = np.triu_indices(len(order), 1)
-    return float(np.sign(order[second] - order[first]).mean())
 
 
 def measure(
@@ -373,30 +301,3 @@ def _refuse_pictures(queries: Path) -> None:
             continue  # `load_beir` says what is wrong
         if isinstance(value, dict) and value.get("image"):
             raise ValueError(f"{queries}, line {at}: the query's picture cannot come along; ask in words.")
-
-
-def _spread(pages: Sequence[StoredPage], rng: np.random.Generator) -> Iterator[StoredPage]:
-    """All pages in random order, one of each document in turn."""
-    documents: dict[str, list[StoredPage]] = {}
-    for at in rng.permutation(len(pages)):
-        documents.setdefault(pages[at].source, []).append(pages[at])
-    return (page for turn in zip_longest(*documents.values()) for page in turn if page)
-
-
-def _stretch(words: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
-    """The sentence at a random place, or the words from there on where it is too short or too long."""
-    start, length = int(rng.integers(len(words))), int(rng.integers(LEAST_WORDS, MOST_WORDS + 1))
-    ends = [-1, *(at for at, word in enumerate(words) if SENTENCE_END.search(word)), len(words) - 1]
-    first, after = max(end for end in ends if end < start) + 1, min(end for end in ends if end >= start) + 1
-    if LEAST_WORDS <= after - first <= MOST_WORDS:
-        return words[first:after]
-    start = max(0, min(start, len(words) - length))
-    return words[start : start + length]
-
-
-def _terms(words: Sequence[str]) -> list[str]:
-    return re.findall(r"\w+", " ".join(words).lower())
-
-
-def _lettered(words: Sequence[str]) -> int:
-    return sum(any(map(str.isalpha, word)) for word in words)

@@ -9,9 +9,9 @@ import pypdfium2 as pdfium
 import pytest
 
 from benchmarks import devsets
-from metaembed_demo.beir import load_beir
 from metaembed_demo.clipart import Drawing
 from metaembed_demo.corpora import Document
+from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.lessons import is_dev
 
 BLOCKS = [

@@ -1,4 +1,4 @@
-"""agreement.py: rankings whose answer is seen by eye, queries drawn from pages, the user's own labels."""
+"""evaluation/budget_study.py: rankings whose answer is seen by eye, queries drawn from pages, the user's own labels."""
 
 import json
 import math
@@ -11,28 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.agreement import (
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.evaluation.beir import Judgements
+from metaembed_demo.evaluation.budget_study import (
     REPEATS,
-    Asked,
     Kind,
     Labels,
     Step,
     StopWorth,
     Worth,
     cheapest,
-    kendall_tau,
-    known_items,
     measure,
-    overlap,
     read_labels,
 )
-from metaembed_demo.beir import Judgements
-from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.curves import ENCODE_BATCH, quality
-from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.evaluation.evaluate import ENCODE_BATCH, quality
+from metaembed_demo.evaluation.known_items import Asked, known_items
+from metaembed_demo.evaluation.metrics import kendall_tau, overlap
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()
@@ -492,7 +490,7 @@ def test_a_querys_picture_is_refused_and_never_opened(
 ) -> None:
     picture = tmp_path / "secret.png"
     Image.new("RGB", (20, 20)).save(picture)
-    monkeypatch.setattr("metaembed_demo.beir.open_picture", None)
+    monkeypatch.setattr("metaembed_demo.evaluation.beir.open_picture", None)
     files = write(tmp_path, "\n" + lines(GOOD, {**GOOD, "_id": "2", "image": str(picture)}), "1\tb.pdf\t1\n")
     with pytest.raises(ValueError, match=r"^mine\.jsonl, line 3: the query's picture"):
         read_labels(*files, corpus)

@@ -9,10 +9,10 @@ import pytest
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo import samples
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.samples import open_samples
+from metaembed_demo.evaluation import sample_corpus
+from metaembed_demo.evaluation.sample_corpus import open_samples
 
 PAGES = {
     "coffee.pdf": ["Fill the tank and press the steam button to descale", "Grind size sets the taste"],
@@ -112,7 +112,7 @@ def test_a_kept_index_that_cannot_be_written_is_read_all_the_same(
     first = open_samples(DummyEncoder(), corpus, cache, tell=lambda _: None)
     before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
     # As root, whom CI may be, no folder is read-only.
-    monkeypatch.setattr(samples, "_writable", lambda folder: cache not in folder.parents)
+    monkeypatch.setattr(sample_corpus, "_writable", lambda folder: cache not in folder.parents)
     told: list[str] = []
     again = open_samples(DummyEncoder(), corpus, cache, tell=told.append)
     assert again.report.added == 0 < first.report.added

@@ -13,10 +13,11 @@ from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Page, Query
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.maxsim import maxsim
 
 from .beir import Beir, Judgements
-from .curves import Row, encode, quality, rank
-from .maxsim import maxsim
+from .evaluate import encode, quality
+from .metrics import Row, rank
 
 if TYPE_CHECKING:
     from metaembed_demo.encoders.mini.minilm import MiniLM

@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.evaluation.metrics import (
+    Row,
+    grade,
+    interval,
+    ndcg,
+    recall,
+    reciprocal_rank,
+)
 
 from .beir import Beir, Judgements, Unit
 
-Row = dict[str, Any]
 ENCODE_BATCH = 16  # queries
-RESAMPLES = 2000  # of the bootstrap
-
-
-def ndcg(gains: Sequence[float], judged: Sequence[float], k: int) -> float:
-    """Normalised discounted cumulative gain with linear gains, as trec_eval and BEIR count it.
-
-    `gains` are the grades found, best rank first; `judged` every grade above 0 that there is to find.
-
-    >>> ndcg([0, 1], [1], k=5) == 1 / math.log2(3)
-    True
-    >>> ndcg([2, 1], [1, 2], k=5)
-    1.0
-    """
-    ideal = _discounted(sorted(judged, reverse=True)[:k])
-    return _discounted(gains[:k]) / ideal if ideal else 0.0
-
-
-def recall(met: Sequence[int], judged: int, k: int) -> float:
-    """The share of `judged` that the first `k` ranks meet; `met` counts them rank by rank.
-
-    >>> recall([0, 1, 0, 1], judged=4, k=3)
-    0.25
-    """
-    return sum(met[:k]) / judged if judged else 0.0
-
-
-def reciprocal_rank(met: Sequence[int]) -> float:
-    """1 / rank of the first one met, 0 if none is.
-
-    >>> reciprocal_rank([0, 0, 1])
-    0.3333333333333333
-    """
-    return next((1 / rank for rank, found in enumerate(met, 1) if found), 0.0)
-
-
-def grade(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> tuple[list[int], list[int]]:
-    """For each rank, the best grade newly met there, and how many judged units are newly met.
-
-    >>> a, b, c = ("page", "a"), ("page", "b"), ("page", "c")
-    >>> grade([{c}, {a, b}, {a}], {a: 2, b: 1})
-    ([0, 2, 0], [0, 2, 0])
-    """
-    gains, counts = [], []
-    left = dict(judged)
-    for units in ranking:
-        found = [left.pop(unit) for unit in units & left.keys()]
-        gains.append(max(found, default=0))
-        counts.append(len(found))
-    return gains, counts
 
 
 def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Row:
@@ -84,24 +39,6 @@ def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Ro
         "ci95": {name: interval(values) for name, values in of_each.items()},
         "each": dict(zip(judgements.judged, of_each["ndcg@5"].round(4).tolist(), strict=True)),
     }
-
-
-def interval(values: FloatArray | NDArray[np.float64]) -> list[float]:
-    """The 95% interval of the mean of `values` (n,), from the percentiles of RESAMPLES resampled means.
-
-    The seed is fixed, so every row of a report draws the same queries.
-
-    >>> interval(np.ones(8))
-    [1.0, 1.0]
-    """
-    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    return [round(float(edge), 4) for edge in np.percentile(values[drawn].mean(1), [2.5, 97.5])]
-
-
-def gain(row: Row, other: Row) -> Row:
-    """How much higher the mean nDCG@5 of `row` is than that of `other`, with its paired 95% interval."""
-    values = np.array([row["each"][key] - other["each"][key] for key in row["each"]])
-    return {"points": round(100 * float(values.mean()), 2), "ci95": [100 * edge for edge in interval(values)]}
 
 
 def evaluate(collection: Collection, encoder: Encoder, beir: Beir, judgements: Judgements) -> Row:
@@ -157,21 +94,8 @@ def encode(encoder: Encoder, beir: Beir, keys: Sequence[str]) -> tuple[dict[str,
     return found, statistics.median(times)
 
 
-def rank(scores: FloatArray, ids: Sequence[str]) -> list[str]:
-    """`ids` by falling score (n,); equal scores keep their order.
-
-    >>> rank(np.array([1, 2, 2], dtype=np.float32), ["a", "b", "c"])
-    ['b', 'c', 'a']
-    """
-    return [ids[at] for at in np.argsort(-scores, kind="stable")]
-
-
 def _of_query(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> dict[str, float]:
     gains, met = grade(ranking, judged)
     row = {f"ndcg@{k}": ndcg(gains, list(judged.values()), k) for k in (5, 10)}
     row |= {f"recall@{k}": recall(met, len(judged), k) for k in (1, 5, 10)}
     return {**row, "hit@5": float(any(met[:5])), "mrr": reciprocal_rank(met)}
-
-
-def _discounted(gains: Sequence[float]) -> float:
-    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))

@@ -1,0 +1,1 @@
+"""Metrics, judged corpora, budget studies and baselines."""

@@ -1,0 +1,89 @@
+"""Known-item queries: stretches of a page's own words that should find it again."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.types import Query
+
+LEAST_WORDS, MOST_WORDS = 6, 14  # of a known-item query
+LEAST_ON_PAGE = 12  # words with letters, for a page to be asked for
+TRIES = 12  # places of a page that are looked at for one query
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query, and the id of the one page that answers it where that is known."""
+
+    query: Query
+    page_id: str | None = None
+
+
+def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[Asked]:
+    """At most `count` queries drawn from the pages, one a page, the documents in turn.
+
+    A query is a sentence, or 6 to 14 neighbouring words: of a few random places the one with the rarest
+    words, by the number of pages that hold them. A stretch that another page holds as well is not taken. A
+    page with fewer than 12 words of text is left out, and so is a picture without text; words that name what
+    a picture shows are never asked. The same pages and seed give the same queries.
+
+    Such a query shares its words with its page. That flatters every budget: it checks whether the budgets
+    agree on this collection, not how well they answer a person's questions.
+    """
+    with collection.lock:
+        pages = sorted(collection.pages.values(), key=lambda page: page.id)
+    texts = {page.id: [word.text for word in page.words if word.kind != "visual"] for page in pages}
+    said = {page_id: _terms(words) for page_id, words in texts.items()}
+    holders = Counter(term for terms in said.values() for term in set(terms))
+    bounded = [f" {' '.join(terms)} " for terms in said.values()]
+    rng = np.random.default_rng(seed)
+
+    def cost(stretch: Sequence[str]) -> float:
+        return float(np.mean([math.log(holders[term]) for term in _terms(stretch)]))
+
+    found: list[Asked] = []
+    for page in _spread([page for page in pages if _lettered(texts[page.id]) >= LEAST_ON_PAGE], rng):
+        if len(found) < count:
+            drawn = [_stretch(texts[page.id], rng) for _ in range(TRIES)]
+            ranked = sorted((s for s in drawn if _lettered(s) >= LEAST_WORDS), key=cost)
+            marked = ((s, f" {' '.join(_terms(s))} ") for s in ranked)
+            own = next((s for s, mark in marked if sum(mark in text for text in bounded) == 1), None)
+            found += [Asked(Query(" ".join(own)), page.id)] if own else []
+    return found
+
+
+def _spread(pages: Sequence[StoredPage], rng: np.random.Generator) -> Iterator[StoredPage]:
+    """All pages in random order, one of each document in turn."""
+    documents: dict[str, list[StoredPage]] = {}
+    for at in rng.permutation(len(pages)):
+        documents.setdefault(pages[at].source, []).append(pages[at])
+    return (page for turn in zip_longest(*documents.values()) for page in turn if page)
+
+
+def _stretch(words: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
+    """The sentence at a random place, or the words from there on where it is too short or too long."""
+    start, length = int(rng.integers(len(words))), int(rng.integers(LEAST_WORDS, MOST_WORDS + 1))
+    ends = [-1, *(at for at, word in enumerate(words) if SENTENCE_END.search(word)), len(words) - 1]
+    first, after = max(end for end in ends if end < start) + 1, min(end for end in ends if end >= start) + 1
+    if LEAST_WORDS <= after - first <= MOST_WORDS:
+        return words[first:after]
+    start = max(0, min(start, len(words) - length))
+    return words[start : start + length]
+
+
+def _terms(words: Sequence[str]) -> list[str]:
+    return re.findall(r"\w+", " ".join(words).lower())
+
+
+def _lettered(words: Sequence[str]) -> int:
+    return sum(any(map(str.isalpha, word)) for word in words)
