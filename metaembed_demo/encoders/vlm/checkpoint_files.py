@@ -6,17 +6,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from metaembed_demo.core import disk
-
-if TYPE_CHECKING:
-    pass
-from metaembed_demo.encoders.vlm.checkpoints import (
-    ADAPTER_WEIGHTS,
-)
 
 MANIFEST, PROJECTION = "metaembed.json", "projection.safetensors"
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -52,14 +46,14 @@ def fetched(source: str, revision: str | None) -> Path:
 def refuse_unsafe(folder: Path) -> None:
     """Raises ValueError when a checkpoint wants to run its own code, or has its weights only in pickles."""
     for name in SETTLED:
-        if (folder / name).is_file() and "auto_map" in _read(folder / name):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
             raise ValueError(
                 f"{folder} wants to run code of its own (auto_map in {name}), which is not allowed here. "
                 "Use a checkpoint of a model that transformers knows by itself."
             )
     modules = folder / "modules.json"
     if modules.is_file():
-        foreign = [kind for kind in (str(m["type"]) for m in _read(modules)) if not KNOWN.match(kind)]
+        foreign = [kind for kind in (str(m["type"]) for m in read_json(modules)) if not KNOWN.match(kind)]
         if foreign:
             raise ValueError(
                 f"{folder} wants to run code of its own ({foreign[0]}), which is not allowed here. "
@@ -102,7 +96,7 @@ def identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -25,19 +25,20 @@ from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.encoders.vlm.checkpoint_files import (
     ADAPTER,
+    ADAPTER_WEIGHTS,
     MANIFEST,
     PROJECTION,
-    _read,
     fetched,
     identity,
+    read_json,
     refuse_unsafe,
     weight_keys,
 )
 from metaembed_demo.encoders.vlm.published_layout import (
     TABLE,
-    _base_identity,
-    _linear,
-    _reference,
+    base_identity,
+    linear,
+    published_encoder,
 )
 
 from . import backbone
@@ -63,7 +64,7 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
         return MultiVector.load(folder, name=str(source))
     keys = weight_keys(folder)
     if any(TABLE.search(key) for key in keys):
-        return _reference(folder, keys, str(source), settings)
+        return published_encoder(folder, keys, str(source), settings)
     if not (folder / MANIFEST).is_file():
         raise ValueError(
             f"{source} is not a MetaEmbed checkpoint: it has no {MANIFEST}, no prompt_embed_tokens among its "
@@ -122,7 +123,7 @@ def _ours(folder: Path, settings: Vlm) -> VLM:
         base = backbone.load_model(manifest.backbone, manifest.revision, settings)
         backbone.make_room(base, max(known[name] for name in names) + 1)
         model: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
-        whole = identity(folder) + _base_identity(base, manifest.backbone)
+        whole = identity(folder) + base_identity(base, manifest.backbone)
     else:
         model = backbone.load_model(str(folder), None, settings)
         whole = identity(folder)
@@ -133,7 +134,7 @@ def _projection(folder: Path, manifest: Manifest) -> nn.Linear | None:
     if manifest.projection is None:
         return None
     _require(folder, PROJECTION)
-    return _linear(load_file(folder / PROJECTION))
+    return linear(load_file(folder / PROJECTION))
 
 
 def _require(folder: Path, name: str) -> None:
@@ -143,7 +144,7 @@ def _require(folder: Path, name: str) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises ValueError when metaembed.json says what this version does not understand."""
-    said = _read(folder / MANIFEST)
+    said = read_json(folder / MANIFEST)
     if unknown := set(said) - {f.name for f in fields(Manifest)}:
         raise ValueError(
             f"{folder / MANIFEST} says {sorted(unknown)[0]!r}, which a newer version may understand."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -13,19 +13,16 @@ from torch import nn
 
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.encoders.vlm import backbone
+from metaembed_demo.encoders.vlm.checkpoint_files import ADAPTER, MANIFEST, identity, read_json
 from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
 from metaembed_demo.encoders.vlm.prompts import Prompts
-
-if TYPE_CHECKING:
-    pass
-from metaembed_demo.encoders.vlm.checkpoint_files import ADAPTER, MANIFEST, _read, identity
 
 TABLE = re.compile(r"(?:^|\.)prompt_embed_tokens\.(?:modules_to_save\.(?:\w+\.)?)?weight$")
 HEAD = re.compile(r"(?:^|\.)custom_text_proj\.(?:modules_to_save\.(?:\w+\.)?)?(weight|bias)$")
 LORA = re.compile(r"\.lora_([AB])\.(?:\w+\.)?weight$")
 
 
-def _linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
+def linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
     """A projection from its weight (dim, hidden) and, if any, bias (dim,); float32."""
     out, hidden = weights["weight"].shape
     linear = nn.Linear(hidden, out, bias="bias" in weights)
@@ -33,12 +30,12 @@ def _linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
     return linear
 
 
-def _reference(folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm) -> VLM:
+def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm) -> VLM:
     """Layout (c), its two tables made into special tokens that are both appended to every input."""
     table, head = reference_weights(keys)
-    adapter = _read(folder / ADAPTER) if (folder / ADAPTER).is_file() else {}
+    adapter = read_json(folder / ADAPTER) if (folder / ADAPTER).is_file() else {}
     where = str(adapter.get("base_model_name_or_path", folder))
-    said = _read(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    said = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     r_q = int(said.get("r_q", backbone.R_Q))
     r_c = int(said.get("r_c", len(table) - r_q))
     if r_c < 1 or r_q + r_c != len(table):
@@ -53,9 +50,9 @@ def _reference(folder: Path, keys: Mapping[str, Path], source: str, settings: Vl
         str(folder) if own else where, None if own else adapter.get("revision")
     )
     backbone.add_meta_tokens(model, processor, r_q, r_c, table)
-    whole = identity(folder) + (_base_identity(model, where) if adapter else "")
+    whole = identity(folder) + (base_identity(model, where) if adapter else "")
     model = _reference_lora(model, processor, adapter, keys, (r_q, r_c), where)
-    projection = _linear(head) if head else None
+    projection = linear(head) if head else None
     manifest = Manifest(
         where if adapter else source,
         adapter.get("revision"),
@@ -139,6 +136,6 @@ def _tensor(keys: Mapping[str, Path], key: str) -> torch.Tensor:
     return found
 
 
-def _base_identity(model: Any, source: str) -> str:
+def base_identity(model: Any, source: str) -> str:
     """Which weights a backbone has: the hub's commit, or a hash of the folder's."""
     return identity(Path(source)) if Path(source).is_dir() else str(model.config._commit_hash)
