@@ -1,4 +1,4 @@
-"""leaderboard.py and vectors.py: mteb itself runs made tasks, whose answers can be seen by eye."""
+"""evaluation/leaderboard/run.py and evaluation/leaderboard/embedding_cache.py: mteb itself runs made tasks, whose answers can be seen by eye."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import leaderboard, mmeb, vectors
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.evaluation.leaderboard import embedding_cache, mmeb
+from metaembed_demo.evaluation.leaderboard import run as run_module
+from metaembed_demo.evaluation.leaderboard.embedding_cache import Item, Store, Vectors
+from metaembed_demo.evaluation.leaderboard.run import (
+    Unavailable,
+    Wrapped,
+    evaluate,
+    group_named,
+    group_of,
+    main,
+)
 from metaembed_demo.evaluation.metrics import ndcg, rank
-from metaembed_demo.leaderboard import Unavailable, Wrapped, evaluate, group_named, group_of, main
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.vectors import Item, Store, Vectors
 from tests.support.mteb_tasks import (
     ASKED,
     HITS,
@@ -83,11 +91,11 @@ def test_scores_are_those_of_our_own_ranking(run: Any) -> None:
     painter = Painter()
     ids = list(squares())
     pages = [Page(key, "", 1, paint(colours)) for key, colours in squares().items()]
-    c = np.stack([found.vectors for found in painter.encode_pages(pages)]).astype(np.float16)
+    c = np.stack([found.embedding_cache for found in painter.encode_pages(pages)]).astype(np.float16)
     for budget in STOPS:
         found = []
         for key, text in ASKED.items():
-            q = painter.encode_queries([Query(text)])[0].vectors[: budget.r_q]
+            q = painter.encode_queries([Query(text)])[0].embedding_cache[: budget.r_q]
             ranking = rank(maxsim(q, c[:, : budget.r_c]), ids)
             found.append(ndcg([QRELS[key].get(page, 0) for page in ranking], [1], 5))
         assert scores[str(budget)] == pytest.approx(np.mean(found), abs=1e-5)
@@ -144,7 +152,7 @@ def test_a_wrapped_encoder_is_one_to_mteb(tmp_path: Path) -> None:
 
 
 def test_similarity_is_our_maxsim_and_mtebs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaderboard, "BLOCK", 3)  # several blocks, the last one not full
+    monkeypatch.setattr(run_module, "BLOCK", 3)  # several blocks, the last one not full
     q, c = random_vectors(1, 5, 4, 8), random_vectors(2, 7, 16, 8).astype(np.float16)
     model = Wrapped(Vectors(Painter(), tmp_path), STOPS[-1])
     found = model.similarity(q, c).numpy()
@@ -160,7 +168,7 @@ def test_similarity_is_our_maxsim_and_mtebs(tmp_path: Path, monkeypatch: pytest.
 
 def test_five_budgets_encode_once(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     painter, opened = Painter(), []
-    monkeypatch.setattr(vectors, "upright", lambda image: opened.append(image) or image)
+    monkeypatch.setattr(embedding_cache, "upright", lambda image: opened.append(image) or image)
     run(painter, ColourPages(), ColourTongues())
     assert len(opened) <= 20  # no picture is opened twice for one task
     assert len(painter.pages) == 10  # both tasks and both languages have one corpus
@@ -182,7 +190,7 @@ def test_another_run_encodes_and_loads_nothing(run: Any, monkeypatch: pytest.Mon
 
 
 def test_a_run_that_broke_goes_on(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaderboard, "BATCH", 4)
+    monkeypatch.setattr(run_module, "BATCH", 4)
     broken = Painter()
     seen = broken.encode_pages
 
@@ -213,7 +221,7 @@ def test_pages_are_read_unless_the_encoder_sees_them(run: Any, monkeypatch: pyte
         assert page.pictures == ((0.0, 0.0, 1.0, 1.0),)
         return page.with_words([Word("read", page.pictures[0])])
 
-    monkeypatch.setattr(vectors, "read", read)
+    monkeypatch.setattr(embedding_cache, "read", read)
     painter, seeing = Painter(), Painter()
     run(painter, ColourSamples(), read_words=True)
     assert painter.pages[0].text == "page right-0 read"
@@ -313,7 +321,7 @@ def test_without_mteb_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 def test_the_command(
     benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(leaderboard, "load_encoder", lambda name: {"painter": Painter}[name]())
+    monkeypatch.setattr(run_module, "load_encoder", lambda name: {"painter": Painter}[name]())
     name = benchmark(ColourPages, NoHub)
     command = ["--encoder", "painter", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     command = [*command, "--no-words", "--metric", "hit_rate_at_1"]
@@ -322,10 +330,10 @@ def test_the_command(
     assert "| ColourPages | hit_rate_at_1 | 60.0 | 100.0 |" in told.out
     assert "ColourPages" in told.err
     assert main([*command, "--benchmark", name]) == 2
-    assert "metaembed_demo.leaderboard: The data of NoHub" in capsys.readouterr().err
+    assert "metaembed_demo.evaluation.leaderboard.run: The data of NoHub" in capsys.readouterr().err
     assert main([*command, "--benchmark", "MMEB"]) == 2
     assert "no such benchmark" in capsys.readouterr().err
-    monkeypatch.setattr(leaderboard, "evaluate", _interrupt)
+    monkeypatch.setattr(run_module, "evaluate", _interrupt)
     assert main([*command, "--task", "ColourPages"]) == 130
     assert "goes on from here" in capsys.readouterr().err
 
@@ -378,7 +386,7 @@ def test_the_benchmarks_are_as_documented(documentation: str) -> None:
 
 
 def test_the_commands_are_as_documented(documentation: str) -> None:
-    parse = leaderboard._parser().parse_args
+    parse = run_module._parser().parse_args
     joined = documentation.replace("\\\n", " ")
     commands = re.findall(
         r"^(?:\.venv/bin/)?python -m metaembed_demo\.leaderboard (.+)$", joined, re.MULTILINE
@@ -390,7 +398,7 @@ def test_the_commands_are_as_documented(documentation: str) -> None:
             assert set(options.tasks) <= set(mmeb.TASKS)
             continue
         for task in group_named(options.task).tasks if options.task else group_of(options.benchmark).tasks:
-            leaderboard._check_metric(task, options.metric)
+            run_module._check_metric(task, options.metric)
 
 
 def test_the_tasks_of_mmeb_are_as_documented(documentation: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from metaembed_demo.core import disk
 
-from .vectors import Vectors
+from .embedding_cache import Vectors
 
 Row = dict[str, Any]
 

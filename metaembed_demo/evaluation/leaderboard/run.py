@@ -1,6 +1,6 @@
-"""An encoder on public benchmarks: `python -m metaembed_demo.leaderboard --benchmark "ViDoRe(v2)" --out DIR`.
+"""An encoder on public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark "ViDoRe(v2)" --out DIR`.
 
-mteb brings tasks, data and metrics, but for MMEB's tasks (mmeb.py); an encoder at one budget is a
+mteb brings tasks, data and metrics, but for MMEB's tasks (evaluation/leaderboard/mmeb.py); an encoder at one budget is a
 late-interaction model to it. The app does not need mteb, so it is only loaded where it is used.
 """
 
@@ -23,8 +23,8 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
 from . import mmeb
-from .summary import Row, markdown, summarise
-from .vectors import Vectors
+from .embedding_cache import Vectors
+from .report import Row, markdown, summarise
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -309,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell=lambda task: print(task, file=sys.stderr, flush=True),
         )
     except (Unavailable, ValueError, OSError) as error:
-        print(f"metaembed_demo.leaderboard: {error}", file=sys.stderr)
+        print(f"metaembed_demo.evaluation.leaderboard.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
@@ -328,7 +328,8 @@ def _asked(options: argparse.Namespace) -> str | Sequence[str] | Group:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m metaembed_demo.leaderboard", description="Public benchmarks through mteb."
+        prog="python -m metaembed_demo.evaluation.leaderboard.run",
+        description="Public benchmarks through mteb.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--benchmark", metavar="NAME", help='of mteb, for example "ViDoRe(v2)"')

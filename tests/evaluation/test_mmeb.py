@@ -1,4 +1,4 @@
-"""mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by eye."""
+"""evaluation/leaderboard/mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by eye."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo import leaderboard, mmeb
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.documents.images import upright
-from metaembed_demo.leaderboard import evaluate, group_of_mmeb, main
+from metaembed_demo.evaluation.leaderboard import mmeb
+from metaembed_demo.evaluation.leaderboard import run as run_module
+from metaembed_demo.evaluation.leaderboard.embedding_cache import Item
+from metaembed_demo.evaluation.leaderboard.mmeb import BEYOND, META_TASKS, PARTS, TASKS, WITHIN, Malformed
+from metaembed_demo.evaluation.leaderboard.run import evaluate, group_of_mmeb, main
 from metaembed_demo.maxsim import maxsim
-from metaembed_demo.mmeb import BEYOND, META_TASKS, PARTS, TASKS, WITHIN, Malformed
-from metaembed_demo.vectors import Item
 from tests.support.mteb_tasks import (  # before pyarrow: leaves this file out without mteb
     HITS,
     PAINTS,
@@ -239,7 +240,7 @@ def test_pictures_are_found_where_the_zip_was_unpacked(run: Any, folder: Path, p
 def test_the_command(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(leaderboard, "load_encoder", lambda _: Painter())
+    monkeypatch.setattr(run_module, "load_encoder", lambda _: Painter())
     (folder / "images").rename(tmp_path / "pictures")
     command = ["--mmeb", str(folder), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     command += ["--no-words", "--budget", "4x8"]
@@ -248,7 +249,10 @@ def test_the_command(
     assert "| MMEB-WebQA | precision_at_1 | 60.0 |" in told.out
     assert json.loads((tmp_path / "out/summary.json").read_text())["benchmark"] == "MMEB"
     assert main([*command, "--tasks", "DocVQA"]) == 2
-    assert "metaembed_demo.leaderboard: There is no picture colours/asks-" in capsys.readouterr().err
+    assert (
+        "metaembed_demo.evaluation.leaderboard.run: There is no picture colours/asks-"
+        in capsys.readouterr().err
+    )
     assert main(["--task", "X", "--tasks", "GQA", "--out", str(tmp_path)]) == 2
     assert "--tasks and --images belong to --mmeb" in capsys.readouterr().err
     damaged = tmp_path / "pictures/colours/asks-2.png"

@@ -1,0 +1,1 @@
+"""MTEB and MMEB tasks at every budget."""
