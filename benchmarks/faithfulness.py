@@ -25,7 +25,8 @@ from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.evaluation.metrics import RESAMPLES, interval
-from metaembed_demo.explain import DRAWS, SHARE, Explainer, Mask, Occlusion, attended
+from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.occlusion import DRAWS, SHARE, Mask, Occlusion, attended
 from metaembed_demo.maxsim import align, maxsim
 
 OUT = ROOT / "benchmarks" / "faithfulness.json"

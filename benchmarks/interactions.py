@@ -24,7 +24,7 @@ from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.evaluation.sample_corpus import open_samples
-from metaembed_demo.explain import Explainer, Looked
+from metaembed_demo.explain.explainer import Explainer, Looked
 
 OUT = ROOT / "benchmarks" / "interactions.json"
 QUERIES = 40

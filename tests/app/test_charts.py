@@ -21,8 +21,8 @@ from metaembed_demo.app.views import (
 from metaembed_demo.app.views.figure import NAMES
 from metaembed_demo.app.views.rank_chart import Line
 from metaembed_demo.app.views.timing_chart import Past
-from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
 from metaembed_demo.app.views.tradeoff_chart import Point
+from metaembed_demo.explain.token_statistics import KINDS, TokenHabit
 from tests.app.test_views import HOSTILE, SIZES, Document
 
 TITLE = '<b>"x"&'

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.app.views import budget_tab
-from metaembed_demo.app.visitors.corpus_study import MOST_QUERIES, Habit, habit, summary
+from metaembed_demo.app.visitors.corpus_study import MOST_QUERIES
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
@@ -21,7 +21,8 @@ from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain import explainer
+from metaembed_demo.explain.explainer import explainer
+from metaembed_demo.explain.token_statistics import Habit, habit, summary
 from tests.support.sample_pages import keep_as
 
 NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905

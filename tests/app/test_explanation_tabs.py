@@ -23,7 +23,7 @@ from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain import explainer
+from metaembed_demo.explain.explainer import explainer
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

@@ -33,7 +33,7 @@ from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.explain import Explainer
+from metaembed_demo.explain.explainer import Explainer
 from tests.support.app_server import Served, Tab, until
 from tests.support.sample_pages import make_page
 from tests.support.small_app import samples

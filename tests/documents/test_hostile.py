@@ -33,7 +33,7 @@ from metaembed_demo.documents.pdf import MOST_LETTERS
 from metaembed_demo.documents.sandbox.client import read_files
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain import explainer
+from metaembed_demo.explain.explainer import explainer
 
 FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner
 MARKUP = (

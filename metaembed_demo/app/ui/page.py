@@ -29,7 +29,7 @@ from metaembed_demo.core.config import LIMITS, SERVER
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
-from metaembed_demo.explain import explainer
+from metaembed_demo.explain.explainer import explainer
 
 from .components import Door, html
 from .storage_tab import Store

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
 from metaembed_demo.core.text import TIMES, budget_text, plural
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth
+from metaembed_demo.explain.token_statistics import TokenHabit
 
 from .figure import nothing, table
 from .html import safe
-from .token_chart import TokenHabit, specialisation
+from .token_chart import specialisation
 from .tradeoff_chart import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
 
 SHARES = (0.9, 0.95, 0.98, 0.99)

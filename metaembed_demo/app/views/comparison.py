@@ -10,7 +10,7 @@ import numpy as np
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
 from metaembed_demo.core.text import budget_text, plural
 from metaembed_demo.core.types import Alignment, Box, FloatArray, Word
-from metaembed_demo.explain import Explanation
+from metaembed_demo.explain.explainer import Explanation
 
 from .figure import SAVE, savable
 from .html import safe

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import GROUPS, group_of
 from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Alignment, FloatArray, Word
-from metaembed_demo.explain import SHARE, Explanation, Verdict
+from metaembed_demo.explain.explainer import Explanation
+from metaembed_demo.explain.occlusion import SHARE, Verdict
 
 from .figure import SAVE, savable
 from .html import attribute, safe

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from metaembed_demo.core.budgets import GROUPS, Group, group_of
 from metaembed_demo.core.text import DASH
+from metaembed_demo.explain.token_statistics import KINDS, TokenHabit
 
 from .figure import Files, as_table, figure, nothing
 
-KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in pictures", "picture": "Pictures"}
 TINTS = (88, 56, 32, 14)  # percent of ink, one a kind of word
-
-
-@dataclass(frozen=True)
-class TokenHabit:
-    """What one candidate token reads, over the pages of a corpus.
-
-    token: 0-based. place: mean position in reading order, 0 (first word) to 1 (last word).
-    low, high: between them lies 80% of its reading. words: effective number of words it reads on a page,
-    median over pages. kinds: shares of its reading by kind of word, see KINDS.
-    """
-
-    token: int
-    place: float
-    low: float
-    high: float
-    words: float
-    kinds: dict[str, float]
 
 
 def specialisation(tokens: Sequence[TokenHabit]) -> str:

@@ -11,39 +11,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
-from metaembed_demo.app.views.token_chart import KINDS, TokenHabit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.types import FloatArray, Query, Upload
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
 from metaembed_demo.evaluation.known_items import Asked, known_items
-from metaembed_demo.explain import Explainer
+from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.token_statistics import (
+    Habit,
+    TokenHabit,
+    habit,
+    summary,
+)
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again
-LEAST_WORDS = 64  # of a page that tells where tokens read
-EDGE = 0.1  # of a token's reading that lies before `low`, and beyond `high`
 KNOWN = 2000  # pages whose habits are kept
 Kind = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Habit:
-    """What the tokens read of one page; each (R_c,) but kinds (R_c, 4), in the order of KINDS."""
-
-    long: bool  # enough words to tell where
-    place: FloatArray
-    low: FloatArray
-    high: FloatArray
-    words: FloatArray
-    kinds: FloatArray
 
 
 @dataclass
@@ -173,47 +161,3 @@ class Survey:
                 yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
         self.read, self.pages = summary(found), len(found)
         yield self.tokens(empty=not pages)
-
-
-def habit(evidence: Evidence) -> Habit:
-    """What each token read of one page."""
-    read = evidence.read()  # (R, n)
-    named = np.array([word.text != "" for word in evidence.words], bool)
-    of_words = read[:, named]
-    places = (np.arange(named.sum()) + 0.5) / max(int(named.sum()), 1)
-    shares = of_words / np.maximum(of_words.sum(1, keepdims=True), 1e-9)
-    run = shares.cumsum(1)
-    kinds = np.array([word.kind if word.text else "picture" for word in evidence.words])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(read > 0, read * np.log(read), 0).sum(1)
-    edges = [
-        places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
-    ]
-    return Habit(
-        int(named.sum()) >= LEAST_WORDS,
-        np.asarray(shares @ places, np.float32),
-        np.asarray(edges[0], np.float32),
-        np.asarray(edges[1], np.float32),
-        np.asarray(np.exp(entropy), np.float32),
-        np.stack([read[:, kinds == kind].sum(1) for kind in KINDS], 1).astype(np.float32),
-    )
-
-
-def summary(found: Sequence[Habit]) -> list[TokenHabit]:
-    """Means over pages, of long ones for places; medians for numbers of words. Empty without a long page."""
-    long = [each for each in found if each.long]
-    if not long:
-        return []
-    place, low, high = (np.mean([getattr(h, name) for h in long], 0) for name in ("place", "low", "high"))
-    words, kinds = np.median([h.words for h in long], 0), np.mean([h.kinds for h in found], 0)
-    return [
-        TokenHabit(
-            i,
-            float(place[i]),
-            float(low[i]),
-            float(high[i]),
-            float(words[i]),
-            dict(zip(KINDS, kinds[i].tolist(), strict=True)),
-        )
-        for i in range(len(place))
-    ]

@@ -15,7 +15,7 @@ from metaembed_demo.collection.reencode import reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.explain import explainer
+from metaembed_demo.explain.explainer import explainer
 
 from .page_state import Shelf
 from .visitor import PROGRESS_EVERY_S, Tools, Visit

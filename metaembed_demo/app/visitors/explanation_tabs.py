@@ -19,7 +19,8 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.explain import Explainer, Explanation, Occlusion, Verdict, attended, trial
+from metaembed_demo.explain.explainer import Explainer, Explanation
+from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
 from metaembed_demo.maxsim import align
 
 LINES = 8  # pages in the bump chart

@@ -12,7 +12,7 @@ from metaembed_demo.app.views.html import attribute
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace
-from metaembed_demo.explain import Explanation
+from metaembed_demo.explain.explainer import Explanation
 
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")

@@ -20,10 +20,11 @@ from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import FloatArray, Query, Trace, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
-from metaembed_demo.explain import Explainer
+from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.token_statistics import Habit
 from metaembed_demo.maxsim import align, prefix_gains
 
-from .corpus_study import Habit, Kind, Survey
+from .corpus_study import Kind, Survey
 from .explanation_tabs import Panel, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json

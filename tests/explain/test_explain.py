@@ -15,18 +15,8 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain import (
-    CURVE,
-    KEPT,
-    Explainer,
-    Explanation,
-    Looked,
-    Occlusion,
-    Verdict,
-    attended,
-    explainer,
-    trial,
-)
+from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, Looked, explainer
+from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.maxsim import align
 
 TEXT = (

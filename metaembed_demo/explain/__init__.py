@@ -1,0 +1,1 @@
+"""Why a page was found, and the test of that explanation."""
