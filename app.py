@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 
-from metaembed_demo import kernels
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.encoders.registry import affordable, load_encoder
 from metaembed_demo.evaluation.sample_corpus import open_samples
+from metaembed_demo.index import maxsim_kernels
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 STARTED = time.perf_counter()
@@ -46,5 +46,5 @@ if __name__ == "__main__":
     say(f"Encoder   {encoder.name} on {encoder.device}" + (f": {notice}" if notice else ""))
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
-    kernels.load_behind()
+    maxsim_kernels.load_behind()
     demo.block_thread()

@@ -27,7 +27,7 @@ from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.evaluation.metrics import RESAMPLES, interval
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.occlusion import DRAWS, SHARE, Mask, Occlusion, attended
-from metaembed_demo.maxsim import align, maxsim
+from metaembed_demo.index.maxsim import align, maxsim
 
 OUT = ROOT / "benchmarks" / "faithfulness.json"
 SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from benchmarks import corpus
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, ROOT
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.maxsim import maxsim_numpy
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import maxsim_numpy
 
 OUT = ROOT / "benchmarks" / "index.json"
 FULL = STOPS[-1]

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo import kernels
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import ROOT
-from metaembed_demo.maxsim import maxsim_numpy
+from metaembed_demo.index import maxsim_kernels
+from metaembed_demo.index.maxsim import maxsim_numpy
 
 R_Q, R_C, DIM = 16, 64, 128
 PQ_PARTS, BINARY_PARTS = DIM // 4, DIM // 8
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "kernels.json")
     given = parser.parse_args()
     found: dict[str, Any] = {"machine": machine(), "first_call_s": first_call()}
-    if not kernels.available():
+    if not maxsim_kernels.available():
         raise SystemExit("numba, or what it needs, is missing: there is nothing to compare.")
     found |= {"pages": given.pages, "page": [R_C, DIM], "query": [R_Q, DIM], "rounds": given.rounds}
     pages = make_pages(given.pages)
@@ -63,7 +63,7 @@ def machine() -> dict[str, Any]:
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": names[0] if names else platform.processor(),
-        "threads": kernels.threads(),
+        "threads": maxsim_kernels.threads(),
         "load": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -128,21 +128,21 @@ def scans(of: dict[str, Any]) -> dict[str, Scan]:
     q, q8, q_scale = of["q"], of["q int8"], of["q scale"]
 
     def int8(r_q: int, c: np.ndarray) -> Any:
-        return kernels.maxsim_int8(q8[:r_q], q_scale[:r_q], c, of["int8 scale"])
+        return maxsim_kernels.maxsim_int8(q8[:r_q], q_scale[:r_q], c, of["int8 scale"])
 
     found: dict[str, Scan] = {
         "numpy float32": lambda: maxsim_numpy(q, of["float32"]),
         "numpy float16": lambda: maxsim_numpy(q, of["float16"]),
-        "kernel float32": lambda: kernels.maxsim_float(q, of["float32"]),
-        "kernel float16": lambda: kernels.maxsim_float(q, of["float16"]),
+        "kernel float32": lambda: maxsim_kernels.maxsim_float(q, of["float32"]),
+        "kernel float16": lambda: maxsim_kernels.maxsim_float(q, of["float16"]),
         "kernel int8": lambda: int8(R_Q, of["int8"]),
-        "kernel pq": lambda: kernels.maxsim_lookup(of["table"], of["pq"]),
-        "kernel binary": lambda: kernels.maxsim_lookup(of["table"][:, :BINARY_PARTS], of["binary"]),
+        "kernel pq": lambda: maxsim_kernels.maxsim_lookup(of["table"], of["pq"]),
+        "kernel binary": lambda: maxsim_kernels.maxsim_lookup(of["table"][:, :BINARY_PARTS], of["binary"]),
         "kernel int8 8x16, prefixes side by side": lambda: int8(8, of["int8 prefixes"]),
     }
     for r_q, r_c in BUDGETS[:-1]:
         found[f"kernel int8 {r_q}x{r_c}"] = lambda r_q=r_q, r_c=r_c: int8(r_q, of["int8"][:, :r_c])
-        found[f"kernel float16 {r_q}x{r_c}"] = lambda r_q=r_q, r_c=r_c: kernels.maxsim_float(
+        found[f"kernel float16 {r_q}x{r_c}"] = lambda r_q=r_q, r_c=r_c: maxsim_kernels.maxsim_float(
             q[:r_q], of["float16"][:, :r_c]
         )
         found[f"numpy float16 {r_q}x{r_c}"] = lambda r_q=r_q, r_c=r_c: maxsim_numpy(
@@ -160,9 +160,11 @@ def differences(of: dict[str, Any]) -> dict[str, float]:
     few = slice(0, 2_000)
     exact = maxsim_numpy(of["q"], of["float32"][few])
     found = {
-        "float32": kernels.maxsim_float(of["q"], of["float32"][few]),
-        "float16": kernels.maxsim_float(of["q"], of["float16"][few]),
-        "int8": kernels.maxsim_int8(of["q int8"], of["q scale"], of["int8"][few], of["int8 scale"][few]),
+        "float32": maxsim_kernels.maxsim_float(of["q"], of["float32"][few]),
+        "float16": maxsim_kernels.maxsim_float(of["q"], of["float16"][few]),
+        "int8": maxsim_kernels.maxsim_int8(
+            of["q int8"], of["q scale"], of["int8"][few], of["int8 scale"][few]
+        ),
     }
     return {name: float(np.abs(scores - exact).max()) for name, scores in found.items()}
 

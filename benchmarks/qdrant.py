@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo import cascade, qdrant
+from metaembed_demo import qdrant
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index import cascade
+from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.qdrant import QdrantIndex
 
 CANDIDATES = (200, 500, 1_000)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks import corpus
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, ROOT
-from metaembed_demo.local import NEVER, LocalIndex
+from metaembed_demo.index.local import NEVER, LocalIndex
 
 OUT = ROOT / "benchmarks" / "scale.json"
 FULL = STOPS[-1]
@@ -157,8 +157,8 @@ def agreed(index: LocalIndex, query: NDArray[np.float32]) -> int:
 
 
 def ten_million(found: dict[str, Any]) -> dict[str, Any]:
-    """By arithmetic: the scan grows with the pages, the candidates and their reading as cascade.py says."""
-    from metaembed_demo.cascade import candidates
+    """By arithmetic: the scan grows with the pages, the candidates and their reading as index/cascade.py says."""
+    from metaembed_demo.index.cascade import candidates
 
     row = found.get("cold", found["warm"])
     pages = TEN * row["pages"]

@@ -1,6 +1,6 @@
 """What it costs to keep pages smaller: `python benchmarks/storage.py` writes storage.json, prints a table.
 
-For every kind of storage (codecs.py), and for some ways that are not in the program: bytes a page, nDCG@5 on
+For every kind of storage (index/quantization.py), and for some ways that are not in the program: bytes a page, nDCG@5 on
 the dev sets with the share of what float32 finds, and the time to score many pages. A share's 95% interval is
 from resampled queries, the same for both. Run benchmarks/devsets.py first.
 
@@ -24,8 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo import kernels
-from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, ROOT
@@ -35,7 +33,9 @@ from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir
 from metaembed_demo.evaluation.evaluate import encode, quality
 from metaembed_demo.evaluation.metrics import RESAMPLES, rank
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index import maxsim_kernels
+from metaembed_demo.index.maxsim import maxsim
+from metaembed_demo.index.quantization import KINDS, Codec, codec, pq_parts
 
 SETS = ("long", "business")
 OUT = ROOT / "benchmarks" / "storage.json"
@@ -85,7 +85,7 @@ def main() -> None:
             "python": platform.python_version(),
             "encoder": encoder.fingerprint,
             "page": [encoder.r_c, encoder.dim],
-            "kernels": kernels.available(),
+            "kernels": maxsim_kernels.available(),
         },
         "sets": {},
     }
@@ -113,7 +113,7 @@ def encoded(folder: Path, encoder: Encoder, keep: Path | None) -> Encoded:
 
 
 def codecs_of(pages: FloatArray) -> dict[str, Codec]:
-    """The kinds of codecs.py, and `pq` with fewer bytes, fitted to `pages`."""
+    """The kinds of index/quantization.py, and `pq` with fewer bytes, fitted to `pages`."""
     _, r_c, dim = pages.shape
     made = {kind: codec(kind, r_c, dim, pages) for kind in KINDS}
     return made | {f"pq, {m} bytes": codec("pq", r_c, dim, pages, parts=m) for m in smaller(dim)}

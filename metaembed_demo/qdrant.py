@@ -17,11 +17,11 @@ import numpy as np
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Hit
+from metaembed_demo.index.base import check_new, cut
+from metaembed_demo.index.cascade import PREFIX, candidates
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import maxsim
 
-from .cascade import PREFIX, candidates
-from .index import check_new, cut
-from .local import LocalIndex
-from .maxsim import maxsim
 from .qdrant_link import Link, check, connect, make, models, vector_names
 
 FIRST_PER_CANDIDATE = 10  # pages that the HNSW stage hands on, for each candidate wanted

@@ -7,8 +7,8 @@ import re
 import threading
 from typing import Any
 
-from .cascade import PREFIX
-from .maxsim import PAGE_ENDS
+from metaembed_demo.index.cascade import PREFIX
+from metaembed_demo.index.maxsim import PAGE_ENDS
 
 MEMORY = ":memory:"
 EDGE = "edge:"

@@ -19,10 +19,10 @@ from metaembed_demo.cli.commands import (
     show_push,
     show_search,
 )
-from metaembed_demo.codecs import KINDS
 from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import SERVER
+from metaembed_demo.index.quantization import KINDS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Embedding, Problem, Upload
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index import MultiVectorIndex
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
+from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
 from .indexing import Adding

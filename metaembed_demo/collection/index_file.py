@@ -30,7 +30,7 @@ from metaembed_demo.core.disk import FULL_DISK, is_full
 from metaembed_demo.core.types import WORD_KINDS, Upload
 from metaembed_demo.documents import zip_archive
 from metaembed_demo.documents.file_types import mebibytes
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
 from .collection import Collection
@@ -38,7 +38,7 @@ from .stored_page import StoredPage
 
 NAME = "metaembed-index.zip"
 FOLDER = "metaembed-index"  # in the archive
-# What a saved collection consists of; see collection/persistence.py and segments.py.
+# What a saved collection consists of; see collection/persistence.py and index/segments.py.
 KNOWN = re.compile(
     r"manifest\.json|table-[0-9a-f]+\.json\.gz|codec-[0-9a-f]+\.safetensors|texts/[0-9a-f]+\.bin"
     r"|segments/[0-9a-f]+/(ids\.json|[a-z]+(\.\d)?\.npy)|images/[\w-]{1,64}\.jpg"

@@ -1,6 +1,6 @@
 """A collection on disk: manifest.json names all that is in force, and is replaced last.
 
-    DIR/manifest.json            format, encoder fingerprint, counts, checksums, the head of segments.py
+    DIR/manifest.json            format, encoder fingerprint, counts, checksums, the head of index/segments.py
     DIR/segments/<digest>/       vectors, a folder a block of the index
     DIR/texts/<digest>.bin       pages' words: compressed records one after the other, written once
     DIR/table-<digest>.json.gz   each page's places, and where its record lies
@@ -26,11 +26,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo import segments
 from metaembed_demo.core import disk
 from metaembed_demo.core.disk import is_full
-from metaembed_demo.index import MultiVectorIndex
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index import segments
+from metaembed_demo.index.base import MultiVectorIndex
+from metaembed_demo.index.local import LocalIndex
 
 from .page_store import Book
 from .stored_page import Place, StoredPage

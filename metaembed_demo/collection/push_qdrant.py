@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metaembed_demo.core.config import SERVER
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.qdrant import QdrantIndex
 
 from .collection import Collection

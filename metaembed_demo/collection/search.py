@@ -9,9 +9,9 @@ from time import perf_counter
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index import MultiVectorIndex
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.maxsim import align
+from metaembed_demo.index.base import MultiVectorIndex
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import align
 
 from .collection import Collection
 

@@ -13,7 +13,7 @@ from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Page, Query
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 
 from .beir import Beir, Judgements
 from .evaluate import encode, quality

@@ -24,7 +24,7 @@ from metaembed_demo.evaluation.known_items import (
     Asked,
 )
 from metaembed_demo.evaluation.metrics import K, kendall_tau, overlap
-from metaembed_demo.index import MultiVectorIndex
+from metaembed_demo.index.base import MultiVectorIndex
 
 from .beir import QRELS, Judgements, load_beir
 from .evaluate import ENCODE_BATCH

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.local import NEVER, LocalIndex
+from metaembed_demo.index.local import NEVER, LocalIndex
 
 REFINE = 50  # of the best pages that are scored again by their full vectors, where that is asked for
 DEEP = 100  # ranks looked through for a page that only one of two searches has among its hits

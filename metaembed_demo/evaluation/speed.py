@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -22,8 +21,9 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.maxsim import maxsim_numpy
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import maxsim_numpy
+from metaembed_demo.index.quantization import KINDS
 
 SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0

@@ -14,8 +14,6 @@ from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import Storing
 from metaembed_demo.app.visitors.visitor import Tools, Visit
-from metaembed_demo.block import Parts
-from metaembed_demo.codecs import KINDS
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
 from metaembed_demo.collection.search import research, search
@@ -26,7 +24,9 @@ from metaembed_demo.core.types import Embedding, Hit, Query
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation.exact_search import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.evaluation.quality_curve import Curve
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.block import Parts
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.quantization import KINDS
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()
@@ -211,7 +211,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             begun.append(len(vectors))
         return encoded(index, vectors)
 
-    monkeypatch.setattr("metaembed_demo.local.STEP", 1)
+    monkeypatch.setattr("metaembed_demo.index.local.STEP", 1)
     monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 0)
     monkeypatch.setattr(LocalIndex, "_encoded", counted)
     return begun

@@ -25,7 +25,7 @@ from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, positio
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
 from metaembed_demo.evaluation.quality_curve import Curve
-from metaembed_demo.maxsim import align, prefix_gains
+from metaembed_demo.index.maxsim import align, prefix_gains
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&amp;${alert(1)}{{value}}"
 VOID = {"img", "br", "input", "path", "rect", "circle", "polygon", "polyline", "meta", "link"}

@@ -14,12 +14,12 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from metaembed_demo.app.ui.page import build_ui
-from metaembed_demo.block import Parts
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.block import Parts
+from metaembed_demo.index.local import LocalIndex
 from tests.support.browsing import ANSWER_MS, Opener, ask, room
 from tests.support.sample_pages import make_page
 
@@ -192,7 +192,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, threading.Event
     for number in range(1, 41):
         made = make_page("guide.pdf", number, f"sheet{number} boat harbour")
         pages.put(StoredPage.of(made), encoder.encode_pages([made])[0])
-    monkeypatch.setattr("metaembed_demo.local.STEP", 1)
+    monkeypatch.setattr("metaembed_demo.index.local.STEP", 1)
     monkeypatch.setattr(LocalIndex, "_encoded", waiting)
     demo, options = build_ui(encoder, pages)
     _, address, _ = demo.launch(server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **options)

@@ -6,7 +6,7 @@ import pytest
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
 from tests.cli.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
 
 FINGERPRINT = DummyEncoder().fingerprint

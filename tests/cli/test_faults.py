@@ -19,7 +19,7 @@ from PIL import Image
 from metaembed_demo.collection import persistence
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.documents.file_types import uploads
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
 from tests.support.app_server import Tab, serve, until
 from tests.support.cli_faults import COMMAND, book, documents, files, ok, refused, resource, surroundings
 from tests.support.sample_files import split

@@ -27,7 +27,7 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
 from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()

@@ -19,7 +19,7 @@ from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.encoders.mini.image_projection import CLASSES, FEATURES, Captioned, Sight
 from metaembed_demo.encoders.mini.minilm import WIDTH
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

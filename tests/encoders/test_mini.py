@@ -21,7 +21,7 @@ from metaembed_demo.encoders.mini.meta_tokens import (
     segments,
 )
 from metaembed_demo.encoders.mini.minilm import TextStates
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 
 SHORT = "Turn the steam knob until it stops."
 MEDIUM = "The reservoir holds two litres. " * 40

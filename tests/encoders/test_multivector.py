@@ -22,7 +22,7 @@ from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.export import export_multi_vector
 from metaembed_demo.encoders.vlm.multi_vector_encoder import PAGE_LEVELS, QUERY_LEVELS, MultiVector, pooled
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
 

@@ -30,7 +30,7 @@ from metaembed_demo.evaluation.leaderboard.run import (
     main,
 )
 from metaembed_demo.evaluation.metrics import ndcg, rank
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 from tests.support.mteb_tasks import (
     ASKED,
     HITS,

@@ -18,7 +18,7 @@ from metaembed_demo.evaluation.leaderboard import run as run_module
 from metaembed_demo.evaluation.leaderboard.embedding_cache import Item
 from metaembed_demo.evaluation.leaderboard.mmeb import BEYOND, META_TASKS, PARTS, TASKS, WITHIN, Malformed
 from metaembed_demo.evaluation.leaderboard.run import evaluate, group_of_mmeb, main
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.maxsim import maxsim
 from tests.support.mteb_tasks import (  # before pyarrow: leaves this file out without mteb
     HITS,
     PAINTS,

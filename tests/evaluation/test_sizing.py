@@ -7,8 +7,8 @@ import re
 import pytest
 
 from metaembed_demo.app.views.index_size_chart import PAPER
-from metaembed_demo.codecs import codec
 from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.index.quantization import codec
 from scripts import sizing
 from scripts.sizing import GIB, bytes_a_page, filled, hours, nodes, pages_in, qdrant_bytes, size, span
 

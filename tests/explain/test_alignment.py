@@ -12,7 +12,7 @@ from metaembed_demo.app import theme
 from metaembed_demo.app.views import alignment_chart, html, page_map
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Word
-from metaembed_demo.maxsim import align
+from metaembed_demo.index.maxsim import align
 
 # Two query tokens of four are in use, and four candidate tokens of eight. Token i of the query is like token
 # i of the page alone; each page token reads one word, each query token one of the query's.

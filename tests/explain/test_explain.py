@@ -17,7 +17,7 @@ from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, Looked, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
-from metaembed_demo.maxsim import align
+from metaembed_demo.index.maxsim import align
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "

@@ -14,7 +14,7 @@ from metaembed_demo.collection.convert_storage import keeping
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.steps import finish
+from metaembed_demo.index.base import finish
 
 
 def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> Page:

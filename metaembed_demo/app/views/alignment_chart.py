@@ -10,7 +10,7 @@ from metaembed_demo.app.views.score_bar import _tokens, score_bar
 from metaembed_demo.core.budgets import GROUPS, Budget, Group, group_of
 from metaembed_demo.core.text import DASH, budget_text
 from metaembed_demo.core.types import Alignment, FloatArray
-from metaembed_demo.maxsim import candidate_gains
+from metaembed_demo.index.maxsim import candidate_gains
 
 from .figure import SAVE, savable
 from .html import attribute

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from metaembed_demo.codecs import KINDS
 from metaembed_demo.core.text import DASH, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Trace
 from metaembed_demo.evaluation.exact_search import DEEP, REFINE, Exactness, Way
+from metaembed_demo.index.quantization import KINDS
 
 from .figure import SAVE, savable, table
 from .html import safe

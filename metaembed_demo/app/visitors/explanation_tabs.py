@@ -21,7 +21,7 @@ from metaembed_demo.core.types import FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
 from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
-from metaembed_demo.maxsim import align
+from metaembed_demo.index.maxsim import align
 
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history

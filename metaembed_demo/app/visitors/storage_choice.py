@@ -9,14 +9,14 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
-from metaembed_demo.codecs import KINDS, codec
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import keeping, kind_of, pages_for_pq, sizes
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
 from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.quantization import KINDS, codec
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit
-from metaembed_demo.maxsim import align, prefix_gains
+from metaembed_demo.index.maxsim import align, prefix_gains
 
 from .corpus_study import Kind, Survey
 from .explanation_tabs import Panel, nearest

@@ -6,16 +6,17 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.types import FloatArray
 
-from . import kernels
+from . import maxsim_kernels
 from .block import Block, Parts, Rows
 from .cascade import GLANCE, GLANCE_KINDS, PREFIX, glance
-from .codecs import Codec
+from .quantization import Codec
 
 SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
 DEAD = 0.25  # share of removed pages at which a block is written anew without them
@@ -142,8 +143,8 @@ def _joined(
     A large one is shared among the threads itself.
     """
     sizes = [len(block) if rows is None else len(rows) for block, rows in parts]
-    small = len(sizes) > 1 and max(sizes) * kernels.threads() <= sum(sizes)
-    found = kernels.each(tasks) if small else [task() for task in tasks]
+    small = len(sizes) > 1 and max(sizes) * maxsim_kernels.threads() <= sum(sizes)
+    found = maxsim_kernels.each(tasks) if small else [task() for task in tasks]
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
@@ -164,3 +165,25 @@ def _floor(scores: FloatArray, n: int) -> np.float32:
     at = min(len(sample), round(2 * n * len(sample) / len(scores)) + SPARE)
     floor: np.float32 = np.partition(sample, -at)[-at]
     return floor
+
+
+class Candidates(Sequence[str]):
+    """Page ids of `slots`, looked up when they are asked for: there may be a hundred thousand."""
+
+    def __init__(self, blocks: Blocks, slots: Slots) -> None:
+        self.blocks, self.slots = blocks, slots
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self.blocks.id(slot) for slot in self.slots[at].tolist()]
+        return self.blocks.id(int(self.slots[at]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)

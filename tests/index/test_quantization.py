@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metaembed_demo import kernels
-from metaembed_demo.codecs import KINDS, Codec, codec, pq_parts
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index import maxsim_kernels
+from metaembed_demo.index.maxsim import maxsim
+from metaembed_demo.index.quantization import KINDS, Codec, codec, pq_parts
 from tests.support.sample_pages import random_vectors, unit
 
 R_C, DIM = 8, 16
@@ -22,7 +22,7 @@ def made(kind: str, r_c: int = R_C, dim: int = DIM) -> Codec:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Score with the kernels, where they are to be had, and without."""
     if not request.param:
-        monkeypatch.setattr(kernels, "available", lambda: False)
+        monkeypatch.setattr(maxsim_kernels, "available", lambda: False)
 
 
 # What is kept
@@ -85,7 +85,9 @@ def test_pq_takes_the_nearest_centroid_of_each_part() -> None:
 def test_pq_encodes_a_page_alone_as_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, pages = made("pq"), random_vectors(1, 6, R_C, DIM)
     (together,) = kept.encode(pages)
-    monkeypatch.setattr("metaembed_demo.codecs.CHUNK_DISTANCES", 3 * 4 * 256)  # three vectors at a time
+    monkeypatch.setattr(
+        "metaembed_demo.index.quantization.CHUNK_DISTANCES", 3 * 4 * 256
+    )  # three vectors at a time
     assert kept.encode(pages)[0].tolist() == together.tolist()
 
 
@@ -153,13 +155,13 @@ def test_kernels_and_numpy_score_alike(kind: str, monkeypatch: pytest.MonkeyPatc
     kept = made(kind, 20, 48)
     q, codes = random_vectors(5, 16, 48), kept.encode(random_vectors(6, 300, 20, 48))
     fast = kept.score(q, codes, 17)
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(maxsim_kernels, "available", lambda: False)
     assert kept.score(q, codes, 17) == pytest.approx(fast, abs=1e-4)
 
 
 @pytest.mark.usefixtures("way")
 def test_numpy_goes_through_many_pages_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaembed_demo.codecs.CHUNK_COMPONENTS", 3 * R_C * DIM)
+    monkeypatch.setattr("metaembed_demo.index.quantization.CHUNK_COMPONENTS", 3 * R_C * DIM)
     kept = made("pq")
     q, codes = random_vectors(5, 4, DIM), kept.encode(random_vectors(6, 10, R_C, DIM))
     one_by_one = [kept.score(q, [array[at : at + 1] for array in codes], R_C)[0] for at in range(10)]

@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.index import best
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.maxsim import maxsim_numpy
+from metaembed_demo.index.base import best
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import maxsim_numpy
 from tests.support.sample_pages import random_vectors
 
 R_C, DIM = 16, 8

@@ -12,10 +12,10 @@ import pytest
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.evaluation.exact_search import measure
-from metaembed_demo.ivf import TokenLists
-from metaembed_demo.listing import NICE, Listing, stand_back
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.steps import finish
+from metaembed_demo.index.base import finish
+from metaembed_demo.index.ivf import TokenLists
+from metaembed_demo.index.ivf_builder import NICE, Listing, stand_back
+from metaembed_demo.index.local import LocalIndex
 from tests.support.sample_pages import random_vectors, unit
 
 DIM = 32

@@ -1,6 +1,6 @@
 """MaxSim fused into one pass over the pages, compiled by numba: float16, float32, int8 and looked-up codes.
 
-No similarity is ever written to memory; lanes.py says how. Pages are shared among Python threads (the kernels
+No similarity is ever written to memory; index/maxsim_simd.py says how. Pages are shared among Python threads (the kernels
 hold no GIL) and not by a threading layer of numba's: its `workqueue` aborts the process when two threads
 search at once, and one more OpenMP runtime beside those of torch and faiss would compete for the cores.
 
@@ -372,6 +372,6 @@ def _load() -> _Kernels | None:
 
 
 def _compile() -> _Kernels:
-    from . import lanes
+    from . import maxsim_simd
 
-    return _Kernels(lanes, lanes.host(), lanes.compiled())
+    return _Kernels(maxsim_simd, maxsim_simd.host(), maxsim_simd.compiled())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Generator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,3 +102,23 @@ def best(scores: FloatArray, k: int) -> NDArray[np.int64]:
     else:  # everything as good as the k-th, so that equal scores are still told apart by age
         keep = np.flatnonzero(rounded >= np.partition(rounded, -k)[-k])
     return keep[np.lexsort((keep, -rounded[keep]))][:k]
+
+
+T = TypeVar("T")
+
+
+def finish(steps: Generator[Any, None, T]) -> T:
+    """Take all steps; what they made.
+
+    >>> def two():
+    ...     yield 1
+    ...     return "made"
+    >>> finish(two())
+    'made'
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            made: T = ended.value
+            return made

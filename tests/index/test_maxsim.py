@@ -1,11 +1,11 @@
-"""maxsim.py against sentence-transformers, against a plain loop, and against itself at other budgets."""
+"""index/maxsim.py against sentence-transformers, against a plain loop, and against itself at other budgets."""
 
 import numpy as np
 import pytest
 from sentence_transformers.util import maxsim as reference
 
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.maxsim import QUERY_GROUPS, align, maxsim, prefix_gains
+from metaembed_demo.index.maxsim import QUERY_GROUPS, align, maxsim, prefix_gains
 from tests.support.sample_pages import random_vectors
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.index import MultiVectorIndex
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
+from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.qdrant import SPARE, QdrantIndex
 from tests.support.rest_qdrant import serving
 from tests.support.sample_pages import random_vectors, unit

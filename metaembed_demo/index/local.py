@@ -13,15 +13,13 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 
 from . import segments
+from .base import best, check_new, cut, finish
 from .block import FULL, Block, Parts, merged, prefix_of
-from .blocks import SMALL, Blocks, Slots
-from .candidates import Candidates
+from .blocks import SMALL, Blocks, Candidates, Slots
 from .cascade import PREFIX, RECALL, candidates
-from .codecs import Codec, codec
-from .index import best, check_new, cut
 from .ivf import TokenLists
-from .listing import Listing
-from .steps import finish
+from .ivf_builder import Listing
+from .quantization import Codec, codec
 
 EXACT_UP_TO = 5_000  # pages; above that a coarse stage picks the candidates
 SAMPLE = 2_000  # pages that a codebook is fitted on
@@ -34,7 +32,7 @@ class LocalIndex:
     """Pages in blocks; each page's vectors kept as `storage` says: float16, int8, pq or binary.
 
     Up to `exact_up_to` pages a search scores them all. Above, the prefixes (8 query tokens, 16 candidate
-    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (cascade.py). With a
+    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (index/cascade.py). With a
     storage other than float16 the full vectors lie in a file, not in memory; `refine` of the best pages are
     scored again by them, none where it is 0. Safe to use from several threads.
 
@@ -231,7 +229,7 @@ class LocalIndex:
     # Lists
 
     def make_lists(self) -> None:
-        """Make inverted lists (ivf.py) the coarse stage, here and now: minutes for a million pages.
+        """Make inverted lists (index/ivf.py) the coarse stage, here and now: minutes for a million pages.
 
         Raises:
             ValueError: when there are too few pages to fit them to.
@@ -258,7 +256,7 @@ class LocalIndex:
     # Disk
 
     def save(self, path: Path) -> None:
-        """Write the blocks that `path` lacks, then `index.json`, which names them: segments.py."""
+        """Write the blocks that `path` lacks, then `index.json`, which names them: index/segments.py."""
         with self._lock:
             segments.write_index(path, self._settled(), self._codec)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo.blocks import Blocks, _top
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.local import LocalIndex
-from metaembed_demo.maxsim import maxsim
+from metaembed_demo.index.blocks import Blocks, _top
+from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.maxsim import maxsim
 from tests.support.sample_pages import random_vectors, unit
 
 FULL = STOPS[-1]
@@ -177,7 +177,7 @@ def test_a_glance_at_few_tokens_keeps_what_the_scan_finds(large, kind: str, monk
     whole = [index.coarse(query, FULL, 1) for query in queries]
     assert set(scans) == {(16, False)}, "of short vectors the whole scan is as quick"
     scans.clear()
-    monkeypatch.setattr("metaembed_demo.cascade.GLANCE_FROM", 16 * 128)
+    monkeypatch.setattr("metaembed_demo.index.cascade.GLANCE_FROM", 16 * 128)
     some = [index.coarse(query, FULL, 1) for query in queries]
     twice = [(4, False), (16, True)] if kind != "binary" else [(16, False)]
     assert scans == twice * len(queries)

@@ -29,8 +29,9 @@ from safetensors.numpy import load, save
 
 from metaembed_demo.core import disk
 
+from . import row_reader
 from .block import Block
-from .codecs import KINDS, Codec, codec
+from .quantization import KINDS, Codec, codec
 
 FORMAT = 2
 HEAD = "index.json"
@@ -265,7 +266,9 @@ def _block(folder: Path, segment: dict[str, Any]) -> Block:
     block.digest, block.files = segment["name"], segment["files"]
     for name, part in parts.items():
         with Path(folder, f"{name}.npy").open("rb") as opened:
-            block.readers[name] = disk.Reader.of(opened.fileno(), part.offset, part.dtype, part.shape[1:])
+            block.readers[name] = row_reader.Reader.of(
+                opened.fileno(), part.offset, part.dtype, part.shape[1:]
+            )
     return block
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import Alignment, FloatArray
 
-from . import kernels
+from . import maxsim_kernels
 
 # Candidate components cast to float32 at a time: 4 MiB, which stays in a core's cache.
 CHUNK_COMPONENTS = 1 << 20
@@ -63,9 +63,14 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
     m = len(c) if rows is None else len(rows)
     # numpy casts float16 pages, which costs as much as sixteen query tokens do.
     tokens = max(len(q), 16) if c.dtype == np.float16 else len(q)
-    worth = m * tokens * c.shape[1] * c.shape[2] >= (KERNEL_AFTER if kernels.loaded() else KERNEL_FROM)
-    if worth and c.dtype in (np.float16, np.float32) and c.strides[2] == c.itemsize and kernels.available():
-        return kernels.maxsim_float(np.asarray(q, dtype=np.float32), c, rows)
+    worth = m * tokens * c.shape[1] * c.shape[2] >= (KERNEL_AFTER if maxsim_kernels.loaded() else KERNEL_FROM)
+    if (
+        worth
+        and c.dtype in (np.float16, np.float32)
+        and c.strides[2] == c.itemsize
+        and maxsim_kernels.available()
+    ):
+        return maxsim_kernels.maxsim_float(np.asarray(q, dtype=np.float32), c, rows)
     return maxsim_numpy(q, c, rows)
 
 

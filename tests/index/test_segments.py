@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo import segments
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core import disk
@@ -17,7 +16,8 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.local import LocalIndex
+from metaembed_demo.index import row_reader, segments
+from metaembed_demo.index.local import LocalIndex
 from tests.support.sample_pages import fill, make_page, random_vectors
 
 ALL = Budget(16, 64)
@@ -129,26 +129,26 @@ def test_pages_on_disk_score_the_same_however_they_are_read(
     index.add([f"late{i}" for i in range(40)], vectors(4, 40))
     index.save(tmp_path)
     stored, query = LocalIndex.load(tmp_path), random_vectors(2, 16, 32)
-    monkeypatch.setattr(disk, "READS_AHEAD", ahead and disk.READS_AHEAD)
+    monkeypatch.setattr(disk, "READS_AHEAD", ahead and row_reader.READS_AHEAD)
     some = [*(f"p{i}" for i in (3, 4, 5, 90, 7)), "late1", "late39"]
     assert stored.rerank(query, budget, some, 10) == index.rerank(query, budget, some, 10)
     assert stored.rerank(query, budget, index.ids, 10) == index.rerank(query, budget, index.ids, 10)
 
 
-@pytest.mark.skipif(not disk.READS_AHEAD, reason="Linux")
+@pytest.mark.skipif(not row_reader.READS_AHEAD, reason="Linux")
 def test_rows_that_follow_each_other_are_asked_for_together(tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "rows"
     file.write_bytes(bytes(10 * 4 * 2))
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, advice: asked.append((start, size)))
     with file.open("rb") as opened:
-        reader = disk.Reader.of(opened.fileno(), 100, np.dtype(np.float16), (4, 1))
-    disk.read_ahead(reader, np.array([0, 1, 2, 5, 8, 9]), 4)
+        reader = row_reader.Reader.of(opened.fileno(), 100, np.dtype(np.float16), (4, 1))
+    row_reader.read_ahead(reader, np.array([0, 1, 2, 5, 8, 9]), 4)
     assert asked == [(100, 24), (140, 8), (164, 16)]
     asked.clear()
-    disk.read_ahead(reader, np.array([1, 2]), 3)
+    row_reader.read_ahead(reader, np.array([1, 2]), 3)
     assert asked == [(108, 6), (116, 6)], "what lies between is not wanted"
-    disk.read_ahead(reader, np.array([], np.int64), 4)
+    row_reader.read_ahead(reader, np.array([], np.int64), 4)
     assert len(asked) == 2
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.disk import Reader, gather, read_ahead
 from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import FloatArray
 
-from .codecs import Codec
 from .maxsim import maxsim
+from .quantization import Codec
+from .row_reader import Reader, gather, read_ahead
 
 Rows = NDArray[np.int64]
 Parts = Mapping[str, NDArray[Any]]  # name -> (n, ...): "full", "codes.0", "codes.1", "prefix.0", "prefix.1"

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from metaembed_demo.core.types import FloatArray
 
-from . import kernels
+from . import maxsim_kernels
 from .maxsim import CHUNK_COMPONENTS, maxsim
 
 Rows = NDArray[np.int64]
@@ -156,7 +156,7 @@ class _Codec:
         cut = self._checked(codes, r_c)
         if not (len(cut[0]) if rows is None else len(rows)):
             return np.empty(0, dtype=np.float32)
-        if kernels.available():
+        if maxsim_kernels.available():
             return self._fused(q, cut, rows)
         return np.concatenate([self._plain(q, some) for some in self._chunks(cut, rows)])
 
@@ -222,7 +222,7 @@ class _Float16(_Codec):
         return np.asarray(codes[0], dtype=np.float32)
 
     def _fused(self, q: FloatArray, codes: Sequence[NDArray[Any]], rows: Rows | None) -> FloatArray:
-        return kernels.maxsim_float(q, codes[0], rows)
+        return maxsim_kernels.maxsim_float(q, codes[0], rows)
 
 
 class _Int8(_Codec):
@@ -245,7 +245,7 @@ class _Int8(_Codec):
         return codes[0].astype(np.float32) * np.asarray(codes[1])[:, None, None]
 
     def _fused(self, q: FloatArray, codes: Sequence[NDArray[Any]], rows: Rows | None) -> FloatArray:
-        return kernels.maxsim_int8(*_to_int8(q), codes[0], codes[1], rows)
+        return maxsim_kernels.maxsim_int8(*_to_int8(q), codes[0], codes[1], rows)
 
     def _plain(self, q: FloatArray, codes: Sequence[NDArray[Any]]) -> FloatArray:
         q8, scale = _to_int8(q)
@@ -277,7 +277,7 @@ class _Binary(_Codec):
         padded = np.zeros((len(q), self._bytes * BITS), dtype=np.float32)
         padded[:, : self.dim] = q
         table = padded.reshape(len(q), self._bytes, BITS) @ self._signs.T
-        return kernels.maxsim_lookup(table, codes[0], rows)
+        return maxsim_kernels.maxsim_lookup(table, codes[0], rows)
 
 
 class _Pq(_Codec):
@@ -345,7 +345,7 @@ class _Pq(_Codec):
 
     def _fused(self, q: FloatArray, codes: Sequence[NDArray[Any]], rows: Rows | None) -> FloatArray:
         table = np.einsum("imd,mkd->imk", q.reshape(len(q), self.parts, -1), self.centroids, optimize=True)
-        return kernels.maxsim_lookup(np.ascontiguousarray(table), codes[0], rows)
+        return maxsim_kernels.maxsim_lookup(np.ascontiguousarray(table), codes[0], rows)
 
 
 def _to_int8(values: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:

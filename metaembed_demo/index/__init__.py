@@ -1,0 +1,1 @@
+"""The multi-vector index: MaxSim, storage kinds, the coarse stage."""
