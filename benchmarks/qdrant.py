@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo import qdrant
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index import cascade
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.qdrant import QdrantIndex
+from metaembed_demo.index.qdrant import index
+from metaembed_demo.index.qdrant.index import QdrantIndex
 
 CANDIDATES = (200, 500, 1_000)
 K = 10
@@ -102,7 +102,7 @@ def _seconds(work: Callable[..., Any], *given: Any) -> float:
 
 def at(kept: QdrantIndex, budget: Budget) -> Way:
     def search(query: FloatArray) -> list[Hit]:
-        cascade.candidates, qdrant.SCAN_UP_TO = lambda *_: CANDIDATES[0], 0
+        cascade.candidates, index.SCAN_UP_TO = lambda *_: CANDIDATES[0], 0
         return kept.search(query, budget, K)
 
     return search
@@ -113,7 +113,7 @@ def ways(local: LocalIndex, kept: QdrantIndex) -> dict[str, Way]:
 
     def nested(count: int, scan_up_to: int) -> Way:
         def search(query: FloatArray) -> list[Hit]:
-            cascade.candidates, qdrant.SCAN_UP_TO = lambda *_: count, scan_up_to
+            cascade.candidates, index.SCAN_UP_TO = lambda *_: count, scan_up_to
             return kept.search(query, FULL, K)
 
         return search

@@ -34,7 +34,7 @@ PAPER_DIM, PAPER_PAGES = 3584, 100_000
 KINDS = ("float16", "int8", "pq", "binary", "int8 prefix of 16")
 SCAN = KINDS[-1]
 PICTURE, WORDS = 80_800, 2_100  # bytes a page, the sample corpus (113 pages) as `merge` wrote it
-QDRANT_VECTORS = 93  # of a page: 1 + 4 + 8 + 16 + 64, metaembed_demo/qdrant.py
+QDRANT_VECTORS = 93  # of a page: 1 + 4 + 8 + 16 + 64, metaembed_demo/index/qdrant/index.py
 QDRANT_COARSE = 1 + PREFIX  # of these, what picks the candidates
 HNSW_LINKS = 2 * 16 * 4  # bytes a page: 2 m links of 4 bytes on the lowest layer, m = 16
 

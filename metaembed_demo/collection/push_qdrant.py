@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.qdrant import QdrantIndex
+from metaembed_demo.index.qdrant.index import QdrantIndex
 
 from .collection import Collection
 

@@ -14,7 +14,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.qdrant import SPARE, QdrantIndex
+from metaembed_demo.index.qdrant.index import SPARE, QdrantIndex
 from tests.support.rest_qdrant import serving
 from tests.support.sample_pages import random_vectors, unit
 
@@ -40,7 +40,7 @@ BACKENDS: dict[str, Callable[[Path, ExitStack], Make]] = {
 @pytest.fixture(params=BACKENDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes empty indexes; requests to Qdrant carry few pages, so that a few pages need several."""
-    monkeypatch.setattr("metaembed_demo.qdrant.BATCH", 8)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.BATCH", 8)
     with ExitStack() as stack:
         empty = BACKENDS[request.param](tmp_path, stack)
 
@@ -228,7 +228,7 @@ def test_candidates_are_known_pages_and_hold_the_best_one(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """12 topics of 5 pages; each query asks about parts of one page."""
-    monkeypatch.setattr("metaembed_demo.qdrant.candidates", lambda pages, budget, k: 10)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k: 10)
     index, rng = make(64, 16), np.random.default_rng(7)
     topics = unit(rng.standard_normal((12, 1, 16)))
     pages = unit(np.repeat(topics, 5, axis=0) + 0.15 * rng.standard_normal((60, 1, 16)))

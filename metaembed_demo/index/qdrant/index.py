@@ -22,7 +22,7 @@ from metaembed_demo.index.cascade import PREFIX, candidates
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim
 
-from .qdrant_link import Link, check, connect, make, models, vector_names
+from .client import Link, check, connect, make, models, vector_names
 
 FIRST_PER_CANDIDATE = 10  # pages that the HNSW stage hands on, for each candidate wanted
 SCAN_UP_TO = 20_000  # pages; up to there the prefix is scanned without the HNSW stage

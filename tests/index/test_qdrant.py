@@ -11,7 +11,7 @@ import pytest
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.qdrant import SPARE, QdrantIndex
+from metaembed_demo.index.qdrant.index import SPARE, QdrantIndex
 from tests.support.rest_qdrant import Handler, serving
 from tests.support.sample_pages import random_vectors, unit
 
@@ -56,8 +56,8 @@ def test_the_nested_query_of_a_large_collection_finds_the_best(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With HNSW on the first token, sixteen tokens, all tokens, in one request."""
-    monkeypatch.setattr("metaembed_demo.qdrant.SCAN_UP_TO", 10)
-    monkeypatch.setattr("metaembed_demo.qdrant.candidates", lambda pages, budget, k: 5)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.SCAN_UP_TO", 10)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k: 5)
     index = QdrantIndex.open(place, "pages", 64, 16)
     rng = np.random.default_rng(1)
     pages = unit(rng.standard_normal((60, 1, 16)))
@@ -84,7 +84,7 @@ def test_a_request_that_fails_half_way_leaves_nothing_behind(
 ) -> None:
     index = QdrantIndex.open(place, "pages", 2, 4)
     index.add(["old"], kept(1, 2, 4))
-    monkeypatch.setattr("metaembed_demo.qdrant.BATCH", 8)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.BATCH", 8)
     link, writes = index._link, []
 
     def failing(method: str, **how: object) -> object:
@@ -136,7 +136,7 @@ def test_a_server_is_told_the_key_and_may_be_asked_by_many(monkeypatch: pytest.M
 
 def test_requests_stay_below_the_size_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 pages of 93 vectors of 128 components, at most 1 MiB of JSON a request: six pages."""
-    monkeypatch.setattr("metaembed_demo.qdrant.REQUEST_BYTES", 1 << 20)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.REQUEST_BYTES", 1 << 20)
     sizes = []
     receive = Handler._with_body
 
