@@ -15,9 +15,9 @@ import torch
 
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.prompts import Inputs
+from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
 from . import sharding
-from .mmr import mmr_loss, nested_scores
 from .pairs import Side
 
 BLOCK = 1 << 26  # similarities held at once by the loss: 256 MB, and as much again for gradients

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
 from metaembed_demo.encoders.mini.minilm import TextStates
-
-from .mmr import nested_scores
+from metaembed_demo.training.matryoshka_loss import nested_scores
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
 from metaembed_demo.encoders.mini.minilm import VOCABULARY, MiniLM
 from metaembed_demo.evaluation.baselines import best_chunk
+from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
 from . import corpora, gallery
 from .lessons import Course, Lesson, Thing, load_questions
-from .mmr import mmr_loss, nested_scores
 from .teacher import Reading, Teacher
 
 STATES = 200  # sentences whose states' length is measured

@@ -8,7 +8,7 @@ batch into one dict of tensors, which the trainer moves to the GPU. A page of 1,
 has 24 MB of patches, so 1,000 pages take 24 GB before a model has run; here pictures are read a chunk at
 a time. A column there also has one kind of input and every example as many negatives; MMEB mixes both. And
 its loss and hook would be replaced almost whole for nested budgets. What is left, the optimiser's step, is
-short. Mini's loop and this one share `mmr.py`.
+short. Mini's loop and this one share `training/matryoshka_loss.py`.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
 from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
 from metaembed_demo.lessons import Course, Question, Thing, is_dev, load_questions
-from metaembed_demo.mmr import mmr_loss, nested_scores
 from metaembed_demo.teacher import Teacher, token_scores
 from metaembed_demo.train import Recipe, Trainer, _ndcg, main
+from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
 

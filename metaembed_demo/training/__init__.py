@@ -1,0 +1,1 @@
+"""Matryoshka Multi-Vector Retrieval: the loss and the trainers."""
