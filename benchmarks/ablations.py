@@ -1,7 +1,7 @@
 """What each part of Mini's training is worth: `python benchmarks/ablations.py` writes ablations.json.
 
 Every row changes one thing, trains from the same start on the same seeds, and is judged on the pages that
-`train` keeps out (lessons.py): long pages asked for by a heading, dictionary entries by their headword. A row
+`train` keeps out (training/mini/dataset.py): long pages asked for by a heading, dictionary entries by their headword. A row
 that is in the file already is not run again, so the program can be stopped and started. About five minutes a
 row on two cores.
 """
@@ -22,11 +22,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from metaembed_demo import corpora, lessons
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, _parts
-from metaembed_demo.lessons import CLUSTER, Course, Lesson
-from metaembed_demo.train import Recipe, Trainer, encode, evaluate, picture_things
+from metaembed_demo.training.mini import corpora, dataset
+from metaembed_demo.training.mini.dataset import CLUSTER, Course, Lesson
+from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, picture_things
 
 OUT = ROOT / "benchmarks" / "ablations.json"
 STEPS = 30
@@ -40,7 +40,7 @@ class Change:
 
     name: str
     recipe: dict[str, Any] = field(default_factory=dict)
-    patches: dict[str, Any] = field(default_factory=dict)  # of lessons.py
+    patches: dict[str, Any] = field(default_factory=dict)  # of training/mini/dataset.py
     model: Callable[[Trainer], None] | None = None
     course: Callable[[Trainer], None] | None = None
 
@@ -128,9 +128,9 @@ CHANGES = (
     Change("LoRA of rank 32 for full copies of the layers", model=low_rank),
     Change("no OCR noise or dropped words (0 for 0.15)", patches={"NOISE_SHARE": 0.0}),
     Change("much noise (0.6 for 0.15)", patches={"NOISE_SHARE": NOISY}),
-    Change("no lists of visual words", patches={"MIX": replace(lessons.MIX, pictures=0.0)}),
-    Change("no dictionary entries", patches={"MIX": replace(lessons.MIX, entries=0.0)}),
-    Change("no natural questions", patches={"MIX": replace(lessons.MIX, asked=0.0)}),
+    Change("no lists of visual words", patches={"MIX": replace(dataset.MIX, pictures=0.0)}),
+    Change("no dictionary entries", patches={"MIX": replace(dataset.MIX, entries=0.0)}),
+    Change("no natural questions", patches={"MIX": replace(dataset.MIX, asked=0.0)}),
     Change("rate 4e-4 for 1e-4", {"rate": 4e-4}),
     Change("batch of 96 for 48", {"batch": 96}),
     Change("batch of 192 for 48", {"batch": 192}),
@@ -153,7 +153,7 @@ def main() -> None:
 def rows(data: Path, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Train and judge every change that is not `known`."""
     documents = corpora.load(corpora.prepare(data))
-    questions = lessons.load_questions(PATHS.assets / "questions.jsonl")
+    questions = dataset.load_questions(PATHS.assets / "questions.jsonl")
 
     def course() -> Course:
         return Course(documents, picture_things(), questions)
@@ -173,7 +173,7 @@ def train(change: Change, start: Trainer, course: Course) -> dict[str, Any]:
     began = time.perf_counter()
     with ExitStack() as stack:
         for name, value in change.patches.items():
-            stack.enter_context(patch.object(lessons, name, value))
+            stack.enter_context(patch.object(dataset, name, value))
         trainer = Trainer(replace(start.recipe, **change.recipe), course, start.folder)
         trainer.meta.take(start.meta.state_dict())
         trainer.teacher = start.teacher

@@ -1,6 +1,6 @@
 """A hundred thousand real embeddings to measure the index on: `python benchmarks/corpus.py`.
 
-Every section of the training text (corpora.py), cut into pieces of at most 60 words, is a page; headings
+Every section of the training text (training/mini/corpora.py), cut into pieces of at most 60 words, is a page; headings
 and sentences of pages drawn at random are the queries. Mini encodes them in bfloat16, 40 to 70 pages a
 second on two cores, into shards of 500 pages under .cache/realpages, so that a run that was stopped goes
 on, and several may run side by side (`--worker 0 --workers 2`). What is measured on them is how the index
@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metaembed_demo import corpora
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.training.mini import corpora
 
 FOLDER = PATHS.cache / "realpages"
 SHARD = 500

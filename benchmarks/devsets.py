@@ -35,9 +35,9 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepInFrame, ListFlowable, PageBreak, Paragraph, Spacer, Table
 
-from metaembed_demo import clipart, corpora
 from metaembed_demo.core.config import PATHS, ROOT
-from metaembed_demo.lessons import DICTIONARIES, is_dev
+from metaembed_demo.training.mini import clipart, corpora
+from metaembed_demo.training.mini.dataset import DICTIONARIES, is_dev
 from sample_corpus.make.accident_report import scan
 from sample_corpus.make.base import build, footer, styles
 

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["train"]:
         try:
-            from .train import main as train  # has options of its own
+            from metaembed_demo.training.mini.trainer import main as train  # has options of its own
 
             return train(argv[1:])
         except ModuleNotFoundError as error:  # some that only training needs

@@ -20,9 +20,9 @@ from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.gradcache import Nest, chunks, losses
 from metaembed_demo.pairs import Example, Side
-from metaembed_demo.train import _ndcg
 from metaembed_demo.train_vlm import Recipe, Trainer, main
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
+from metaembed_demo.training.mini.trainer import _ndcg
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 

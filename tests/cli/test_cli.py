@@ -268,7 +268,7 @@ def test_bench_measures_every_stage(pictures: Path, monkeypatch, capfd) -> None:
 
 
 def test_train_is_handed_its_own_arguments(monkeypatch) -> None:
-    train = pytest.importorskip("metaembed_demo.train")
+    train = pytest.importorskip("metaembed_demo.training.mini.trainer")
     seen = []
     monkeypatch.setattr(train, "main", lambda argv: seen.append(argv) or 7)
     assert cli.main(["train", "--steps", "3"]) == 7

@@ -9,8 +9,6 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from metaembed_demo import clipart, gallery
-from metaembed_demo.clipart import Drawing
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import Page, Query, View, Word
 from metaembed_demo.documents.image_colours import ground
@@ -20,6 +18,8 @@ from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.encoders.mini.image_projection import CLASSES, FEATURES, Captioned, Sight
 from metaembed_demo.encoders.mini.minilm import WIDTH
 from metaembed_demo.index.maxsim import maxsim
+from metaembed_demo.training.mini import clipart, image_captions
+from metaembed_demo.training.mini.clipart import Drawing
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -162,8 +162,8 @@ def test_features_of_drawings_are_made_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(clipart, "render", render)
     text = minilm.load()
     first = Sight()
-    gallery.fit(first, text, tmp_path)
-    kept = gallery._features(drawings, tmp_path / gallery.KEPT)
+    image_captions.fit(first, text, tmp_path)
+    kept = image_captions._features(drawings, tmp_path / image_captions.KEPT)
     assert rendered == ["disc.svg", "bars.svg"]
     assert list(kept) == rendered
     seen = views_of(drawn("disc"), regions=False)[0]

@@ -9,10 +9,10 @@ import pypdfium2 as pdfium
 import pytest
 
 from benchmarks import devsets
-from metaembed_demo.clipart import Drawing
-from metaembed_demo.corpora import Document
 from metaembed_demo.evaluation.beir import load_beir
-from metaembed_demo.lessons import is_dev
+from metaembed_demo.training.mini.clipart import Drawing
+from metaembed_demo.training.mini.corpora import Document
+from metaembed_demo.training.mini.dataset import is_dev
 
 BLOCKS = [
     {"title": "Notice of works"},

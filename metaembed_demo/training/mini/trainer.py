@@ -28,8 +28,8 @@ from metaembed_demo.encoders.mini.minilm import VOCABULARY, MiniLM
 from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
-from . import corpora, gallery
-from .lessons import Course, Lesson, Thing, load_questions
+from . import corpora, image_captions
+from .dataset import Course, Lesson, Thing, load_questions
 from .teacher import Reading, Teacher
 
 STATES = 200  # sentences whose states' length is measured
@@ -116,7 +116,7 @@ class Trainer:
         length = length[length > 0].mean().item()  # padding is 0
         self.meta.start_from(self.text.model, embeddings, self._rarity(), length)
         if self.data is not None:
-            gallery.fit(self.meta.sight, self.text, self.data)
+            image_captions.fit(self.meta.sight, self.text, self.data)
         special = [self.text.cls, self.text.sep]
         self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
 
@@ -259,7 +259,7 @@ def picture_things() -> list[Thing]:
         Thing(
             row["name"], [name for name, members in found.items() if int(key) in members], row["description"]
         )
-        for key, row in gallery.classes().items()
+        for key, row in image_captions.classes().items()
     ]
 
 

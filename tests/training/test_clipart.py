@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from metaembed_demo import clipart
-from metaembed_demo.clipart import FOLDER, Drawing, drawings, is_dev, plain_title, render, training_drawings
+from metaembed_demo.training.mini import clipart
+from metaembed_demo.training.mini.clipart import (
+    FOLDER,
+    Drawing,
+    drawings,
+    is_dev,
+    plain_title,
+    render,
+    training_drawings,
+)
 
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:dc="http://purl.org/dc/elements/1.1/"
  xmlns:cc="http://web.resource.org/cc/" xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from metaembed_demo import corpora
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.corpora import Document, _dictd, _sections, _wordnet
 from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
-from metaembed_demo.lessons import Course, Question, Thing, is_dev, load_questions
-from metaembed_demo.teacher import Teacher, token_scores
-from metaembed_demo.train import Recipe, Trainer, _ndcg, main
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
+from metaembed_demo.training.mini import corpora
+from metaembed_demo.training.mini.corpora import Document, _dictd, _sections, _wordnet
+from metaembed_demo.training.mini.dataset import Course, Question, Thing, is_dev, load_questions
+from metaembed_demo.training.mini.teacher import Teacher, token_scores
+from metaembed_demo.training.mini.trainer import Recipe, Trainer, _ndcg, main
 
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
 
