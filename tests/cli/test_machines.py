@@ -34,7 +34,7 @@ from metaembed_demo.core.types import Query
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.pairs import _library
+from metaembed_demo.training.vlm.dataset import _library
 from tests.support.app_server import serve
 from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run, surroundings
 from tests.support.sample_files import split

@@ -285,7 +285,7 @@ def settle_rows(model: Any, settled: bool) -> None:
 
     Else PEFT copies the table at each forward to put them in: 600 MB for 150,000 tokens of 2,048 in bfloat16.
     LoRA stays as it is, so this is possible over quantised weights too. Settled rows get no gradients.
-    A table that is split over processes (sharding.py) stays as it is.
+    A table that is split over processes (training/vlm/fsdp.py) stays as it is.
     """
     for part in model.modules():
         if not hasattr(part, "trainable_tokens_delta") or part.merged == settled:

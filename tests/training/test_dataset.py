@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.pairs import Batches, Example, Side, hard_negatives, load, share
+from metaembed_demo.training.vlm.dataset import Batches, Example, Side, hard_negatives, load, share
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +165,7 @@ def test_pictures_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pyte
         missing.positive.key()
     drawn(tmp_path / "big.png")
     (big,) = load(written(tmp_path / "a.jsonl", {"query": "a", "positive": {"image": "big.png"}}))
-    monkeypatch.setattr("metaembed_demo.pairs.LIMITS", Limits(max_pixels=5))
+    monkeypatch.setattr("metaembed_demo.training.vlm.dataset.LIMITS", Limits(max_pixels=5))
     with pytest.raises(ValueError, match=r"line 1: .*big.png cannot be read: has 12 x 8 pixels"):
         big.positive.item()
 

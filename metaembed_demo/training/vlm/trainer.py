@@ -1,7 +1,7 @@
-"""Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo.train_vlm`.
+"""Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo.training.vlm.trainer`.
 
 The recipe is the paper's (arXiv 2509.18095): MMR over all budgets, temperature 0.03, in-batch and hard
-negatives, LoRA of rank 32, batches of thousands, on one GPU by GradCache (gradcache.py).
+negatives, LoRA of rank 32, batches of thousands, on one GPU by GradCache (training/vlm/grad_cache.py).
 
 Why not sentence-transformers' trainer and its cached loss (6.2): its collator turns a whole column of the
 batch into one dict of tensors, which the trainer moves to the GPU. A page of 1,280 visual tokens in Qwen2-VL
@@ -33,9 +33,9 @@ from metaembed_demo.encoders.vlm import backbone, checkpoints
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.encoder import VLM
 
-from . import pairs, sharding
-from .gradcache import GradCache, Nest, gathered, losses
-from .pairs import Batches, Example, Side
+from . import dataset, fsdp
+from .dataset import Batches, Example, Side
+from .grad_cache import GradCache, Nest, gathered, losses
 
 FREE = {"chunk", "checkpointing", "save_every", "log_every"}  # may change when a run goes on: same weights
 SEED = 1_000_003
@@ -98,9 +98,9 @@ class Trainer:
         network.train()  # for inference the Meta Tokens stand in the table, where they get no gradients
         if recipe.checkpointing:
             backbone.checkpoint_activations(network.model)
-        sharded = sharding.asked_for(self.accelerator, encoder.settings)
+        sharded = fsdp.asked_for(self.accelerator, encoder.settings)
         if sharded:
-            sharding.shard(network, network.model.get_input_embeddings(), self.accelerator, sharded)
+            fsdp.shard(network, network.model.get_input_embeddings(), self.accelerator, sharded)
         elif not (encoder.settings.quantization or encoder.settings.device_map):  # these are where they stay
             network.to(self.accelerator.device)
         self.weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
@@ -194,10 +194,10 @@ class Trainer:
 
     def _sides(self, rows: Sequence[int]) -> tuple[list[Side], list[Side]]:
         """This process's queries, and its pages: first those that answer, in order, then hard negatives."""
-        hard = pairs.hard_negatives([self.examples[i] for i in rows], self.recipe.negatives)
+        hard = dataset.hard_negatives([self.examples[i] for i in rows], self.recipe.negatives)
         part = self.accelerator.process_index, self.accelerator.num_processes
-        own = [self.examples[i] for i in pairs.share(rows, *part)]
-        mine = pairs.share(range(len(rows)), *part)
+        own = [self.examples[i] for i in dataset.share(rows, *part)]
+        mine = dataset.share(range(len(rows)), *part)
         pages = [example.positive for example in own] + [side for i in mine for side in hard[i]]
         return [example.query for example in own], pages
 
@@ -286,7 +286,7 @@ def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | N
 
 def parser() -> argparse.ArgumentParser:
     """The command's options: the recipe's fields, and where things are."""
-    made = argparse.ArgumentParser(prog="python -m metaembed_demo.train_vlm", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m metaembed_demo.training.vlm.trainer", description=__doc__)
     made.add_argument("--backbone", required=True, help="a hub id or a folder: Qwen/Qwen2.5-VL-3B-Instruct")
     made.add_argument("--revision", help="of the backbone on the hub")
     made.add_argument("--data", nargs="+", required=True, type=Path, help="files or folders; see docs")
@@ -321,11 +321,11 @@ def train(options: dict[str, Any]) -> None:
     chosen["budgets"] = tuple(chosen["budgets"])
     chosen["weights"] = tuple(chosen["weights"] or [1.0] * len(chosen["budgets"]))
     recipe = Recipe(**chosen)
-    examples = [e for path in options["data"] for e in pairs.load(path, options["images"])]
+    examples = [e for path in options["data"] for e in dataset.load(path, options["images"])]
     # Before the backbone is loaded: it says which GPU is this process's.
     accelerator = new_accelerator(recipe, options["report"], options["out"])
-    sharded = bool(sharding.asked_for(accelerator, SETTINGS))
-    with sharding.turns(accelerator, sharded):
+    sharded = bool(fsdp.asked_for(accelerator, SETTINGS))
+    with fsdp.turns(accelerator, sharded):
         encoder = _fresh(recipe, options["backbone"], options["revision"], "cpu" if sharded else "")
         trainer = Trainer(recipe, encoder, examples, options["out"], accelerator, bool(options["report"]))
     if options["report"]:
@@ -357,7 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         train(options)
     except (ValueError, FileNotFoundError) as error:
-        print(f"metaembed_demo.train_vlm: {error}", file=sys.stderr)
+        print(f"metaembed_demo.training.vlm.trainer: {error}", file=sys.stderr)
         return 2
     return 0
 

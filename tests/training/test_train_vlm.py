@@ -18,11 +18,11 @@ from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
-from metaembed_demo.gradcache import Nest, chunks, losses
-from metaembed_demo.pairs import Example, Side
-from metaembed_demo.train_vlm import Recipe, Trainer, main
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini.trainer import _ndcg
+from metaembed_demo.training.vlm.dataset import Example, Side
+from metaembed_demo.training.vlm.grad_cache import Nest, chunks, losses
+from metaembed_demo.training.vlm.trainer import Recipe, Trainer, main
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
@@ -123,7 +123,9 @@ def test_gradients_of_chunks_are_those_of_the_whole_batch(
     expected = plain(trainer, rows)
     whole = gradients(trainer)
     trainer.optimizer.zero_grad()
-    monkeypatch.setattr("metaembed_demo.gradcache.BLOCK", 1000)  # and the loss in blocks of a few queries
+    monkeypatch.setattr(
+        "metaembed_demo.training.vlm.grad_cache.BLOCK", 1000
+    )  # and the loss in blocks of a few queries
     loss = trainer.gradients(rows).sum()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     assert whole.keys() == trainer.weights.keys()
@@ -304,7 +306,7 @@ RANK = """
 import sys
 from pathlib import Path
 import torch
-import tests.test_train_vlm as here
+import tests.training.test_train_vlm as here
 from accelerate import Accelerator
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

@@ -17,8 +17,8 @@ from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.prompts import Inputs
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
-from . import sharding
-from .pairs import Side
+from . import fsdp
+from .dataset import Side
 
 BLOCK = 1 << 26  # similarities held at once by the loss: 256 MB, and as much again for gradients
 
@@ -72,11 +72,11 @@ class GradCache:
         """Rows and processor inputs of each chunk; the next is read while this one is encoded."""
         parts = [(rows, sides[rows[0]].picture is not None) for rows in chunks(sides, self.chunk)]
         if self.sharded:
-            parts = sharding.in_step(parts, self.accelerator)
+            parts = fsdp.in_step(parts, self.accelerator)
 
-        def read(part: sharding.Part) -> tuple[list[int], Inputs, slice]:
+        def read(part: fsdp.Part) -> tuple[list[int], Inputs, slice]:
             rows, pictured = part
-            items = [sides[i].item() for i in rows] or [sharding.stand_in(pictured)]
+            items = [sides[i].item() for i in rows] or [fsdp.stand_in(pictured)]
             return rows, *self.encoder.inputs(items, of_queries)
 
         with ThreadPoolExecutor(1) as ahead:  # one: tokenizers are not safe in several threads

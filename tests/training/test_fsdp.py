@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch.distributed.tensor import DTensor
 
-from metaembed_demo import pairs, sharding, train_vlm
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
-from metaembed_demo.train_vlm import Recipe, Trainer
+from metaembed_demo.training.vlm import dataset, fsdp
+from metaembed_demo.training.vlm import trainer as trainer_module
+from metaembed_demo.training.vlm.trainer import Recipe, Trainer
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
@@ -57,11 +58,11 @@ def prepared(folder: Path) -> None:
 
 
 def trainer(folder: Path, name: str, out: Path) -> Trainer:
-    accelerator = train_vlm.new_accelerator(RECIPE)
-    sharded = bool(sharding.asked_for(accelerator, Vlm()))
-    with sharding.turns(accelerator, sharded):
-        encoder = train_vlm._fresh(RECIPE, str(folder / name), None, "cpu")
-        return Trainer(RECIPE, encoder, pairs.load(folder / "data.jsonl", None), out, accelerator)
+    accelerator = trainer_module.new_accelerator(RECIPE)
+    sharded = bool(fsdp.asked_for(accelerator, Vlm()))
+    with fsdp.turns(accelerator, sharded):
+        encoder = trainer_module._fresh(RECIPE, str(folder / name), None, "cpu")
+        return Trainer(RECIPE, encoder, dataset.load(folder / "data.jsonl", None), out, accelerator)
 
 
 def as_rank(folder: Path) -> None:
@@ -83,7 +84,7 @@ def as_rank(folder: Path) -> None:
             torch.save(weights, folder / f"{name}-{kind}-{run.accelerator.process_index}.pt")
     options = ["--backbone", str(folder / "qwen2_vl"), "--data", str(folder / "data.jsonl"), "--no-bf16"]
     options += ["--out", str(folder / "command"), "--steps", "1", "--batch", "8", "--budgets", "1x1", "2x4"]
-    assert train_vlm.main([*options, "--weights", "1", "1"]) == 0
+    assert trainer_module.main([*options, "--weights", "1", "1"]) == 0
 
 
 def assert_split(made: Trainer) -> None:
@@ -172,7 +173,7 @@ def test_chunks_of_each_kind_are_made_up_to_the_most_of_any_process() -> None:
     others = torch.tensor([[1, 3]])
     all_of = SimpleNamespace(device="cpu", gather=lambda own: torch.cat([own, others]))
     parts = [([0, 1], False), ([2], False), ([3], True)]
-    assert sharding.in_step(parts, all_of) == [*parts, ([], True), ([], True)]
+    assert fsdp.in_step(parts, all_of) == [*parts, ([], True), ([], True)]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +189,9 @@ def test_what_fsdp_cannot_do_here_is_told(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], vlm: Vlm, said: str
 ) -> None:
     two = SimpleNamespace(num_processes=2, state=SimpleNamespace())
-    assert sharding.asked_for(two, vlm) is None
+    assert fsdp.asked_for(two, vlm) is None
     for name, value in ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
-        sharding.asked_for(two, vlm)
-    assert sharding.asked_for(SimpleNamespace(num_processes=1), vlm) is None
+        fsdp.asked_for(two, vlm)
+    assert fsdp.asked_for(SimpleNamespace(num_processes=1), vlm) is None

@@ -1,0 +1,1 @@
+"""Training Meta Tokens and LoRA on a vision-language model."""
