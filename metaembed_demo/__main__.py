@@ -7,14 +7,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from metaembed_demo.cli.commands import (
-    BAD_INPUT,
-)
-from metaembed_demo.cli.console import (
-    BadInput,
-    chatter_to_stderr,
-    missing,
-)
+from metaembed_demo.cli.commands import BAD_INPUT
+from metaembed_demo.cli.console import BadInput, chatter_to_stderr, missing
 from metaembed_demo.cli.parser import parser
 
 INTERRUPTED = 130

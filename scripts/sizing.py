@@ -5,8 +5,9 @@
     python scripts/sizing.py --pages 3e6 --dim 384 --ram 128 --rate 2.2 --workers 32      # one case of yours
 
 Figures come from four places, and the tables say which: arithmetic on the layout (`bytes_a_page`), what we
-measured (benchmarks/laptop.json; `PICTURE` and `WORDS` below), the paper's Table 3 (metaembed_demo/app/views/index_size_chart.py),
-and assumptions (`Assumed`), which are there to be replaced. GiB is 2**30 bytes.
+measured (benchmarks/results/laptop.json; `PICTURE` and `WORDS` below), the paper's Table 3
+(metaembed_demo/app/views/index_size_chart.py), and assumptions (`Assumed`), which are there to be replaced.
+GiB is 2**30 bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import ROOT
 
 DOCUMENT = ROOT / "docs" / "scale.md"
-LAPTOP = ROOT / "benchmarks" / "laptop.json"
+LAPTOP = ROOT / "benchmarks" / "results" / "laptop.json"
 GIB, TIB = 2**30, 2**40
 R_C = BUDGETS[-1][1]
 PREFIX = 16  # tokens that the scan looks at
@@ -118,7 +119,7 @@ def hours(pages: float, a_second: float) -> float:
 
 
 def measured_rates() -> dict[str, float]:
-    """Pages a second and core by kind of page: read from benchmarks/laptop.json, over its cores."""
+    """Pages a second and core by kind of page: read from benchmarks/results/laptop.json, over its cores."""
     found = json.loads(LAPTOP.read_text())
     cores = found["machine"]["cores"]
     return {kind: row["pages_a_second"] / cores for kind, row in found["indexing"].items()}

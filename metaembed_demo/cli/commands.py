@@ -8,13 +8,6 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from metaembed_demo.cli.console import (
-    BadInput,
-    problems,
-    table,
-    tell,
-    told,
-)
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.progress import Progress, Report
@@ -26,6 +19,8 @@ from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate
 from metaembed_demo.index.local import LocalIndex
+
+from .console import BadInput, problems, table, tell, told
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2

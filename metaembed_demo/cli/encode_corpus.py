@@ -1,6 +1,7 @@
 """Encode a large corpus in parallel, then merge it into one collection that the app and the CLI open.
 
-    python metaembed_demo/cli/encode_corpus.py encode FOLDER --out PARTS --workers 8    # run it again to go on
+    # run it again to go on
+    python metaembed_demo/cli/encode_corpus.py encode FOLDER --out PARTS --workers 8
     python metaembed_demo/cli/encode_corpus.py merge PARTS --out my-index
 
 `encode` uses Ray Data (`pip install "ray[data]>=2.40"`); `--workers 0` does the same in this process

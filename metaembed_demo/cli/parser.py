@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo.cli.commands import (
+from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import SERVER
+from metaembed_demo.index.quantization import KINDS
+
+from .commands import (
     REMOTE,
     run_bench,
     run_eval,
@@ -19,10 +24,6 @@ from metaembed_demo.cli.commands import (
     show_push,
     show_search,
 )
-from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
-from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.config import SERVER
-from metaembed_demo.index.quantization import KINDS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.quantization import KINDS, PQ_LEAST, codec, pq_parts
+
+from .collection import Collection
 
 
 def kind_of(collection: Collection) -> str:

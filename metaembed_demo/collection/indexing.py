@@ -8,12 +8,12 @@ from collections.abc import Generator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Unread, count_pages, read, read_files
 from metaembed_demo.encoders.base import Encoder
 
+from .progress import Progress, Report
 from .stored_page import StoredPage
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from typing import Any
 
 from PIL import Image
 
-from metaembed_demo.collection.captions import (
-    caption,
-)
 from metaembed_demo.core.config import RENDER
 from metaembed_demo.core.types import Page, Word
+
+from .captions import caption
 
 THUMBNAIL_SIDE = 320  # pixels
 Place = tuple[str, int]  # source and 1-based number

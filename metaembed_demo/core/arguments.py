@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from metaembed_demo.core.budgets import Budget
+from .budgets import Budget
 
 
 def budget_of(text: str) -> Budget:

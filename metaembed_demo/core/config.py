@@ -47,7 +47,8 @@ class Limits:
         default_factory=lambda: int(_env("LEAVE_AFTER_S", "900"))
     )  # after its tab was closed, a session ends
     max_queue: int = field(default_factory=lambda: int(_env("MAX_QUEUE", "100")))  # events that wait
-    # Of one client address; see app/server/rate_limit.py. A drag of the dial sends up to 20 requests a second.
+    # Of one client address; see app/server/rate_limit.py. A drag of the dial sends up to 20 requests a
+    # second.
     requests_per_minute: int = field(
         default_factory=lambda: int(_env("REQUESTS_PER_MINUTE", "1200"))
     )  # that cost something; 0: no bound
@@ -58,7 +59,8 @@ class Limits:
         default_factory=lambda: float(_env("SECONDS_PER_JOB", "1800"))
     )  # indexing one upload, opening one index file, one survey, one test
     max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
-    # What the process that reads files may take; see documents/sandbox/pool.py. Two cores read a scanned page in 2 s.
+    # What the process that reads files may take; see documents/sandbox/pool.py. Two cores read a scanned
+    # page in 2 s.
     seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
     seconds_per_file: float = field(default_factory=lambda: float(_env("SECONDS_PER_FILE", "1800")))
     worker_megabytes: int = field(

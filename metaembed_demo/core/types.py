@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from metaembed_demo.core.budgets import Budget
+from .budgets import Budget
 
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from metaembed_demo.core.types import Embedding, Page, Query
 from metaembed_demo.documents.image_tags import Closer
-from metaembed_demo.encoders.attribution import Evidence
+
+from .attribution import Evidence
 
 
 class Encoder(Protocol):

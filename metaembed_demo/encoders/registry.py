@@ -6,7 +6,8 @@ import os
 import re
 
 from metaembed_demo.core.config import SPACE, Space
-from metaembed_demo.encoders.base import Encoder
+
+from .base import Encoder
 
 
 def load_encoder(name: str = "mini") -> Encoder:

@@ -20,15 +20,12 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.evaluation.known_items import (
-    Asked,
-)
-from metaembed_demo.evaluation.metrics import K, kendall_tau, overlap
 from metaembed_demo.index.base import MultiVectorIndex
 
 from .beir import QRELS, Judgements, load_beir
 from .evaluate import ENCODE_BATCH
-from .metrics import RESAMPLES, grade, interval, ndcg
+from .known_items import Asked
+from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget whose order is compared
 HITS, REPEATS = 10, 5  # of the timed searches, for each query and budget

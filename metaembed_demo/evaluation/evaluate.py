@@ -12,16 +12,9 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.evaluation.metrics import (
-    Row,
-    grade,
-    interval,
-    ndcg,
-    recall,
-    reciprocal_rank,
-)
 
 from .beir import Beir, Judgements, Unit
+from .metrics import Row, grade, interval, ndcg, recall, reciprocal_rank
 
 ENCODE_BATCH = 16  # queries
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.evaluation.beir import Unit
+
+from .beir import Unit
 
 K = 5  # first pages that overlap and nDCG look at
 

@@ -1,8 +1,8 @@
 """Why a page was found: what each Meta Token read of it, where its score comes from, and a test of that.
 
-The score at a budget is a sum of cosines, each of them a sum over words (encoders/attribution.py), so a hit's map is
-exact for the page as it was read. Whether the words it names carry the hit is another question: `Occlusion`
-takes them off the page, has the page read again, and sees how far the score falls.
+The score at a budget is a sum of cosines, each of them a sum over words (encoders/attribution.py), so a
+hit's map is exact for the page as it was read. Whether the words it names carry the hit is another
+question: `Occlusion` takes them off the page, has the page read again, and sees how far the score falls.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
 from metaembed_demo.documents.image_tags import look
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.explain.explainer import Looked
 from metaembed_demo.index.maxsim import maxsim
+
+from .explainer import Looked
 
 SHARE = 0.1  # of the words, that the test hides
 DRAWS = 5  # random sets of words that the test compares with

@@ -11,7 +11,8 @@ PREFIX = Budget(8, 16)  # what the scan looks at
 RECALL = 0.99  # of the exact ten best, unless a user asks for another share
 
 # Share of the exact ten best at (16,64) -> how many pages the scan of (8,16) needs to bring them, on 5,000 to
-# 100,000 real pages (benchmarks/index.json, "needed"); between these, and beyond, straight in the logarithms.
+# 100,000 real pages (benchmarks/results/index.json, "needed"); between these, and beyond, straight in the
+# logarithms.
 NEEDED = ((0.9, 100), (0.95, 220), (0.98, 500), (0.99, 1_000), (0.995, 1_800))
 MEASURED_ON = 20_000  # pages
 GROWTH = 0.2  # power of the number of pages by which the need grows beyond that

@@ -32,9 +32,9 @@ class LocalIndex:
     """Pages in blocks; each page's vectors kept as `storage` says: float16, int8, pq or binary.
 
     Up to `exact_up_to` pages a search scores them all. Above, the prefixes (8 query tokens, 16 candidate
-    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (index/cascade.py). With a
-    storage other than float16 the full vectors lie in a file, not in memory; `refine` of the best pages are
-    scored again by them, none where it is 0. Safe to use from several threads.
+    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (index/cascade.py).
+    With a storage other than float16 the full vectors lie in a file, not in memory; `refine` of the best
+    pages are scored again by them, none where it is 0. Safe to use from several threads.
 
     Raises:
         ValueError: when `r_c` or `dim` is below 1.

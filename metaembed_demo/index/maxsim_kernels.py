@@ -1,8 +1,9 @@
 """MaxSim fused into one pass over the pages, compiled by numba: float16, float32, int8 and looked-up codes.
 
-No similarity is ever written to memory; index/maxsim_simd.py says how. Pages are shared among Python threads (the kernels
-hold no GIL) and not by a threading layer of numba's: its `workqueue` aborts the process when two threads
-search at once, and one more OpenMP runtime beside those of torch and faiss would compete for the cores.
+No similarity is ever written to memory; index/maxsim_simd.py says how. Pages are shared among Python
+threads (the kernels hold no GIL) and not by a threading layer of numba's: its `workqueue` aborts the
+process when two threads search at once, and one more OpenMP runtime beside those of torch and faiss would
+compete for the cores.
 
 Importing this does not import numba. The first call does, and compiles for a second or two, or takes under a
 second where numba could keep the result: in the package's __pycache__, else in the user's cache folder, or

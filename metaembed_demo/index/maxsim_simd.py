@@ -1,4 +1,5 @@
-"""The scan over pages that numba compiles, and the vector code inside it; imported by index/maxsim_kernels.py when due.
+"""The scan over pages that numba compiles, and the vector code inside it; imported by
+index/maxsim_kernels.py when due.
 
 The query is transposed and cut into slabs of up to 16 tokens, a SIMD lane each. The components of a page
 token are broadcast one by one, so that a block of page tokens is

@@ -11,8 +11,9 @@ are the codes of the first r_c tokens, so a smaller budget still reads a prefix.
 | pq      | for each D / M components, the nearest of 256 centres |                  2,048 |    6,144 |
 | binary  | the signs of the components                           |                  1,024 |    3,072 |
 
-What each costs in nDCG@5 is in benchmarks/storage.json. Product quantisation: Jégou, Douze and Schmid,
-"Product quantization for nearest neighbor search" (2011); the query is not quantised there nor for `binary`.
+What each costs in nDCG@5 is in benchmarks/results/storage.json. Product quantisation: Jégou, Douze and
+Schmid, "Product quantization for nearest neighbor search" (2011); the query is not quantised there nor for
+`binary`.
 """
 
 from __future__ import annotations

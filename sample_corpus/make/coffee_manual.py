@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reportlab.graphics import shapes
-from reportlab.graphics.shapes import (
-    Circle,
-    Drawing,
-    Ellipse,
-    Line,
-    Polygon,
-    PolyLine,
-    Rect,
-    String,
-)
+from reportlab.graphics.shapes import Circle, Drawing, Ellipse, Line, Polygon, PolyLine, Rect, String
 from reportlab.lib.colors import HexColor, white
 from reportlab.lib.pagesizes import A5
 from reportlab.lib.units import mm

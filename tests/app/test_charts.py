@@ -109,8 +109,8 @@ def test_figure_refuses_numbers_that_json_does_not_know() -> None:
         rank_chart.ranks([], 0, None),
         tradeoff_chart.tradeoff([], "nDCG@5", 0),
         timing_chart.history([]),
-        index_size_chart.index_size_chart([], 0),
-        index_size_chart.index_size_chart(SIZES, 0),
+        index_size_chart.scale([], 0),
+        index_size_chart.scale(SIZES, 0),
         token_chart.specialisation([]),
     ],
 )
@@ -325,7 +325,7 @@ def test_tradeoff_files_hold_the_numbers() -> None:
 
 
 def test_scale_gives_the_memory_of_every_stop() -> None:
-    text = index_size_chart.index_size_chart(OURS, 1_000_000)
+    text = index_size_chart.scale(OURS, 1_000_000)
     drawn = Document(text)
     assert heading(text) == "1 million pages take 732 MB at 1×1 and 46 GB at 16×64"
     assert "D = 384, fp16" in drawn.words
@@ -338,7 +338,7 @@ def test_scale_gives_the_memory_of_every_stop() -> None:
 
 
 def test_scale_names_how_the_vectors_are_kept() -> None:
-    text = index_size_chart.index_size_chart([48, 192, 384, 768, 3072], 113, 384, "binary")
+    text = index_size_chart.scale([48, 192, 384, 768, 3072], 113, 384, "binary")
     assert "D = 384, binary" in Document(text).words
     data, _ = files(text)
     assert isinstance(data, dict)
@@ -346,19 +346,17 @@ def test_scale_names_how_the_vectors_are_kept() -> None:
 
 
 def test_scale_starts_at_any_number_of_pages() -> None:
-    assert (
-        heading(index_size_chart.index_size_chart(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
-    )
-    assert heading(index_size_chart.index_size_chart(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
-    assert "4.5 TB at 16×64" in heading(index_size_chart.index_size_chart(OURS, 100_000_000))
+    assert heading(index_size_chart.scale(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
+    assert heading(index_size_chart.scale(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
+    assert "4.5 TB at 16×64" in heading(index_size_chart.scale(OURS, 100_000_000))
 
 
 def test_scale_names_the_papers_figures_as_the_papers() -> None:
-    words = Document(index_size_chart.index_size_chart(OURS, 113)).words
+    words = Document(index_size_chart.scale(OURS, 113)).words
     assert "The paper’s Table 3 100,000 candidates on an A100, D = 3584, bf16" in words
     for value in ("0.68 GiB", "1.67 ms", "10.68 GiB", "1.92 ms", "42.72 GiB", "6.25 ms", "arXiv 2509.18095"):
         assert value in words
-    data, _ = files(index_size_chart.index_size_chart(OURS, 113))
+    data, _ = files(index_size_chart.scale(OURS, 113))
     assert isinstance(data, dict)
     assert data["paper"]["stops"]["8x16"] == {"gib": 10.68, "ms": 1.92}
 

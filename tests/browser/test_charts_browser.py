@@ -58,7 +58,7 @@ def whole_page() -> str:
     parts = {
         "ranks": rank_chart.ranks([*LINES, line("p5", 9, 9, 9, 9, 9, title="A\x0bB")], 2, "p1"),
         "tradeoff": tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2),
-        "scale": index_size_chart.index_size_chart(OURS, 113),
+        "scale": index_size_chart.scale(OURS, 113),
         "history": timing_chart.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)] * 20),
         "habits": token_chart.specialisation(HABITS),
         "cells": figure.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
@@ -185,7 +185,7 @@ def test_slider_reckons_as_the_server_does(opened: Page) -> None:
         len(index_size_chart.STEPS),
     )
     for pages, found in zip(index_size_chart.STEPS, told, strict=True):
-        drawn = index_size_chart.index_size_chart(OURS, pages)
+        drawn = index_size_chart.scale(OURS, pages)
         assert found["title"] == heading(drawn)
         assert found["spoken"] == found["pages"] in Document(drawn).words
         assert found["sizes"] == re.findall(r"<b>(.*?)</b></p>", drawn)

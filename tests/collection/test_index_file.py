@@ -123,7 +123,7 @@ def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collec
     file = Upload(index_file.pack(home, tmp_path), "mine.zip")
     home.remove("atlas.pdf")
     assert index_file.add(home, file) == (1, 6)
-    assert [document.source for document in home.documents_tab()] == ["guide.pdf", "atlas.pdf"]
+    assert [document.source for document in home.documents()] == ["guide.pdf", "atlas.pdf"]
     assert home.pages[page.id].places == (("atlas.pdf", 1),)
     assert index_file.add(home, file) == (0, 6)
 
@@ -131,7 +131,7 @@ def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collec
 def test_a_name_that_is_taken_gets_a_number(packed: Upload) -> None:
     home = collection_of("something else entirely")  # guide.pdf page 1, too
     assert index_file.add(home, packed) == (5, 5)
-    assert [document.source for document in home.documents_tab()] == ["guide.pdf", "guide (2).pdf"]
+    assert [document.source for document in home.documents()] == ["guide.pdf", "guide (2).pdf"]
 
 
 @pytest.mark.parametrize("kind", ["int8", "pq", "binary"])

@@ -1,4 +1,5 @@
-"""collection/search.py and app/visitors/session.py: a query becomes a trace, the dial moves without encoding, sessions stay apart."""
+"""collection/search.py and app/visitors/session.py: a query becomes a trace, the dial moves without
+encoding, sessions stay apart."""
 
 import numpy as np
 import pytest

@@ -415,7 +415,10 @@ def test_a_page_without_its_picture_keeps_its_words() -> None:
 
 
 def test_no_model_is_loaded_by_importing() -> None:
-    code = "import sys, metaembed_demo.documents.extraction, metaembed_demo.documents.loader; print('rapidocr' in sys.modules)"
+    code = (
+        "import sys, metaembed_demo.documents.extraction, metaembed_demo.documents.loader; "
+        "print('rapidocr' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 

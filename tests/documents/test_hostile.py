@@ -277,10 +277,10 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
     assert "bell\ufffd turned \ufffdfdp.exe half \ufffd null\ufffd.pdf" in told
     shown = harmless_screen(visit.search("manual about umbrellas"))
     assert all(markup in shown for markup in MARKUP)
-    sources = [document.source for document in visit.collection.documents_tab()]
+    sources = [document.source for document in visit.collection.documents()]
     odd = next(source for source in sources if source.startswith("bell"))
     visit.remove(odd)  # by the name that the page shows
-    assert odd not in [document.source for document in visit.collection.documents_tab()]
+    assert odd not in [document.source for document in visit.collection.documents()]
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,8 @@ def test_what_is_safe_passes(code: str) -> None:
 
 
 def variables(source: str) -> set[str]:
-    """Environment variables that core/config.py reads: `_env("X")` is METAEMBED_X, `environ.get("X")` is X."""
+    """Environment variables that core/config.py reads: `_env("X")` is METAEMBED_X, `environ.get("X")` is
+    X."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):

@@ -1,4 +1,5 @@
-"""evaluation/budget_study.py: rankings whose answer is seen by eye, queries drawn from pages, the user's own labels."""
+"""evaluation/budget_study.py: rankings whose answer is seen by eye, queries drawn from pages, the user's
+own labels."""
 
 import json
 import math

@@ -8,7 +8,7 @@ from pathlib import Path
 import pypdfium2 as pdfium
 import pytest
 
-from benchmarks import devsets
+from benchmarks.quality import devsets
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.training.mini.clipart import Drawing
 from metaembed_demo.training.mini.corpora import Document

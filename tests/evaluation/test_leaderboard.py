@@ -1,4 +1,5 @@
-"""evaluation/leaderboard/run.py and evaluation/leaderboard/embedding_cache.py: mteb itself runs made tasks, whose answers can be seen by eye."""
+"""evaluation/leaderboard/run.py and evaluation/leaderboard/embedding_cache.py: mteb itself runs made tasks,
+whose answers can be seen by eye."""
 
 from __future__ import annotations
 
@@ -91,11 +92,11 @@ def test_scores_are_those_of_our_own_ranking(run: Any) -> None:
     painter = Painter()
     ids = list(squares())
     pages = [Page(key, "", 1, paint(colours)) for key, colours in squares().items()]
-    c = np.stack([found.embedding_cache for found in painter.encode_pages(pages)]).astype(np.float16)
+    c = np.stack([found.vectors for found in painter.encode_pages(pages)]).astype(np.float16)
     for budget in STOPS:
         found = []
         for key, text in ASKED.items():
-            q = painter.encode_queries([Query(text)])[0].embedding_cache[: budget.r_q]
+            q = painter.encode_queries([Query(text)])[0].vectors[: budget.r_q]
             ranking = rank(maxsim(q, c[:, : budget.r_c]), ids)
             found.append(ndcg([QRELS[key].get(page, 0) for page in ranking], [1], 5))
         assert scores[str(budget)] == pytest.approx(np.mean(found), abs=1e-5)

@@ -1,4 +1,5 @@
-"""evaluation/evaluate.py and evaluation/beir.py: metrics against values worked out by hand, ids of every form, the kept index."""
+"""evaluation/evaluate.py and evaluation/beir.py: metrics against values worked out by hand, ids of every
+form, the kept index."""
 
 import json
 import math

@@ -1,4 +1,5 @@
-"""evaluation/leaderboard/mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by eye."""
+"""evaluation/leaderboard/mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by
+eye."""
 
 from __future__ import annotations
 

@@ -287,7 +287,10 @@ def run(code: str, **surroundings: str) -> str:
 
 
 def test_numba_is_imported_when_first_used() -> None:
-    code = "import sys, metaembed_demo.index.maxsim as m, metaembed_demo.index.maxsim_kernels as k; print('numba' in sys.modules)"
+    code = (
+        "import sys, metaembed_demo.index.maxsim as m, metaembed_demo.index.maxsim_kernels as k; "
+        "print('numba' in sys.modules)"
+    )
     assert run(code) == "False"
 
 

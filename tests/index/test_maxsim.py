@@ -1,4 +1,5 @@
-"""index/maxsim.py against sentence-transformers, against a plain loop, and against itself at other budgets."""
+"""index/maxsim.py against sentence-transformers, against a plain loop, and against itself at other
+budgets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""A server with the part of Qdrant's REST interface that `index/qdrant/index.py` uses, on qdrant_client's local mode.
+"""A server with the part of Qdrant's REST interface that `index/qdrant/index.py` uses, on qdrant_client's
+local mode.
 
 Requests are read with the client's own models, which are generated from Qdrant's OpenAPI schema, so a request
 that a server could not read fails here too. It says nothing about a server's HNSW, float16 or speed.

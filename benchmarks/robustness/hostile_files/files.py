@@ -1,4 +1,5 @@
-"""Bad files of every kind, always the same ones: `python benchmarks/robustness/hostile_files/files.py FOLDER [--seed N]`.
+"""Bad files of every kind, always the same ones: `python -m benchmarks.robustness.hostile_files.files
+FOLDER [--seed N]`.
 
 Writes some hundred files and manifest.json, which says for each what it is called and what is wrong with it:
 cut off at every kind of boundary, flipped bits, other types than the name says, bombs, passwords, active

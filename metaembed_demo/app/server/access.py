@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metaembed_demo.app.visitors import uploads
+from metaembed_demo.app.visitors.uploads import clear_parts, handed_out, used
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import FULL_DISK, is_full
 from metaembed_demo.core.text import bytes_text
@@ -118,7 +118,7 @@ class Guard:
         finally:
             self._uploading -= uploads
             if uploads and not self._uploading:  # here, not in a thread: meanwhile none begins
-                uploads.clear_parts(self.folder)
+                clear_parts(self.folder)
         if refusal is not None and not answered:  # only now, so that what came in is gone when it is told
             await refusal.answer(scope, receive, respond)
 
@@ -161,7 +161,7 @@ class Guard:
 
     async def _admit(self, scope: Scope, receive: Receive, client: str) -> tuple[Scope, Receive]:
         path, headers = scope["path"], dict(scope["headers"])
-        if path.startswith(FILE) and not uploads.handed_out(Path(path.removeprefix(FILE))):
+        if path.startswith(FILE) and not handed_out(Path(path.removeprefix(FILE))):
             raise Refused(404, "Not found.")
         for place, secrets in self.secrets.items():
             if (path + "/").startswith(place + "/"):
@@ -179,7 +179,7 @@ class Guard:
 
     async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         if time.monotonic() - self._counted >= COUNTED_S:
-            self._used, self._counted = await run_in_threadpool(uploads.used, self.folder), time.monotonic()
+            self._used, self._counted = await run_in_threadpool(used, self.folder), time.monotonic()
         if self._used >= self.limits.max_upload_bytes:
             raise Refused(507, "The server's room for uploads is full. Try again in a few minutes.")
         most = self.limits.max_session_bytes + FRAMING

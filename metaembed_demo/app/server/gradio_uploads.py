@@ -1,4 +1,5 @@
-"""Files that browsers and programs uploaded through Gradio: where they lie, and which of a request's are ours."""
+"""Files that browsers and programs uploaded through Gradio: where they lie, and which of a request's are
+ours."""
 
 from __future__ import annotations
 

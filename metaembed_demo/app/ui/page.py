@@ -1,4 +1,5 @@
-"""Layout and wiring of the page in Gradio. What it shows is made in app/visitors/visitor.py; no torch, no faiss here."""
+"""Layout and wiring of the page in Gradio. What it shows is made in app/visitors/visitor.py; no torch, no
+faiss here."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Store:
         return self.control
 
     def lay_out_parcel(self) -> None:
-        self.index_file = html("parcel", documents_tab.index_file(), script="index_file.js")
+        self.index_file = html("parcel", documents_tab.parcel(), script="index_file.js")
         self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
 
     def wire(
@@ -110,9 +110,9 @@ class Store:
         visit = self.visits.get(session_id)
         start = {self.session: visit.session.id}
         pages = len(visit.collection)
-        busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.index_file(busy=True)}
+        busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.parcel(busy=True)}
         yield {**start, **busy, self.file: None}  # so that the same file once more is a change, too
-        rest = {**start, self.index_file: documents_tab.index_file()}
+        rest = {**start, self.index_file: documents_tab.parcel()}
         try:
             file = visit.session.locker.hand_out(index_file.NAME)
             index_file.pack(visit.collection, file.parent)
@@ -135,13 +135,13 @@ class Store:
         yield {
             **start,
             self.news: documents_tab.opening(names),
-            self.index_file: documents_tab.index_file(busy=True),
+            self.index_file: documents_tab.parcel(busy=True),
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.locker.release(files)
         shelf = visit.stored_anew(pages=True)
         shelf.news = told
-        yield {**self._shelf(visit, shelf), self.index_file: documents_tab.index_file()}
+        yield {**self._shelf(visit, shelf), self.index_file: documents_tab.parcel()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:

@@ -8,11 +8,12 @@ from typing import Any
 import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import uploads
-from metaembed_demo.app.ui.components import Door, html
 from metaembed_demo.app.views import search_tab
 from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.core.budgets import Budget
+
+from .components import Door, html
 
 Updates = dict[Any, Any]
 SURVEYS = 1  # at a time, for all visitors together

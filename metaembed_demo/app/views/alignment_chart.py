@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metaembed_demo.app.views.score_bar import _tokens, score_bar
 from metaembed_demo.core.budgets import GROUPS, Budget, Group, group_of
 from metaembed_demo.core.text import DASH, budget_text
 from metaembed_demo.core.types import Alignment, FloatArray
@@ -14,6 +13,7 @@ from metaembed_demo.index.maxsim import candidate_gains
 
 from .figure import SAVE, savable
 from .html import attribute
+from .score_bar import _tokens, score_bar
 
 LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
 CAPTION = (

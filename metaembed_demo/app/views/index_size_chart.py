@@ -6,11 +6,10 @@ import json
 import math
 from collections.abc import Sequence
 
-from metaembed_demo.app.views.figure import SAVE, savable
 from metaembed_demo.core.budgets import GROUPS, STOPS
 from metaembed_demo.core.text import TIMES, bytes_text, plural
 
-from .figure import NAMES, Files, figure, nothing, table
+from .figure import NAMES, SAVE, Files, figure, nothing, savable, table
 from .html import safe
 
 MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
@@ -23,7 +22,8 @@ PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
 
 
 def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
-    """Memory of an index of many pages at every stop, beside what the paper reports. web/index_size_chart.js moves it.
+    """Memory of an index of many pages at every stop, beside what the paper reports.
+    web/index_size_chart.js moves it.
 
     Args:
         bytes_per_page: five sizes, one a stop, coarse to fine.

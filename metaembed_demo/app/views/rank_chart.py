@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from metaembed_demo.app.views.figure import (
-    NAMES,
-    Files,
-    as_table,
-    figure,
-    nothing,
-    ordinal,
-)
-from metaembed_demo.app.views.html import safe
 from metaembed_demo.core.budgets import GROUPS, STOPS
+
+from .figure import NAMES, Files, as_table, figure, nothing, ordinal
+from .html import safe
 
 SHOWN = 10  # ranks with a row of their own; the others share the rows under them
 FIRST = 5  # pages compared between the coarsest and the finest stop

@@ -8,11 +8,12 @@ from itertools import groupby
 
 import numpy as np
 
-from metaembed_demo.app.views.figure import SAVE, Files, as_table, figure, nothing, savable, table
-from metaembed_demo.app.views.html import safe
-from metaembed_demo.app.views.tradeoff_chart import _plain, _short
 from metaembed_demo.core.budgets import GROUPS, Budget, reach
 from metaembed_demo.core.text import budget_text, ms_text
+
+from .figure import SAVE, Files, as_table, figure, nothing, savable, table
+from .html import safe
+from .tradeoff_chart import _plain, _short
 
 KEPT = 60  # searches that have room as columns
 INKS = (88, 60, 40, 24, 12)  # percent, one a stage, as in `plots.timing`

@@ -20,12 +20,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
 from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.explain.explainer import Explainer
-from metaembed_demo.explain.token_statistics import (
-    Habit,
-    TokenHabit,
-    habit,
-    summary,
-)
+from metaembed_demo.explain.token_statistics import Habit, TokenHabit, habit, summary
 
 MOST_QUERIES = 1000  # of a visitor's labels
 MOST_PAST = 60  # queries of the session that are asked again

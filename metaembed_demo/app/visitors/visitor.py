@@ -307,7 +307,7 @@ class Visit:
         """The Documents tab for the state that is."""
         return Shelf(
             news,
-            documents_tab.listing(self.collection.documents_tab(), len(self.collection), self.tools.samples),
+            documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
             self.storing.statistics(self.collection, self.bytes_per_stop()),
         )
 
@@ -344,7 +344,7 @@ class Visit:
 
     def remove(self, source: str) -> Shelf:
         """Take a document out and rank the open search again. An unknown one changes nothing."""
-        if source in {document.source for document in self.collection.documents_tab()}:
+        if source in {document.source for document in self.collection.documents()}:
             self.collection.remove(source)
         return self._after_change()
 

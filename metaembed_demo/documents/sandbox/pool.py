@@ -1,4 +1,5 @@
-"""Processes in which files are read (documents/sandbox/process.py), bounded in memory and time, and taken in turns.
+"""Processes in which files are read (documents/sandbox/process.py), bounded in memory and time, and taken
+in turns.
 
 Whatever touches what strangers send runs there: opening archives, PDFs and pictures, poppler, OCR and the
 picture network. A process is started when it is first needed and kept, for loading its models takes seconds.

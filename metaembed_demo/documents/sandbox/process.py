@@ -1,5 +1,6 @@
 """The process in which files are read: started by documents/sandbox/pool.py as
-`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`, the bound of its memory and its folder for temporary files.
+`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`, the bound of its memory and its
+folder for temporary files.
 
 It answers one request after the other on what was its standard input and output. What goes wrong in here
 ends this process at worst; the app takes that for an answer and starts another one.

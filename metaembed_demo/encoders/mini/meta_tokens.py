@@ -1,7 +1,7 @@
 """The meta path of MetaEmbed-Mini: Meta Tokens, their layers, and the last look at the text that embeds it.
 
-Text never sees the Meta Tokens, so its states are made once (encoders/mini/minilm.py), and the sight puts pictures beside
-them. Everything that the project trains is here.
+Text never sees the Meta Tokens, so its states are made once (encoders/mini/minilm.py), and the sight puts
+pictures beside them. Everything that the project trains is here.
 """
 
 from __future__ import annotations

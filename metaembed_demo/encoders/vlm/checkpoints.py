@@ -23,7 +23,9 @@ from torch import nn
 
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.encoders.vlm.checkpoint_files import (
+
+from . import backbone
+from .checkpoint_files import (
     ADAPTER,
     ADAPTER_WEIGHTS,
     MANIFEST,
@@ -34,16 +36,9 @@ from metaembed_demo.encoders.vlm.checkpoint_files import (
     refuse_unsafe,
     weight_keys,
 )
-from metaembed_demo.encoders.vlm.published_layout import (
-    TABLE,
-    base_identity,
-    linear,
-    published_encoder,
-)
-
-from . import backbone
 from .encoder import VLM, Manifest
 from .prompts import Prompts
+from .published_layout import TABLE, base_identity, linear, published_encoder
 
 if TYPE_CHECKING:
     from .multi_vector_encoder import MultiVector

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo.encoders.vlm import backbone, checkpoints
-from metaembed_demo.encoders.vlm.encoder import VLM
+from . import backbone, checkpoints
+from .encoder import VLM
 
 ST_MODULES = "sentence_transformers.base.modules"
 # The Transformer module: every input is one message.

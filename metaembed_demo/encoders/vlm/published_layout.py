@@ -12,10 +12,11 @@ from safetensors import safe_open
 from torch import nn
 
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.encoders.vlm import backbone
-from metaembed_demo.encoders.vlm.checkpoint_files import ADAPTER, MANIFEST, identity, read_json
-from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
-from metaembed_demo.encoders.vlm.prompts import Prompts
+
+from . import backbone
+from .checkpoint_files import ADAPTER, MANIFEST, identity, read_json
+from .encoder import VLM, Manifest
+from .prompts import Prompts
 
 TABLE = re.compile(r"(?:^|\.)prompt_embed_tokens\.(?:modules_to_save\.(?:\w+\.)?)?weight$")
 HEAD = re.compile(r"(?:^|\.)custom_text_proj\.(?:modules_to_save\.(?:\w+\.)?)?(weight|bias)$")

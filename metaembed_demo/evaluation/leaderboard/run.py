@@ -1,7 +1,9 @@
-"""An encoder on public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark "ViDoRe(v2)" --out DIR`.
+"""An encoder on public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark
+"ViDoRe(v2)" --out DIR`.
 
-mteb brings tasks, data and metrics, but for MMEB's tasks (evaluation/leaderboard/mmeb.py); an encoder at one budget is a
-late-interaction model to it. The app does not need mteb, so it is only loaded where it is used.
+mteb brings tasks, data and metrics, but for MMEB's tasks (evaluation/leaderboard/mmeb.py); an encoder at
+one budget is a late-interaction model to it. The app does not need mteb, so it is only loaded where it is
+used.
 """
 
 from __future__ import annotations

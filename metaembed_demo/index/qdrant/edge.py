@@ -1,7 +1,7 @@
 """Qdrant's engine in this process (package qdrant-edge-py), called as `qdrant_client.QdrantClient` is.
 
-Only what `index/qdrant/index.py` calls. A folder holds one collection; its metadata lies beside it as JSON, because a
-shard keeps none. One process may have the folder open.
+Only what `index/qdrant/index.py` calls. A folder holds one collection; its metadata lies beside it as JSON,
+because a shard keeps none. One process may have the folder open.
 """
 
 from __future__ import annotations

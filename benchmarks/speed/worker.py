@@ -1,4 +1,5 @@
-"""What reading in a process of its own costs: `python benchmarks/worker.py` writes benchmarks/worker.json.
+"""What reading in a process of its own costs: `python -m benchmarks.speed.worker` writes
+benchmarks/results/worker.json.
 
 The same files are read in this process and in the reading one, in turns, so that a slow moment of the machine
 hits both. Milliseconds a page are medians; memory is that of the reading process after all of them.
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.laptop import KINDS
-from metaembed_demo.core.config import LIMITS, PATHS, ROOT
+from benchmarks import RESULTS
+from metaembed_demo.core.config import LIMITS, PATHS
 from metaembed_demo.core.types import Page, Problem, Upload
 from metaembed_demo.documents import extraction, loader
 from metaembed_demo.documents.sandbox import client, pool
+
+from .laptop import KINDS
 
 TURNS = 5
 Read = Callable[[Page], Page]
@@ -52,7 +55,7 @@ def main() -> None:
         "memory of the process, MB": {"without models": bare, "after reading": memory(idle)},
     }
     text = json.dumps(found, indent=1)
-    (ROOT / "benchmarks" / "worker.json").write_text(text + "\n")
+    (RESULTS / "worker.json").write_text(text + "\n")
     print(text)
 
 

@@ -1,12 +1,14 @@
-"""What a search costs from a thousand pages to ten million: writes benchmarks/scale.json; app/views/alignment_chart.py draws it.
+"""What a search costs from a thousand pages to ten million: writes benchmarks/results/scale.json;
+app/views/alignment_chart.py draws it.
 
-    python benchmarks/scale.py             # about fifteen minutes on two cores, 25 GB of disk for the million
+    # about fifteen minutes on two cores, 25 GB of disk for the million
+    python -m benchmarks.speed.scale
 
-Up to a hundred thousand: the real pages of benchmarks/corpus.py (64 x 384). A million: made pages in topics
-(64 x 128), their full vectors on disk, read by threads, with the page cache warm and, where the system lets
-it be dropped, cold. Ten million: no machine of ours holds them; the parts that grow are measured at a
-million and multiplied, the others taken as they are, and the JSON says so. The exponent is the slope of log
-time over log pages, fitted by least squares.
+Up to a hundred thousand: the real pages of benchmarks/speed/corpus.py (64 x 384). A million: made pages in
+topics (64 x 128), their full vectors on disk, read by threads, with the page cache warm and, where the
+system lets it be dropped, cold. Ten million: no machine of ours holds them; the parts that grow are
+measured at a million and multiplied, the others taken as they are, and the JSON says so. The exponent is
+the slope of log time over log pages, fitted by least squares.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import corpus
+from benchmarks import RESULTS
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.index.local import NEVER, LocalIndex
 
-OUT = ROOT / "benchmarks" / "scale.json"
+from . import corpus
+
+OUT = RESULTS / "scale.json"
 FULL = STOPS[-1]
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 MADE = 1_000_000
@@ -157,7 +161,8 @@ def agreed(index: LocalIndex, query: NDArray[np.float32]) -> int:
 
 
 def ten_million(found: dict[str, Any]) -> dict[str, Any]:
-    """By arithmetic: the scan grows with the pages, the candidates and their reading as index/cascade.py says."""
+    """By arithmetic: the scan grows with the pages, the candidates and their reading as index/cascade.py
+    says."""
     from metaembed_demo.index.cascade import candidates
 
     row = found.get("cold", found["warm"])

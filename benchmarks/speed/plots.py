@@ -1,4 +1,5 @@
-"""Draws docs/index-*.png from index.json and scale.json: `python benchmarks/plots.py`. Chromium draws."""
+"""Draws docs/index-*.png from index.json and scale.json: `python -m benchmarks.speed.plots`. Chromium
+draws."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from typing import Any
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
-from docs.screenshots import launch
+from benchmarks import RESULTS
 from metaembed_demo.core.config import ROOT
+from scripts.screenshots import launch
 
 BLUE, GOLD, GREY, TEAL = "#234b8c", "#9a6700", "#5b6473", "#1f7a8c"
 
@@ -92,7 +94,7 @@ def draw(figure: go.Figure, target: Path) -> None:
 
 def main() -> None:
     for name, kind in {"index": recall, "scale": latency}.items():
-        file = ROOT / "benchmarks" / f"{name}.json"
+        file = RESULTS / f"{name}.json"
         if file.exists():
             target = {"index": "index-recall", "scale": "index-latency"}[name]
             draw(kind(json.loads(file.read_text())), ROOT / "docs" / f"{target}.png")

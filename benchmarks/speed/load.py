@@ -1,11 +1,11 @@
-"""Many users at once: `python benchmarks/load.py` starts the app, asks it over HTTP, writes load.json.
+"""Many users at once: `python -m benchmarks.speed.load` starts the app, asks it over HTTP, writes load.json.
 
 Every user has a session of the API. Searchers ask, read for a few seconds (exponential, `--think` on average)
 and ask again, at a random budget; uploaders index a small PDF of their own, wait until it is done, and delete
 it. After `--stay` seconds on average a user leaves, and comes back in a new session. What is told: searches
 and uploads with their times, every answer that was not what it should be, the server's memory over time, and
-how evenly the searchers were served. `--minutes 60 --out benchmarks/soak.json` makes a soak of it; memory's
-growth is that of the second half.
+how evenly the searchers were served. `--minutes 60 --out benchmarks/results/soak.json` makes a soak of it;
+memory's growth is that of the second half.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ import httpx
 import numpy as np
 from reportlab.pdfgen.canvas import Canvas
 
+from benchmarks import RESULTS
 from metaembed_demo.core.config import ROOT
 
-OUT = ROOT / "benchmarks" / "load.json"
+OUT = RESULTS / "load.json"
 BUDGETS = ("1x1", "2x4", "4x8", "8x16", "16x64")
 QUESTIONS = ROOT / "sample_corpus" / "queries.jsonl"
 WAIT_S = 180.0

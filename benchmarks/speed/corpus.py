@@ -1,10 +1,10 @@
-"""A hundred thousand real embeddings to measure the index on: `python benchmarks/corpus.py`.
+"""A hundred thousand real embeddings to measure the index on: `python -m benchmarks.speed.corpus`.
 
-Every section of the training text (training/mini/corpora.py), cut into pieces of at most 60 words, is a page; headings
-and sentences of pages drawn at random are the queries. Mini encodes them in bfloat16, 40 to 70 pages a
-second on two cores, into shards of 500 pages under .cache/realpages, so that a run that was stopped goes
-on, and several may run side by side (`--worker 0 --workers 2`). What is measured on them is how the index
-finds what exact MaxSim finds; how well Mini ranks is for quality.py, on other text.
+Every section of the training text (training/mini/corpora.py), cut into pieces of at most 60 words, is a
+page; headings and sentences of pages drawn at random are the queries. Mini encodes them in bfloat16, 40 to
+70 pages a second on two cores, into shards of 500 pages under .cache/realpages, so that a run that was
+stopped goes on, and several may run side by side (`--worker 0 --workers 2`). What is measured on them is
+how the index finds what exact MaxSim finds; how well Mini ranks is for quality.py, on other text.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def load(pages: int, folder: Path = FOLDER) -> tuple[Iterator[NDArray[np.float16
     files = [folder / f"pages-{number:03}.npy" for number in range(-(-pages // SHARD))]
     missing = [file.name for file in (*files, folder / "queries.npy") if not file.exists()]
     if missing:
-        raise SystemExit(f"{missing[0]} is missing: run python benchmarks/corpus.py --pages {pages}")
+        raise SystemExit(f"{missing[0]} is missing: run python -m benchmarks.speed.corpus --pages {pages}")
 
     def shards() -> Iterator[NDArray[np.float16]]:
         left = pages

@@ -1,4 +1,5 @@
-"""How long the server takes for what a visitor does: `python benchmarks/interactions.py` writes the JSON.
+"""How long the server takes for what a visitor does: `python -m benchmarks.speed.interactions` writes the
+JSON.
 
 One visitor on the sample corpus, without a browser: from the handler's call to its finished HTML. Time in the
 encoder (queries, and pages that are looked at again for their explanation) is counted apart, as it would be
@@ -16,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import RESULTS
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.explain.explainer import Explainer, Looked
 
-OUT = ROOT / "benchmarks" / "interactions.json"
+OUT = RESULTS / "interactions.json"
 QUERIES = 40
 GOAL_MS = 100
 

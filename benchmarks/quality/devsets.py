@@ -1,4 +1,5 @@
-"""Build the dev sets: `python benchmarks/devsets.py` writes them as BEIR folders under .cache/devsets.
+"""Build the dev sets: `python -m benchmarks.quality.devsets` writes them as BEIR folders under
+.cache/devsets.
 
 - long: long pages of documents that training never sees (`lessons.is_dev`), two natural questions each
 - business: letters, minutes, contracts, invoices and so on, and natural questions; with a text layer
@@ -7,8 +8,9 @@
 - pictures-alike: the same, asked for by another drawing of the same title
 
 Questions and business documents are our own and lie in benchmarks/dev; pages and drawings come from the
-Debian packages that `corpora` and `clipart` fetch. Each set is frozen by a hash in benchmarks/dev/frozen.json
-over its words, questions and judgements: a set that comes out otherwise is refused.
+Debian packages that `corpora` and `clipart` fetch. Each set is frozen by a hash in
+benchmarks/data/dev/frozen.json over its words, questions and judgements: a set that comes out otherwise is
+refused.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from metaembed_demo.training.mini.dataset import DICTIONARIES, is_dev
 from sample_corpus.make.accident_report import scan
 from sample_corpus.make.base import build, footer, styles
 
-OURS = ROOT / "benchmarks" / "dev"
+OURS = ROOT / "benchmarks" / "data" / "dev"
 FROZEN = OURS / "frozen.json"
 PAGE_WORDS = (420, 720)  # of a long page
 LEAST_WORDS = 300

@@ -1,9 +1,10 @@
-"""Coverage-guided fuzzing of `ingest`: `python benchmarks/fuzz.py [--seconds 120] [--seed 1] [--keep DIR]`.
+"""Coverage-guided fuzzing of `ingest`: `python -m benchmarks.robustness.fuzz [--seconds 120] [--seed 1]
+[--keep DIR]`.
 
 Good files of every kind are changed at random; a change that reaches lines of the reading code in an order
 not seen before is kept and changed further. Every result must be a Page that can be or a Problem that names
 its file. The work is done in a child process: when it crashes or hangs, the file at hand is kept and the next
-child goes on. Writes benchmarks/fuzz.json, and the files that went wrong to the folder.
+child goes on. Writes benchmarks/results/fuzz.json, and the files that went wrong to the folder.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from benchmarks import RESULTS
 from benchmarks.robustness.hostile_files import files, pdfs, pictures
 from metaembed_demo.core.config import RENDER, ROOT, Limits
 from metaembed_demo.core.types import Page, Problem, Upload
@@ -271,7 +273,7 @@ def main() -> None:
         return
     found = run(options.seconds, options.seed, options.keep)
     text = json.dumps(found, indent=1)
-    (ROOT / "benchmarks" / "fuzz.json").write_text(text + "\n")
+    (RESULTS / "fuzz.json").write_text(text + "\n")
     print(text)
 
 

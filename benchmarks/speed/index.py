@@ -1,7 +1,8 @@
-"""How well and how fast the index finds what exact MaxSim finds, on real pages: writes benchmarks/index.json.
+"""How well and how fast the index finds what exact MaxSim finds, on real pages: writes
+benchmarks/results/index.json.
 
-    python benchmarks/corpus.py            # once: a hundred thousand real embeddings, about an hour
-    python benchmarks/index.py             # about ten minutes on two cores
+    python -m benchmarks.speed.corpus            # once: a hundred thousand real embeddings, about an hour
+    python -m benchmarks.speed.index             # about ten minutes on two cores
 
 Every way takes its turn at every query, so that a slow moment of the machine hits all alike; times are
 medians of single queries in one process, ratios are of medians. Recall is the share of the exact ten best
@@ -26,13 +27,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import corpus
+from benchmarks import RESULTS
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim_numpy
 
-OUT = ROOT / "benchmarks" / "index.json"
+from . import corpus
+
+OUT = RESULTS / "index.json"
 FULL = STOPS[-1]
 K = 10
 PART = 10_000  # pages that numpy scores

@@ -1,9 +1,10 @@
-"""Quality on the frozen dev sets: `python benchmarks/quality.py` writes quality.json and docs/quality-*.png.
+"""Quality on the frozen dev sets: `python -m benchmarks.quality.quality` writes quality.json and
+docs/quality-*.png.
 
 Every row of a set is measured in one run on the same words: Mini at its five budgets, BM25, MiniLM as one
 vector, as its best chunk and as all its tokens, and, where `--without-mmr` names weights, Mini trained
 without MMR. Beside each mean stands its bootstrap 95% interval; `gains` holds paired differences.
-Run benchmarks/devsets.py first; Chromium draws the plots.
+Run benchmarks/quality/devsets.py first; Chromium draws the plots.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
-from docs.screenshots import launch
+from benchmarks import RESULTS
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.encoders.base import Encoder
@@ -27,6 +28,7 @@ from metaembed_demo.evaluation.baselines import baselines, without_mmr
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir
 from metaembed_demo.evaluation.evaluate import evaluate
 from metaembed_demo.evaluation.metrics import Row, gain
+from scripts.screenshots import launch
 
 SETS = {
     "long": "Long technical pages, natural questions",
@@ -35,7 +37,7 @@ SETS = {
     "pictures": "Drawings, asked for by title",
     "pictures-alike": "Drawings, asked for by another of the same thing",
 }
-OUT = ROOT / "benchmarks" / "quality.json"
+OUT = RESULTS / "quality.json"
 COLOURS = ("#9a6700", "#5b6473", "#1f7a8c", "#7a2331", "#2f5d3a")
 
 

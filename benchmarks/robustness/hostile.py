@@ -1,8 +1,9 @@
-"""What bad files and queries do: `python benchmarks/hostile.py [--only KIND]` writes benchmarks/hostile.json.
+"""What bad files and queries do: `python -m benchmarks.robustness.hostile [--only KIND]` writes
+benchmarks/results/hostile.json.
 
-All files of benchmarks/robustness/hostile_files/files.py go through `Collection.add`, one after the other, into a collection that
-holds good pages; after each one those are looked at. Then bad queries are asked. Goals: nothing raised,
-nothing silent, no page lost.
+All files of benchmarks/robustness/hostile_files/files.py go through `Collection.add`, one after the other,
+into a collection that holds good pages; after each one those are looked at. Then bad queries are asked.
+Goals: nothing raised, nothing silent, no page lost.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import RESULTS
 from benchmarks.robustness.hostile_files import files as files_module
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.core.config import LIMITS, PATHS, ROOT, Limits
+from metaembed_demo.core.config import LIMITS, PATHS, Limits
 from metaembed_demo.core.types import Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
@@ -73,7 +75,7 @@ def main() -> None:
     text = json.dumps(found, indent=1)
     print(text)
     if options.only is None:
-        (ROOT / "benchmarks" / "hostile.json").write_text(text + "\n")
+        (RESULTS / "hostile.json").write_text(text + "\n")
 
 
 def files(folder: Path, manifest: list[dict[str, str]], encoder: Encoder, limits: Limits) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What the app costs on this machine: `python benchmarks/laptop.py` writes benchmarks/laptop.json.
+"""What the app costs on this machine: `python -m benchmarks.speed.laptop` writes
+benchmarks/results/laptop.json.
 
 Cold start to a served page and resident memory (a fresh process, sample index kept), pages a second by
 kind of page (render, read, encode), and milliseconds a query by stage and budget. Kinds and budgets are
@@ -20,6 +21,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from benchmarks import RESULTS
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, ROOT
@@ -47,7 +49,7 @@ def main() -> None:
     found["query_ms"], found["dial_move_ms"] = queries(encoder, samples.collection)
     found["pages"] = len(samples.collection)
     text = json.dumps(found, indent=1)
-    (ROOT / "benchmarks" / "laptop.json").write_text(text + "\n")
+    (RESULTS / "laptop.json").write_text(text + "\n")
     print(text)
 
 

@@ -1,4 +1,4 @@
-"""MaxSim over every page: `python benchmarks/kernels.py` writes benchmarks/kernels.json.
+"""MaxSim over every page: `python -m benchmarks.speed.kernels` writes benchmarks/results/kernels.json.
 
 Compares the compiled kernels with numpy, and with maxsim-cpu where that package is installed, on random unit
 pages. Every round runs each scan once, one after the other, so that other work on the machine hits all alike;
@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import RESULTS
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.index import maxsim_kernels
@@ -42,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--pages", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "kernels.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "kernels.json")
     given = parser.parse_args()
     found: dict[str, Any] = {"machine": machine(), "first_call_s": first_call()}
     if not maxsim_kernels.available():

@@ -1,10 +1,11 @@
-"""Do the words that an explanation names carry the hit? `python benchmarks/faithfulness.py` writes the JSON.
+"""Do the words that an explanation names carry the hit? `python -m benchmarks.quality.faithfulness` writes
+the JSON.
 
 For pairs of a question and the page that answers it: hide a tenth of the page's words (of a picture's cells),
 have the page read again, and see how far the hit's score falls. The words go by what they gave to the score,
 by what the winning tokens read, by plain attention, or at random. Curves: the score left while more and more
 is hidden (deletion), or all but so much (insertion), as in Petsiuk et al. 2018 (RISE), with the full
-page at 1 and the page without any word at 0. Run benchmarks/devsets.py first.
+page at 1 and the page without any word at 0. Run benchmarks/quality/devsets.py first.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import RESULTS
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
@@ -29,7 +31,7 @@ from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.occlusion import DRAWS, SHARE, Mask, Occlusion, attended
 from metaembed_demo.index.maxsim import align, maxsim
 
-OUT = ROOT / "benchmarks" / "faithfulness.json"
+OUT = RESULTS / "faithfulness.json"
 SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # of the words, for the curves
 CURVES = {"words": 40, "cells": 12}  # pairs of each set

@@ -1,4 +1,5 @@
-"""Take the pictures of docs/screenshots: `python docs/screenshots.py`. Starts the app on the sample corpus.
+"""Take the pictures of docs/screenshots: `python scripts/screenshots.py`. Starts the app on the sample
+corpus.
 
 Those of single tabs and rooms are taken in both modes, at 1280 and at 390 pixels.
 """

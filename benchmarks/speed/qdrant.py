@@ -1,10 +1,12 @@
-"""How fast Qdrant's engine is and what it finds: `python benchmarks/qdrant.py` writes benchmarks/qdrant.json.
+"""How fast Qdrant's engine is and what it finds: `python -m benchmarks.speed.qdrant` writes
+benchmarks/results/qdrant.json.
 
 Qdrant's engine runs in this process (qdrant-edge-py), under the same QdrantIndex that speaks to a server, so
 no network and no JSON is in these figures. Its nested query is timed with 200, 500 and 1,000 candidates, with
 and without the HNSW stage, beside the in-memory index on the same pages: every way searches for a query
 before the next query comes. Recall is the share of the exact ten best. Pages are drawn in topics, with
-queries that each ask about parts of one page; --real takes the embeddings that benchmarks/corpus.py makes.
+queries that each ask about parts of one page; --real takes the embeddings that benchmarks/speed/corpus.py
+makes.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import RESULTS
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index import cascade
 from metaembed_demo.index.local import LocalIndex
@@ -160,8 +162,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=60)
-    parser.add_argument("--real", action="store_true", help="the pages of benchmarks/corpus.py")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "qdrant.json")
+    parser.add_argument("--real", action="store_true", help="the pages of benchmarks/speed/corpus.py")
+    parser.add_argument("--out", type=Path, default=RESULTS / "qdrant.json")
     options = parser.parse_args()
     chunks, queries = (real if options.real else clustered)(options.pages, options.queries)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""What each part of Mini's training is worth: `python benchmarks/ablations.py` writes ablations.json.
+"""What each part of Mini's training is worth: `python -m benchmarks.quality.ablations` writes ablations.json.
 
 Every row changes one thing, trains from the same start on the same seeds, and is judged on the pages that
-`train` keeps out (training/mini/dataset.py): long pages asked for by a heading, dictionary entries by their headword. A row
-that is in the file already is not run again, so the program can be stopped and started. About five minutes a
-row on two cores.
+`train` keeps out (training/mini/dataset.py): long pages asked for by a heading, dictionary entries by their
+headword. A row that is in the file already is not run again, so the program can be stopped and started.
+About five minutes a row on two cores.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from metaembed_demo.core.config import PATHS, ROOT
+from benchmarks import RESULTS
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, _parts
 from metaembed_demo.training.mini import corpora, dataset
 from metaembed_demo.training.mini.dataset import CLUSTER, Course, Lesson
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, picture_things
 
-OUT = ROOT / "benchmarks" / "ablations.json"
+OUT = RESULTS / "ablations.json"
 STEPS = 30
 RANK = 32  # of LoRA, as in the paper
 NOISY = 0.6  # share of noisy pages in the row of that name

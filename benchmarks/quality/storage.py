@@ -1,8 +1,9 @@
-"""What it costs to keep pages smaller: `python benchmarks/storage.py` writes storage.json, prints a table.
+"""What it costs to keep pages smaller: `python -m benchmarks.quality.storage` writes storage.json, prints a
+table.
 
-For every kind of storage (index/quantization.py), and for some ways that are not in the program: bytes a page, nDCG@5 on
-the dev sets with the share of what float32 finds, and the time to score many pages. A share's 95% interval is
-from resampled queries, the same for both. Run benchmarks/devsets.py first.
+For every kind of storage (index/quantization.py), and for some ways that are not in the program: bytes a
+page, nDCG@5 on the dev sets with the share of what float32 finds, and the time to score many pages. A
+share's 95% interval is from resampled queries, the same for both. Run benchmarks/quality/devsets.py first.
 
 `pq` is fitted to the very pages it keeps, as an index does it; "fitted elsewhere" to those of the other set.
 What scores again keeps float16 on disk for it: `bytes_per_page` is what every search reads.
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import RESULTS
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
@@ -38,7 +40,7 @@ from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.index.quantization import KINDS, Codec, codec, pq_parts
 
 SETS = ("long", "business")
-OUT = ROOT / "benchmarks" / "storage.json"
+OUT = RESULTS / "storage.json"
 FULL = STOPS[-1]
 SMALL_PARTS = 32  # bytes a vector of the smaller `pq`: 2,048 a page of 64
 AGAIN = (20, 50)  # pages scored again
