@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
-from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.core.types import FloatArray, Hit, Query, Trace
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.base import Encoder, Explainable
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.index.maxsim import align
+from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
 
 
 def search(
-    collection: Collection, encoder: Encoder, query: Query, budget: Budget, k: int = 10, exact: bool = False
+    collection: Collection,
+    encoder: Encoder,
+    query: Query,
+    budget: Budget,
+    k: int = 10,
+    exact: bool = False,
+    evidence: bool = False,
 ) -> Trace:
     """Encode `query` once at full size and find its best `k` pages at `budget`.
 
-    The trace carries the alignment of the first hit; an empty collection gives a trace without hits.
-    With `exact` every page is scored, however many there are.
+    The trace carries the cosines of every hit and the alignment of the first; an empty collection gives a
+    trace without hits.
+
+    Args:
+        exact: score every page, however many there are.
+        evidence: keep what the query's tokens read, where the encoder can tell: it comes from the same pass.
 
     Raises:
         ValueError: when `collection` was made by another encoder, or `k` is below 1.
     """
     collection.check_encoder(encoder)
     started = perf_counter()
-    vectors = encoder.encode_queries([query])[0].vectors
-    encode_ms = _ms(started)
-    return _run(collection, vectors, budget, k, exact, encode_ms, query.text, query.image is not None)
+    read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
+    vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
+    asked = _Asked(vectors, query.text, query.image is not None, read)
+    return _run(collection, asked, budget, k, exact, _ms(started))
 
 
 def research(collection: Collection, trace: Trace, budget: Budget, k: int = 10) -> Trace:
@@ -42,7 +54,8 @@ def research(collection: Collection, trace: Trace, budget: Budget, k: int = 10) 
     Raises:
         ValueError: when `k` is below 1.
     """
-    found = _run(collection, trace.query_vectors, budget, k, False, 0.0, trace.query_text, trace.query_image)
+    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
+    found = _run(collection, asked, budget, k, False, 0.0)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
     return replace(found, movement=moved)
@@ -55,24 +68,31 @@ def explain_hit(collection: Collection, trace: Trace, page_id: str) -> Trace:
         KeyError: when the page is not in the collection (any more).
     """
     started = perf_counter()
-    alignment = _align(collection, trace.query_vectors, trace.budget, page_id)
-    timings = {**trace.timings, "align": _ms(started)}
+    cosines = trace.cosines
+    if page_id not in cosines:  # a page beyond the hits
+        cosines = {**cosines, **_cosines(collection, trace.query_vectors, [page_id])}
+    alignment = alignment_of(page_id, cosines[page_id][: trace.budget.r_q, : trace.budget.r_c])
+    timings = {**trace.timings, "align": trace.timings["align"] + _ms(started)}
     timings["total"] = trace.timings["total"] - trace.timings["align"] + timings["align"]
-    return replace(trace, alignment=alignment, timings=timings)
+    return replace(trace, alignment=alignment, cosines=cosines, timings=timings)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query as it is searched for: vectors (R_q, D), its words, and what its tokens read."""
+
+    vectors: FloatArray
+    text: str
+    image: bool
+    evidence: Evidence | None
 
 
 def _run(
-    collection: Collection,
-    vectors: FloatArray,
-    budget: Budget,
-    k: int,
-    exact: bool,
-    encode_ms: float,
-    text: str,
-    image: bool,
+    collection: Collection, asked: _Asked, budget: Budget, k: int, exact: bool, encode_ms: float
 ) -> Trace:
     if k < 1:
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
+    vectors = asked.vectors
     with collection.lock:  # so that no hit is removed before it is aligned
         index = collection.index
         budget = budget.clip(len(vectors), index.r_c)
@@ -85,13 +105,13 @@ def _run(
         elif candidates:
             hits = index.rerank(vectors, budget, candidates, k)
         rerank_ms, started = _ms(started), perf_counter()
-        alignment = _align(collection, vectors, budget, hits[0].page_id, exact) if hits else None
+        cosines = _cosines(collection, vectors, [hit.page_id for hit in hits], exact)
         align_ms = _ms(started)
         searched = len(index)
         storage, refined = _storage(index, len(candidates), k, exact)
     timings = {"encode": encode_ms, "coarse": coarse_ms, "rerank": rerank_ms, "align": align_ms}
-    return Trace(
-        query_text=text,
+    trace = Trace(
+        query_text=asked.text,
         budget=budget,
         hits=tuple(hits),
         timings={**timings, "total": sum(timings.values())},
@@ -99,11 +119,13 @@ def _run(
         pages_searched=searched,
         candidates=len(candidates),
         query_vectors=vectors,
-        alignment=alignment,
-        query_image=image,
+        query_image=asked.image,
         storage=storage,
         refined=refined,
+        cosines=cosines,
+        query_evidence=asked.evidence,
     )
+    return explain_hit(collection, trace, hits[0].page_id) if hits else trace
 
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
@@ -114,14 +136,15 @@ def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> t
     return index.storage, again if index.has_full else 0
 
 
-def _align(
-    collection: Collection, vectors: FloatArray, budget: Budget, page_id: str, full: bool = False
-) -> Alignment:
-    """With the vectors that the hit was scored by, so that gains sum to its score."""
+def _cosines(
+    collection: Collection, vectors: FloatArray, page_ids: Sequence[str], full: bool = False
+) -> dict[str, FloatArray]:
+    """(R_q, R_c) cosines of each page, of the vectors it was scored by, so that gains sum to its score."""
+    if not page_ids:
+        return {}
     index = collection.index
     scored_by = index.full if full and isinstance(index, LocalIndex) else index.vectors
-    page: FloatArray = scored_by([page_id])[0]
-    return align(page_id, vectors[: budget.r_q], page[: budget.r_c])
+    return dict(zip(page_ids, cosines(vectors, scored_by(page_ids)), strict=True))
 
 
 def _ms(started: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -128,9 +128,11 @@ class Trace:
     """Everything one search did.
 
     `timings` are milliseconds by stage: encode, coarse, rerank, align, total. `query_vectors` is the
-    full-size query embedding (R_q, D), so that another budget needs no new encoding. `storage` is what
-    scores come from, one of `codecs.KINDS`; with another than float16, so many of the best pages as
-    `refined` says were scored again by their full vectors.
+    full-size query embedding (R_q, D), so that another budget needs no new encoding. `cosines` are those of
+    every hit at full size, so that its gains, its alignment at any budget and its matrix are slices of one
+    product. `query_evidence` is what the query's tokens read (encoders.attribution.Evidence), where it was
+    asked for. `storage` is what scores come from, one of `quantization.KINDS`; unless that is float16, the
+    best `refined` pages were scored again by their full vectors.
     """
 
     query_text: str
@@ -146,6 +148,8 @@ class Trace:
     movement: dict[str, int] = field(default_factory=dict)  # page id -> places gained since the last search
     storage: str = "float16"
     refined: int = 0
+    cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
+    query_evidence: Any = None
 
     @property
     def by_full_vectors(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from metaembed_demo.core.types import Embedding, Page, Query
 from metaembed_demo.documents.image_tags import Closer
@@ -30,6 +30,7 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
 class Explainable(Encoder, Protocol):
     """An encoder that can tell what its Meta Tokens read."""
 

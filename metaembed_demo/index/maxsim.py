@@ -111,8 +111,25 @@ def align(page_id: str, q: FloatArray, c_one: NDArray[Any]) -> Alignment:
     >>> found.winners.tolist(), found.gains.tolist()
     ([1, 0], [1.0, 1.0])
     """
-    _check(q, c_one[None])
-    similarity = np.asarray(q, dtype=np.float32) @ np.asarray(c_one, dtype=np.float32).T
+    return alignment_of(page_id, cosines(q, c_one[None])[0])
+
+
+def cosines(q: FloatArray, c: NDArray[Any]) -> FloatArray:
+    """Every query token against every candidate token: (n, r_q, r_c) float32.
+
+    Args:
+        q: query vectors (r_q, D).
+        c: vectors of n pages (n, r_c, D).
+
+    Raises:
+        ValueError: when the shapes do not fit together or either side has no token.
+    """
+    _check(q, c)
+    return np.matmul(np.asarray(q, dtype=np.float32), np.asarray(c, dtype=np.float32).swapaxes(1, 2))
+
+
+def alignment_of(page_id: str, similarity: FloatArray) -> Alignment:
+    """The alignment that the cosines (r_q, r_c) of one page make."""
     winners = similarity.argmax(axis=1).astype(np.int64)
     gains = np.take_along_axis(similarity, winners[:, None], axis=1)[:, 0]
     return Alignment(page_id, similarity, winners, gains)
