@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import FloatArray, Hit, Query, Trace
+from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 from metaembed_demo.index.base import MultiVectorIndex
@@ -68,13 +68,24 @@ def explain_hit(collection: Collection, trace: Trace, page_id: str) -> Trace:
         KeyError: when the page is not in the collection (any more).
     """
     started = perf_counter()
-    cosines = trace.cosines
-    if page_id not in cosines:  # a page beyond the hits
-        cosines = {**cosines, **_cosines(collection, trace.query_vectors, [page_id])}
-    alignment = alignment_of(page_id, cosines[page_id][: trace.budget.r_q, : trace.budget.r_c])
+    found = trace
+    if page_id not in trace.cosines:  # a page beyond the hits
+        more = _cosines(collection, trace.query_vectors, [page_id])
+        found = replace(trace, cosines={**trace.cosines, **more})
+    alignment = alignment_in(found, page_id)
     timings = {**trace.timings, "align": trace.timings["align"] + _ms(started)}
     timings["total"] = trace.timings["total"] - trace.timings["align"] + timings["align"]
-    return replace(trace, alignment=alignment, cosines=cosines, timings=timings)
+    return replace(found, alignment=alignment, timings=timings)
+
+
+def alignment_in(trace: Trace, page_id: str, budget: Budget | None = None) -> Alignment:
+    """The alignment of a page that `trace` has the cosines of, at the trace's budget or another one.
+
+    Raises:
+        KeyError: when the trace does not have them.
+    """
+    budget = budget or trace.budget
+    return alignment_of(page_id, trace.cosines[page_id][: budget.r_q, : budget.r_c])
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ class Explainer:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Looked] = OrderedDict()
 
+    def has(self, stored: StoredPage) -> bool:
+        """Whether the page was looked at lately, so that explaining it encodes nothing."""
+        with self._lock:
+            return stored.id in self._kept
+
     def look(self, stored: StoredPage) -> Looked:
         """The page's evidence; its picture is opened and its pictures are seen again."""
         with self._lock:

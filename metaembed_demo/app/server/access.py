@@ -33,7 +33,7 @@ MCP = "/gradio_api/mcp"
 UPLOAD = "/gradio_api/upload"
 OPEN = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|login|logout|health)/?"
-    r"|/(assets|static|svelte)/[^?]*"
+    r"|/(assets|static|svelte)/[^?]*|/pictures/[\w-]+/\w+/[\w.]+"
     r"|/gradio_api/(info|upload|upload_progress|queue/(join|data|status)|call(/v2)?/\w+(/\w+)?|cancel|reset"
     r"|heartbeat/\w+|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?"
 )

@@ -147,7 +147,7 @@ class Api:
         """Why a page scores as it does: its alignment and, where the encoder can tell, its words' shares."""
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
-        trace = search(collection, tools.encoder, asked, wanted, 1)
+        trace = search(collection, tools.encoder, asked, wanted, 1, evidence=True)
         try:
             with collection.lock:
                 trace = explain_hit(collection, trace, _text(page_id, "page_id"))
@@ -165,7 +165,7 @@ class Api:
             "score": round(score, 5),
             "storage": told["storage"],
             "alignment": told["alignment"],
-            "explanation": _explained(tools, asked, trace, page),
+            "explanation": _explained(tools, trace, page),
         }
 
     def _asked(self, query: Any, picture: Upload | None) -> Query:
@@ -176,12 +176,11 @@ class Api:
         return Query(text.strip(), jobs.picture(picture, self.limits) if picture else None)
 
 
-def _explained(tools: Tools, asked: Query, trace: Trace, page: StoredPage) -> Answer | None:
+def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
     """The parts of a score as `link.explanation_json` has them, each with its share of the whole."""
     if tools.explainer is None or trace.alignment is None:
         return None
-    evidence = tools.explainer.encoder.query_evidence(asked)
-    found = tools.explainer.explain(page, evidence, trace.query_vectors, trace.alignment)
+    found = tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)
     told = explanation_json(found, trace.by_full_vectors)
     whole = float(found.total.sum())
     for word in told["words"]:

@@ -13,6 +13,14 @@ from gradio.utils import get_upload_folder
 from metaembed_demo.core.types import Upload
 
 
+def said(event: gr.EventData, name: str, default: Any = "") -> Any:
+    """What the page's script sent with an event under `name`."""
+    try:
+        return getattr(event, name, default)
+    except TypeError:  # it sent nothing at all
+        return default
+
+
 def upload_folder() -> Path:
     """Where Gradio puts what browsers and programs upload."""
     return Path(get_upload_folder()).resolve()
@@ -20,7 +28,7 @@ def upload_folder() -> Path:
 
 def uploads(event: gr.EventData) -> list[Upload]:
     """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
-    return uploaded(event._data.get("files", []))
+    return uploaded(said(event, "files", []))
 
 
 def uploaded(files: Sequence[Any]) -> list[Upload]:

@@ -20,7 +20,9 @@ from metaembed_demo.core.config import SPACE, Limits, Server
 from . import mcp_server
 from .access import CALL, MCP, Guard
 from .api import Api
+from .pictures import Pictures
 from .rate_limit import Addresses
+from .visitor_cookie import VisitorCookie
 
 ASK = "Any user name will do; the password is the one that was set for this server."
 
@@ -33,7 +35,7 @@ def options(
     Args:
         folder: where uploads arrive; ready: whether the server takes requests.
     """
-    routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"])]
+    routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"]), Pictures(api.visits).route()]
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     if mcp_server.AVAILABLE:
         tools = mcp_server.Toolbox(api)
@@ -53,7 +55,12 @@ def options(
         "enable_monitoring": False,
         "auth": _lets_in(server.password) if server.password else None,
         "auth_message": _ask(limits) if server.password else None,
-        "app_kwargs": {"middleware": [guard], "routes": routes, "lifespan": lifespan, "openapi_url": None},
+        "app_kwargs": {
+            "middleware": [guard, Middleware(VisitorCookie)],
+            "routes": routes,
+            "lifespan": lifespan,
+            "openapi_url": None,
+        },
     }
 
 

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
-from gradio.context import LocalContext
 
 from metaembed_demo.app import theme
+from metaembed_demo.app.server.visitor_cookie import visitor_of
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
 
+Updates = dict[Any, Any]  # component -> its new value
+NO_COOKIE = (
+    "This page needs one cookie, by which your pages are known as yours. "
+    "Allow it for this address and reload."
+)
+
 
 class Door:
-    """The visits as the page's handlers reach them: where there is no room, the visitor is told."""
+    """The visits as the page's handlers reach them: where there is no room, the visitor reads why."""
 
     def __init__(self, visits: Visits) -> None:
         self.visits, self.tools = visits, visits.tools
 
-    def get(self, session_id: str | None) -> Visit:
-        """As `Visits.get`. Raises gr.Error, which the page shows, where there are too many sessions."""
-        request = LocalContext.request.get(None)
+    def of(self, request: gr.Request) -> Visit:
+        """The visit of the tab that an event comes from.
+
+        Raises:
+            gr.Error: which the page shows, where there are too many sessions, or the browser keeps no cookie.
+        """
+        visitor = visitor_of(request.cookies)
+        if visitor is None:
+            raise gr.Error(NO_COOKIE, title="No cookie", print_exception=False)
         try:
-            return self.visits.get(session_id, request.session_hash if request else None)
+            return self.visits.get(visitor, request.session_hash or "page")
         except Full as full:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
 

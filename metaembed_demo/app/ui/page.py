@@ -13,7 +13,7 @@ import gradio as gr
 from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.gradio_api import Endpoints
-from metaembed_demo.app.server.gradio_uploads import upload_folder, uploads
+from metaembed_demo.app.server.gradio_uploads import said, upload_folder, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
@@ -32,11 +32,10 @@ from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
-from .components import Door, html
+from .components import Door, Updates, html
 from .storage_tab import Store
 from .survey_tabs import Rooms
 
-Updates = dict[Any, Any]
 SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
@@ -48,7 +47,7 @@ class Page:
 
     def __init__(self, visits: Visits, base: Collection) -> None:
         self.visits, self.tools = Door(visits), visits.tools
-        self.tabs_of = visits
+        self.all = visits
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
         self.store = Store(self.visits)
@@ -58,8 +57,6 @@ class Page:
     # Layout
 
     def lay_out(self) -> None:
-        # `Sessions` ends it. Gradio's own time to live goes by the machine's clock, which may be set.
-        self.session = gr.State(None)
         self.header = html("header", script="theme_switch.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
@@ -130,9 +127,8 @@ class Page:
     def wire(self, demo: gr.Blocks) -> None:
         # First, so that the endpoints and not handlers of the page get the names.
         Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
-        search_outputs = [self.session, *self.regions.values(), self.r_q, self.r_c, self.text]
+        search_outputs = [*self.regions.values(), self.r_q, self.r_c, self.text]
         shelf_outputs = [
-            self.session,
             *self.regions.values(),
             self.r_q,
             self.r_c,
@@ -146,14 +142,14 @@ class Page:
         # Gradio's "always_last" may answer an older move, so the dials' scripts hold moves back themselves.
         def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
-            return event(fn, [self.session, *inputs], more.pop("outputs"), **{**quiet, **SEARCHING, **more})
+            return event(fn, inputs, more.pop("outputs"), **{**quiet, **SEARCHING, **more})
 
         looking = {"outputs": search_outputs}
         # A search may wait for the encoder: web/search.css draws a line while it does.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
-        self.surveys.wire(on, self.session, self.rooms, self._screen, search_outputs)
-        self.store.wire(on, self.session, self._shelf, shelf_outputs, self.news)
+        self.surveys.wire(on, self.rooms, self._screen, search_outputs)
+        self.store.wire(on, self._shelf, shelf_outputs, self.news)
         shelf = {"outputs": shelf_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
@@ -166,10 +162,13 @@ class Page:
         on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint])
         on(self.results.select, self.choose, [], **looking)
         on(self.ranks.select, self.open_at, [], **looking)
-        on(self.compare.submit, self.side, [], outputs=[self.session, self.compare])
+        on(self.marks.submit, self.explain, [], **looking)
+        on(self.tabs.select, self.open_tab, [], **looking)
+        on(self.link.submit, self.copy_trace, [], outputs=[self.link])
+        on(self.compare.submit, self.side, [], outputs=[self.compare])
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
-        on(self.pagemap.submit, self.test, [], outputs=[self.session, self.pagemap], **testing)
-        on(self.pagemap.clear, self.stop_test, [], outputs=[self.session], concurrency_id="stop")
+        on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
+        on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
         on(self.listing.delete, self.remove, [], **shelf)
@@ -177,7 +176,7 @@ class Page:
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
         on(self.drop.upload, self.receive, [], **shelf).then(
             self.index,
-            [self.session],
+            None,
             shelf_outputs,
             show_progress="hidden",
             api_visibility="private",
@@ -188,13 +187,12 @@ class Page:
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
 
-    def arrive(self, session_id: str | None, request: gr.Request) -> Updates:
+    def arrive(self, request: gr.Request) -> Updates:
         link = Link.parse(dict(request.query_params))
         try:
-            visit = self.visits.get(session_id)
+            visit = self.visits.of(request)
         except gr.Error as full:
             return {self.results: search_tab.failure(full.message, link.query)}
-        self.tabs_of.arrived(request.session_hash, visit)
         updates = {
             **self._screen(visit, visit.arrive(link)),
             **self._shelf(visit, visit.shelf(), whole=False),
@@ -205,101 +203,114 @@ class Page:
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""
-        self.tabs_of.left(request.session_hash)
+        self.all.left(request.session_hash)
 
-    def search(self, session_id: str | None, text: str) -> Updates:
-        visit = self.visits.get(session_id)
-        return self._screen(visit, visit.search(text or ""))
+    def search(self, request: gr.Request, text: str) -> Updates:
+        visit = self.visits.of(request)
+        return self._screen(visit, visit.search(text or "")) or gr.skip()
 
-    def show_picture(self, session_id: str | None, text: str, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
+    def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
         visit.picture = visit.session.locker.swap(visit.picture, uploads(event))
         for refused in visit.session.locker.refusals():
             gr.Warning(refused.message)
-        return self._screen(visit, visit.search(text or ""))
+        return self._screen(visit, visit.search(text or "")) or gr.skip()
 
-    def drop_picture(self, session_id: str | None, text: str) -> Updates:
-        visit = self.visits.get(session_id)
+    def drop_picture(self, request: gr.Request, text: str) -> Updates:
+        visit = self.visits.of(request)
         visit.picture = visit.session.locker.swap(visit.picture, [])
-        return self._screen(visit, visit.search(text or ""))
+        return self._screen(visit, visit.search(text or "")) or gr.skip()
 
-    def example(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def example(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Search for an example alone, so the picture goes."""
-        visit, text = self.visits.get(session_id), str(event._data.get("query", ""))
+        visit, text = self.visits.of(request), str(said(event, "query"))
         visit.picture = visit.session.locker.swap(visit.picture, [])
         self._turn += 1
         picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
         return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
 
-    def turn(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
-        stop = min(max(int(event._data.get("stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.move(STOPS[stop]))
+    def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
+        stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
+        return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
 
-    def free(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
-        budget, turn = Budget.parse(str(event._data.get("budget"))), int(event._data.get("turn", 0))
+    def free(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
+        budget, turn = Budget.parse(str(said(event, "budget"))), int(said(event, "turn", 0))
         updates = self._screen(visit, visit.move(budget))
         for slider in (self.r_q, self.r_c):  # they may have gone on moving
-            updates.pop(slider)
+            updates.pop(slider, None)
         return {**updates, self.free_hint: search_tab.free_hint(turn)}
 
-    def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
-        return self._screen(visit, visit.choose(str(event._data.get("page", ""))))
+    def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
+        return self._screen(visit, visit.choose(str(said(event, "page")))) or gr.skip()
 
-    def open_at(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def explain(self, request: gr.Request) -> Updates:
+        """The marks of the open hit, which the page asks for once the hits are there."""
+        visit = self.visits.of(request)
+        return self._screen(visit, visit.explain()) or gr.skip()
+
+    def open_tab(self, request: gr.Request, event: gr.SelectData) -> Updates:
+        """An evidence tab is drawn when it is opened."""
+        visit = self.visits.of(request)
+        return self._screen(visit, visit.open_tab(str(event.value).lower().replace(" ", "-"))) or gr.skip()
+
+    def copy_trace(self, request: gr.Request) -> Updates:
+        visit = self.visits.of(request)
+        return self._screen(visit, Screen(link=visit.trace_record())) or gr.skip()
+
+    def open_at(self, request: gr.Request, event: gr.EventData) -> Updates:
         """A click on a line of ranks: that page, at that stop."""
-        visit = self.visits.get(session_id)
-        stop = min(max(int(event._data.get("stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.open_at(str(event._data.get("page", "")), STOPS[stop]))
+        visit = self.visits.of(request)
+        stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
+        return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
 
-    def side(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def side(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Change side A of the comparison."""
-        visit = self.visits.get(session_id)
-        action, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
-        return self._screen(visit, visit.side(action, value))
+        visit = self.visits.of(request)
+        action, value = str(said(event, "action")), str(said(event, "value"))
+        return self._screen(visit, visit.side(action, value)) or gr.skip()
 
-    def test(self, session_id: str | None) -> Iterator[Updates]:
-        visit = self.visits.get(session_id)
+    def test(self, request: gr.Request) -> Iterator[Updates]:
+        visit = self.visits.of(request)
         for screen in visit.test():
-            yield self._screen(visit, screen)
+            yield self._screen(visit, screen) or gr.skip()
 
-    def stop_test(self, session_id: str | None) -> Updates:
-        visit = self.visits.get(session_id)
+    def stop_test(self, request: gr.Request) -> None:
+        visit = self.visits.of(request)
         visit.panel.stop.set()
-        return {self.session: visit.session.id}
 
-    def act(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def act(self, request: gr.Request, event: gr.EventData) -> Updates:
         """The one action that a state offers, by name."""
-        visit = self.visits.get(session_id)
-        name, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
+        visit = self.visits.of(request)
+        name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
             return {**self._screen(visit, visit.search(value)), self.text: value}
         if name == "documents":
-            return {self.session: visit.session.id, self.rooms: gr.Tabs(selected="documents")}
+            return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):
             return self._shelf(visit, visit.restore() if name == "restore" else visit.clear())
-        return {self.session: visit.session.id}
+        return gr.skip()
 
-    def remove(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
-        return self._shelf(visit, visit.remove(str(event._data.get("source", ""))))
+    def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
+        return self._shelf(visit, visit.remove(str(said(event, "source"))))
 
-    def receive(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
+    def receive(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
         return self._shelf(visit, visit.receive(uploads(event)))
 
-    def index(self, session_id: str | None) -> Iterator[Updates]:
-        visit = self.visits.get(session_id)
+    def index(self, request: gr.Request) -> Iterator[Updates]:
+        visit = self.visits.of(request)
         for shelf in visit.index_inbox():
             yield self._shelf(visit, shelf)
 
-    def switch(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
+    def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Another encoder, or another resolution, for this visitor's pages."""
-        visit = self.visits.get(session_id)
+        visit = self.visits.of(request)
         with job(visit.session, visit.stop):
-            name, tokens = str(event._data.get("value", "")), int(event._data.get("tokens", 0))
+            name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
             for shelf in switch(visit, self.encoders, name, tokens):
                 yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
 
@@ -310,24 +321,22 @@ class Page:
             name, limits, tokens, busy
         )
 
-    def stop(self, session_id: str | None) -> Updates:
-        self.visits.get(session_id).stop.set()
+    def stop(self, request: gr.Request) -> Updates:
+        self.visits.of(request).stop.set()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
     # Screens and shelves to components
 
     def _screen(self, visit: Visit, screen: Screen) -> Updates:
-        updates: Updates = {self.session: visit.session.id}
-        for name, component in self.regions.items():
-            html = getattr(screen, name)
-            if html is not None:
-                updates[component] = html
-        if screen.dial is not None:
-            updates |= {self.r_q: visit.session.budget.r_q, self.r_c: visit.session.budget.r_c}
+        """What of `screen` the browser does not have yet."""
+        changed = visit.changed(screen)
+        updates: Updates = {self.regions[name]: html for name, html in changed.items()}
+        if "dial" in changed:
+            updates |= {self.r_q: visit.budget.r_q, self.r_c: visit.budget.r_c}
         return updates
 
     def _shelf(self, visit: Visit, shelf: Shelf, whole: bool = True) -> Updates:
-        updates: Updates = {self.session: visit.session.id}
+        updates: Updates = {}
         for name in ("news", "listing", "statistics"):
             html = getattr(shelf, name)
             if html is not None:

@@ -8,16 +8,15 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo.app.server.gradio_uploads import uploads
+from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.page_state import Shelf
 from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
 
-from .components import Door, html
+from .components import Door, Updates, html
 
-Updates = dict[Any, Any]
 CONVERSIONS, PARCELS = 1, 1  # at a time, for all visitors together
 # The file is there once the button that holds it has changed.
 SAVE = "() => { document.querySelector('#parcel-file')?.click(); }"
@@ -41,78 +40,75 @@ class Store:
     def wire(
         self,
         on: Callable[..., Any],
-        session: Any,
         shelf: Callable[[Visit, Shelf], Updates],
         shelf_outputs: list[Any],
         news: Any,
     ) -> None:
-        """Args: how the page wires an event, its session state, how it shows a shelf, and where."""
-        self.session, self.news, self._shelf = session, news, shelf
+        """Args: how the page wires an event, how it shows a shelf, and where."""
+        self.news, self._shelf = news, shelf
         packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
         on(self.control.submit, self.convert, [], outputs=shelf_outputs, **converting)
         on(self.control.input, self.set, [], outputs=shelf_outputs)
-        on(self.control.select, self.check, [], outputs=[session, self.control])
-        on(self.control.clear, self.stop, [], outputs=[session], concurrency_id="stop")
+        on(self.control.select, self.check, [], outputs=[self.control])
+        on(self.control.clear, self.stop, [], outputs=[], concurrency_id="stop")
         on(
             self.index_file.submit,
             self.download,
             [],
-            outputs=[session, news, self.index_file, self.file],
+            outputs=[news, self.index_file, self.file],
             **packing,
         )
         on(self.index_file.upload, self.open, [], outputs=[*shelf_outputs, self.index_file], **packing)
         self.file.change(None, js=SAVE)
 
-    def convert(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
+    def convert(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Another storage for this visitor's pages; the old one is searched until it is done."""
-        visit = self.visits.get(session_id)
+        visit = self.visits.of(request)
         collection = visit.collection
         with visit.session.at_work():
-            for done in visit.storing.convert(collection, str(event._data.get("value", ""))):
+            for done in visit.storing.convert(collection, str(said(event, "value"))):
                 if done and visit.collection is collection:
                     yield self._shelf(visit, visit.stored_anew())
                 else:
                     yield self._control(visit)
 
-    def stop(self, session_id: str | None) -> Updates:
+    def stop(self, request: gr.Request) -> None:
         """Give the conversion under way up; its own handler says so."""
-        visit = self.visits.get(session_id)
+        visit = self.visits.of(request)
         visit.storing.stop.set()
-        return {self.session: visit.session.id}
 
-    def set(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def set(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Re-ranking by the full vectors, or the recall target."""
-        visit = self.visits.get(session_id)
-        name, value = str(event._data.get("name", "")), event._data.get("value", "")
+        visit = self.visits.of(request)
+        name, value = str(said(event, "name")), said(event, "value")
         if name == "refine":
             visit.storing.refine(visit.collection, bool(value))
         elif name == "recall":
             visit.storing.aim(visit.collection, float(value))
         return self._shelf(visit, visit.stored_anew())
 
-    def check(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def check(self, request: gr.Request, event: gr.EventData) -> Updates:
         """The open search against one that scores every page by its full vectors."""
-        visit = self.visits.get(session_id)
-        if str(event._data.get("action", "")) == "check":
-            visit.storing.check(visit.collection, visit.session.trace, HITS)
+        visit = self.visits.of(request)
+        if str(said(event, "action")) == "check":
+            visit.storing.check(visit.collection, visit.trace, HITS)
         else:
             visit.storing.hide()
         return self._control(visit)
 
     def _control(self, visit: Visit) -> Updates:
-        return {self.session: visit.session.id, self.control: visit.storage()}
+        return {self.control: visit.storage()}
 
     # Index files
 
-    def download(self, session_id: str | None) -> Iterator[Updates]:
+    def download(self, request: gr.Request) -> Iterator[Updates]:
         """Pack the index for this visitor's browser. It lies here until they take another, or leave."""
-        visit = self.visits.get(session_id)
-        start = {self.session: visit.session.id}
+        visit = self.visits.of(request)
         pages = len(visit.collection)
         busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.parcel(busy=True)}
-        yield {**start, **busy, self.file: None}  # so that the same file once more is a change, too
-        rest = {**start, self.index_file: documents_tab.parcel()}
+        yield {**busy, self.file: None}  # so that the same file once more is a change, too
+        rest = {self.index_file: documents_tab.parcel()}
         try:
             file = visit.session.locker.hand_out(index_file.NAME)
             index_file.pack(visit.collection, file.parent)
@@ -123,17 +119,15 @@ class Store:
         told = documents_tab.packed(file.name, pages, file.stat().st_size)
         yield {**rest, self.news: told, self.file: str(file)}
 
-    def open(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
+    def open(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Add the pages of index files to this visitor's."""
-        visit = self.visits.get(session_id)
+        visit = self.visits.of(request)
         files = visit.session.locker.take(uploads(event))
         refused = "".join(
             documents_tab.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
         )
-        start = {self.session: visit.session.id}
         names = [file.name for file in files]
         yield {
-            **start,
             self.news: documents_tab.opening(names),
             self.index_file: documents_tab.parcel(busy=True),
         }

@@ -7,15 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from metaembed_demo.app.server.gradio_uploads import uploads
+from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import search_tab
 from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.core.budgets import Budget
 
-from .components import Door, html
+from .components import Door, Updates, html
 
-Updates = dict[Any, Any]
 SURVEYS = 1  # at a time, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
@@ -37,66 +36,63 @@ class Rooms:
     def wire(
         self,
         on: Callable[..., Any],
-        session: Any,
         rooms: Any,
         screen: Callable[[Visit, Screen], Updates],
         searched: list[Any],
     ) -> None:
-        """Args: how the page wires an event; its session state, tabs, and what a search updates."""
-        self.session, self.tabs, self._screen = session, rooms, screen
+        """Args: how the page wires an event; its tabs; how it shows a screen, and what a search updates."""
+        self.tabs, self._screen = rooms, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
-        on(self.budget_tab.select, self.open_budget, [], outputs=[session, self.budget, self.cost])
-        on(self.tokens_tab.select, self.open_tokens, [], outputs=[session, self.tokens])
-        on(self.budget.submit, self.measure, [], outputs=[session, self.budget], **working)
+        on(self.budget_tab.select, self.open_budget, [], outputs=[self.budget, self.cost])
+        on(self.tokens_tab.select, self.open_tokens, [], outputs=[self.tokens])
+        on(self.budget.submit, self.measure, [], outputs=[self.budget], **working)
         on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, rooms])
-        on(self.labels.upload, self.take_labels, [], outputs=[session, self.budget])
-        on(self.tokens.submit, self.read_all, [], outputs=[session, self.tokens], **working)
+        on(self.labels.upload, self.take_labels, [], outputs=[self.budget])
+        on(self.tokens.submit, self.read_all, [], outputs=[self.tokens], **working)
         for room in (self.budget, self.tokens):
-            on(room.clear, self.stop, [], outputs=[session], concurrency_id="stop")
+            on(room.clear, self.stop, [], outputs=[], concurrency_id="stop")
 
-    def open_budget(self, session_id: str | None) -> Updates:
-        visit = self.visits.get(session_id)
+    def open_budget(self, request: gr.Request) -> Updates:
+        visit = self.visits.of(request)
         room, cost = visit.budget_room(), visit.cost_room()
-        return {self.session: visit.session.id, self.budget: room, self.cost: cost}
+        return {self.budget: room, self.cost: cost}
 
-    def open_tokens(self, session_id: str | None) -> Updates:
-        visit = self.visits.get(session_id)
+    def open_tokens(self, request: gr.Request) -> Updates:
+        visit = self.visits.of(request)
         return {
-            self.session: visit.session.id,
             self.tokens: visit.survey.tokens(empty=not len(visit.collection)),
         }
 
-    def measure(self, session_id: str | None, event: gr.EventData) -> Iterator[Updates]:
-        visit = self.visits.get(session_id)
-        kind = str(event._data.get("action", ""))
+    def measure(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
+        visit = self.visits.of(request)
+        kind = str(said(event, "action"))
         if kind in ("known", "labels", "session"):
             for told in visit.measure(kind):  # type: ignore[arg-type]
-                yield {self.session: visit.session.id, self.budget: told}
+                yield {self.budget: told}
 
-    def choose(self, session_id: str | None, event: gr.EventData) -> Updates:
+    def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
         """How much quality to keep, or the budget that this advises."""
-        visit = self.visits.get(session_id)
-        action, value = str(event._data.get("action", "")), str(event._data.get("value", ""))
+        visit = self.visits.of(request)
+        action, value = str(said(event, "action")), str(said(event, "value"))
         if action == "use":
             found = visit.move(Budget.parse(value))
             return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
         if action == "share":
             visit.survey.share = min(max(float(value), 0.01), 1.0)
-        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+        return {self.budget: visit.budget_room()}
 
-    def take_labels(self, session_id: str | None, event: gr.EventData) -> Updates:
-        visit = self.visits.get(session_id)
+    def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
         files = visit.session.locker.take(uploads(event))
         visit.survey.take_labels(files, visit.collection)
         visit.session.locker.release(files)
-        return {self.session: visit.session.id, self.budget: visit.budget_room()}
+        return {self.budget: visit.budget_room()}
 
-    def read_all(self, session_id: str | None) -> Iterator[Updates]:
-        visit = self.visits.get(session_id)
+    def read_all(self, request: gr.Request) -> Iterator[Updates]:
+        visit = self.visits.of(request)
         for told in visit.read_all():
-            yield {self.session: visit.session.id, self.tokens: told}
+            yield {self.tokens: told}
 
-    def stop(self, session_id: str | None) -> Updates:
-        visit = self.visits.get(session_id)
+    def stop(self, request: gr.Request) -> None:
+        visit = self.visits.of(request)
         visit.survey.stop.set()
-        return {self.session: visit.session.id}

@@ -1,8 +1,6 @@
-"""A Trace as pictures in HTML: score bars, the alignment matrix, stage timings. Pure functions."""
+"""The alignment matrix of one hit, with its margins, gains and table, as HTML. Pure functions."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,11 +9,10 @@ from metaembed_demo.core.text import DASH, budget_text
 from metaembed_demo.core.types import Alignment, FloatArray
 from metaembed_demo.index.maxsim import candidate_gains
 
-from .figure import SAVE, savable
-from .html import attribute
+from .figure import SAVE
+from .html import json_attribute
 from .score_bar import _tokens, score_bar
 
-LEVELS = 14  # steps of ink in the matrix; more cannot be told apart
 CAPTION = (
     "Meta Tokens are learned vectors that have read the whole input. They are neither words nor patches: "
     "a row is not a word of the query and a column is not a place on the page."
@@ -24,6 +21,8 @@ CAPTION = (
 
 def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     """The r_q x r_c matrix of one hit, with winners ringed, margins in the five shades and gains beside it.
+
+    web/alignment_chart.js draws the cells and makes the files to save, from the numbers in `data-matrix`.
 
     Args:
         found: the hit's alignment at `budget`.
@@ -34,15 +33,16 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     r_q, r_c = found.similarity.shape
     low, high = float(full.min()), float(full.max())
     data = {
-        "sim": [[round(float(v), 3) for v in row] for row in full],
-        "winners": [int(w) for w in found.winners],
+        "page": found.page_id,
+        "sim": np.rint(full * 1000).astype(int).tolist(),  # thousandths
+        "winners": found.winners.tolist(),
         "r_q": r_q,
         "r_c": r_c,
         "groups": [[*g.candidate, g.label("candidate")] for g in GROUPS],
     }
     best = int(np.argmax(found.gains))
     return (
-        f'<figure class="matrix" {_files(found)} data-matrix="{attribute(data)}" '
+        f'<figure class="matrix" data-figure="alignment" {json_attribute("matrix", data)} '
         f'style="--rows:{rows};--columns:{columns}">'
         f"<h3>{_finding(found)}</h3>"
         f'<div class="matrix-grid">'
@@ -52,7 +52,8 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f'<div class="margin-y">{_margin("query", rows, r_q)}</div>'
         f'<div class="cells" tabindex="0" role="application" aria-label="Alignment matrix, {rows} query '
         f'tokens by {columns} candidate tokens. Arrow keys move from cell to cell.">'
-        f"{_cells(full, found.winners, r_q, r_c, low, high)}<i class='cursor' hidden></i></div>"
+        f'<svg viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        f"<i class='cursor' hidden></i></div>"
         f'<div class="gains" aria-hidden="true">{_gains(found.gains, rows)}</div>'
         f'<div class="axis-g">gain, max 1</div>'
         f"</div>"
@@ -65,20 +66,6 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f"<figcaption>{CAPTION}</figcaption>"
         f"{_table(found, budget)}{SAVE}</figure>"
     )
-
-
-def _files(found: Alignment) -> str:
-    """The matrix as its JSON and CSV files have it; tokens count from 1 there."""
-    rows, columns = found.similarity.shape
-    cosines = np.round(found.similarity.astype(float), 4).tolist()
-    data = {
-        "page_id": found.page_id,
-        "cosines": cosines,
-        "winners": [int(w) + 1 for w in found.winners],
-        "gains": np.round(found.gains.astype(float), 4).tolist(),
-    }
-    head = ["query token", *(f"candidate token {j + 1}" for j in range(columns))]
-    return savable("alignment", data, [head, *([i + 1, *cosines[i]] for i in range(rows))])
 
 
 def _prefixes(found: Alignment) -> str:
@@ -137,32 +124,6 @@ def _margin(side: str, size: int, reach: int) -> str:
             if span > 0:
                 parts.append(f'<i class="{dim.strip()}" style="flex:{span};--shade:{group.shade}"></i>')
     return "".join(parts)
-
-
-def _cells(
-    full: FloatArray, winners: Sequence[int] | np.ndarray, r_q: int, r_c: int, low: float, high: float
-) -> str:
-    """The cells as one SVG path for each level of ink, inside and outside the budget apart."""
-    rows, columns = full.shape
-    levels = np.rint((full - low) / max(high - low, 1e-9) * (LEVELS - 1)).astype(int)
-    inside = np.zeros(full.shape, bool)
-    inside[:r_q, :r_c] = True
-    paths = []
-    for name, mask in (("in", inside), ("out", ~inside)):
-        for level in range(LEVELS):
-            where = np.argwhere((levels == level) & mask)
-            if len(where):
-                d = "".join(f"M{j} {i}h1v1h-1z" for i, j in where)
-                ink = 0.03 + 0.9 * (level / (LEVELS - 1)) ** 1.4
-                paths.append(f'<path class="{name}" d="{d}" fill-opacity="{ink:.2f}"/>')
-    edge = "" if (r_q, r_c) == (rows, columns) else f'<path class="edge" d="M{r_c} 0V{r_q}H0"/>'
-    rings = "".join(
-        f'<rect class="ring" x="{j}" y="{i}" width="1" height="1"/>' for i, j in enumerate(winners)
-    )
-    return (
-        f'<svg viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" aria-hidden="true">'
-        f"{''.join(paths)}{edge}{rings}</svg>"
-    )
 
 
 def _gains(gains: FloatArray, rows: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from metaembed_demo.core.budgets import GROUPS, STOPS
 from metaembed_demo.core.text import budget_text
 
-from .html import attribute, safe
+from .html import json_attribute, safe
 
 NAMES = tuple(budget_text(stop.r_q, stop.r_c) for stop in STOPS)
 ORDINALS = (
@@ -62,7 +62,7 @@ def figure(
 
 def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
     """Attributes of a <figure> that ends with SAVE; see `figure`."""
-    return f'data-figure="{name}" data-json="{attribute(data)}" data-rows="{attribute(csv)}"'
+    return f'data-figure="{name}" {json_attribute("json", data)} {json_attribute("rows", csv)}'
 
 
 def nothing(name: str, title: str, text: str) -> str:

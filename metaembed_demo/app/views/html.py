@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from html import escape
 
@@ -14,11 +13,14 @@ def safe(text: str) -> str:
     return escape(clean(text), quote=True)
 
 
-def attribute(data: object) -> str:
-    """`data` as JSON inside a quoted attribute. Raises ValueError for NaN, which JSON does not have."""
-    return safe(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float))
+def json_attribute(name: str, data: object) -> str:
+    """`data-NAME` with `data` as JSON in single quotes: JSON's own double quotes then stand as they are.
 
+    Raises:
+        ValueError: for NaN, which JSON does not have.
 
-def data_uri(jpeg: bytes) -> str:
-    """A picture that travels inside the page itself: no file is served, so none can be guessed."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+    >>> json_attribute("map", {"word": "l'ami <b>"})
+    'data-map=\'{"word":"l&#x27;ami &lt;b>"}\''
+    """
+    text = clean(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float, ensure_ascii=False))
+    return f"data-{name}='{text.replace('&', '&amp;').replace('<', '&lt;').replace(chr(39), '&#x27;')}'"

@@ -5,19 +5,20 @@ Pure functions. Words come from documents, so they go through `safe` or into a J
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import GROUPS, group_of
-from metaembed_demo.core.text import plural
+from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Alignment, FloatArray, Word
 from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.explain.occlusion import SHARE, Verdict
 
 from .figure import SAVE, savable
-from .html import attribute, safe
+from .html import json_attribute, safe
 
 LEAST = 0.04  # of a token's strongest word, below which a word is not drawn
 MOST = 160  # words drawn for one token
@@ -35,7 +36,7 @@ NOTE = (
 
 
 def reading(words: Sequence[Word], read: FloatArray) -> str:
-    """The words of a page and what each candidate token read, for the overlay.
+    """The words of a page and what each candidate token read, as JSON that the page's scripts fetch.
 
     Args:
         words: n words and cells with their boxes.
@@ -49,7 +50,7 @@ def reading(words: Sequence[Word], read: FloatArray) -> str:
         ],
         "read": [_sparse(row) for row in read],
     }
-    return f'<div class="words" hidden data-reading="{attribute(data)}"></div>'
+    return clean(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
 
 
 def _sparse(weights: FloatArray) -> list[int]:
@@ -113,19 +114,37 @@ def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) ->
     return savable("page-map", data, [head, *rows])
 
 
-def marks(found: Explanation, alignment: Alignment) -> str:
-    """The same for the overlay: each word's share of the score; and what the query's tokens read."""
+def pending(page_id: str) -> str:
+    """Stands where `marks` will: the page's script then asks for the explanation, after the hits are
+    shown."""
+    return f'<div hidden data-pending="{safe(page_id)}"></div>'
+
+
+def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
+    """The same for the overlay: what gave to the score and where it stands, and what the query's tokens read.
+
+    Rows of `map` are word, share in thousandths, group 1 to 5, then the box in thousandths of the page, and
+    what it is: 0 a word, 1 a name of what a picture shows (not drawn), 2 a cell of a picture. Weak words are
+    left out; of a picture's cells, all stay, since those that gave nothing stand back.
+
+    Args:
+        reading_at: where `reading` is fetched from.
+    """
     shares, groups = spread(found, alignment)
+    least = LEAST * float(shares.max(initial=0))
+    rows = []
+    for i in np.argsort(-shares, kind="stable"):
+        word = found.words[i]
+        if shares[i] > least or not word.text:
+            kind = (1 if word.kind == "visual" else 0) if word.text else 2
+            box = [round(edge * 1000) for edge in word.box]
+            rows.append([int(i), round(float(shares[i]) * 1000, 1), int(groups[i]) + 1, *box, kind])
     data = {
-        "map": [
-            [int(i), round(float(shares[i]) * 1000, 1), int(groups[i]) + 1]
-            for i in np.argsort(-shares, kind="stable")
-            if shares[i] > 0
-        ],
+        "map": rows,
         "query": [word.text for word in found.query.words],
         "read": [_sparse(row) for row in found.query.read()],
     }
-    return f'<div hidden data-map="{attribute(data)}"></div>'
+    return f'<div hidden {json_attribute("map", data)} data-reading="{safe(reading_at)}"></div>'
 
 
 def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:

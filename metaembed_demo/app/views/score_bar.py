@@ -19,15 +19,15 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
     parts = [max(float(gain), 0.0) / top * 100 for gain in gains]
     squeeze = min(1.0, 100 / max(sum(parts), 1e-9))
     cells = "".join(
-        f'<i style="width:{part * squeeze:.2f}%;--shade:{group.shade}" '
-        f'title="{_tokens(side.capitalize(), group, side)}: {gain:+.2f}"></i>'
-        for part, gain, group in zip(parts, gains, GROUPS, strict=True)
+        f'<i style="width:{part * squeeze:.1f}%;--shade:{group.shade}"></i>'
+        for part, group in zip(parts, GROUPS, strict=True)
         if part > 0
     )
     words = ", ".join(
-        f"{_tokens(side, group, side)} {gain:.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
+        f"{group.label(side)} {gain:+.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
     )
-    return f'<span class="bar" role="img" aria-label="Score by group: {words}">{cells}</span>'
+    words = f"Score by {side} tokens: {words}"
+    return f'<span class="bar" role="img" aria-label="{words}" title="{words}">{cells}</span>'
 
 
 def _tokens(word: str, group: Group, side: str) -> str:

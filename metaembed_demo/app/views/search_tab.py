@@ -5,7 +5,7 @@ Pure functions. Whatever comes from files or people goes through `safe`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from metaembed_demo.core.budgets import reach
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace
 
-from .html import data_uri, safe
+from .html import safe
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
 
@@ -30,16 +30,15 @@ class ShownPage(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def thumbnail(self) -> bytes: ...
-    @property
-    def picture(self) -> bytes: ...
-    @property
     def width(self) -> int: ...
     @property
     def height(self) -> int: ...
     @property
     def also(self) -> tuple[tuple[str, int], ...]: ...
 
+
+Address = Callable[[str, str], str]  # page id and name of a file -> where the browser fetches it
+THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # names that app/server/pictures.py answers to
 
 OVERLAY = (
     '<label class="overlay-switch"><input type="checkbox" checked> Highlight where this score comes from'
@@ -188,6 +187,7 @@ def results(
     pages: Mapping[str, ShownPage],
     gains: Mapping[str, Sequence[float]],
     chosen: str | None,
+    address: Address,
     weak: bool = False,
 ) -> str:
     """The hits as a list of cards.
@@ -197,11 +197,12 @@ def results(
         pages: page id -> page, for every hit.
         gains: page id -> five prefix gains.
         chosen: the id of the hit that is open.
+        address: where thumbnails are fetched from.
         weak: whether no page stands out; the list is then headed by a note.
     """
     top = max((hit.score for hit in trace.hits), default=1.0)
     cards = "".join(
-        _card(hit, pages[hit.page_id], gains[hit.page_id], top, trace, hit.page_id == chosen)
+        _card(hit, pages[hit.page_id], gains[hit.page_id], top, trace, hit.page_id == chosen, address)
         for hit in trace.hits
         if hit.page_id in pages
     )
@@ -220,14 +221,22 @@ def _weak_note() -> str:
     )
 
 
-def _card(hit: Hit, page: ShownPage, gains: Sequence[float], top: float, trace: Trace, chosen: bool) -> str:
+def _card(
+    hit: Hit,
+    page: ShownPage,
+    gains: Sequence[float],
+    top: float,
+    trace: Trace,
+    chosen: bool,
+    address: Address,
+) -> str:
     moved = _movement(trace.movement.get(hit.page_id, 0))
     if trace.movement and hit.page_id not in trace.movement:
         moved = '<span class="moved new">new</span>'
     current = ' aria-current="true"' if chosen else ""
     return (
         f'<li><button type="button" class="hit" data-page="{safe(hit.page_id)}"{current}>'
-        f'<span class="thumb-box"><img src="{data_uri(page.thumbnail)}" alt=""></span>'
+        f'<span class="thumb-box"><img src="{address(page.id, THUMBNAIL)}" alt=""></span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page)}</span>{moved}{score_bar(gains, top)}</button></li>'
     )
@@ -247,11 +256,12 @@ def _movement(places: int) -> str:
     )
 
 
-def page(shown: ShownPage, rank: int, reading: str = "") -> str:
+def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -> str:
     """The chosen page, large, under an overlay of what was read; a click opens it at full size.
 
     Args:
-        reading: hidden HTML with its words and what each token read (`why.reading`); "" for no overlay.
+        address: where its picture is fetched from.
+        overlay: whether the encoder can tell what it read, so that there is something to mark.
     """
     where = f"Page {shown.number} of {shown.source}"
     also = ""
@@ -264,11 +274,11 @@ def page(shown: ShownPage, rank: int, reading: str = "") -> str:
         f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
         f'<p class="hit-where">{_where(shown)}</p></div>'
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
-        f'<span class="sheet"><img src="{data_uri(shown.picture)}" width="{shown.width}" '
+        f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
         '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        f"</span></button>{OVERLAY if reading else ''}{reading}{also}"
+        f"</span></button>{OVERLAY if overlay else ''}{also}"
         f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
         f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
     )

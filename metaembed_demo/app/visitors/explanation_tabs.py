@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from metaembed_demo.app.views import page_map as page_map_module
 from metaembed_demo.app.views import timing_chart
 from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.search import explain_hit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
-from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
 from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
-from metaembed_demo.index.maxsim import align
 
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history
 KEPT_RANKS = 12  # rankings: five stops of two queries, and free budgets
+Address = Callable[[str, str], str]  # page id, name -> where the browser fetches it
 Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
 
 
@@ -38,22 +38,12 @@ class Ranked:
     ranks: dict[str, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A query that can be explained: its text, its vectors (R_q, D), what its tokens read."""
-
-    text: str
-    vectors: FloatArray
-    evidence: Evidence | None
-
-
 @dataclass
 class Panel:
     """What one visitor's evidence tabs show."""
 
     explainer: Explainer | None
-    asked: Asked | None = None
-    pinned: tuple[Asked, Budget] | None = None  # side A of the comparison, when it is kept
+    pinned: Trace | None = None  # side A of the comparison, when it is kept
     other: Budget = STOPS[0]  # side A's budget while nothing is pinned
     past: deque[timing_chart.Past] = field(default_factory=lambda: deque(maxlen=PAST))
     queries: list[Query] = field(default_factory=list)  # asked in this session, each once
@@ -62,10 +52,13 @@ class Panel:
     _verdict: tuple[object, Verdict] | None = None
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
 
-    def ask(self, query: Query, trace: Trace) -> None:
+    @property
+    def explains(self) -> bool:
+        """Whether the encoder can tell what its tokens read."""
+        return self.explainer is not None
+
+    def ask(self, query: Query) -> None:
         """A new query was searched for."""
-        evidence = self.explainer.encoder.query_evidence(query) if self.explainer else None
-        self.asked = Asked(trace.query_text, trace.query_vectors, evidence)
         if query not in self.queries:
             self.queries = [*self.queries[1 - PAST :], query]
 
@@ -75,25 +68,43 @@ class Panel:
             timing_chart.Past(trace.query_text or "a picture", str(trace.budget), dict(trace.timings))
         )
 
+    def follow(self, page: StoredPage, trace: Trace) -> None:
+        """Explain another hit where its page was read lately; else `explain` has it read, which takes a
+        while."""
+        self.explanation = None
+        if self.explainer is not None and self.explainer.has(page):
+            self.explain(page, trace)
+
     def explain(self, page: StoredPage, trace: Trace) -> None:
         """Explain the chosen hit, or nothing where the encoder cannot tell what it read."""
         self.explanation = None
-        if self.explainer and self.asked and self.asked.evidence and trace.alignment:
+        if self.explainer and trace.query_evidence and trace.alignment:
             self.explanation = self.explainer.explain(
-                page, self.asked.evidence, trace.query_vectors, trace.alignment
+                page, trace.query_evidence, trace.query_vectors, trace.alignment
             )
 
     # The tabs
 
-    def reading(self) -> str:
-        """What each candidate token reads of the chosen page, for its overlay."""
+    def reading(self, page_id: str, name: str) -> str | None:
+        """What each candidate token reads of a page, as JSON; None where that page is not explained here."""
         found = self.explanation
-        return page_map_module.reading(found.words, found.looked.evidence.read()) if found else ""
+        if found is None or found.looked.page.id != page_id or name != self._reading_name():
+            return None
+        return page_map_module.reading(found.words, found.looked.evidence.read())
 
-    def marks(self, trace: Trace) -> str:
-        """Where the score comes from, for the overlay."""
+    def marks(self, trace: Trace, address: Address) -> str:
+        """Where the score comes from, for the overlay; or that the page's script is to ask for it."""
         found = self.explanation
-        return page_map_module.marks(found, trace.alignment) if found and trace.alignment else ""
+        if not self.explains or trace.alignment is None:
+            return ""
+        page_id = trace.alignment.page_id
+        if found is None:
+            return page_map_module.pending(page_id)
+        return page_map_module.marks(found, trace.alignment, address(page_id, self._reading_name()))
+
+    def _reading_name(self) -> str:
+        assert self.explainer
+        return f"{self.explainer.encoder.fingerprint.rsplit('-', 1)[-1][:8]}.json"
 
     def page_map(self, trace: Trace) -> str:
         if self.explanation is None or trace.alignment is None:
@@ -147,36 +158,25 @@ class Panel:
 
     def compare(self, collection: Collection, trace: Trace, page: StoredPage) -> str:
         """The chosen hit as two queries, or two budgets, see it."""
-        asked = self.asked
-        if not self.explainer or not asked or not asked.evidence:
+        if not self.explainer or not trace.query_evidence or not self.explanation or not trace.alignment:
             return nothing()
-        first, budget = self.pinned or (asked, self.other)
+        first = self.pinned or replace(trace, budget=self.other)
         with collection.lock:
             if page.id not in collection.pages:  # removed while it was open
                 return nothing()
-            rows = collection.index.vectors([page.id])[0]
             ranks = [
-                self._ranked(collection, one.vectors, at)[page.id]
-                for one, at in ((first, budget), (asked, trace.budget))
+                self._ranked(collection, one.query_vectors, one.budget)[page.id] for one in (first, trace)
             ]
-        a = self._first(first, budget, page, rows, ranks[0])
-        if self.explanation and trace.alignment:  # B is the hit as it is shown
-            b = Side("B", _name(asked), trace.budget, ranks[1], trace.alignment, self.explanation)
-            return side_by_side(a, b, self.pinned is not None)
-        return nothing()
-
-    def _first(self, asked: Asked, budget: Budget, page: StoredPage, rows: FloatArray, rank: int) -> Side:
-        assert self.explainer
-        assert asked.evidence
-        budget = budget.clip(len(asked.vectors), len(rows))
-        alignment = align(page.id, asked.vectors[: budget.r_q], rows[: budget.r_c])
-        explained = self.explainer.explain(page, asked.evidence, asked.vectors, alignment)
-        return Side("A", _name(asked), budget, rank, alignment, explained)
+            first = explain_hit(collection, first, page.id)
+        assert first.alignment
+        explained = self.explainer.explain(page, first.query_evidence, first.query_vectors, first.alignment)
+        a = Side("A", _name(first), first.budget, ranks[0], first.alignment, explained)
+        b = Side("B", _name(trace), trace.budget, ranks[1], trace.alignment, self.explanation)
+        return side_by_side(a, b, self.pinned is not None)
 
     def pin(self, trace: Trace) -> None:
         """Keep the query and budget in use as side A."""
-        if self.asked:
-            self.pinned = (self.asked, trace.budget)
+        self.pinned = trace
 
     def unpin(self) -> None:
         self.pinned = None
@@ -184,7 +184,7 @@ class Panel:
     def set_other(self, budget: Budget) -> None:
         """Side A at another budget."""
         if self.pinned:
-            self.pinned = (self.pinned[0], budget)
+            self.pinned = replace(self.pinned, budget=budget)
         else:
             self.other = budget
 
@@ -218,8 +218,8 @@ def nearest(budget: Budget) -> int:
     return round(position(budget))
 
 
-def _name(asked: Asked) -> str:
-    return asked.text or "a picture"
+def _name(trace: Trace) -> str:
+    return trace.query_text or "a picture"
 
 
 def _state(trace: Trace) -> object:

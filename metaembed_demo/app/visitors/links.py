@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.app.views.html import attribute
+from metaembed_demo.app.views.html import json_attribute
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace
@@ -55,18 +55,20 @@ class Link:
         )
 
 
-def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None) -> str:
-    """The buttons that copy the address and the trace, with what they copy.
+def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None = None) -> str:
+    """The buttons that copy the address and the trace, with the address.
 
     Args:
-        chosen: page id of the open hit; record: the trace as `trace_json` gives it.
+        chosen: page id of the open hit.
+        record: the trace as `trace_json` gives it, once the visitor has asked for it.
     """
-    if trace is None or record is None:
+    if trace is None:
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
     params |= {"picture": "1"} if trace.query_image else {}  # an address cannot hold it
+    copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (
-        f'<div class="link" data-link="{attribute(params)}" data-trace="{attribute(record)}">'
+        f'<div class="link" {json_attribute("link", params)}{copied}>'
         '<button type="button" class="quiet" data-copy="link">Copy link</button>'
         '<button type="button" class="quiet" data-copy="trace">Copy trace</button>'
         '<span class="copied" role="status"></span></div>'

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The evidence tabs as addresses name them -> regions of `Screen`.
+REGION_OF = {
+    "alignment": "alignment",
+    "page-map": "pagemap",
+    "ranks": "ranks",
+    "compare": "compare",
+    "timing": "timing",
+}
 # The regions that a search fills, as they are without one.
 EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
 

@@ -1,4 +1,4 @@
-"""The visits behind the session ids that browsers and programs hold."""
+"""Whose session a request belongs to: a browser's by its cookie, a program's by the session's id."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from typing import Any
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
-from . import registry, uploads
+from . import uploads
 from .gradio_state import States
-from .session import Sessions
+from .session import Session, Sessions
 from .visitor import Tools, Visit
 
 SWEEP_S = 30  # at most, between two looks for what has ended
+MOST_TABS = 16  # of one visitor
 log = logging.getLogger(__name__)
 
 
 class Visits:
-    """The visits behind the session ids. A session that ends takes its pages and files with it."""
+    """Every open session, and what each of its tabs shows. A session that ends takes its pages and files
+    along.
+
+    A browser names its visitor by a cookie, and Gradio names the tab; a program names its session by id. A
+    tab alone opens nothing.
+    """
 
     def __init__(
         self, tools: Tools, base: Collection, folder: Path | None = None, limits: Limits = LIMITS
@@ -32,52 +38,73 @@ class Visits:
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
         self.states = States()  # the page sets its own
-        self._opening = threading.Lock()
-        self._visits: dict[str, Visit] = {}
-        self._tabs: dict[str, str] = {}  # Gradio's name of a browser tab -> session id
+        self._lock = threading.RLock()
+        self._session_ids: dict[str, str] = {}  # visitor -> session id
+        self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; "" is a program's
+        self._tabs: dict[str, str] = {}  # open tab -> session id
+
+    def get(self, visitor: str, tab: str) -> Visit:
+        """The visit of a visitor's `tab`, in a session of their own, new where they have none.
+
+        Raises:
+            Full: when there are too many sessions.
+        """
+        with self._lock:  # the first two events of a browser may come at once
+            try:
+                session = self.sessions.get(self._session_ids.get(visitor, ""))
+            except KeyError:
+                session = self.sessions.get(self.sessions.open())
+                self._session_ids[visitor] = session.id
+                self._forget_ended()
+            self._tabs[tab] = session.id
+            return self._visit(session, tab)
 
     def open(self) -> Visit:
-        """A new visit. Raises session.Full where there are too many."""
-        visit = Visit(self.tools, self.sessions.get(self.sessions.open()))
-        self._visits[visit.session.id] = visit
-        self._forget_ended()
-        return visit
-
-    def get(self, session_id: str | None, tab: str | None = None) -> Visit:
-        """The visit of `session_id`; else that of the browser `tab`; else a new one. Raises as `open`.
-
-        A visitor may ask before the page has told its tab the session: both belong to one visit.
-        """
-        with contextlib.suppress(KeyError):
-            return self.known(session_id)
-        with self._opening:  # the first two events of a tab may come at once
-            with contextlib.suppress(KeyError):
-                return self.known(self._tabs.get(tab or ""))
-            visit = self.open()
-            self.arrived(tab, visit)
-            return visit
+        """A new session for a program. Raises `Full` where there are too many."""
+        with self._lock:
+            session = self.sessions.get(self.sessions.open())
+            self._forget_ended()
+            return self._visit(session, "")
 
     def known(self, session_id: str | None) -> Visit:
-        """The visit of `session_id`. Raises KeyError when that has ended or never was."""
-        return self._visits[self.sessions.get(session_id or "").id]
+        """A program's visit of `session_id`. Raises KeyError when that has ended or never was."""
+        with self._lock:
+            return self._visit(self.sessions.get(session_id or ""), "")
+
+    def session_of(self, visitor: str | None) -> Session | None:
+        """The session of a visitor, if there is one; looking does not make one."""
+        with contextlib.suppress(KeyError):
+            return self.sessions.get(self._session_ids.get(visitor or "", ""))
+        return None
+
+    def tabs_of(self, session_id: str) -> list[Visit]:
+        with self._lock:
+            return list(self._visits.get(session_id, {}).values())
+
+    def _visit(self, session: Session, tab: str) -> Visit:
+        tabs = self._visits.setdefault(session.id, {})
+        if tab not in tabs:
+            if len(tabs) >= MOST_TABS:
+                oldest = min(tabs, key=lambda name: tabs[name].used)
+                self._stop(tabs.pop(oldest))
+                self._tabs.pop(oldest, None)
+            tabs[tab] = Visit(session.tools or self.tools, session)
+        visit = tabs[tab]
+        visit.used = session.used
+        visit.follow()
+        return visit
 
     def close(self, session_id: str | None) -> None:
-        """End a visit."""
+        """End a session."""
         self.sessions.close(session_id or "")
         self._forget_ended()
 
-    # Browser tabs
-
-    def arrived(self, tab: str | None, visit: Visit) -> None:
-        """Remember whose tab that is."""
-        if tab:
-            self._tabs[tab] = visit.session.id
-
     def left(self, tab: str | None) -> None:
-        """The tab was closed, or lost its connection."""
-        session_id = self._tabs.get(tab or "")
-        if session_id:
-            self.sessions.leave(session_id)
+        """The tab was closed, or lost its connection; with its last tab, a session is left."""
+        with self._lock:
+            session_id = self._tabs.pop(tab or "", None)
+            if session_id is not None and session_id not in self._tabs.values():
+                self.sessions.leave(session_id)
 
     def called(self, name: str | None) -> None:
         """A call of the API was answered: what Gradio keeps of it goes, unless a tab has that name."""
@@ -97,7 +124,7 @@ class Visits:
         while not pause.wait(every_s):
             try:
                 self.sweep()
-                registry.trim()
+                trim()
             except Exception:  # the next round may do better, and without one nothing is ever cleared
                 log.exception("Ended sessions could not be cleared away")
 
@@ -110,17 +137,34 @@ class Visits:
             uploads.sweep(self.folder, self.limits.session_ttl_s)
 
     def _forget_ended(self) -> None:
-        for session_id, visit in list(self._visits.items()):
-            if session_id not in self.sessions and self._visits.pop(session_id, None) is not None:
-                self._end(visit)
-        for tab, session_id in list(self._tabs.items()):
-            if session_id not in self._visits:
-                self._tabs.pop(tab, None)
+        with self._lock:
+            ended = {each: self._visits.pop(each) for each in list(self._visits) if each not in self.sessions}
+            for names in (self._tabs, self._session_ids):
+                for name in [name for name, each in names.items() if each not in self.sessions]:
+                    names.pop(name, None)
+            self._drop_closed_tabs()
+        for tabs in ended.values():
+            for visit in tabs.values():
+                self._stop(visit)
+                self._forget_pages(visit)
 
-    def _end(self, visit: Visit) -> None:
-        """Stop what the visitor started, and forget what was derived from their pages."""
+    def _drop_closed_tabs(self) -> None:
+        """A tab that was closed a while ago does not come back; one that lost its connection does, at
+        once."""
+        for session_id, tabs in self._visits.items():
+            now = self.sessions.now()
+            for name, visit in list(tabs.items()):
+                idle = now - visit.used > self.limits.leave_after_s
+                if name and name not in self._tabs and idle and not self.sessions.at_work(session_id):
+                    del tabs[name]
+
+    def _stop(self, visit: Visit) -> None:
+        """Stop what a tab started."""
         for stop in (visit.stop, visit.survey.stop, visit.panel.stop, visit.storing.stop):
             stop.set()
+
+    def _forget_pages(self, visit: Visit) -> None:
+        """Forget what was derived from a visitor's pages."""
         with visit.collection.lock:
             own = [page_id for page_id in visit.collection.pages if page_id not in self.base.pages]
         if visit.tools.explainer:

@@ -1,4 +1,4 @@
-"""Sessions: each browser session has a collection of its own, which starts as the sample corpus."""
+"""Sessions: each visitor has a collection of their own, which starts as the sample corpus."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.types import Trace
 
 from .uploads import Locker
 
@@ -24,30 +23,28 @@ class Full(Exception):
 
 
 class Session:
-    """One user's pages, files and last search. The page in the browser does not even know `id`."""
+    """One visitor's pages and files, whatever number of tabs look at them.
+
+    `id` opens the session to programs; a browser is known by its cookie and never learns it. `picture_key`
+    is part of the addresses of its pictures.
+    """
 
     def __init__(self, session_id: str, base: Collection, locker: Locker | None = None) -> None:
         self.id = session_id
+        self.picture_key = secrets.token_urlsafe(12)
         self.collection = base.copy()
         self.locker = locker or Locker()
-        self.trace: Trace | None = None
-        self.chosen: str | None = None  # page id of the hit shown large
-        self.budget: Budget = STOPS[-1]
+        self.tools: Any = None  # `visitor.Tools` once a tab has switched to another encoder
         self.lock = threading.RLock()  # hold while reading and then setting several of the above
         self.clock: Callable[[], float] = time.monotonic
         self.used = 0.0  # on that clock
-        self.left: float | None = None  # on the same clock, when its tab was closed
+        self.left: float | None = None  # on the same clock, when its last tab was closed
         self.jobs = 0  # at work now
         self.base = base  # what `restore_samples` brings back
 
     def restore_samples(self) -> int:
         """Bring back the sample pages that were removed. Returns how many."""
         return self.collection.merge(self.base)
-
-    def forget_search(self) -> None:
-        """Drop the last search, as after a change of the pages."""
-        with self.lock:
-            self.trace, self.chosen = None, None
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -138,8 +135,17 @@ class Sessions:
             return True
         return now - session.used > self.ttl_s and not session.jobs
 
+    def now(self) -> float:
+        """The time on the clock of `Session.used`."""
+        return self._clock()
+
+    def at_work(self, session_id: str) -> bool:
+        session = self._open.get(session_id)
+        return session is not None and session.jobs > 0
+
     def leave(self, session_id: str) -> None:
-        """Its tab was closed: the session ends soon, unless it is used again, as after a lost connection."""
+        """Its last tab was closed: the session ends soon, unless it is used again, as after a lost
+        connection."""
         with self._lock:
             session = self._open.get(session_id)
             if session is not None and session.left is None:

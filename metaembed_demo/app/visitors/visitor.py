@@ -1,4 +1,4 @@
-"""One visitor at the page: searching, moving the dial, adding documents; the answers as HTML. No Gradio."""
+"""One visitor's tab: searching, moving the dial, adding documents; the answers as HTML. No Gradio."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from metaembed_demo.app.views import alignment_chart, documents_tab, search_tab, storage_control, timing_chart
+from metaembed_demo.app.views import documents_tab, search_tab, storage_control
+from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import dial, readout
+from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import kind_of
-from metaembed_demo.collection.search import explain_hit, research, search
+from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import check_length, clean
-from metaembed_demo.core.types import FloatArray, Query, Trace, Upload
+from metaembed_demo.core.types import Query, Trace, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit
-from metaembed_demo.index.maxsim import align, prefix_gains
+from metaembed_demo.index.maxsim import prefix_gains
 
 from .corpus_study import Kind, Survey
 from .explanation_tabs import Panel, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
-from .page_state import EMPTY, Screen, Shelf
+from .page_state import EMPTY, REGION_OF, Screen, Shelf
 from .session import Session
 from .storage_choice import Storing
 
@@ -52,7 +54,7 @@ class Tools:
 
 @dataclass
 class Visit:
-    """One visitor: their session, and what only the page needs to know of them."""
+    """One tab of one visitor: its search and what it shows of it. Tabs of a visitor share the `session`."""
 
     tools: Tools
     session: Session
@@ -60,32 +62,53 @@ class Visit:
     inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
     stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
     indexing: bool = False
+    trace: Trace | None = None  # the last search
+    chosen: str | None = None  # page id of the hit shown large
+    budget: Budget = STOPS[-1]
+    tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     panel: Panel = field(init=False)  # the evidence tabs
     survey: Survey = field(init=False)  # the rooms Budget and Tokens
-    storing: Storing = field(default_factory=Storing)  # how the pages are kept
-    shown: tuple[str, int] | None = None  # id and rank of the picture that the browser holds
+    storing: Storing = field(init=False)  # how the pages are kept
+    used: float = 0.0  # when an event of this tab last came, on the session's clock
+    _held: dict[str, str] = field(default_factory=dict)  # region -> the HTML that the browser has
 
     def __post_init__(self) -> None:
-        self.panel = Panel(self.tools.explainer)
-        self.survey = Survey(self.tools.encoder, self.tools.explainer, self.tools.habits)
+        self._begin(self.tools)
+
+    def _begin(self, tools: Tools) -> None:
+        self.tools = tools
+        self.panel, self.storing = Panel(tools.explainer), Storing()
+        self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
 
     @property
     def collection(self) -> Collection:
         return self.session.collection
 
+    def forget_search(self) -> None:
+        """Drop the last search, as after a change of the pages."""
+        with self.session.lock:
+            self.trace, self.chosen = None, None
+
+    def changed(self, screen: Screen) -> dict[str, str]:
+        """The regions of `screen` that differ from what the browser has, which are then taken as sent."""
+        found = {name: html for name, html in vars(screen).items() if html is not None}
+        found = {name: html for name, html in found.items() if self._held.get(name) != html}
+        self._held |= found
+        return found
+
     # Searching
 
     def arrive(self, link: Link | None = None) -> Screen:
         """The page as a browser that has just loaded needs it, at the view that `link` names."""
-        self.shown = None
+        self._held.clear()
+        self.tab = REGION_OF.get(link.tab, self.tab) if link else self.tab
         if link is None or not link.query:
             return self.screen()
-        self.session.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         self.picture = None
         screen = self.search(link.query)
-        if link.hit and self.session.trace and link.hit != self.session.chosen:
-            self.shown = None
-            self._take(self.session.trace, link.hit, beyond=self._has(link.hit))
+        if link.hit and self.trace and link.hit != self.chosen:
+            self._take(self.trace, link.hit, beyond=self._has(link.hit))
             return self.screen()
         return screen
 
@@ -96,20 +119,22 @@ class Visit:
         """
         text = clean(text)
         if not text.strip() and self.picture is None:
-            self.session.forget_search()
+            self.forget_search()
             return self.screen()
         if not len(self.collection):
             return self.screen()
         try:
             check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), picture(self.picture) if self.picture else None)
-            trace = search(self.collection, self.tools.encoder, query, self.session.budget, HITS)
-            self.panel.ask(query, trace)
+            trace = search(
+                self.collection, self.tools.encoder, query, self.budget, HITS, evidence=self.panel.explains
+            )
+            self.panel.ask(query)
             self.panel.note(trace)
         except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
             if not isinstance(error, ValueError):
                 log.exception("The search for %.100r failed", text)
-            self.session.forget_search()
+            self.forget_search()
             told = text[: LIMITS.max_query_characters]
             return self._failed(str(error) or type(error).__name__, told)
         self._take(trace, None)
@@ -118,24 +143,22 @@ class Visit:
     def move(self, budget: Budget) -> Screen:
         """Another budget for the same query, with no encoding."""
         start = time.perf_counter()
-        self.session.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        if self.session.trace is None:
+        self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        if self.trace is None:
             return Screen(dial=self._dial(""), storage=self.storage())
         self._again()
-        self.panel.note(self.session.trace)
+        self.panel.note(self.trace)
         screen = self.screen()
         screen.dial = self._dial(readout(True, (time.perf_counter() - start) * 1000, 0, 0))
         return screen
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits changes nothing."""
-        trace = self.session.trace
+        trace = self.trace
         if trace is None or page_id not in {hit.page_id for hit in trace.hits}:
             return Screen()
         self._take(trace, page_id)
-        screen = self.screen()
-        screen.dial = screen.header = None
-        return screen
+        return self.screen()
 
     def _take(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
         """Keep `trace` with the hit `chosen` explained; the best hit where that one is gone.
@@ -148,20 +171,20 @@ class Visit:
         with self.session.lock, self.collection.lock:
             if chosen is not None and chosen in self.collection.pages:
                 trace = explain_hit(self.collection, trace, chosen)
-            self.session.trace, self.session.chosen = trace, chosen
+            self.trace, self.chosen = trace, chosen
 
     def _again(self) -> None:
         """Rank the kept query once more, after a move of the dial or a change of the pages."""
-        trace = self.session.trace
+        trace = self.trace
         if trace is not None:
-            self._take(research(self.collection, trace, self.session.budget, HITS), self.session.chosen)
+            self._take(research(self.collection, trace, self.budget, HITS), self.chosen)
 
     # The search side as HTML
 
     def screen(self) -> Screen:
-        """Every region of the search side for the state that is."""
+        """Every region of the search side for the state that is; of the evidence tabs, the open one."""
         screen = Screen(self._header(), footer=self._footer(), **EMPTY)
-        trace = self.session.trace
+        trace = self.trace
         screen.dial, screen.storage = self._dial(_cost(trace)), self.storage()
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
@@ -169,54 +192,104 @@ class Visit:
             screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
             self._show(trace, screen)
-        if screen.page == "":
-            self.shown = None
         return screen
 
     def _show(self, trace: Trace, screen: Screen) -> None:
-        chosen = self.session.chosen
+        chosen = self.chosen
         with self.collection.lock:
             wanted = dict.fromkeys([*(hit.page_id for hit in trace.hits), *([chosen] if chosen else [])])
             pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
-            vectors = dict(zip(pages, self.collection.index.vectors(list(pages)), strict=True))
-        query, r_c = trace.query_vectors[: trace.budget.r_q], trace.budget.r_c
         gains = {
-            page_id: prefix_gains(align(page_id, query, rows[:r_c])).tolist()
-            for page_id, rows in vectors.items()
+            page_id: prefix_gains(alignment_in(trace, page_id)).tolist()
+            for page_id in pages
+            if page_id in trace.cosines
         }
-        screen.results = search_tab.results(trace, pages, gains, chosen, self._is_weak(trace))
-        how = storage_control.scored(trace)
-        screen.timing = timing_chart.timing(trace.timings, trace.pages_searched, trace.candidates, how)
-        screen.timing += self.panel.history()
+        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, self._is_weak(trace))
         if trace.alignment is None or chosen is None or chosen not in pages:
+            self._open_tab(trace, None, screen)
             return
-        self._explain(trace, pages[chosen], vectors[chosen], screen)
-        screen.link = link(trace, chosen, trace_json(trace, pages, self.panel.explanation))
+        page = pages[chosen]
+        rank, explains = self._rank(page, trace), self.panel.explains
+        screen.page = search_tab.page(page, rank, self._address, overlay=explains)
+        screen.link = link(trace, chosen)
+        self.panel.follow(page, trace)
+        screen.marks = self.panel.marks(trace, self._address)
+        self._open_tab(trace, page, screen)
 
-    def _explain(self, trace: Trace, page: StoredPage, rows: FloatArray, screen: Screen) -> None:
-        """The regions about the chosen hit; `rows` (R_c, D) are its vectors."""
-        assert trace.alignment is not None
-        full = align(page.id, trace.query_vectors, rows).similarity
+    def _open_tab(self, trace: Trace, page: StoredPage | None, screen: Screen) -> None:
+        """The open evidence tab; the others are drawn when they are opened."""
+        if self.tab == "timing":
+            how = storage_control.scored(trace)
+            screen.timing = timing(trace.timings, trace.pages_searched, trace.candidates, how)
+            screen.timing += self.panel.history()
+        elif page is None or trace.alignment is None:
+            return
+        elif self.tab == "alignment":
+            screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
+        elif self.tab == "ranks":
+            screen.ranks = self.panel.ranks(self.collection, trace, page.id)
+        elif self.tab == "compare":
+            screen.compare = self.panel.compare(self.collection, trace, page)
+        elif self.tab == "pagemap":
+            screen.pagemap = self.panel.page_map(trace)
+
+    def open_tab(self, name: str) -> Screen:
+        """Open the evidence tab `name`, one of `links.TABS`, and draw it."""
+        self.tab = REGION_OF.get(name, self.tab)
+        screen = Screen()
+        if self.trace is not None:
+            page = self.collection.pages.get(self.chosen or "")
+            if page is not None:
+                self.panel.follow(page, self.trace)
+            self._open_tab(self.trace, page, screen)
+        return screen
+
+    def explain(self) -> Screen:
+        """Explain the open hit: the marks on its page, and the open tab where that shows them."""
+        trace, page = self.trace, self.collection.pages.get(self.chosen or "")
+        screen = Screen()
+        if trace is None or page is None:
+            return screen
         self.panel.explain(page, trace)
-        screen.alignment = alignment_chart.alignment(trace.alignment, full, trace.budget)
-        screen.marks = self.panel.marks(trace)
-        screen.pagemap = self.panel.page_map(trace)
-        screen.ranks = self.panel.ranks(self.collection, trace, page.id)
-        screen.compare = self.panel.compare(self.collection, trace, page)
-        screen.page = self._picture_of(page, trace)
+        screen.marks = self.panel.marks(trace, self._address)
+        if self.tab in ("pagemap", "compare"):
+            self._open_tab(trace, page, screen)
+        return screen
+
+    def trace_record(self) -> str:
+        """The region `link` with the open search as JSON, for the visitor to copy."""
+        trace, chosen = self.trace, self.chosen
+        if trace is None or chosen is None:
+            return link(trace, chosen)
+        if self.tools.explainer is not None:
+            self.explain()
+        with self.collection.lock:
+            ids = [hit.page_id for hit in trace.hits if self._has(hit.page_id)]
+            pages = {page_id: self.collection.pages[page_id] for page_id in ids}
+        return link(trace, chosen, trace_json(trace, pages, self.panel.explanation))
+
+    def _address(self, page_id: str, name: str) -> str:
+        """Where the browser fetches something of a page: see app/server/pictures.py."""
+        return f"pictures/{self.session.picture_key}/{page_id}/{name}"
+
+    def _rank(self, page: StoredPage, trace: Trace) -> int:
+        rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
+        if rank is None:  # opened from its line of ranks, far down
+            rank = self.panel.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
+        return rank
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
         """Open one page at one budget, as a click on its line of ranks asks."""
-        self.session.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        trace = self.session.trace
+        self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        trace = self.trace
         if trace is None or not self._has(page_id):
             return Screen()
-        self._take(research(self.collection, trace, self.session.budget, HITS), page_id, beyond=True)
+        self._take(research(self.collection, trace, self.budget, HITS), page_id, beyond=True)
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
         """Change side A of the comparison: pin, unpin, or other with a budget."""
-        trace, chosen = self.session.trace, self.session.chosen
+        trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
         if action == "pin":
@@ -229,9 +302,9 @@ class Visit:
 
     def test(self) -> Iterator[Screen]:
         """Test the explanation of the chosen hit."""
-        if self.session.trace is not None:
+        if self.trace is not None:
             with job(self.session, self.panel.stop):
-                for told in self.panel.test(self.session.trace):
+                for told in self.panel.test(self.trace):
                     yield Screen(pagemap=told)
 
     def _is_weak(self, trace: Trace) -> bool:
@@ -244,18 +317,7 @@ class Visit:
     def _has(self, page_id: str) -> bool:
         return page_id in self.collection.pages
 
-    def _picture_of(self, page: StoredPage, trace: Trace) -> str | None:
-        """The large picture, or None where the browser holds it already: it is most of what is sent."""
-        rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
-        if rank is None:  # opened from its line of ranks, far down
-            rank = self.panel.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
-        if self.shown == (page.id, rank):
-            return None
-        self.shown = (page.id, rank)
-        return search_tab.page(page, rank, self.panel.reading())
-
     def _failed(self, message: str, query: str) -> Screen:
-        self.shown = None
         told = {"dial": self._dial(_cost(None)), "storage": self.storage(), "footer": self._footer()}
         return Screen(results=search_tab.failure(message, query), **told, **EMPTY)
 
@@ -265,16 +327,16 @@ class Visit:
 
     def _dial(self, told: str) -> str:
         kind = kind_of(self.collection)
-        return dial(self.session.budget, self.bytes_per_stop(), self.tools.curve, told, kind)
+        return dial(self.budget, self.bytes_per_stop(), self.tools.curve, told, kind)
 
     def storage(self) -> str:
         """The storage control for the state that is."""
-        return self.storing.control(self.collection, self.session.budget, self.session.trace)
+        return self.storing.control(self.collection, self.budget, self.trace)
 
     def _footer(self) -> str:
         pages = len(self.collection)
         vectors = pages * self.collection.index.r_c
-        return search_tab.footer(self.session.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
+        return search_tab.footer(self.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
 
     def bytes_per_stop(self) -> list[int]:
         """Index bytes a page at each of the five stops."""
@@ -284,7 +346,7 @@ class Visit:
 
     def budget_room(self) -> str:
         """The Budget room for the state that is."""
-        return self.survey.room(self.collection, self.session.budget, len(self.panel.queries))
+        return self.survey.room(self.collection, self.budget, len(self.panel.queries))
 
     def cost_room(self) -> str:
         """What an index costs, kept as this one is."""
@@ -294,7 +356,7 @@ class Visit:
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
         with job(self.session, self.survey.stop):
-            yield from self.survey.measure(kind, self.collection, self.session.budget, self.panel.queries)
+            yield from self.survey.measure(kind, self.collection, self.budget, self.panel.queries)
 
     def read_all(self) -> Iterator[str]:
         """What every token reads of this visitor's pages."""
@@ -367,23 +429,27 @@ class Visit:
 
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Go on with another encoder's tools and its vectors of the same pages; ask the open search anew."""
-        asked = self.session.trace.query_text if self.session.trace else ""
+        asked = self.trace.query_text if self.trace else ""
         self.storing.stop.set()  # of an index that is left behind
         with self.session.lock:
-            self.tools, self.session.collection, self.session.base = tools, collection, base
-            self.session.forget_search()
-        self.panel, self.storing = Panel(tools.explainer), Storing()
-        self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
+            self.session.tools, self.session.collection, self.session.base = tools, collection, base
+            self.forget_search()
+        self._begin(tools)
         if asked or self.picture:
             self.search(asked)
-        self.shown = None  # the answer to that search was not sent
+
+    def follow(self) -> None:
+        """Go on with the encoder that another tab of this visitor has switched to."""
+        if self.session.tools is not None and self.session.tools is not self.tools:
+            self.forget_search()
+            self._begin(self.session.tools)
 
     def _after_change(self, pages: bool = True) -> Shelf:
         self.survey.forget(pages)
         if len(self.collection):
             self._again()
         else:
-            self.session.forget_search()
+            self.forget_search()
         return self.shelf("")
 
 

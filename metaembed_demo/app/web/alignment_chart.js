@@ -4,15 +4,52 @@ const NAMED = 4; // words told of each token
 let cursor = null; // [row, column], 0-based
 let pinned = false; // by a click or a key: the pointer may leave
 
+const LEVELS = 14; // steps of ink; more cannot be told apart
+
 const parts = () => {
   const figure = element.querySelector(".matrix");
   if (!figure) return null;
   if (figure.dataset.matrix !== parts.source) {
     parts.source = figure.dataset.matrix;
     parts.data = JSON.parse(parts.source);
+    parts.data.sim = parts.data.sim.map((row) => row.map((thousandths) => thousandths / 1000));
   }
   return { figure, data: parts.data, cells: figure.querySelector(".cells") };
 };
+
+// One path for each level of ink, inside and outside the budget apart; a ring around each row's maximum.
+function cells({ sim, winners, r_q, r_c }) {
+  const all = sim.flat(), low = Math.min(...all), span = Math.max(Math.max(...all) - low, 1e-9);
+  const paths = { in: Array(LEVELS).fill(""), out: Array(LEVELS).fill("") };
+  sim.forEach((row, i) => row.forEach((value, j) => {
+    const level = Math.round(((value - low) / span) * (LEVELS - 1));
+    paths[i < r_q && j < r_c ? "in" : "out"][level] += `M${j} ${i}h1v1h-1z`;
+  }));
+  const ink = (level) => (0.03 + 0.9 * (level / (LEVELS - 1)) ** 1.4).toFixed(2);
+  const drawn = Object.entries(paths).flatMap(([name, levels]) =>
+    levels.map((d, level) => d && `<path class="${name}" d="${d}" fill-opacity="${ink(level)}"/>`));
+  const edge = r_q < sim.length || r_c < sim[0].length ? `<path class="edge" d="M${r_c} 0V${r_q}H0"/>` : "";
+  const rings = winners.map((j, i) => `<rect class="ring" x="${j}" y="${i}" width="1" height="1"/>`);
+  return drawn.join("") + edge + rings.join("");
+}
+
+// The matrix as its JSON and CSV files have it; tokens count from 1 there.
+function files({ page, sim, winners, r_q, r_c }) {
+  const cosines = sim.slice(0, r_q).map((row) => row.slice(0, r_c));
+  const gains = winners.map((j, i) => sim[i][j]);
+  const head = ["query token", ...cosines[0].map((_, j) => `candidate token ${j + 1}`)];
+  return {
+    json: JSON.stringify({ page_id: page, cosines, winners: winners.map((j) => j + 1), gains }),
+    rows: JSON.stringify([head, ...cosines.map((row, i) => [i + 1, ...row])]),
+  };
+}
+
+function draw() {
+  const found = parts();
+  if (!found || found.figure.dataset.rows) return;
+  found.cells.querySelector("svg").innerHTML = cells(found.data);
+  Object.assign(found.figure.dataset, files(found.data));
+}
 
 function group(data, column) {
   return data.groups.find(([, last]) => column < last)?.[2] ?? "";
@@ -52,6 +89,7 @@ function reads(name, row, words) {
 
 function both(row, column) {
   const reading = shared.reading(), map = shared.map();
+  if (!reading) shared.load();
   if (!reading || !map) return [];
   return [
     reads(`Query token ${row + 1}`, map.read[row] ?? [], (at) => map.query[at]),
@@ -119,4 +157,9 @@ element.addEventListener("keydown", (event) => {
 
 watch("value", () => {
   if (cursor) leave();
+  requestAnimationFrame(draw);
 });
+document.addEventListener("metaembed:reading", () => {
+  if (cursor) show(...cursor);
+});
+draw();

@@ -26,6 +26,7 @@ function follow() {
 
 watch("value", () => {
   arrived = true;
+  if (box()?.dataset.trace) copyTrace();
   requestAnimationFrame(follow);
 });
 document.addEventListener("click", (event) => {
@@ -51,11 +52,19 @@ async function copy(text) {
   }
 }
 
+const say = (text) => { element.querySelector(".copied").textContent = text; };
+
+// The trace is made when it is asked for: it is longer than the rest of a search.
+async function copyTrace() {
+  const done = await copy(JSON.stringify(JSON.parse(box().dataset.trace), null, 1));
+  say(done ? "Trace copied" : "Copying is blocked here");
+}
+
 element.addEventListener("click", async (event) => {
   const what = event.target.closest("[data-copy]")?.dataset.copy;
-  if (!what) return;
-  const text = what === "link" ? address().href : JSON.stringify(JSON.parse(box().dataset.trace), null, 1);
-  const done = await copy(text);
+  if (what === "trace") return box().dataset.trace ? copyTrace() : trigger("submit", {});
+  if (what !== "link") return;
+  const done = await copy(address().href);
   const without = JSON.parse(box().dataset.link).picture ? "Link copied, without the picture" : "Link copied";
-  element.querySelector(".copied").textContent = !done ? "Copying is blocked here" : what === "link" ? without : "Trace copied";
+  say(done ? without : "Copying is blocked here");
 });

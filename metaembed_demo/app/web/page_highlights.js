@@ -1,2 +1,5 @@
-// Where the score comes from has changed: the overlay is drawn anew.
-watch("value", () => requestAnimationFrame(() => window.metaembed.tell("map")));
+// Where the score comes from. Where the server has not explained the hit yet, ask for it: hits come first.
+watch("value", () => {
+  if (element.querySelector("[data-pending]")) trigger("submit", {});
+  else requestAnimationFrame(() => window.metaembed.tell("map"));
+});

@@ -6,20 +6,26 @@ let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
 
-// [word, share in thousandths, group 1..5], the largest share first
-function marks(reading, map) {
-  if (asked) return shared.pairs(reading.read[asked.column] ?? []).map(([at, weight]) => [at, weight, asked.group]);
-  // The map and the page arrive apart: for a moment the words may be those of the page before.
-  return (map?.map ?? []).filter(([at]) => at < reading.words.length);
+const [WORD, NAME, CELL] = [0, 1, 2]; // what a row of `map` stands for
+
+// [word, share in thousandths, group 1..5, x0, y0, x1, y1, what it is], the largest share first
+function marks() {
+  const reading = shared.reading();
+  if (!asked) return shared.map()?.map ?? [];
+  const row = shared.pairs(reading?.read[asked.column] ?? []);
+  return row.map(([at, weight]) => {
+    const [x0, y0, x1, y1, text, name] = reading.words[at];
+    return [at, weight, asked.group, x0, y0, x1, y1, text ? (name ? NAME : WORD) : CELL];
+  });
 }
 
 // Words in the shade of their group. A word that names a picture has the picture's box, and is not drawn.
-function words(reading, found) {
+function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
-    .filter(([at, share]) => share > 0.04 * top && !reading.words[at][5])
-    .map(([at, share, group]) => {
-      const rect = rectangle(reading.words[at], 2);
+    .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME)
+    .map(([, share, group, x0, y0, x1, y1]) => {
+      const rect = rectangle([x0, y0, x1, y1], 2);
       rect.style.fill = `var(--mark-${group})`;
       rect.style.opacity = 0.15 + 0.6 * Math.sqrt(share / top);
       return rect;
@@ -27,16 +33,16 @@ function words(reading, found) {
 }
 
 // Cells of pictures that gave little stand back behind white; where no cell counts, all stay as they are.
-function veil(reading, found) {
-  const cells = new Map(found.filter(([at]) => !reading.words[at][4]).map(([at, share]) => [at, share]));
+function veil(found) {
+  const cells = new Map(found.filter((row) => row[7] === CELL).map(([at, share]) => [at, share]));
   const shares = [...cells.values()];
   if (shares.reduce((sum, share) => sum + share, 0) < 50) return [];
   const top = Math.max(...shares);
-  return reading.words.flatMap((box, at) => {
-    if (box[4]) return [];
+  const all = (shared.map()?.map ?? []).filter((row) => row[7] === CELL);
+  return all.map(([at, , , ...box]) => {
     const rect = rectangle(box, 0);
     rect.style.opacity = 0.8 * (1 - (cells.get(at) ?? 0) / top);
-    return [rect];
+    return rect;
   });
 }
 
@@ -47,15 +53,16 @@ function rectangle([x0, y0, x1, y1], grown) {
   return rect;
 }
 
+const box = (at) => shared.map()?.map.find((row) => row[0] === at)?.slice(3, 7) ?? shared.reading()?.words[at];
+
 function draw() {
   const overlay = element.querySelector(".overlay");
-  const reading = shared.reading();
-  if (!overlay || !reading) return;
-  const found = on() ? marks(reading, shared.map()) : [];
-  const drawn = words(reading, found);
-  element.querySelector(".veil").replaceChildren(...veil(reading, found));
-  if (word !== null && reading.words[word]) {
-    const ring = rectangle(reading.words[word], 5);
+  if (!overlay || !shared.map()) return;
+  const found = on() ? marks() : [];
+  const drawn = words(found);
+  element.querySelector(".veil").replaceChildren(...veil(found));
+  if (word !== null && box(word)) {
+    const ring = rectangle(box(word), 5);
     ring.setAttribute("class", "ring");
     drawn.push(ring);
   }
@@ -76,20 +83,24 @@ function under(x, y, words) {
 
 function told(at, reading) {
   const [, , , , text] = reading.words[at];
-  const share = shared.map()?.map.find(([each]) => each === at)?.[1] ?? 0;
+  const map = shared.map()?.map ?? [];
+  const share = map.find(([each]) => each === at)?.[1];
+  const least = shared.percent((map[0]?.[1] ?? 0) * 0.04); // words below it are left out of the map
   let token = -1, most = 0;
   reading.read.forEach((row, j) => {
     for (const [each, weight] of shared.pairs(row)) if (each === at && weight > most) [token, most] = [j, weight];
   });
   const name = text ? `“${text}”` : "This part of the picture";
   const reader = token < 0 ? "" : ` Candidate token ${token + 1} reads it most (${shared.percent(most)} of what it reads).`;
-  return `${name} gives ${shared.percent(share)} of this score.${reader}`;
+  return `${name} gives ${share === undefined ? `less than ${least}` : shared.percent(share)} of this score.${reader}`;
 }
 
 element.addEventListener("pointermove", (event) => {
   const sheet = event.target.closest(".picture .sheet");
+  if (!sheet) return;
+  shared.load();
   const reading = shared.reading();
-  if (!sheet || !reading) return;
+  if (!reading) return;
   const box = sheet.getBoundingClientRect();
   const at = under(((event.clientX - box.left) / box.width) * 1000, ((event.clientY - box.top) / box.height) * 1000, reading.words);
   if (at === word) return;
@@ -110,6 +121,7 @@ document.addEventListener("metaembed:read", (event) => {
   draw();
 });
 document.addEventListener("metaembed:map", draw);
+document.addEventListener("metaembed:reading", draw);
 document.addEventListener("metaembed:word", (event) => {
   word = event.detail;
   draw();

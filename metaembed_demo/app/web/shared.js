@@ -1,18 +1,35 @@
-// What the page's scripts share: the data that regions carry in attributes, parsed once.
+// What the page's scripts share: the data that regions carry in attributes, parsed once, and fetched readings.
 window.metaembed = (() => {
   const kept = new Map();
-  function data(selector, name) {
-    const text = document.querySelector(selector)?.dataset[name];
+  const marks = () => document.querySelector("#marks [data-map]")?.dataset;
+  function data(name) {
+    const text = marks()?.[name];
     if (!text) return null;
     if (kept.get(name)?.text !== text) kept.set(name, { text, value: JSON.parse(text) });
     return kept.get(name).value;
   }
+  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`metaembed:${name}`, { detail }));
+
+  // What each token read of the open page: fetched when somebody points at something, once for a page.
+  let read = { from: "", value: null };
+  const reading = () => (read.from === marks()?.reading ? read.value : null);
+  async function load() {
+    const from = marks()?.reading;
+    if (!from || from === read.from) return;
+    read = { from, value: null };
+    const answer = await fetch(from, { credentials: "same-origin" }).catch(() => null);
+    const value = answer?.ok ? await answer.json() : null;
+    if (read.from !== from) return; // another page was opened meanwhile
+    read = { from, value };
+    if (value) tell("reading");
+  }
   const pairs = (row) => Array.from({ length: row.length / 2 }, (_, i) => [row[2 * i], row[2 * i + 1]]);
   return {
-    reading: () => data("#page [data-reading]", "reading"), // words of the page, what each token read of it
-    map: () => data("#marks [data-map]", "map"), // words of the query, shares of the hit's score
+    reading, // words of the page, what each token read of it; null until `load` has fetched it
+    load,
+    map: () => data("map"), // words of the query, shares of the hit's score
     pairs, // [index, weight, index, weight, ...] -> [[index, weight], ...]
-    tell: (name, detail) => document.dispatchEvent(new CustomEvent(`metaembed:${name}`, { detail })),
+    tell,
     percent: (thousandths) => `${thousandths >= 95 ? Math.round(thousandths / 10) : (thousandths / 10).toFixed(1)}%`,
   };
 })();

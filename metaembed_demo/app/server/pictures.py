@@ -1,0 +1,56 @@
+"""Pictures of a visitor's pages by URL, and what the tokens read of the open one: to that visitor alone.
+
+An address is pictures/KEY/PAGE/NAME. The key is the session's own and cannot be guessed; it opens nothing
+without the visitor's cookie, and nothing once the session has ended. What it gives never changes.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from metaembed_demo.app.views.search_tab import PICTURE, THUMBNAIL
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.session import Session
+
+from .visitor_cookie import visitor_of
+
+PATH = "/pictures/{key}/{page}/{name}"
+KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+class Pictures:
+    """The endpoint."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.visits = visits
+
+    def route(self) -> Route:
+        return Route(PATH, self.serve, methods=["GET"])
+
+    async def serve(self, request: Request) -> Response:
+        """200 with the picture, or 404: whether a page exists is nobody else's business."""
+        key, page, name = (request.path_params[each] for each in ("key", "page", "name"))
+        session = self.visits.session_of(visitor_of(request.cookies))
+        if session is None or not hmac.compare_digest(key.encode(), session.picture_key.encode()):
+            return PlainTextResponse("Not found.", 404, headers=NOT_KEPT)
+        found = await run_in_threadpool(self._find, session, page, name)
+        return found or PlainTextResponse("Not found.", 404, headers=NOT_KEPT)
+
+    def _find(self, session: Session, page_id: str, name: str) -> Response | None:
+        page = session.collection.pages.get(page_id)
+        if page is None:
+            return None
+        if name == THUMBNAIL:
+            return Response(page.thumbnail, media_type="image/jpeg", headers=KEPT)
+        if name == PICTURE:
+            return Response(page.picture, media_type="image/jpeg", headers=KEPT)
+        for visit in self.visits.tabs_of(session.id):
+            if (reading := visit.panel.reading(page_id, name)) is not None:
+                return Response(reading, media_type="application/json", headers=KEPT)
+        return None
