@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 
 from metaembed_demo.core.budgets import GROUPS, Budget, Group, group_of
@@ -13,6 +15,7 @@ from .figure import SAVE
 from .html import json_attribute
 from .score_bar import _tokens, score_bar
 
+SCALE = 10_000  # cosines travel as whole ten-thousandths, two bytes each
 CAPTION = (
     "Meta Tokens are learned vectors that have read the whole input. They are neither words nor patches: "
     "a row is not a word of the query and a column is not a place on the page."
@@ -34,7 +37,8 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
     low, high = float(full.min()), float(full.max())
     data = {
         "page": found.page_id,
-        "sim": np.rint(full * 1000).astype(int).tolist(),  # thousandths
+        "sim": base64.b64encode(np.rint(full * SCALE).astype("<i2").tobytes()).decode(),
+        "size": full.shape,
         "winners": found.winners.tolist(),
         "r_q": r_q,
         "r_c": r_c,
@@ -136,19 +140,14 @@ def _gains(gains: FloatArray, rows: int) -> str:
 
 
 def _table(found: Alignment, budget: Budget) -> str:
-    score = float(found.gains.sum()) or 1.0
-    rows = "".join(
-        f"<tr><td>{i + 1}</td><td>{int(j) + 1}</td><td>{group_of(int(j), 'page').label('page')}</td>"
-        f"<td>{gain:.3f}</td><td>{gain / score * 100:.0f}%</td></tr>"
-        for i, (j, gain) in enumerate(zip(found.winners, found.gains, strict=True))
-    )
+    """The maxima as a table; web/alignment_chart.js writes its rows."""
     return (
         f'<details class="as-table"><summary>The {len(found.gains)} maxima of '
         f"{budget_text(budget.r_q, budget.r_c)} as a table</summary>"
         '<table class="figures num"><thead><tr><th scope="col">Query token</th>'
         '<th scope="col">Candidate token</th>'
         f'<th scope="col">Group</th><th scope="col">Cosine</th><th scope="col">Share</th></tr></thead>'
-        f"<tbody>{rows}</tbody>"
+        "<tbody></tbody>"
         f'<tfoot><tr><td colspan="3">MaxSim score</td><td>{float(found.gains.sum()):.3f}</td></tr></tfoot>'
         "</table></details>"
     )

@@ -27,7 +27,7 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
         f"{group.label(side)} {gain:+.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
     )
     words = f"Score by {side} tokens: {words}"
-    return f'<span class="bar" role="img" aria-label="{words}" title="{words}">{cells}</span>'
+    return f'<span class="bar" role="img" aria-label="{words}">{cells}</span>'
 
 
 def _tokens(word: str, group: Group, side: str) -> str:

@@ -12,10 +12,26 @@ const parts = () => {
   if (figure.dataset.matrix !== parts.source) {
     parts.source = figure.dataset.matrix;
     parts.data = JSON.parse(parts.source);
-    parts.data.sim = parts.data.sim.map((row) => row.map((thousandths) => thousandths / 1000));
+    parts.data.sim = cosines(parts.data);
   }
   return { figure, data: parts.data, cells: figure.querySelector(".cells") };
 };
+
+// (rows, columns) of cosines, from two bytes each: ten-thousandths, little-endian.
+function cosines({ sim, size: [rows, columns] }) {
+  const view = new DataView(Uint8Array.from(atob(sim), (each) => each.charCodeAt(0)).buffer);
+  return Array.from({ length: rows }, (_, i) =>
+    Array.from({ length: columns }, (_, j) => view.getInt16(2 * (i * columns + j), true) / 10_000));
+}
+
+// The maxima, a row a query token: numbers of our own making only.
+function table(data) {
+  const score = data.winners.reduce((sum, j, i) => sum + data.sim[i][j], 0) || 1;
+  return data.winners.map((j, i) => {
+    const gain = data.sim[i][j], cells = [i + 1, j + 1, group(data, j), gain.toFixed(3), `${((gain / score) * 100).toFixed(0)}%`];
+    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
+  }).join("");
+}
 
 // One path for each level of ink, inside and outside the budget apart; a ring around each row's maximum.
 function cells({ sim, winners, r_q, r_c }) {
@@ -48,6 +64,7 @@ function draw() {
   const found = parts();
   if (!found || found.figure.dataset.rows) return;
   found.cells.querySelector("svg").innerHTML = cells(found.data);
+  found.figure.querySelector("tbody").innerHTML = table(found.data);
   Object.assign(found.figure.dataset, files(found.data));
 }
 
