@@ -93,7 +93,7 @@ def walk(visit: Visit, encoder: Watched, text: str, times: dict[str, list[tuple[
         times.setdefault(name, []).append((took - encoder.spent, encoder.spent))
 
     act("search", visit.search, text)
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace
     for stop in STOPS:
         act(f"dial to {stop}", visit.move, stop)

@@ -258,6 +258,6 @@ def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
     list(visit.measure("known"))
     rooms = set()
     for stop in STOPS:
-        visit.session.budget = stop
+        visit.budget = stop
         rooms.add(visit.budget_room())
     assert len(rooms) == len(STOPS)

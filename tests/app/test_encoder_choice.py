@@ -75,7 +75,7 @@ def test_pages_and_query_come_along(visit: Visit, encoders: Encoders) -> None:
     assert visit.collection.fingerprint == "other-1"
     assert visit.tools.encoder.name == "Other"
     assert visit.tools.curve is None, "it was measured with the other encoder"
-    assert visit.session.chosen == "p3", "the open search was asked again"
+    assert visit.chosen == "p3", "the open search was asked again"
     screen = visit.screen()
     assert "Other" in str(screen.header)
     assert screen.page, "its picture is sent anew"
@@ -99,7 +99,7 @@ def test_an_encoder_that_does_not_load_changes_nothing(
     assert told in str(last.news)
     assert visit.collection.fingerprint == "dummy-1"
     assert visit.search("boat").results
-    assert visit.session.chosen == "p3"
+    assert visit.chosen == "p3"
 
 
 def test_a_stop_changes_nothing(visit: Visit, encoders: Encoders) -> None:

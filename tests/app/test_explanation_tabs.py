@@ -135,7 +135,7 @@ def test_there_is_no_test_without_a_search(visit: Visit) -> None:
 
 def test_ranks_are_those_of_a_full_search_at_each_stop(visit: Visit) -> None:
     visit.search("morning")
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace
     ranks = visit.panel.all_ranks(visit.collection, trace)
     for stop, found in zip(STOPS, ranks, strict=True):
@@ -145,20 +145,20 @@ def test_ranks_are_those_of_a_full_search_at_each_stop(visit: Visit) -> None:
 
 def test_a_line_opens_its_page_at_that_budget_however_far_down(visit: Visit) -> None:
     visit.search("how do I clean the coffee maker?")
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace
     ranks = visit.panel.all_ranks(visit.collection, trace)[0]
     last = max(ranks, key=lambda page_id: ranks[page_id])
     screen = visit.open_at(last, STOPS[0])
-    assert visit.session.budget == STOPS[0]
-    assert visit.session.chosen == last
+    assert visit.budget == STOPS[0]
+    assert visit.chosen == last
     assert f'<span class="rank num">{len(TEXTS)}</span>' in str(screen.page)
     assert visit.open_at("gone", STOPS[0]) == Screen()
 
 
 def test_ranks_follow_the_pages(visit: Visit) -> None:
     visit.search("morning")
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace
     assert len(visit.panel.all_ranks(visit.collection, trace)[0]) == len(TEXTS)
     visit.collection.clear()
@@ -213,11 +213,11 @@ def test_arriving_by_link(mini: Mini, base: Collection) -> None:
     visit = Visit(Tools(mini, explainer=explainer(mini)), sessions.get(sessions.open()))
     params = {"q": "where does the train stop?", "budget": "4x8", "hit": "page03", "tab": "ranks"}
     screen = visit.arrive(Link.parse(params))
-    assert (visit.session.chosen, visit.session.budget) == ("page03", STOPS[2])
+    assert (visit.chosen, visit.budget) == ("page03", STOPS[2])
     assert carried(screen.link, "link") == {k: params[k] for k in ("q", "budget", "hit")}
     assert "data-reading" in str(screen.page)
     assert visit.arrive(Link.parse({**params, "hit": "gone"})).page
-    assert visit.session.chosen == "page05", "the best hit where the link's is gone"
+    assert visit.chosen == "page05", "the best hit where the link's is gone"
 
 
 def test_a_malformed_link_is_an_ordinary_visit(visit: Visit) -> None:
@@ -231,7 +231,7 @@ def test_a_malformed_link_is_an_ordinary_visit(visit: Visit) -> None:
 
 def test_a_trace_keeps_to_its_schema(visit: Visit) -> None:
     for budget in (*STOPS, Budget(3, 7)):
-        visit.session.budget = budget
+        visit.budget = budget
         trace = carried(visit.search("where does the cat sleep?").link, "trace")
         jsonschema.validate(trace, SCHEMA)
     jsonschema.validate(carried(visit.move(STOPS[1]).link, "trace"), SCHEMA)

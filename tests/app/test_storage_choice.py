@@ -111,17 +111,17 @@ def test_sizes_are_those_that_an_index_of_that_kind_has(budget: Budget, dim: int
 @pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
 def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: str) -> None:
     visit.search("boat harbour")
-    before = visit.session.chosen
+    before = visit.chosen
     assert keep(visit, kind) == [False, True]
     assert kind_of(visit.collection) == kind
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace is not None
     assert trace.storage == kind
     assert trace.bytes_per_page == sizes(STOPS[-1], 64, 128)[kind]
     assert trace.as_json()["storage"] == kind
-    assert visit.session.chosen == before
+    assert visit.chosen == before
     assert trace.alignment is not None
-    best = next(hit for hit in trace.hits if hit.page_id == visit.session.chosen)
+    best = next(hit for hit in trace.hits if hit.page_id == visit.chosen)
     assert trace.alignment.gains.sum() == pytest.approx(best.score, abs=0.02)
     screen = visit.screen()
     assert buttons(screen.storage)[kind][0]
@@ -181,8 +181,8 @@ def test_an_empty_index_can_be_kept_otherwise(visit: Visit) -> None:
     assert keep(visit, "int8") == [False, True]
     put(visit.collection, 1, "tank train")
     visit.search("train")
-    assert visit.session.trace is not None
-    assert visit.session.trace.storage == "int8"
+    assert visit.trace is not None
+    assert visit.trace.storage == "int8"
 
 
 def test_one_conversion_at_a_time_and_a_closed_one_can_be_asked_for_again(visit: Visit) -> None:
@@ -230,8 +230,8 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
         if not kept:
             assert 'data-action="cancel"' in visit.storage()
             visit.search("boat harbour")
-            assert visit.session.trace is not None
-            assert visit.session.trace.storage == "float16"
+            assert visit.trace is not None
+            assert visit.trace.storage == "float16"
     assert seen == [*(f"Converting: {n} of 12 pages | {n}" for n in range(13)), ""]
     assert kind_of(visit.collection) == "int8"
     assert 'data-action="cancel"' not in visit.storage()
@@ -246,7 +246,7 @@ def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monk
 @pytest.mark.parametrize("kind", ["int8", "pq", "binary"])
 def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[int], kind: str) -> None:
     visit.search("boat harbour")
-    index, hits = visit.collection.index, [hit.page_id for hit in visit.session.trace.hits]
+    index, hits = visit.collection.index, [hit.page_id for hit in visit.trace.hits]
     steps = visit.storing.convert(visit.collection, kind)
     while visit.storing.done < 3:
         assert next(steps) is False
@@ -258,7 +258,7 @@ def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[in
     assert told(visit) == ""
     assert "keep-problem" not in visit.storage(), "that it ended is no surprise"
     visit.stored_anew()
-    assert [hit.page_id for hit in visit.session.trace.hits] == hits
+    assert [hit.page_id for hit in visit.trace.hits] == hits
     assert keep(visit, kind) == [False, True], "it can be asked for again"
 
 
@@ -321,7 +321,7 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
     assert collection.index.ids == list(collection.pages), "in the order that saving needs"
     assert np.allclose(local(collection).full([again.id])[0], vectors, atol=1e-3)
     visit.search("lighthouses")
-    assert visit.session.chosen == collection.holder(("guide.pdf", 20))
+    assert visit.chosen == collection.holder(("guide.pdf", 20))
 
 
 def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,13 +339,13 @@ def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pyt
     work.start()
     assert begun.wait(30)
     visit.search("cat printer")
-    assert visit.session.trace is not None
-    assert visit.session.trace.storage == "float16"
+    assert visit.trace is not None
+    assert visit.trace.storage == "float16"
     go_on.set()
     work.join(30)
     visit.stored_anew()
-    assert visit.session.trace.storage == "int8"
-    assert visit.session.trace.query_text == "cat printer"
+    assert visit.trace.storage == "int8"
+    assert visit.trace.query_text == "cat printer"
 
 
 def test_a_failure_leaves_the_index_and_is_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,19 +441,19 @@ def test_without_full_vectors_there_is_nothing_to_compare_with() -> None:
 def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
     assert 'data-action="check" disabled' in visit.storage(), "there is no search to check"
     visit.search("boat harbour")
-    visit.storing.check(visit.collection, visit.session.trace, 10)
+    visit.storing.check(visit.collection, visit.trace, 10)
     assert "10 of 10 hits agree with exact search, in the same order" in visit.storage()
     assert "12 of 12" in visit.storage()
-    hits = [hit.page_id for hit in visit.session.trace.hits] if visit.session.trace else []
+    hits = [hit.page_id for hit in visit.trace.hits] if visit.trace else []
     visit.choose(hits[3])  # opens another hit of the same search
     assert "10 of 10 hits agree" in visit.storage()
     visit.move(Budget(2, 4))
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.session.trace, 10)
+    visit.storing.check(visit.collection, visit.trace, 10)
     assert "hits agree" in visit.storage()
     keep(visit, "int8")
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.session.trace, 10)
+    visit.storing.check(visit.collection, visit.trace, 10)
     assert "Best 50 re-ranked by full vectors" in visit.storage()
     visit.storing.hide()
     assert "hits agree" not in visit.storage()
@@ -482,14 +482,14 @@ def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
 
 def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> None:
     visit.search("boat harbour")
-    exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.session.trace.hits]  # type: ignore[union-attr]
+    exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.trace.hits]  # type: ignore[union-attr]
     visit.storing.refine(visit.collection, True)
     assert local(visit.collection).refine == 0, "float16 keeps the full vectors: there is nothing to re-rank"
     keep(visit, "binary")
     assert 'data-set="refine">' in visit.storage()
     visit.storing.refine(visit.collection, True)
     visit.stored_anew()
-    trace = visit.session.trace
+    trace = visit.trace
     assert trace is not None
     assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact
     assert (trace.storage, trace.refined, trace.by_full_vectors) == ("binary", 12, True)  # of 12 pages

@@ -76,8 +76,8 @@ def test_moving_the_dial_through_every_stop_encodes_nothing(visit: Visit, encode
         screen = visit.move(stop)
         assert f'<b class="num">{stop.r_q}×{stop.r_c}</b>' in (screen.dial or "")
         assert "server time" in (screen.dial or "")
-        assert visit.session.trace is not None
-        assert shown_hits(screen.results) == [hit.page_id for hit in visit.session.trace.hits]
+        assert visit.trace is not None
+        assert shown_hits(screen.results) == [hit.page_id for hit in visit.trace.hits]
     assert encoder.queries == 1
 
 
@@ -130,7 +130,7 @@ def test_an_empty_query_goes_back_to_the_start(visit: Visit) -> None:
     visit.search("coffee")
     screen = visit.search("  ")
     assert "16 pages ready to search" in (screen.results or "")
-    assert visit.session.trace is None
+    assert visit.trace is None
 
 
 def test_removing_a_document_takes_its_pages_out_of_the_open_search(visit: Visit) -> None:

@@ -206,8 +206,8 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
     shown = harmless_screen(visit.search(f"kettle {markup}"))
     for name in MARKUP:
         assert f"{name}.pdf" in shown
-    assert visit.session.trace is not None
-    for hit in visit.session.trace.hits:
+    assert visit.trace is not None
+    for hit in visit.trace.hits:
         screen = visit.choose(hit.page_id)
         shown = harmless_screen(screen)
         if screen.page:  # the best hit's was sent before

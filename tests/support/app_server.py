@@ -93,6 +93,7 @@ class Tab:
     def __init__(self, address: str, client: httpx.Client | None = None) -> None:
         self.http = client or httpx.Client(base_url=address, timeout=60)
         self.hash = secrets.token_hex(6)
+        self.http.get("/").raise_for_status()  # brings the visitor's cookie
         self.config = self.http.get("/config").json()
         ids = {each["props"].get("elem_id"): each["id"] for each in self.config["components"]}
         self._events = {}
