@@ -226,7 +226,7 @@ def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, 
     first = next(pages)
     assert isinstance(first, Page)
     served = desk_of(first)
-    [idle] = [run.pool_module for run in client._runs]
+    [idle] = [run.worker for run in client._runs]
     assert idle is not None
     folder = Path(idle._folder.name)
     assert list(folder.glob("*/member"))  # on disk while it is looked at

@@ -296,7 +296,7 @@ def test_numba_is_imported_when_first_used() -> None:
 
 SCORE = """
 import numpy as np
-from metaembed_demo import kernels
+from metaembed_demo.index import maxsim_kernels as kernels
 assert kernels.available()
 rng = np.random.default_rng(1)
 q, c = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((16, 50), (40, 20, 50)))

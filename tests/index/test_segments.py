@@ -129,7 +129,7 @@ def test_pages_on_disk_score_the_same_however_they_are_read(
     index.add([f"late{i}" for i in range(40)], vectors(4, 40))
     index.save(tmp_path)
     stored, query = LocalIndex.load(tmp_path), random_vectors(2, 16, 32)
-    monkeypatch.setattr(disk, "READS_AHEAD", ahead and row_reader.READS_AHEAD)
+    monkeypatch.setattr(row_reader, "READS_AHEAD", ahead and row_reader.READS_AHEAD)
     some = [*(f"p{i}" for i in (3, 4, 5, 90, 7)), "late1", "late39"]
     assert stored.rerank(query, budget, some, 10) == index.rerank(query, budget, some, 10)
     assert stored.rerank(query, budget, index.ids, 10) == index.rerank(query, budget, index.ids, 10)
@@ -281,8 +281,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from tests.support.sample_pages import make_page
-from metaembed_demo.collection import Collection
-from metaembed_demo.encoders.registry import DummyEncoder
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 
 ENCODER = DummyEncoder()

@@ -29,7 +29,7 @@ import os, signal, sys, time
 for name in os.environ.get("BLOCKED", "").split():
     sys.modules[name] = None
 from metaembed_demo import __main__ as cli
-from metaembed_demo.encoders.registry import DummyEncoder
+from metaembed_demo.encoders.dummy import DummyEncoder
 
 stop, seen = os.environ.get("STOP", ""), 0
 
