@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from metaembed_demo.core.types import Upload
+
+from .gradio_compat import upload_folder
 
 
 def said(event: gr.EventData, name: str, default: Any = "") -> Any:
@@ -19,11 +20,6 @@ def said(event: gr.EventData, name: str, default: Any = "") -> Any:
         return getattr(event, name, default)
     except TypeError:  # it sent nothing at all
         return default
-
-
-def upload_folder() -> Path:
-    """Where Gradio puts what browsers and programs upload."""
-    return Path(get_upload_folder()).resolve()
 
 
 def uploads(event: gr.EventData) -> list[Upload]:

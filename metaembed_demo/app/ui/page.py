@@ -6,18 +6,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
+from metaembed_demo.app.server import gradio_compat
 from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.gradio_api import Endpoints
-from metaembed_demo.app.server.gradio_uploads import said, upload_folder, uploads
+from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
-from metaembed_demo.app.visitors.gradio_state import States
 from metaembed_demo.app.visitors.jobs import job
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.page_state import Screen, Shelf
@@ -183,7 +184,7 @@ class Page:
             **INDEXING,
         )
         demo.unload(self.leave)
-        demo.fns[max(demo.fns)].api_visibility = "private"
+        gradio_compat.hide_last_event(demo)
 
     # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
 
@@ -368,7 +369,7 @@ def build_ui(
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
-    folder = private_folder(upload_folder())
+    folder = private_folder(gradio_compat.upload_folder())
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio looks whenever something is uploaded
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)
@@ -377,10 +378,10 @@ def build_ui(
         page.lay_out()
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
-    visits.states = States(demo)
+    gradio_compat.check_version()
+    visits.kept = gradio_compat.Kept(demo)
     visits.watch()
-    ready = lambda: bool(demo.is_running) and not demo._queue.stopped  # noqa: E731
-    return demo, options(page.api, SERVER, LIMITS, folder, ready)
+    return demo, options(page.api, SERVER, LIMITS, folder, partial(gradio_compat.takes_requests, demo))
 
 
 def _slider(label: str, top: int) -> gr.Slider:

@@ -6,21 +6,29 @@ import contextlib
 import ctypes
 import logging
 import threading
+from collections.abc import Container
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
 from . import uploads
-from .gradio_state import States
 from .session import Session, Sessions
 from .visitor import Tools, Visit
 
 SWEEP_S = 30  # at most, between two looks for what has ended
 MOST_TABS = 16  # of one visitor
 log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """What the web framework keeps of browser tabs and calls, by its own name of each."""
+
+    def drop(self, name: str | None) -> None: ...
+
+    def sweep(self, tabs: Container[str]) -> None: ...
 
 
 class Visits:
@@ -37,7 +45,7 @@ class Visits:
         """folder: where uploads arrive."""
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
-        self.states = States()  # the page sets its own
+        self.kept: Kept | None = None  # what the web framework keeps of tabs; the page sets it
         self._lock = threading.RLock()
         self._session_ids: dict[str, str] = {}  # visitor -> session id
         self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; "" is a program's
@@ -108,8 +116,8 @@ class Visits:
 
     def called(self, name: str | None) -> None:
         """A call of the API was answered: what Gradio keeps of it goes, unless a tab has that name."""
-        if name not in self._tabs:
-            self.states.drop(name)
+        if self.kept and name not in self._tabs:
+            self.kept.drop(name)
 
     # What has ended
 
@@ -132,7 +140,8 @@ class Visits:
         """Clear away sessions that have ended, and uploads that no session took."""
         self.sessions.sweep()
         self._forget_ended()
-        self.states.sweep(dict(self._tabs))
+        if self.kept:
+            self.kept.sweep(dict(self._tabs))
         if self.folder is not None:
             uploads.sweep(self.folder, self.limits.session_ttl_s)
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from gradio.state_holder import StateHolder
 
+from metaembed_demo.app.server.gradio_compat import Kept
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import registry
-from metaembed_demo.app.visitors.gradio_state import States
 from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.app_server import Tab
 from tests.support.small_app import samples
@@ -24,7 +24,7 @@ def test_what_no_tab_holds_goes_with_the_second_sweep() -> None:
     with gr.Blocks() as demo:
         gr.Textbox()
     holder.set_blocks(demo)
-    states = States(demo)
+    states = Kept(demo)
     waiting = demo._queue.pending_event_ids_session
     waiting |= {"tab": set(), "stray": set(), "at work": {"event"}}
     for name in ("tab", "stray"):
@@ -42,7 +42,7 @@ def test_what_no_tab_holds_goes_with_the_second_sweep() -> None:
 
 
 def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
-    states = States(gr.Blocks())
+    states = Kept(gr.Blocks())
     states.sweep(())
     states.drop("tab")
     assert len(states) == 0
@@ -52,12 +52,12 @@ def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, registry.Visits]]:
     made: list[registry.Visits] = []
 
-    class Kept(registry.Visits):
+    class Unwatched(registry.Visits):
         def watch(self) -> None:  # the test sweeps
             made.append(self)
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(page, "Visits", Kept)
+    monkeypatch.setattr(page, "Visits", Unwatched)
     encoder = DummyEncoder()
     app, options = page.build_ui(encoder, samples(encoder))
     app.launch(server_name="127.0.0.1", quiet=True, prevent_thread_lock=True, **options)
@@ -72,7 +72,7 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(
     address = app.local_url.rstrip("/")
     tab = Tab(address)
     tab.send(None, "load")
-    assert len(registry.states) == 1
+    assert len(registry.kept) == 1
     with httpx.Client(base_url=address, timeout=60) as http:
         for data in (["dog", "1x1", 3, "", None], ["", "1x1", 3, "", None]):  # one is answered, one refused
             called = http.post("/gradio_api/call/search", json={"data": data}).json()
@@ -90,7 +90,7 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(
     registry.close(session)
     for _ in range(2):
         registry.sweep()
-    assert len(registry.states) == 0
+    assert len(registry.kept) == 0
     assert not app.state_holder.time_last_used
 
 

@@ -1,17 +1,60 @@
-"""What Gradio keeps of browser tabs and of calls of the API, cleared away when nobody can want it any more.
+"""Everything that reaches into what Gradio does not offer, in one place, with a guard by version.
 
 Gradio copies the whole page's configuration, some 200 kB, for every tab and for every call over plain HTTP,
 and keeps ten thousand such copies: 2 GB. Past that, an idle tab would lose its session to a program's calls.
+`Kept` lets go of them. All other names here are one-liners.
+
+Tested with the oldest and the newest Gradio that requirements.txt allows. Where a name is missing in another
+one, the app runs without what needs it, and says so once in its log.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
+from gradio.utils import get_upload_folder
 
-class States:
-    """The states of a `gr.Blocks`, which has no way to drop one, and the traces of calls in its queue."""
+TESTED = ((6, 20), (6, 31))  # major and minor version: the oldest and the newest
+log = logging.getLogger(__name__)
+
+
+def check_version(version: str = gr.__version__) -> bool:
+    """Whether this Gradio is one of those tested; else the log says what may not work."""
+    here = tuple(int(part) for part in version.split(".")[:2])
+    known = TESTED[0] <= here <= TESTED[1]
+    if not known:
+        oldest, newest = (".".join(map(str, each)) for each in TESTED)
+        log.warning(
+            "Gradio %s was not tested (%s to %s were): memory of closed tabs may not be freed.",
+            version,
+            oldest,
+            newest,
+        )
+    return known
+
+
+def upload_folder() -> Path:
+    """Where Gradio puts what browsers and programs upload."""
+    return Path(get_upload_folder()).resolve()
+
+
+def takes_requests(blocks: gr.Blocks) -> bool:
+    """Whether the server is up and its queue has not stopped."""
+    return bool(blocks.is_running) and not getattr(blocks._queue, "stopped", False)
+
+
+def hide_last_event(blocks: gr.Blocks) -> None:
+    """Keep the event added last out of the API, for those whose listener does not take `api_visibility`."""
+    blocks.fns[max(blocks.fns)].api_visibility = "private"
+
+
+class Kept:
+    """What a `gr.Blocks` keeps of tabs and calls, which it has no way to drop, and their traces in its
+    queue."""
 
     def __init__(self, blocks: Any = None) -> None:
         """blocks: `gr.Blocks`; has states from when it is served."""
