@@ -75,8 +75,8 @@ def first_call() -> dict[str, dict[str, float]]:
     """Seconds until the kernels can be called in a new process, by the clock and of CPU time."""
     code = (
         "import time; from metaembed_demo.index import maxsim_kernels as kernels; "
-        "w, c = time.perf_counter(), time.process_time(); kernels.available(); print(time.perf_counter() -
-        w, time.process_time() - c)"
+        "w, c = time.perf_counter(), time.process_time(); kernels.available(); "
+        "print(time.perf_counter() - w, time.process_time() - c)"
     )
     found = {}
     with tempfile.TemporaryDirectory() as cache:
