@@ -55,7 +55,7 @@ def research(collection: Collection, trace: Trace, budget: Budget, k: int = 10) 
         ValueError: when `k` is below 1.
     """
     asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
-    found = _run(collection, asked, budget, k, False, 0.0)
+    found = _run(collection, asked, budget, k, False, 0.0, before=trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
     return replace(found, movement=moved)
@@ -99,7 +99,13 @@ class _Asked:
 
 
 def _run(
-    collection: Collection, asked: _Asked, budget: Budget, k: int, exact: bool, encode_ms: float
+    collection: Collection,
+    asked: _Asked,
+    budget: Budget,
+    k: int,
+    exact: bool,
+    encode_ms: float,
+    before: Trace | None = None,
 ) -> Trace:
     if k < 1:
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
@@ -116,10 +122,14 @@ def _run(
         elif candidates:
             hits = index.rerank(vectors, budget, candidates, k)
         rerank_ms, started = _ms(started), perf_counter()
-        cosines = _cosines(collection, vectors, [hit.page_id for hit in hits], exact)
-        align_ms = _ms(started)
         searched = len(index)
         storage, refined = _storage(index, len(candidates), k, exact)
+        # Pages found before, and scored by the same vectors then, have their cosines already.
+        alike = before is not None and (before.storage, before.refined > 0) == (storage, refined > 0)
+        known = before.cosines if before is not None and alike else {}
+        new = [hit.page_id for hit in hits if hit.page_id not in known]
+        found = {**known, **_cosines(collection, vectors, new, exact)}
+        align_ms = _ms(started)
     timings = {"encode": encode_ms, "coarse": coarse_ms, "rerank": rerank_ms, "align": align_ms}
     trace = Trace(
         query_text=asked.text,
@@ -133,7 +143,7 @@ def _run(
         query_image=asked.image,
         storage=storage,
         refined=refined,
-        cosines=cosines,
+        cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace

@@ -131,8 +131,7 @@ def cosines(q: FloatArray, c: NDArray[Any]) -> FloatArray:
 def alignment_of(page_id: str, similarity: FloatArray) -> Alignment:
     """The alignment that the cosines (r_q, r_c) of one page make."""
     winners = similarity.argmax(axis=1).astype(np.int64)
-    gains = np.take_along_axis(similarity, winners[:, None], axis=1)[:, 0]
-    return Alignment(page_id, similarity, winners, gains)
+    return Alignment(page_id, similarity, winners, similarity.max(axis=1))
 
 
 def prefix_gains(alignment: Alignment) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, search_tab, storage_control
@@ -145,12 +145,10 @@ class Visit:
         start = time.perf_counter()
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         if self.trace is None:
-            return Screen(dial=self._dial(""), storage=self.storage())
+            return Screen(dial=self._dial("", self.bytes_per_stop()), storage=self.storage())
         self._again()
         self.panel.note(self.trace)
-        screen = self.screen()
-        screen.dial = self._dial(readout(True, (time.perf_counter() - start) * 1000, 0, 0))
-        return screen
+        return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits changes nothing."""
@@ -181,17 +179,20 @@ class Visit:
 
     # The search side as HTML
 
-    def screen(self) -> Screen:
-        """Every region of the search side for the state that is; of the evidence tabs, the open one."""
-        screen = Screen(self._header(), footer=self._footer(), **EMPTY)
-        trace = self.trace
-        screen.dial, screen.storage = self._dial(_cost(trace)), self.storage()
+    def screen(self, cost: Callable[[], str] | None = None) -> Screen:
+        """Every region of the search side for the state that is; of the evidence tabs, the open one.
+
+        cost: what the dial says that this took, asked last; None: what the search took.
+        """
+        trace, sizes = self.trace, self.bytes_per_stop()
+        screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
         elif trace is None or not trace.hits:
             screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
             self._show(trace, screen)
+        screen.dial = self._dial(cost() if cost else _cost(trace), sizes)
         return screen
 
     def _show(self, trace: Trace, screen: Screen) -> None:
@@ -318,25 +319,26 @@ class Visit:
         return page_id in self.collection.pages
 
     def _failed(self, message: str, query: str) -> Screen:
-        told = {"dial": self._dial(_cost(None)), "storage": self.storage(), "footer": self._footer()}
-        return Screen(results=search_tab.failure(message, query), **told, **EMPTY)
+        sizes = self.bytes_per_stop()
+        screen = Screen(dial=self._dial(_cost(None), sizes), storage=self.storage(), **EMPTY)
+        screen.results, screen.footer = search_tab.failure(message, query), self._footer(sizes)
+        return screen
 
     def _header(self) -> str:
         encoder = self.tools.encoder
         return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
-    def _dial(self, told: str) -> str:
-        kind = kind_of(self.collection)
-        return dial(self.budget, self.bytes_per_stop(), self.tools.curve, told, kind)
+    def _dial(self, cost: str, sizes: Sequence[int]) -> str:
+        return dial(self.budget, sizes, self.tools.curve, cost, kind_of(self.collection))
 
     def storage(self) -> str:
         """The storage control for the state that is."""
         return self.storing.control(self.collection, self.budget, self.trace)
 
-    def _footer(self) -> str:
+    def _footer(self, sizes: Sequence[int]) -> str:
         pages = len(self.collection)
         vectors = pages * self.collection.index.r_c
-        return search_tab.footer(self.trace, pages, vectors, pages * self.bytes_per_stop()[-1])
+        return search_tab.footer(self.trace, pages, vectors, pages * sizes[-1])
 
     def bytes_per_stop(self) -> list[int]:
         """Index bytes a page at each of the five stops."""
