@@ -2,7 +2,7 @@
 
 Gradio copies the whole page's configuration, some 200 kB, for every tab and for every call over plain HTTP,
 and keeps ten thousand such copies: 2 GB. Past that, an idle tab would lose its session to a program's calls.
-`Kept` lets go of them. All other names here are one-liners.
+`Kept` lets go of them.
 
 Tested with the oldest and the newest Gradio that requirements.txt allows. Where a name is missing in another
 one, the app runs without what needs it, and says so once in its log.
@@ -50,6 +50,29 @@ def takes_requests(blocks: gr.Blocks) -> bool:
 def hide_last_event(blocks: gr.Blocks) -> None:
     """Keep the event added last out of the API, for those whose listener does not take `api_visibility`."""
     blocks.fns[max(blocks.fns)].api_visibility = "private"
+
+
+class Page(gr.Blocks):
+    """`gr.Blocks` that hands plain values on as they are, and leaves alone what an event leaves alone.
+
+    Gradio makes each output that an event does not touch anew, and takes each value it does touch through a
+    thread of its own and into a copy of the page's configuration: most of the time of a dial move. HTML
+    strings and numbers need none of that.
+    """
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """As Gradio's, whose way is taken for all but {component: text or number}, and for `gr.skip()`."""
+        if predictions == gr.skip():
+            return [gr.skip() for _ in block_fn.outputs]
+        if isinstance(predictions, dict) and all(
+            isinstance(key, gr.blocks.Block) and isinstance(value, str | int | float)
+            for key, value in predictions.items()
+        ):
+            known = {block._id for block in block_fn.outputs}
+            values = {key._id: value for key, value in predictions.items()}
+            if values and values.keys() <= known:
+                return [values.get(block._id, gr.skip()) for block in block_fn.outputs]
+        return await super().postprocess_data(block_fn, predictions, state)
 
 
 class Kept:

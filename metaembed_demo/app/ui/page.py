@@ -374,7 +374,7 @@ def build_ui(
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
-    with gr.Blocks(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:
+    with gradio_compat.Page(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:
         page.lay_out()
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
