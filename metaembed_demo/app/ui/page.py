@@ -371,6 +371,8 @@ def build_ui(
     base.check_encoder(encoder)
     folder = private_folder(gradio_compat.upload_folder())
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio looks whenever something is uploaded
+    # Gradio sums up all events with pandas after each of them, for a monitor that is off.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
