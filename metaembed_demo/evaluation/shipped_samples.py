@@ -2,7 +2,8 @@
 
     assets/samples.npz   arrays of numpy, compressed; no pickle is read
       head     (n,) uint8: JSON: format, encoder, files' digests, curve, renderer, a row for each page
-      vectors  (pages, R_c, D) int8: directions; every vector has length 1, so no scale is kept
+      first    (pages, FINE, D) int16: the first vectors of each page, which every budget looks at
+      rest     (pages, R_c - FINE, D) int8: the others; every vector has length 1, so no scale is kept
       texts    (n,) uint8: JSON, a list of the words of all pages in turn
       boxes    (4, words) int32: hundred-thousandths of the page, each the difference to the word before
       kinds    (words,) uint8: index into WORD_KINDS
@@ -35,6 +36,7 @@ from metaembed_demo.index.local import LocalIndex
 from .quality_curve import Curve
 
 FORMAT = 1
+FINE = 16  # vectors a page; all of them in int8 reorder close pages at the small budgets
 UNITS = 100_000  # of a box: what `StoredPage.as_json` rounds to, so that a saved index is the same
 Digests = dict[str, str]  # name of a sample file -> its SHA-256
 log = logging.getLogger(__name__)
@@ -87,7 +89,8 @@ def write(
     np.savez_compressed(
         data,
         head=_bytes(head),
-        vectors=pack_vectors(full),
+        first=pack_vectors(full[:, :FINE], np.dtype(np.int16)),
+        rest=pack_vectors(full[:, FINE:], np.dtype(np.int8)),
         texts=_bytes([word.text for word in words]),
         boxes=np.diff(np.rint(boxes * UNITS).astype(np.int32), axis=1, prepend=np.int32(0)),
         kinds=np.array([WORD_KINDS.index(word.kind) for word in words], np.uint8),
@@ -115,14 +118,14 @@ def read(path: Path, encoder: Encoder, files: Sequence[Upload], digests: Digests
         return None
 
 
-def pack_vectors(vectors: FloatArray) -> NDArray[np.int8]:
-    """(n, R_c, D) float32 of any length -> int8 directions: the largest component of each vector is 127."""
-    largest = np.abs(vectors).max(-1, keepdims=True)
-    return np.rint(vectors * (127 / np.maximum(largest, 1e-12))).astype(np.int8)
+def pack_vectors(vectors: FloatArray, kind: np.dtype[Any]) -> NDArray[Any]:
+    """(n, m, D) float32 -> directions as integers of `kind`, whose largest number is the largest component."""
+    largest = np.maximum(np.abs(vectors).max(-1, keepdims=True), 1e-12)
+    return np.rint(vectors / largest * np.iinfo(kind).max).astype(kind)
 
 
-def unpack_vectors(packed: NDArray[np.int8]) -> FloatArray:
-    """(n, R_c, D) float32, each vector of length 1."""
+def unpack_vectors(packed: NDArray[Any]) -> FloatArray:
+    """(n, m, D) float32, each vector of length 1."""
     vectors = packed.astype(np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
@@ -131,7 +134,7 @@ def _opened(head: dict[str, Any], parts: Any, encoder: Encoder, files: Sequence[
     collection = Collection.for_encoder(encoder)
     by_name = {file.name: file for file in files}
     words = _words(parts)
-    vectors = unpack_vectors(parts["vectors"])
+    vectors = np.concatenate([unpack_vectors(parts["first"]), unpack_vectors(parts["rest"])], axis=1)
     start = 0
     for row, vector in zip(head["pages"], vectors, strict=True):
         page_id, places, width, height, count = row
