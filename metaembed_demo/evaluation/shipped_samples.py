@@ -119,7 +119,7 @@ def read(path: Path, encoder: Encoder, files: Sequence[Upload], digests: Digests
 
 
 def pack_vectors(vectors: FloatArray, kind: np.dtype[Any]) -> NDArray[Any]:
-    """(n, m, D) float32 -> directions as integers of `kind`, whose largest number is the largest component."""
+    """(n, m, D) float32 -> directions as integers of `kind`; its largest number is the largest component."""
     largest = np.maximum(np.abs(vectors).max(-1, keepdims=True), 1e-12)
     return np.rint(vectors / largest * np.iinfo(kind).max).astype(kind)
 
