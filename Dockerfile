@@ -1,4 +1,4 @@
-# The app on a CPU, with the sample corpus already indexed. docs/hosting.md says how to build and run it.
+# The app on a CPU, with the sample corpus. docs/hosting.md says how to build and run it.
 FROM python:3.11-slim
 
 # poppler renders PDF pages (packages.txt, as a Space installs it).
@@ -31,11 +31,9 @@ ENV HOME=/home/app \
     METAEMBED_PORT=7860 \
     METAEMBED_CACHE=/data/metaembed \
     NUMBA_CACHE_DIR=/data/numba
-# Reads the sample corpus once, here, so that a container serves within seconds.
-RUN python -m metaembed_demo.evaluation.sample_corpus
 
 EXPOSE 7860
-# The first start with an empty volume at /data reads the sample corpus again, which takes minutes.
+# With another encoder than Mini the first start reads the sample corpus, which takes minutes.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10m --retries=3 \
     CMD ["python", "-c", "import json, os, urllib.request as u; a = u.urlopen('http://127.0.0.1:' + os.environ['METAEMBED_PORT'] + '/health', timeout=8); assert json.load(a)['status'] == 'ok'"]
 CMD ["python", "app.py"]

@@ -47,4 +47,5 @@ if __name__ == "__main__":
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
     maxsim_kernels.load_behind()
+    samples.draw_behind()
     demo.block_thread()

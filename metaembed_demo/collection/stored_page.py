@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -19,19 +19,27 @@ THUMBNAIL_SIDE = 320  # pixels
 Place = tuple[str, int]  # source and 1-based number
 
 
+class Picture(Protocol):
+    """A page's picture that is made when it is asked for."""
+
+    def jpeg(self) -> bytes:
+        """The same bytes each time. Raises ValueError when it cannot be made."""
+        ...
+
+
 @dataclass(frozen=True)
 class StoredPage:
     """A page as it is kept: its words, a JPEG of at most `RENDER.view_side` pixels, and where else it occurs.
 
-    `width` and `height` are those of the JPEG, in pixels. `also` lists other (source, number) places of
-    the very same content, in the order they were met.
+    `kept` is that JPEG, or what makes it; `picture` gives it. `width` and `height` are its size in pixels.
+    `also` lists other (source, number) places of the very same content, in the order they were met.
     """
 
     id: str
     source: str
     number: int
     words: tuple[Word, ...]
-    picture: bytes
+    kept: bytes | Picture
     width: int
     height: int
     also: tuple[Place, ...] = ()
@@ -41,9 +49,13 @@ class StoredPage:
         """From a page that has been read. Raises ValueError when its image is gone."""
         if page.image is None:
             raise ValueError(f"{page.source} page {page.number} has no image to keep.")
-        image = page.image.convert("RGB")
-        image.thumbnail((RENDER.view_side, RENDER.view_side), Image.Resampling.LANCZOS)
-        return cls(page.id, page.source, page.number, page.words, _jpeg(image), image.width, image.height)
+        image = view_of(page.image)
+        return cls(page.id, page.source, page.number, page.words, jpeg_of(image), image.width, image.height)
+
+    @property
+    def picture(self) -> bytes:
+        """The JPEG. Raises ValueError when it has to be made and cannot be."""
+        return self.kept if isinstance(self.kept, bytes) else self.kept.jpeg()
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -67,7 +79,7 @@ class StoredPage:
         image = Image.open(io.BytesIO(self.picture))
         image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))  # decodes at a fraction of the size
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        return _jpeg(image.convert("RGB"))
+        return jpeg_of(image.convert("RGB"))
 
     def as_json(self) -> dict[str, Any]:
         """Plain types, without the picture; boxes to a hundred-thousandth of the page."""
@@ -95,7 +107,15 @@ class StoredPage:
         )
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def view_of(image: Image.Image) -> Image.Image:
+    """RGB, of at most `RENDER.view_side` pixels a side: what is kept of a page's picture."""
+    view = image.convert("RGB")  # a copy
+    view.thumbnail((RENDER.view_side, RENDER.view_side), Image.Resampling.LANCZOS)
+    return view
+
+
+def jpeg_of(image: Image.Image) -> bytes:
+    """A JPEG as pages keep it."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=RENDER.view_quality)
     return buffer.getvalue()

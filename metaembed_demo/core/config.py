@@ -85,6 +85,7 @@ class Paths:
     assets: Path = ROOT / "assets"
     mini_weights: Path = ROOT / "assets" / "mini.safetensors"
     sample_corpus: Path = ROOT / "sample_corpus"
+    shipped_samples: Path = ROOT / "assets" / "samples.npz"
     cache: Path = field(default_factory=lambda: Path(_env("CACHE", str(ROOT / ".cache"))))
 
 

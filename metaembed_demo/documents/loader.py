@@ -6,6 +6,9 @@ A bad file never ends the batch: it gives a Problem in its place, and the next f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
@@ -15,7 +18,7 @@ from . import images, pdf
 from .file_types import Checked, check, uploads
 from .zip_archive import members
 
-__all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "read_files", "uploads"]
+__all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "picture_of", "read_files", "uploads"]
 
 NO_MEMORY = "needs more memory to be read than there is for one file. Save it smaller, or split it."
 
@@ -98,6 +101,32 @@ def _too_many_pages(item: Upload, size: str, limits: Limits) -> Problem:
         f"{item.name} has {size}, over the limit of {limits.max_pages:,}. The first {limits.max_pages:,} "
         "were read; split the file to add the rest.",
     )
+
+
+def picture_of(file: Upload, number: int, limits: Limits = LIMITS) -> Image.Image:
+    """The picture alone of one page (1-based) of a PDF or picture file, as `read_files` gives it.
+
+    It is read in this process, so it is for files of our own.
+
+    Raises:
+        ValueError: when the file or the page cannot be read; the message names it and says why.
+    """
+    where = f"{file.name} page {number}"
+    checked = next(expand(file, limits), None)
+    if checked is None or isinstance(checked, Problem):
+        raise ValueError(checked.message if checked else f"{file.name} holds no page.")
+    try:
+        if checked.kind == "PDF":
+            with pdf.PdfFile(checked.path, limits) as document:
+                return document.draw(number)
+        found = next(islice(images.frames(checked.path, limits), number - 1, None), None)
+    except MemoryError as error:
+        raise ValueError(f"{file.name} {NO_MEMORY}") from error
+    except Exception as error:  # PdfError and ImageError are the rest of a sentence; pdfium tells little
+        raise ValueError(f"{where} cannot be drawn: {file.name} {error}") from error
+    if found is None or isinstance(found, images.ImageError):
+        raise ValueError(f"{where} cannot be drawn: {file.name} {found or 'has no such page.'}")
+    return found
 
 
 def expand(file: Upload, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:

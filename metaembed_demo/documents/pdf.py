@@ -110,6 +110,25 @@ class PdfFile:
                 else:
                     yield self._page(number, outline, drawn.pop(number, None))
 
+    def draw(self, number: int) -> Image.Image:
+        """The picture of one page, as `pages` gives it, without looking at its words.
+
+        Raises:
+            PdfError: when there is no such page, or it has no usable size.
+            pypdfium2.PdfiumError, MemoryError: when neither poppler nor pdfium can draw it.
+        """
+        if not 1 <= number <= len(self):
+            raise PdfError(f"has {len(self)} pages, and no page {number}.")
+        with _lock:
+            page = self._document[number - 1]
+            try:
+                width, height = page.get_size()
+                pixels = _pixels(width, height, self.limits)
+            finally:
+                page.close()
+        drawn = poppler.draw(self.path, {number: pixels})
+        return drawn[number] if number in drawn else self._draw_with_pdfium(number, pixels)
+
     def _outline(self, number: int) -> _Outline | BadPage:
         with _lock:
             try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import shutil
+import subprocess
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -62,6 +64,22 @@ def is_fit() -> bool:
     if shutil.which("pdftoppm") is None or importlib.util.find_spec("pdf2image") is None:
         return False
     return _has_fonts()
+
+
+@cache
+def signature() -> str:
+    """Names what page pictures depend on: poppler's version and how its fonts draw; "" without poppler.
+
+    Pages' ids are hashes of their pixels, so they agree only between machines of one signature.
+    """
+    if not is_fit():
+        return ""
+    import pdf2image
+
+    told = subprocess.run(["pdftoppm", "-v"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    (page,) = pdf2image.convert_from_bytes(SPECIMEN, size=(297, 120), timeout=TIMEOUT_S)
+    version = (told.stderr or told.stdout).partition("\n")[0].removeprefix("pdftoppm version ").strip()
+    return f"poppler {version}, specimen {hashlib.sha256(page.tobytes()).hexdigest()[:12]}"
 
 
 @cache

@@ -79,7 +79,7 @@ def collect(
     if keep is None:
         return _index(Collection.for_encoder(encoder), beir.files, encoder, report, tell)
     persistence.check_target(keep)
-    digests = {file.name: disk.sha256_of(file.path) for file in beir.files}
+    digests = digests_of(beir)
     known: dict[str, Any] = {}
     collection = Collection.for_encoder(encoder)
     if persistence.is_shelf(keep):
@@ -97,6 +97,19 @@ def collect(
     good = {name: d for name, d in digests.items() if not any(_from_file(source, name) for source in bad)}
     disk.write_json(keep / DIGESTS, good)
     return collection
+
+
+def digests_of(beir: Beir) -> dict[str, str]:
+    """Name of each corpus file -> its SHA-256."""
+    return {file.name: disk.sha256_of(file.path) for file in beir.files}
+
+
+def is_current(keep: Path, digests: dict[str, str]) -> bool:
+    """Whether an index kept in the folder `keep` holds every file of `digests` as it is now, and no other."""
+    try:
+        return persistence.is_shelf(keep) and disk.read_json(keep / DIGESTS) == digests
+    except (OSError, ValueError):
+        return False
 
 
 def open_picture(path: Path) -> Image:

@@ -1,32 +1,44 @@
-"""The sample corpus, indexed once and kept: what every visitor starts with, and the dial's curve."""
+"""The sample corpus, which every visitor starts with, and the dial's curve: kept, shipped, or read now.
+
+`python -m metaembed_demo.evaluation.sample_corpus` reads it into the cache where it is not shipped;
+with `--ship` it writes assets/samples.npz anew.
+"""
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import hashlib
 import json
 import logging
 import shutil
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.drawing import draw_behind
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
-from .beir import Beir, Judgements, collect, load_beir
+from . import shipped_samples
+from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
 from .evaluate import encode, evaluate
 from .quality_curve import Curve
+from .shipped_samples import Measured, Shipped
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap
@@ -50,20 +62,36 @@ class Samples:
     examples: tuple[str, ...]
     report: Report
 
+    def draw_behind(self) -> threading.Thread:
+        """Make the pictures of shipped pages in the background, so that visitors need not wait for them."""
+        return draw_behind(self.collection.copy().pages.values())
+
 
 def open_samples(
-    encoder: Encoder, corpus: Path = PATHS.sample_corpus, cache: Path = PATHS.cache, tell: Tell = print
+    encoder: Encoder,
+    corpus: Path = PATHS.sample_corpus,
+    cache: Path = PATHS.cache,
+    tell: Tell = print,
+    shipped: Path = PATHS.shipped_samples,
 ) -> Samples:
-    """The sample corpus from the cache, brought up to date, or indexed now and kept there.
+    """The sample corpus: from the cache where that is up to date, else as shipped, else read now and kept.
 
-    A cache that cannot be read or written costs time at the next start, nothing else.
+    What is shipped serves only for the encoder and the sample files that it was made with; its pictures are
+    drawn when they are asked for. A cache that cannot be read or written costs time at the next start,
+    nothing else.
 
     Args:
         corpus: a folder in BEIR's layout; without judged queries it is searched but not measured.
         tell: gets a line of text as the work goes on.
+        shipped: what `build` wrote.
     """
     beir = _open_corpus(corpus)
     folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
+    found = _shipped(beir, encoder, folder, shipped)
+    if found:
+        report = Report(finished=True)
+        curve = _curve(beir, found.collection, encoder, folder, tell, found.measured)
+        return Samples(found.collection, curve, pick_examples(beir), report)
     keep = _place(folder, tell)
     collection, report = _collect(beir, encoder, keep, tell)
     curve = _curve(beir, collection, encoder, keep or folder, tell)
@@ -72,12 +100,61 @@ def open_samples(
     return Samples(collection, curve, pick_examples(beir), report)
 
 
+def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, Any]:
+    """Read the sample corpus with Mini, as it is now, and write what is shipped of it to `out`.
+
+    Returns:
+        What `ship` does.
+
+    Raises:
+        ValueError: when a sample file cannot be read, the corpus has no questions, or as `ship` says.
+    """
+    encoder, beir, report = load_encoder(), load_beir(PATHS.sample_corpus), Report()
+    exact = collect(beir, encoder, report, tell=_teller(tell))
+    if report.problems:
+        raise ValueError(f"The sample corpus cannot be shipped: {report.problems[0].message}")
+    return ship(exact, beir, encoder, out)
+
+
+def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`.
+
+    Returns:
+        Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
+        "shipped" by those of the file.
+
+    Raises:
+        ValueError: when a page stands in no file of its own, but in an archive.
+    """
+    digests, renderer = digests_of(beir), poppler.signature()
+    shipped_samples.write(out, exact, digests, None, renderer)
+    made = shipped_samples.read(out, encoder, beir.files, digests)
+    if made is None:
+        raise ValueError(f"{out} does not open: every sample page must stand in a PDF or picture file.")
+    # Measured on what is served, not on what was read.
+    curve = _measured(beir, made.collection, encoder)
+    measured = Measured(_state(beir, made.collection, encoder), curve)
+    size = shipped_samples.write(out, exact, digests, measured, renderer)
+    before = _measured(beir, exact, encoder).scores
+    return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
+
+
 def _open_corpus(corpus: Path) -> Beir:
     try:
         return load_beir(corpus)
     except ValueError as error:
         log.warning("The sample corpus has no questions to measure with: %s", error)
         return Beir(corpus, {}, {}, uploads([corpus]) if corpus.is_dir() else [])
+
+
+def _shipped(beir: Beir, encoder: Encoder, folder: Path, shipped: Path) -> Shipped | None:
+    """What is shipped, where it fits and the cache at `folder` does not hold the same with its pictures."""
+    if not shipped.is_file():
+        return None
+    digests = digests_of(beir)
+    if is_current(folder, digests):
+        return None
+    return shipped_samples.read(shipped, encoder, beir.files, digests)
 
 
 def _place(folder: Path, tell: Tell) -> Path | None:
@@ -137,11 +214,20 @@ def _teller(tell: Tell) -> Callable[[Progress], None]:
     return on
 
 
-def _curve(beir: Beir, collection: Collection, encoder: Encoder, folder: Path, tell: Tell) -> Curve | None:
-    """nDCG@5 at the five stops, measured when corpus, questions or encoder have changed."""
+def _curve(
+    beir: Beir,
+    collection: Collection,
+    encoder: Encoder,
+    folder: Path,
+    tell: Tell,
+    shipped: Measured | None = None,
+) -> Curve | None:
+    """nDCG@5 at the five stops: shipped, kept, or measured when corpus, questions or encoder have changed."""
     if not beir.qrels or not len(collection):
         return None
     key = _state(beir, collection, encoder)
+    if shipped and shipped.key == key:
+        return shipped.curve
     try:
         kept = disk.read_json(folder / KEPT_CURVE)
         if kept.get("key") == key:
@@ -149,15 +235,20 @@ def _curve(beir: Beir, collection: Collection, encoder: Encoder, folder: Path, t
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing kept, or nothing of use
     tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
-    measured = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
-    scores = tuple(row["ndcg@5"] for row in measured["budgets"])
-    curve = Curve(scores, measured["queries"], _floors(beir, collection, encoder))
+    curve = _measured(beir, collection, encoder)
     try:
         kept = {"key": key, **asdict(curve)}
+        folder.mkdir(parents=True, exist_ok=True)
         disk.write_json(folder / KEPT_CURVE, kept)
     except OSError as error:
         log.warning("The curve could not be kept: %s", error)
     return curve
+
+
+def _measured(beir: Beir, collection: Collection, encoder: Encoder) -> Curve:
+    found = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
+    scores = tuple(row["ndcg@5"] for row in found["budgets"])
+    return Curve(scores, found["queries"], _floors(beir, collection, encoder))
 
 
 def _floors(beir: Beir, collection: Collection, encoder: Encoder) -> tuple[float, ...]:
@@ -204,5 +295,20 @@ def _spread(items: Sequence[str], n: int) -> list[str]:
     return [items[round(i * len(items) / n)] for i in range(n)]
 
 
-if __name__ == "__main__":  # set-up indexes the samples, so that the first start does not have to
-    open_samples(load_encoder(SERVER.encoder))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Make the sample corpus ready to search.")
+    parser.add_argument("--ship", action="store_true", help="write the file that is shipped, with Mini")
+    parser.add_argument(
+        "--out", type=Path, default=PATHS.shipped_samples, metavar="F", help="default: %(default)s"
+    )
+    options = parser.parse_args(argv)
+    if options.ship:
+        print(json.dumps(build(options.out), indent=1))
+    else:  # reads it where neither the cache nor the shipped file serves, as for another encoder
+        open_samples(load_encoder(SERVER.encoder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -434,7 +434,7 @@ def test_a_picture_that_is_none_is_refused(home: Collection, tmp_path: Path) -> 
     Image.new("RGB", (60, 80)).save(data, "GIF")
     other = Collection.for_encoder(ENCODER)
     page = make_page("guide.pdf", 9, "a ninth page")
-    other.put(replace(StoredPage.of(page), picture=data.getvalue()), ENCODER.encode_pages([page])[0])
+    other.put(replace(StoredPage.of(page), kept=data.getvalue()), ENCODER.encode_pages([page])[0])
     file = Upload(index_file.pack(other, tmp_path), "mine.zip")
     assert "holds a page that is none" in refused(home, file)
 

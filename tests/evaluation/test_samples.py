@@ -1,18 +1,36 @@
-"""The sample corpus: indexed once, kept, brought up to date, and searchable without a cache too."""
+"""The sample corpus: shipped or indexed once, kept, brought up to date, searchable without a cache too."""
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
+from metaembed_demo.collection import drawing, index_file
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.reencode import reencode
+from metaembed_demo.collection.search import search
 from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.types import Query, Upload
+from metaembed_demo.documents import poppler
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.evaluation import sample_corpus
-from metaembed_demo.evaluation.sample_corpus import open_samples
+from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation import sample_corpus, shipped_samples
+from metaembed_demo.evaluation.beir import Beir, collect, digests_of, load_beir
+from metaembed_demo.evaluation.sample_corpus import Samples, open_samples, ship
+from metaembed_demo.evaluation.shipped_samples import Shipped, pack_vectors, unpack_vectors
+from metaembed_demo.index.local import LocalIndex
+from tests.support.sample_pages import keep_as, random_vectors
 
 PAGES = {
     "coffee.pdf": ["Fill the tank and press the steam button to descale", "Grind size sets the taste"],
@@ -132,3 +150,178 @@ def test_a_corpus_without_questions_has_no_curve(corpus: Path, tmp_path: Path) -
     assert len(samples.collection) == 3
     assert samples.curve is None
     assert samples.examples == ()
+
+
+# What is shipped
+
+
+@pytest.fixture
+def shipped(corpus: Path, tmp_path: Path) -> Path:
+    """The corpus with a picture in it, as it would be shipped for the dummy encoder."""
+    Image.linear_gradient("L").convert("RGB").resize((90, 60)).save(corpus / "sky.png")
+    beir, encoder, out = load_beir(corpus), DummyEncoder(), tmp_path / "samples.npz"
+    told = ship(collect(beir, encoder, Report()), beir, encoder, out)
+    assert told["pages"] == 4
+    assert told["bytes"] == out.stat().st_size
+    return out
+
+
+@pytest.fixture
+def opened(corpus: Path, shipped: Path, tmp_path: Path) -> Samples:
+    return open_shipped(corpus, shipped, tmp_path / "cache", CountingEncoder())
+
+
+def open_shipped(corpus: Path, shipped: Path, cache: Path, encoder: DummyEncoder) -> Samples:
+    return open_samples(encoder, corpus, cache, tell=lambda _: None, shipped=shipped)
+
+
+def test_what_is_shipped_serves_without_reading_encoding_or_writing(
+    corpus: Path, shipped: Path, tmp_path: Path
+) -> None:
+    encoder, cache = CountingEncoder(), tmp_path / "cache"
+    found = open_shipped(corpus, shipped, cache, encoder)
+    assert (encoder.pages, encoder.queries, found.report.added) == (0, 0, 0)
+    assert not cache.exists()
+    read = open_samples(DummyEncoder(), corpus, cache, tell=lambda _: None)
+    assert found.examples == read.examples
+    assert found.curve is not None
+    assert found.curve.questions == 3
+    for ours, theirs in zip(found.collection.pages.values(), read.collection.pages.values(), strict=True):
+        assert ours.as_json() == theirs.as_json()
+        assert ours.picture == theirs.picture
+        assert ours.title == theirs.title
+    ids = list(read.collection.pages)
+    cosines = (found.collection.index.vectors(ids) * read.collection.index.vectors(ids)).sum(-1)
+    assert cosines.min() > 0.999
+
+
+def test_an_up_to_date_cache_is_taken_first_for_its_pictures(
+    corpus: Path, shipped: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    open_samples(DummyEncoder(), corpus, cache, tell=lambda _: None)
+    pages = open_shipped(corpus, shipped, cache, DummyEncoder()).collection.pages.values()
+    assert all(isinstance(page.kept, bytes) for page in pages)
+
+
+@pytest.mark.parametrize("what", ["a file", "the encoder", "the shipped file"])
+def test_the_corpus_is_read_where_what_is_shipped_does_not_fit(
+    corpus: Path, shipped: Path, tmp_path: Path, what: str
+) -> None:
+    encoder = CountingEncoder()
+    if what == "a file":
+        write_pdf(corpus / "trains.pdf", ["Trains from Bern to Zurich leave from platform 9"])
+    elif what == "the encoder":
+        encoder.fingerprint = "dummy-2"
+    else:
+        shipped.write_bytes(shipped.read_bytes()[:-400])
+    found = open_shipped(corpus, shipped, tmp_path / "cache", encoder)
+    assert encoder.pages == len(found.collection) == 4
+
+
+def test_new_questions_are_measured_on_the_shipped_pages(corpus: Path, shipped: Path, tmp_path: Path) -> None:
+    questions = corpus / "queries.jsonl"
+    questions.write_text(questions.read_text().replace("tastes best", "is best"), encoding="utf-8")
+    encoder = CountingEncoder()
+    assert open_shipped(corpus, shipped, tmp_path / "cache", encoder).curve is not None
+    assert encoder.pages == 0 < encoder.queries
+    again = CountingEncoder()
+    open_shipped(corpus, shipped, tmp_path / "cache", again)
+    assert again.queries == 0  # the curve was kept
+
+
+def test_a_shipped_collection_does_all_that_one_does(opened: Samples, tmp_path: Path) -> None:
+    collection = opened.collection.copy()
+    index_file.pack(collection, tmp_path)
+    home = Collection.for_encoder(DummyEncoder())
+    assert index_file.add(home, Upload(tmp_path / index_file.NAME, "mine.zip")) == (4, 4)
+    *_, other = reencode(collection, DummyEncoder(), threading.Event())
+    assert isinstance(other, Collection)
+    assert list(other.pages) == list(home.pages) == list(collection.pages)
+    asked = Query("Which platform for trains to Zurich?")
+    for kind in ("int8", "binary", "float16"):
+        keep_as(collection, kind)
+        hit = search(collection, DummyEncoder(), asked, STOPS[-1]).hits[0]
+        assert collection.pages[hit.page_id].source == "trains.pdf"
+    assert collection.remove("coffee.pdf") == 2
+    assert len(collection) == 2
+    assert len(opened.collection) == 4
+
+
+def test_a_picture_is_drawn_once_however_many_ask(opened: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    real = drawing.picture_of
+    monkeypatch.setattr(drawing, "picture_of", lambda file, at: (drawn.append(at), real(file, at))[1])
+    pages = [*opened.collection.pages.values(), *opened.collection.copy().pages.values()]
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(lambda page: page.picture, pages * 3))
+    assert len(set(pictures)) == len(drawn) == 4
+    for page, picture in zip(pages, pictures, strict=False):
+        assert Image.open(io.BytesIO(picture)).size == (page.width, page.height)
+        assert page.at([("elsewhere.pdf", 7)]).picture is picture
+
+
+def test_pictures_are_made_behind(opened: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened.draw_behind().join()
+    monkeypatch.setattr(drawing, "picture_of", None)
+    assert all(page.thumbnail for page in opened.collection.pages.values())
+
+
+def test_a_file_that_is_gone_is_named(
+    opened: Samples, corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (corpus / "trains.pdf").unlink()
+    page = next(page for page in opened.collection.pages.values() if page.source == "trains.pdf")
+    with pytest.raises(ValueError, match=r"trains\.pdf"):
+        page.picture  # noqa: B018
+    opened.draw_behind().join()
+    assert "trains.pdf" in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "least"), [(np.int8, 0.9998), (np.int16, 0.999_999)])
+def test_vectors_keep_their_directions(kind: type, least: float) -> None:
+    vectors = random_vectors(3, 5, 64, 384)
+    again = unpack_vectors(pack_vectors(vectors, np.dtype(kind)))
+    assert np.linalg.norm(again, axis=-1) == pytest.approx(1)
+    assert (again * vectors).sum(-1).min() > least
+
+
+# The file in assets/. Where one of these fails: python -m metaembed_demo.evaluation.sample_corpus --ship
+
+
+@pytest.fixture(scope="module")
+def beir() -> Beir:
+    return load_beir(PATHS.sample_corpus)
+
+
+@pytest.fixture(scope="module")
+def asset(mini: Mini, beir: Beir) -> Shipped:
+    """What is shipped: it fits this encoder and these sample files."""
+    found = shipped_samples.read(PATHS.shipped_samples, mini, beir.files, digests_of(beir))
+    assert found is not None
+    return found
+
+
+def test_the_shipped_file_is_small_and_up_to_date(asset: Shipped, mini: Mini, beir: Beir) -> None:
+    assert PATHS.shipped_samples.stat().st_size < 4_000_000
+    assert asset.measured is not None
+    assert asset.measured.key == sample_corpus._state(beir, asset.collection, mini)
+    assert {document.source for document in asset.collection.documents()} == {f.name for f in beir.files}
+
+
+def test_pages_read_now_are_those_that_are_shipped(asset: Shipped, mini: Mini, beir: Beir) -> None:
+    names = {"house-rules.pdf", "slides.pdf", "pictures/beagle.png"}
+    files = [file for file in beir.files if file.name in names]
+    read = collect(Beir(beir.folder, {}, {}, files), mini, Report())
+    assert {page.source for page in read.pages.values()} == names
+    same_ids = asset.renderer == poppler.signature()  # ids are hashes of the pixels
+    for page in read.pages.values():
+        page_id = asset.collection.holder((page.source, page.number))
+        assert page_id is not None
+        ours = asset.collection.pages[page_id]
+        assert ours.as_json()["words"] == page.as_json()["words"]
+        assert (ours.width, ours.height) == (page.width, page.height)
+        assert ours.id == page.id or not (same_ids or page.source.endswith(".png"))
+        assert isinstance(read.index, LocalIndex)
+        cosines = (read.index.full([page.id]) * asset.collection.index.vectors([ours.id])).sum(-1)
+        assert cosines.min() > 0.999
