@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 
 from benchmarks import RESULTS
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, _parts
+from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, equal_segments
 from metaembed_demo.training.mini import corpora, dataset
 from metaembed_demo.training.mini.dataset import CLUSTER, Course, Lesson
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, picture_things
@@ -70,7 +70,7 @@ def whole_query(trainer: Trainer) -> None:
 
 
 def flat_segments(trainer: Trainer) -> None:
-    trainer.meta.page_segments, trainer.meta.query_segments = _parts(R_C), _parts(R_Q)
+    trainer.meta.page_segments, trainer.meta.query_segments = equal_segments(R_C), equal_segments(R_Q)
 
 
 def low_rank(trainer: Trainer) -> None:
@@ -176,7 +176,7 @@ def train(change: Change, start: Trainer, course: Course) -> dict[str, Any]:
         for name, value in change.patches.items():
             stack.enter_context(patch.object(dataset, name, value))
         trainer = Trainer(replace(start.recipe, **change.recipe), course, start.folder)
-        trainer.meta.take(start.meta.state_dict())
+        trainer.meta.load_tensors(start.meta.tensors())
         trainer.teacher = start.teacher
         for alter in (change.course, change.model):
             if alter:

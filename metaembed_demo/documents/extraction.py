@@ -10,7 +10,7 @@ from PIL import Image
 from metaembed_demo.core.types import Box, Page, View, Word
 
 from .image_colours import paper_share
-from .image_tags import MANNERS, Closer, Contents, cells_of, look, views_of
+from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import recognise, slope
 from .reading_order import reading_order
 
@@ -55,7 +55,7 @@ def read_image(image: Image.Image) -> Contents:
     return Contents((*ordered, *seen.words), seen.views)
 
 
-def look_again(page: Page) -> tuple[Closer, ...]:
+def recompute_views(page: Page) -> tuple[ViewCells, ...]:
     """The views of the pictures of a page that was read before, from its image, and the cells of each.
 
     A page that is kept has its words and its picture, but no views. Each picture has one word that says how
@@ -63,12 +63,12 @@ def look_again(page: Page) -> tuple[Closer, ...]:
     """
     if page.image is None:
         return ()
-    boxes = [word.box for word in page.words if word.kind == "visual" and word.text in MANNERS]
+    boxes = [word.box for word in page.words if word.kind == "visual" and word.text in MEDIA]
     found = []
     for box in dict.fromkeys(boxes):
         crop = _crop(page.image, box)
-        view = views_of(crop, regions=False)[0]
-        found.append(Closer(replace(view, box=box), cells_of(crop)))
+        view = image_views(crop, regions=False)[0]
+        found.append(ViewCells(replace(view, box=box), cell_features(crop)))
     return tuple(found)
 
 
@@ -94,7 +94,7 @@ def is_text(image: Image.Image, words: Sequence[Word]) -> bool:
 
 def _seen(image: Image.Image, words: Sequence[Word]) -> Contents:
     """What a picture shows, given the `words` read in it: nothing if it is a page of text."""
-    return Contents((), ()) if is_text(image, words) else look(image)
+    return Contents((), ()) if is_text(image, words) else tag_image(image)
 
 
 def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], Contents]:

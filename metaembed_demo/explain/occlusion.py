@@ -11,11 +11,11 @@ from PIL import Image
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
-from metaembed_demo.documents.image_tags import look
+from metaembed_demo.documents.image_tags import tag_image
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.maxsim import maxsim
 
-from .explainer import Looked
+from .explainer import PageAttribution
 
 SHARE = 0.1  # of the words, that the test hides
 DRAWS = 5  # random sets of words that the test compares with
@@ -55,7 +55,9 @@ class Verdict:
 class Occlusion:
     """Hides words, or cells of a picture, from a page and scores what is left at a budget."""
 
-    def __init__(self, encoder: Encoder, looked: Looked, vectors: FloatArray, budget: Budget) -> None:
+    def __init__(
+        self, encoder: Encoder, looked: PageAttribution, vectors: FloatArray, budget: Budget
+    ) -> None:
         """`vectors` (R_q, D) are the query's."""
         self.encoder, self.looked = encoder, looked
         self.query, self.budget = vectors[: budget.r_q], budget
@@ -93,12 +95,12 @@ class Occlusion:
         return mask
 
     def _without(self, mask: Mask) -> Page:
-        page, views = self.looked.page, [closer.view for closer in self.looked.pictures]
+        page, views = self.looked.page, [picture.view for picture in self.looked.pictures]
         if self.what == "words":
             kept = [word for word, gone in zip(page.words, mask, strict=False) if not gone]
             return page.with_words(kept, views)
         assert page.image is not None
-        seen = look(_painted(page.image, self.looked.evidence.words, mask))
+        seen = tag_image(_painted(page.image, self.looked.evidence.words, mask))
         return page.with_words([*(w for w in page.words if w.kind != "visual"), *seen.words], seen.views)
 
 
@@ -114,7 +116,7 @@ def _painted(image: Image.Image, words: Sequence[Word], mask: Mask) -> Image.Ima
     return Image.fromarray(pixels)
 
 
-def attended(looked: Looked, alignment: Alignment) -> FloatArray:
+def attended(looked: PageAttribution, alignment: Alignment) -> FloatArray:
     """(n,): plain attention of the winning tokens, the mean over query tokens, to compare with."""
     return np.asarray(looked.evidence.attended()[alignment.winners].mean(0), np.float32)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.documents.extraction import look_again, read
+from metaembed_demo.documents.extraction import read, recompute_views
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.mini.encoder import Mini
 
@@ -115,7 +115,7 @@ def test_a_query_tells_what_its_tokens_read(mini: Mini) -> None:
 
 def test_a_picture_is_cut_into_cells_that_make_its_view(mini: Mini) -> None:
     found_page = picture()
-    pictures = look_again(found_page)
+    pictures = recompute_views(found_page)
     assert len(pictures) == 1
     found = mini.page_evidence(found_page, pictures)
     (embedding,) = mini.encode_pages([found_page.with_words(found_page.words, [pictures[0].view])])
@@ -128,5 +128,5 @@ def test_a_picture_is_cut_into_cells_that_make_its_view(mini: Mini) -> None:
 
 def test_a_page_without_pictures_is_not_looked_at_again(mini: Mini) -> None:
     image = Image.new("RGB", (60, 80), "white")
-    assert look_again(Page("p", "p.pdf", 1, image, page("drawing of a photograph").words)) == ()
-    assert look_again(page(TEXT)) == ()
+    assert recompute_views(Page("p", "p.pdf", 1, image, page("drawing of a photograph").words)) == ()
+    assert recompute_views(page(TEXT)) == ()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.encoders.vlm.backbone import lora_targets, settle_rows, table
+from metaembed_demo.encoders.vlm.backbone import input_embedding, lora_targets, merge_token_rows
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, read_manifest, save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
@@ -80,7 +80,7 @@ class Table:
 
 def rows_of(made: VLM) -> torch.Tensor:
     """(80, hidden) the Meta Tokens' rows in the table."""
-    return table(made.network.model).weight.detach()[[*made.query_ids, *made.page_ids]]
+    return input_embedding(made.network.model).weight.detach()[[*made.query_ids, *made.page_ids]]
 
 
 @EVERY
@@ -91,12 +91,12 @@ def test_a_loaded_adapter_copies_no_table(
     made = encoder(name, tied, saved_backbone(name, tmp_path / "base", tied), rank=2)
     save_vlm(made, tmp_path / "ours")
     again = loaded(tmp_path / "ours")
-    weight = table(again.network.model).weight
-    settle_rows(again.network.model, False)  # as PEFT has it
+    weight = input_embedding(again.network.model).weight
+    merge_token_rows(again.network.model, False)  # as PEFT has it
     counted = Table(monkeypatch, len(weight))
     before = again.encode_pages(pages()), again.encode_queries(queries())
     assert counted.copies > 0
-    assert table(again.network.model).weight is weight
+    assert input_embedding(again.network.model).weight is weight
     again.network.eval()
     at, counted.copies = weight.data_ptr(), 0
     assert apart(again.encode_pages(pages()), before[0]) < 1e-5

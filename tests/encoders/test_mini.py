@@ -145,13 +145,13 @@ def test_training_starts_from_minilm_itself() -> None:
 def test_a_rare_word_weighs_more() -> None:
     text = minilm.load()
     meta = MetaPath()
-    rarity = torch.zeros(minilm.VOCABULARY)
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    log_idf = torch.zeros(minilm.VOCABULARY)
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
     states = text.states([text.tokens(["the", "kite", "flew", "over", "the", "old", "town"])])
     kite = torch.nn.functional.normalize(meta.project(states.final[0, 2]), dim=0)
     plain = meta.pages(states)[0, 0] @ kite
-    rarity[text.tokens(["kite"])] = 3.0
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    log_idf[text.tokens(["kite"])] = 3.0
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
     assert meta.pages(states)[0, 0] @ kite > plain + 0.05
 
 

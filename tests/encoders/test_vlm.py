@@ -344,7 +344,7 @@ def test_quantization_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setattr(backbone, "installed", lambda package: False)
     with pytest.raises(ValueError, match=message):
-        backbone._quantized(bits)
+        backbone.quantization_options(bits)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,10 +355,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_fastest_attention_that_a_backbone_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     able, unable = SimpleNamespace(_supports_flash_attn=True), SimpleNamespace(_supports_flash_attn=False)
-    assert backbone._attention(able) == "sdpa"
+    assert backbone.attention_implementation(able) == "sdpa"
     monkeypatch.setattr(backbone, "installed", lambda package: True)
     monkeypatch.setattr(backbone, "device_name", lambda: "cuda")
-    assert (backbone._attention(able), backbone._attention(unable)) == ("flash_attention_2", "sdpa")
+    assert (backbone.attention_implementation(able), backbone.attention_implementation(unable)) == (
+        "flash_attention_2",
+        "sdpa",
+    )
 
 
 def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:

@@ -15,7 +15,7 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, Looked, explainer
+from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.index.maxsim import align
 
@@ -138,7 +138,7 @@ def test_where_hiding_changes_nothing_the_verdict_says_so() -> None:
     page = stored("one two three four five six seven eight nine ten")
     bare = Page("p", "p.pdf", 1, None, page.words)
     evidence = Counting().page_evidence(bare, [])
-    looked = Looked(bare, (), evidence)
+    looked = PageAttribution(bare, (), evidence)
     occlusion = Occlusion(Blind(), looked, np.eye(4, dtype=np.float32), Budget(2, 4))
     *_, verdict = trial(occlusion, np.arange(10.0, dtype=np.float32), np.ones(10, np.float32))
     assert isinstance(verdict, Verdict)

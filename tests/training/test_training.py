@@ -128,7 +128,7 @@ def test_the_teacher_reads_texts_without_special_tokens() -> None:
     assert scores.shape == (3, 3)
     assert scores[0].argmax() == 0
     with torch.no_grad():
-        meta.look.segment_scale.zero_()  # the teacher is a copy: training does not move it
+        meta.pooling.segment_scale.zero_()  # the teacher is a copy: training does not move it
     torch.testing.assert_close(teacher.read(states, of_queries=True).segments, reading.segments)
 
 

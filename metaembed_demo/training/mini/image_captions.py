@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.documents.image_tags import class_rows, views_of
+from metaembed_demo.documents.image_tags import class_rows, image_views
 from metaembed_demo.documents.imagenet_labels import CLASSES, label
-from metaembed_demo.encoders.mini.image_projection import Captioned, Sight
+from metaembed_demo.encoders.mini.image_projection import CaptionedDrawings, ImageProjection
 from metaembed_demo.encoders.mini.minilm import MiniLM
 
 from . import clipart
@@ -29,7 +29,7 @@ DESCRIPTION = 0.5  # weight of a class's description beside its names
 TELL_EVERY = 200  # drawings
 
 
-def fit(sight: Sight, text: MiniLM, data: Path) -> None:
+def fit(sight: ImageProjection, text: MiniLM, data: Path) -> None:
     """Fit it to the drawings under `data`, fetched if need be. Raises RuntimeError if they cannot be had."""
     drawings = clipart.training_drawings(clipart.fetch(data))
     features = _features(drawings, data / KEPT)
@@ -38,7 +38,7 @@ def fit(sight: Sight, text: MiniLM, data: Path) -> None:
     seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
-    sight.fit(Captioned(seen, captions), class_rows(), names, names + DESCRIPTION * described)
+    sight.fit(CaptionedDrawings(seen, captions), class_rows(), names, names + DESCRIPTION * described)
 
 
 def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, FloatArray]:
@@ -72,7 +72,7 @@ def _seen(drawing: clipart.Drawing) -> FloatArray:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "drawing.png"
         clipart.render(drawing, target)
-        return views_of(Image.open(target).convert("RGB"), regions=False)[0].features
+        return image_views(Image.open(target).convert("RGB"), regions=False)[0].features
 
 
 def _names(index: int) -> list[str]:

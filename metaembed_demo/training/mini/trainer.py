@@ -82,9 +82,11 @@ class Trainer:
             factor = 1.0
             if name.endswith("_tokens"):
                 factor = recipe.token_rate
-            elif name == "rarity":
+            elif name == "log_idf":
                 factor = recipe.rarity_rate
-            elif name.startswith(("look.query", "look.key")) or name.endswith(("segment_scale", "_rarity")):
+            elif name.startswith(("pooling.query", "pooling.key")) or name.endswith(
+                ("segment_scale", "idf_scale")
+            ):
                 factor = recipe.look_rate
             rates.setdefault(factor, []).append(parameter)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
@@ -116,7 +118,7 @@ class Trainer:
         length = length[length > 0].mean().item()  # padding is 0
         self.meta.start_from(self.text.model, embeddings, self._rarity(), length)
         if self.data is not None:
-            image_captions.fit(self.meta.sight, self.text, self.data)
+            image_captions.fit(self.meta.image_projection, self.text, self.data)
         special = [self.text.cls, self.text.sep]
         self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
 
@@ -179,7 +181,7 @@ class Trainer:
             log.write(line + "\n")
 
     def _save(self) -> None:
-        state = {"meta": self.meta.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        state = {"meta": self.meta.tensors(), "optimizer": self.optimizer.state_dict(), "step": self.step}
         partial = self.folder / "checkpoint.part"
         torch.save(state, partial)
         partial.rename(self.folder / "checkpoint.pt")
@@ -190,7 +192,7 @@ class Trainer:
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
-        self.meta.take(state["meta"])
+        self.meta.load_tensors(state["meta"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         return True

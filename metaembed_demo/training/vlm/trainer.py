@@ -272,7 +272,7 @@ class Trainer:
 
 def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | None = None) -> Any:
     """Device, precision and processes, as `accelerate launch` or a plain start set them."""
-    backbone.need("accelerate", "Training")
+    backbone.require_package("accelerate", "Training")
     from accelerate import Accelerator
 
     for name in report:
