@@ -46,7 +46,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ("photo.jpg", png_bytes(), "but a PNG picture. Rename it to photo.png"),
         ("report.png", b"%PDF-1.7\n%%EOF", "but a PDF. Rename it to report.pdf"),
         ("notes.pdf", "Zürich, 3 May".encode(), "but plain text"),
-        ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown kind. It may be damaged"),
+        ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown type. It may be damaged"),
         ("pictures.zip", b"Rar!\x1a\x07\x00 and so on", "but a RAR archive"),
         ("drawing.png", b'<?xml version="1.0"?><svg xmlns="x"></svg>', "but an SVG drawing"),
         ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "but a HEIC or AVIF picture"),

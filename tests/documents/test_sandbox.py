@@ -119,7 +119,7 @@ def test_a_file_that_needs_too_much_memory(collection: Collection, tmp_path: Pat
     files = pictures(tmp_path, "before.png", "hog.png", "after.png")
     added, [problem] = add(collection, files, replace(LIMITS, worker_megabytes=800))
     assert added == ["before.png", "after.png"]
-    assert problem.message.startswith("hog.png needs more memory to be read than there is for one file.")
+    assert problem.message.startswith("hog.png needs more memory than is allowed for one file.")
 
 
 @pytest.mark.parametrize(

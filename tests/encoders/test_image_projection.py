@@ -65,7 +65,7 @@ def test_a_sure_class_points_to_its_name(fitted: ImageProjection) -> None:
 
 
 def test_features_along_a_class_row_point_to_its_name(fitted: ImageProjection) -> None:
-    projected = fitted._standard(fitted.mean + 0.01 * axis(207, FEATURES)) @ fitted.projection
+    projected = fitted.standardised(fitted.mean + 0.01 * axis(207, FEATURES)) @ fitted.projection
     assert projected.argmax() == 107
 
 

@@ -212,7 +212,7 @@ def test_the_prompt_does_not_print_the_date() -> None:
 def test_a_template_that_drops_the_text_is_refused() -> None:
     _, processor = BACKBONES["qwen2_vl"].build()
     processor.chat_template = "{% for m in messages %}<|im_start|>{% endfor %}"
-    with pytest.raises(ValueError, match="leaves out what a user says"):
+    with pytest.raises(ValueError, match="drops the user's text"):
         Reader(processor, Prompts(), 100)
 
 

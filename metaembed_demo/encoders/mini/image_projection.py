@@ -71,7 +71,7 @@ class ImageProjection(nn.Module):
 
     def embed(self, features: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
         """(n, FEATURES) and (n, CLASSES) -> (n, WIDTH) unit rows."""
-        features = self._standardised(features)
+        features = self.standardised(features)
         parts = [probability**SHARPNESS @ self.classes, features @ self.projection]
         if len(self.keys):
             near = F.normalize(features, dim=-1) @ self.keys.T
@@ -92,7 +92,7 @@ class ImageProjection(nn.Module):
         at = (features.repeat(n, 1), probability.repeat(n, 1))
         return cast(torch.Tensor, torch.func.jvp(self.embed, at, (changes, classes))[1])
 
-    def _standardised(self, features: torch.Tensor) -> torch.Tensor:
+    def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.mean) / self.spread
 
     @torch.no_grad()
@@ -109,7 +109,7 @@ class ImageProjection(nn.Module):
         self.mean.copy_(drawings.features.mean(0))
         self.spread.copy_(drawings.features.std(0) + 1e-3)
         self.classes.copy_(described - described.mean(0))
-        seen = self._standardised(drawings.features)
+        seen = self.standardised(drawings.features)
         captions = drawings.captions - drawings.captions.mean(0)
         self.keys, self.captions = F.normalize(seen, dim=-1), captions
         length = CLASS_WEIGHT * seen.norm(dim=1).mean()

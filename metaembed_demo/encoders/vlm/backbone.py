@@ -90,7 +90,7 @@ def load_model(source: str, revision: str | None, settings: Vlm, device: str = "
         model = AutoModel.from_pretrained(source, **chosen)
     except OSError as error:
         raise FileNotFoundError(
-            f"The backbone {source} cannot be loaded: {error}. Pickled weights are refused: they can run code."
+            f"The backbone {source} cannot be loaded: {error}. Pickled weights are refused: they run code."
         ) from error
     model.eval()
     return model if "device_map" in chosen else model.to(device or device_name())
