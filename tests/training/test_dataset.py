@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.training.vlm.dataset import Batches, Example, Side, hard_negatives, load, share
+from metaembed_demo.training.vlm.dataset import Batches, Example, StoredItem, hard_negatives, load, share
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +188,7 @@ def test_no_data_is_told(tmp_path: Path) -> None:
 
 def toy(pages: str, queries: str = "") -> list[Example]:
     asked = queries or "".join(chr(ord("A") + i) for i in range(len(pages)))
-    return [Example(Side(q), Side(p)) for q, p in zip(asked, pages, strict=True)]
+    return [Example(StoredItem(q), StoredItem(p)) for q, p in zip(asked, pages, strict=True)]
 
 
 def test_batches_hold_no_page_and_no_query_twice() -> None:
@@ -231,7 +231,7 @@ def test_processes_share_a_batch() -> None:
 
 def test_hard_negatives_are_no_page_of_the_batch_and_come_once() -> None:
     asked = [("p", "qxy"), ("q", "xz"), ("r", "")]
-    examples = [Example(Side("?"), Side(page), tuple(map(Side, no))) for page, no in asked]
+    examples = [Example(StoredItem("?"), StoredItem(page), tuple(map(StoredItem, no))) for page, no in asked]
     found = [[side.text for side in sides] for sides in hard_negatives(examples, 2)]
     assert found == [["x"], ["z"], []]
     assert hard_negatives(examples, 0) == [[], [], []]

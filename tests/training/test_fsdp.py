@@ -59,8 +59,8 @@ def prepared(folder: Path) -> None:
 
 def trainer(folder: Path, name: str, out: Path) -> Trainer:
     accelerator = trainer_module.new_accelerator(RECIPE)
-    sharded = bool(fsdp.asked_for(accelerator, Vlm()))
-    with fsdp.turns(accelerator, sharded):
+    sharded = bool(fsdp.fsdp_settings(accelerator, Vlm()))
+    with fsdp.one_at_a_time(accelerator, sharded):
         encoder = trainer_module._fresh(RECIPE, str(folder / name), None, "cpu")
         return Trainer(RECIPE, encoder, dataset.load(folder / "data.jsonl", None), out, accelerator)
 
@@ -99,14 +99,14 @@ def assert_split(made: Trainer) -> None:
 
 def pull_the_plug(made: Trainer) -> None:
     """In the fourth step, when a checkpoint of the second is there."""
-    learn = made._learn
+    learn = made.train_step
 
     def pulled(rows: list[int]) -> dict[str, Any]:
         if made.step == 3:
             raise InterruptedError
         return learn(rows)
 
-    made._learn = pulled  # type: ignore[method-assign]
+    made.train_step = pulled  # type: ignore[method-assign]
 
 
 def run_ranks(folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_chunks_of_each_kind_are_made_up_to_the_most_of_any_process() -> None:
     others = torch.tensor([[1, 3]])
     all_of = SimpleNamespace(device="cpu", gather=lambda own: torch.cat([own, others]))
     parts = [([0, 1], False), ([2], False), ([3], True)]
-    assert fsdp.in_step(parts, all_of) == [*parts, ([], True), ([], True)]
+    assert fsdp.equal_chunks(parts, all_of) == [*parts, ([], True), ([], True)]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_what_fsdp_cannot_do_here_is_told(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], vlm: Vlm, said: str
 ) -> None:
     two = SimpleNamespace(num_processes=2, state=SimpleNamespace())
-    assert fsdp.asked_for(two, vlm) is None
+    assert fsdp.fsdp_settings(two, vlm) is None
     for name, value in ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
-        fsdp.asked_for(two, vlm)
-    assert fsdp.asked_for(SimpleNamespace(num_processes=1), vlm) is None
+        fsdp.fsdp_settings(two, vlm)
+    assert fsdp.fsdp_settings(SimpleNamespace(num_processes=1), vlm) is None
