@@ -336,7 +336,7 @@ def test_the_command(
     assert "no such benchmark" in capsys.readouterr().err
     monkeypatch.setattr(run_module, "evaluate", _interrupt)
     assert main([*command, "--task", "ColourPages"]) == 130
-    assert "goes on from here" in capsys.readouterr().err
+    assert "Run the same command" in capsys.readouterr().err
 
 
 def _interrupt(*_: Any, **__: Any) -> None:
