@@ -1,4 +1,4 @@
-"""What the picture network saw, turned into the text's space: fitted where the answer is plain to see."""
+"""The image projection, fitted to synthetic data with known results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def page_of(image: Image.Image, name: str) -> Page:
 
 
 def test_another_drawing_of_the_shape_is_nearest(mini: Mini) -> None:
-    """The words of both are nearly the same; the views tell discs from bars, at every budget."""
+    """Tags are nearly equal; views distinguish discs from bars at every budget."""
     words = (Word("drawing", WHOLE, "visual"),)
     pages = [page_of(drawn("disc"), "disc"), page_of(drawn("bars"), "bars")]
     alike = [page.with_words(words, page.views) for page in pages]
@@ -120,7 +120,7 @@ def test_views_change_a_page_and_its_batch_does_not(mini: Mini) -> None:
 # Views
 
 
-def test_a_thing_on_plain_ground_is_found_with_its_colour() -> None:
+def test_ground_finds_the_object_and_its_background() -> None:
     image = Image.new("RGB", (100, 60), (250, 240, 230))
     image.paste((10, 20, 200), (30, 10, 50, 40))
     assert ground(image) == ((250, 240, 230), (30, 10, 50, 40))
@@ -141,7 +141,7 @@ def test_the_whole_picture_is_the_first_view_and_regions_follow() -> None:
     np.testing.assert_allclose(alone.features, views[0].features, atol=1e-4)
 
 
-def test_a_thing_with_more_ground_around_it_looks_the_same() -> None:
+def test_background_size_does_not_change_features() -> None:
     image = drawn("bars")
     wide = Image.new("RGB", (400, 300), "white")
     wide.paste(image, (120, 30))

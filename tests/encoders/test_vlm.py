@@ -1,4 +1,4 @@
-"""Meta Tokens in every backbone: where they stand, what they depend on, what trains."""
+"""Meta Tokens in every backbone: positions, dependencies, trainable weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_shapes_lengths_and_protocol(name: str) -> None:
         assert all(e.vectors.dtype == np.float32 for e in embeddings)
         lengths = np.linalg.norm(np.concatenate([e.vectors for e in embeddings]), axis=1)
         np.testing.assert_allclose(lengths, 1, atol=1e-5)
-        # Random weights, but the vectors tell inputs apart, else the tests below would say nothing.
+        # Vectors of different inputs differ, or the tests below would be vacuous.
         assert min(apart([embeddings[i]], [embeddings[i - 1]]) for i in range(4)) > 1e-2
         assert np.ptp(embeddings[0].vectors, axis=0).max() > 1e-2
 
@@ -217,7 +217,7 @@ def test_a_template_that_drops_the_text_is_refused() -> None:
 
 
 class Scarce(torch.nn.Module):
-    """A model with memory for only so many items at once, which counts its calls."""
+    """A model that runs out of memory above a batch size, and counts calls."""
 
     dtype = torch.float32
 

@@ -1,4 +1,4 @@
-"""Training on tiny vision-language models: exact gradients in chunks, resuming, a toy task that is learnt."""
+"""Training tiny vision-language models: exact gradients with chunks, resuming, a toy task."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """So small a model is slower with several."""
+    """Tiny models are slower with several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def encoder(name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, d
 
 
 def squares(folder: Path) -> list[Example]:
-    """Two colours, said in words and shown side by side; a wrong order of them as a hard negative."""
+    """Two colours as text query and side-by-side image; the reverse order is a hard negative."""
     made = {}
     for a, left in COLOURS.items():
         for b, right in COLOURS.items():
@@ -98,7 +98,7 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def plain(trainer: Trainer, rows: list[int]) -> torch.Tensor:
-    """The loss with the whole batch in memory; its gradients are left in the weights."""
+    """The loss with the whole batch in memory; sets the weights' gradients."""
     trainer.optimizer.zero_grad()
     queries, pages = trainer.local_batch(rows)
     made = []
@@ -214,7 +214,7 @@ def test_small_steps_are_not_rounded_away_in_bf16(tmp_path: Path) -> None:
 
 
 class Stop(Exception):
-    """Pulls the plug."""
+    """Simulates a crash."""
 
 
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
@@ -327,7 +327,7 @@ torch.save({"loss": loss, "weights": here.gradients(trainer)}, folder / f"{accel
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    """With unlike many hard negatives and chunks on each."""
+    """With different numbers of hard negatives and chunks."""
     with two_ranks(RANK, tmp_path) as ranks:
         trainer = Trainer(
             Recipe(batch=8, chunk=3, temperature=1.0, **SMALL), encoder(), mixed(tmp_path), tmp_path
@@ -369,7 +369,7 @@ def test_the_command_trains_a_model_that_loads(tmp_path: Path) -> None:
         (["--report", "wandb"], "needs the package wandb"),
     ],
 )
-def test_bad_input_is_told(
+def test_bad_input_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""The nested loss, the examples, and a training loop that really learns and resumes."""
+"""MMR loss, training examples, and a short training run with resuming."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_nested_scores_by_eye() -> None:
     assert two.tolist() == [[1.0, 0.5]]
 
 
-def test_loss_falls_with_the_right_page_and_with_the_teacher() -> None:
+def test_loss_decreases_with_the_positive_and_with_the_teacher() -> None:
     good, bad = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     right = torch.tensor([0, 1])
     assert mmr_loss([good], right) < mmr_loss([bad], right)
@@ -206,7 +206,7 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in again.text.model.parameters())
 
 
-def test_export_without_a_checkpoint_and_missing_data_are_told(
+def test_export_without_a_checkpoint_and_missing_data_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(corpora, "prepare", lambda folder: folder)
