@@ -185,8 +185,8 @@ def reference(
 
 
 def reference_vectors(base: str, state: dict[str, Any], item: Item, of_query: bool) -> np.ndarray:
-    """Reimplements the reference with only our prompt: replaces the last embeddings by the table, adds LoRA to
-    the weights, keeps a slice."""
+    """Reimplements the reference with only our prompt: replaces the last embeddings by the table, adds LoRA
+    to the weights, keeps a slice."""
     model, processor = hf.AutoModel.from_pretrained(base), hf.AutoProcessor.from_pretrained(base)
     by_end = {key.rsplit("prompt", 1)[-1].rsplit("custom", 1)[-1]: value for key, value in state.items()}
     table = next(value for key, value in by_end.items() if "embed_tokens" in key)

@@ -390,7 +390,7 @@ def test_the_commands_are_as_documented(documentation: str) -> None:
     parse = run_module._parser().parse_args
     joined = documentation.replace("\\\n", " ")
     commands = re.findall(
-        r"^(?:\.venv/bin/)?python -m metaembed_demo\.leaderboard (.+)$", joined, re.MULTILINE
+        r"^(?:\.venv/bin/)?python -m metaembed_demo\.evaluation\.leaderboard\.run (.+)$", joined, re.MULTILINE
     )
     assert len(commands) >= 3
     for command in commands:
