@@ -1,5 +1,4 @@
-"""evaluation/leaderboard/run.py and evaluation/leaderboard/embedding_cache.py: mteb itself runs made tasks,
-whose answers can be seen by eye."""
+"""Leaderboard runs and embedding cache: mteb runs generated tasks with obvious answers."""
 
 from __future__ import annotations
 

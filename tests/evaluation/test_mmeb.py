@@ -1,5 +1,4 @@
-"""evaluation/leaderboard/mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by
-eye."""
+"""MMEB tasks from a generated folder, run by mteb."""
 
 from __future__ import annotations
 
