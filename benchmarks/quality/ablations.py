@@ -24,10 +24,10 @@ from torch.nn.utils import parametrize
 
 from benchmarks import RESULTS
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, _parts
+from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, equal_segments
 from metaembed_demo.training.mini import corpora, dataset
-from metaembed_demo.training.mini.dataset import CLUSTER, Course, Lesson
-from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, picture_things
+from metaembed_demo.training.mini.dataset import CLUSTER, TrainingExample, TrainingSet
+from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, image_concepts
 
 OUT = RESULTS / "ablations.json"
 STEPS = 30
@@ -37,7 +37,7 @@ NOISY = 0.6  # share of noisy pages in the row of that name
 
 @dataclass(frozen=True)
 class Change:
-    """One row: what differs from the recipe, in its numbers, in the lessons' shares, or in the model."""
+    """One row: what differs from the recipe, in its numbers, in the examples' shares, or in the model."""
 
     name: str
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def whole_query(trainer: Trainer) -> None:
 
 
 def flat_segments(trainer: Trainer) -> None:
-    trainer.meta.page_segments, trainer.meta.query_segments = _parts(R_C), _parts(R_Q)
+    trainer.meta.page_segments, trainer.meta.query_segments = equal_segments(R_C), equal_segments(R_Q)
 
 
 def low_rank(trainer: Trainer) -> None:
@@ -83,9 +83,9 @@ def low_rank(trainer: Trainer) -> None:
 def mined(trainer: Trainer) -> None:
     """Clusters of pages that the start finds alike, whatever document they come from."""
     batches, size = trainer.recipe.steps, trainer.recipe.batch
-    pool = [lesson for seed in range(batches) for lesson in trainer.course.batch(size, 10_000 + seed)]
+    pool = [example for seed in range(batches) for example in trainer.training_set.batch(size, 10_000 + seed)]
     with torch.no_grad():
-        vectors = torch.cat([_whole(trainer, [lesson]) for lesson in pool])
+        vectors = torch.cat([_whole(trainer, [example]) for example in pool])
     near = vectors @ vectors.T
     left, order = set(range(len(pool))), []
     while left:
@@ -94,20 +94,20 @@ def mined(trainer: Trainer) -> None:
         order.append([pool[i] for i in alike])
         left -= set(alike)
     mixed = torch.randperm(len(order), generator=torch.Generator().manual_seed(1)).tolist()
-    flat = [lesson for i in mixed for lesson in order[i]]
+    flat = [example for i in mixed for example in order[i]]
 
-    def batch(size: int, seed: int) -> list[Lesson]:
+    def batch(size: int, seed: int) -> list[TrainingExample]:
         start = seed % 1_000_003 * size
         return flat[start : start + size]
 
-    trainer.course = replace_batch(trainer.course, batch)
+    trainer.training_set = replace_batch(trainer.training_set, batch)
 
 
-def _whole(trainer: Trainer, page: Sequence[Lesson]) -> torch.Tensor:
+def _whole(trainer: Trainer, page: Sequence[TrainingExample]) -> torch.Tensor:
     return encode(trainer.text, trainer.meta, page).pages[:, 0]
 
 
-def replace_batch(course: Course, batch: Callable[[int, int], list[Lesson]]) -> Course:
+def replace_batch(course: TrainingSet, batch: Callable[[int, int], list[TrainingExample]]) -> TrainingSet:
     course.batch = batch  # type: ignore[method-assign]
     return course
 
@@ -156,12 +156,12 @@ def rows(data: Path, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     documents = corpora.load(corpora.prepare(data))
     questions = dataset.load_questions(PATHS.assets / "questions.jsonl")
 
-    def course() -> Course:
-        return Course(documents, picture_things(), questions)
+    def course() -> TrainingSet:
+        return TrainingSet(documents, image_concepts(), questions)
 
     start = Trainer(Recipe(steps=STEPS), course(), data)
     start._begin()
-    judged = start._dev
+    judged = start.dev_sets
     if "the start" not in known:
         yield "the start", {name: evaluate(start.text, start.meta, pages) for name, pages in judged.items()}
     for change in CHANGES:
@@ -169,24 +169,26 @@ def rows(data: Path, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield change.name, train(change, start, course())
 
 
-def train(change: Change, start: Trainer, course: Course) -> dict[str, Any]:
+def train(change: Change, start: Trainer, course: TrainingSet) -> dict[str, Any]:
     """One row: STEPS steps from `start`, and how they end."""
     began = time.perf_counter()
     with ExitStack() as stack:
         for name, value in change.patches.items():
             stack.enter_context(patch.object(dataset, name, value))
         trainer = Trainer(replace(start.recipe, **change.recipe), course, start.folder)
-        trainer.meta.take(start.meta.state_dict())
+        trainer.meta.load_tensors(start.meta.tensors())
         trainer.teacher = start.teacher
         for alter in (change.course, change.model):
             if alter:
                 alter(trainer)
-        trainer.optimizer = torch.optim.AdamW(trainer._groups(), weight_decay=0.01)
+        trainer.optimizer = torch.optim.AdamW(trainer.parameter_groups(), weight_decay=0.01)
         losses = []
         for trainer.step in range(STEPS):
-            loss, _ = trainer._learn(trainer.course.batch(trainer.recipe.batch, trainer._seed()))
+            loss, _ = trainer.train_step(
+                trainer.training_set.batch(trainer.recipe.batch, trainer.batch_seed())
+            )
             losses.append(loss)
-    ends = {name: evaluate(trainer.text, trainer.meta, pages) for name, pages in start._dev.items()}
+    ends = {name: evaluate(trainer.text, trainer.meta, pages) for name, pages in start.dev_sets.items()}
     return {
         **ends,
         "last_loss": round(losses[-1], 3),

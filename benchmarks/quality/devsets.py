@@ -1,7 +1,7 @@
 """Build the dev sets: `python -m benchmarks.quality.devsets` writes them as BEIR folders under
 .cache/devsets.
 
-- long: long pages of documents that training never sees (`lessons.is_dev`), two natural questions each
+- long: long pages of documents that training never sees (`dataset.is_dev`), two natural questions each
 - business: letters, minutes, contracts, invoices and so on, and natural questions; with a text layer
 - business-scans: the same pages and questions, printed and scanned
 - pictures: Open Clip Art drawings kept out of training (`clipart.is_dev`), asked for by their titles

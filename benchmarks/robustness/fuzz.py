@@ -170,7 +170,7 @@ def child(folder: Path, seconds: float, seed: int) -> None:
     """Change and read files until the time is over; `at` names the one at hand, `state.json` the findings."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    process.bound(MEGABYTES)
+    process.limit_resources(MEGABYTES)
     rng, ended = random.Random(seed), time.monotonic() + seconds
     pool, seen = seeds(), set[Arc]()
     draw, runs, kept, surprises = poppler.draw, 0, 0, Counter[str]()

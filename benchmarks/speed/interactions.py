@@ -26,7 +26,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.evaluation.sample_corpus import open_samples
-from metaembed_demo.explain.explainer import Explainer, Looked
+from metaembed_demo.explain.explainer import Explainer, PageAttribution
 
 OUT = RESULTS / "interactions.json"
 QUERIES = 40
@@ -59,8 +59,8 @@ class Watched(Mini):
 class Looking(Explainer):
     """Counts looking at a page again, its pictures with it, as encoding."""
 
-    def look(self, stored: StoredPage) -> Looked:
-        found: Looked = self.encoder._timed(super().look, stored)  # type: ignore[attr-defined]
+    def look(self, stored: StoredPage) -> PageAttribution:
+        found: PageAttribution = self.encoder._timed(super().look, stored)  # type: ignore[attr-defined]
         return found
 
 

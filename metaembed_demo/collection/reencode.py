@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from metaembed_demo.core.types import Page
-from metaembed_demo.documents.extraction import look_again
+from metaembed_demo.documents.extraction import recompute_views
 from metaembed_demo.encoders.base import Encoder
 
 from .collection import Collection
@@ -46,4 +46,4 @@ def opened(stored: StoredPage) -> Page:
     """A kept page as an encoder takes it: its picture, its words as they were read, its pictures' views."""
     image = Image.open(io.BytesIO(stored.picture)).convert("RGB")
     page = Page(stored.id, stored.source, stored.number, image, stored.words)
-    return page.with_words(page.words, [closer.view for closer in look_again(page)])
+    return page.with_words(page.words, [picture.view for picture in recompute_views(page)])

@@ -1,1 +1,1 @@
-"""Files to pages: PDFs, images, archives, reading order, OCR, image tags."""
+"""Document parsing: PDFs, images, archives, reading order, OCR, image tags."""

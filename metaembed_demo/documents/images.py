@@ -1,4 +1,4 @@
-"""Image files: every frame upright, RGB on white, no longer than the render size."""
+"""Image files: frames as upright RGB on white, at most `RENDER.max_side` pixels long."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from PIL import Image, ImageCms
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: a JPEG with further views behind it
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: a JPEG with more images appended
 ORIENTATION = 0x0112  # EXIF tag
 WHITE = (255, 255, 255, 255)
-BOMB_RATIO = 200  # bytes unpacked : bytes in the file; pictures people make stay far below
+BOMB_RATIO = 200  # decoded bytes per file byte; real images stay far below
 
 
 class ImageError(Exception):
-    """Why an image cannot be read: the rest of a sentence that begins with its name."""
+    """An unreadable image. The message completes a sentence that begins with the file name."""
 
 
 def count_frames(path: Path, limits: Limits = LIMITS) -> int:
-    """Pages that `frames` would give, at most `limits.max_pages`; 0 for a bad file."""
+    """Number of frames that `frames` yields, at most `limits.max_pages`; 0 for a bad file."""
     try:
         with _opened(path, limits) as image:
             return _seek_to_end(image, limits.max_pages) if image.format == "TIFF" else 1
@@ -31,13 +31,13 @@ def count_frames(path: Path, limits: Limits = LIMITS) -> int:
 
 
 def frames(path: Path, limits: Limits = LIMITS) -> Iterator[Image.Image | ImageError]:
-    """Every frame of a TIFF, up to `limits.max_pages`; the first frame of anything else.
+    """All frames of a TIFF, up to `limits.max_pages`; the first frame of other formats.
 
-    A broken frame gives an ImageError in its place. One frame is in memory at a time.
+    A broken frame yields an ImageError. One frame is in memory at a time.
 
     Raises:
-        ImageError: when the file cannot be opened at all, or is over the pixel limit.
-        MemoryError: when there is not enough to unpack it.
+        ImageError: when the file cannot be opened, or is over the pixel limit.
+        MemoryError: when decoding runs out of memory.
     """
     with _opened(path, limits) as image:
         last = limits.max_pages if image.format == "TIFF" else 1
@@ -60,21 +60,21 @@ def frames(path: Path, limits: Limits = LIMITS) -> Iterator[Image.Image | ImageE
                 yield error
             except MemoryError:
                 raise
-            except Exception:  # Pillow's decoders raise many kinds; all mean that the pixels are not there
+            except Exception:  # Pillow's decoders raise many exception types
                 yield ImageError("is cut off or damaged. Download or export it again.")
 
 
 def has_more_frames(path: Path, count: int, limits: Limits = LIMITS) -> bool:
-    """Whether a TIFF holds more than `count` frames."""
+    """Whether a TIFF has more than `count` frames."""
     with _opened(path, limits) as image:
         return image.format == "TIFF" and _seek_to_end(image, count + 1) > count
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """As a viewer shows it: EXIF rotation applied, RGB on white, scaled down to `RENDER.max_side`."""
+    """Apply EXIF rotation, convert to RGB on white, and scale down to `RENDER.max_side`."""
     side = RENDER.max_side
-    image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size where that suffices
-    image.load()  # a TIFF is turned upright by this already, and then says so
+    image.draft("RGB", (side, side))  # decodes a JPEG at reduced size
+    image.load()  # rotates a TIFF and updates its orientation tag, so read the tag afterwards
     orientation = image.getexif().get(ORIENTATION, 1)
     flat = _rgb(image)
     flat.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -98,7 +98,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None  # only with inPlace
+        assert converted is not None  # None only with inPlace
         return converted
     if image.mode.startswith(("I", "F")):
         return _eight_bit(image).convert("RGB")
@@ -109,7 +109,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """From 16 or 32 bits or floats. The brightest value tells how many of the bits are in use."""
+    """Scale 16-bit, 32-bit or float images; the bit depth is inferred from the maximum value."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     values = values - min(0.0, float(values.min(initial=0.0)))
     top = float(values.max(initial=0.0))
@@ -138,7 +138,7 @@ _BOMB = "it looks like a decompression bomb and was not opened. Save it smaller 
 
 
 def _check_pixels(image: Image.Image, path: Path, limits: Limits) -> None:
-    """Before anything is decoded: the size is in the header."""
+    """Check the size in the header, before decoding. Raises ImageError."""
     width, height = image.size
     if width * height <= limits.max_pixels:
         return
@@ -149,7 +149,7 @@ def _check_pixels(image: Image.Image, path: Path, limits: Limits) -> None:
 
 
 def _seek_to_end(image: Image.Image, most: int) -> int:
-    """How many frames can be reached, at most `most`."""
+    """Number of readable frames, at most `most`."""
     for number in range(most):
         try:
             image.seek(number)

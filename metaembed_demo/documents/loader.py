@@ -1,7 +1,4 @@
-"""Files -> pages, one at a time.
-
-A bad file never ends the batch: it gives a Problem in its place, and the next file is read.
-"""
+"""Files to pages, one at a time. A bad file yields a Problem, and reading continues with the next."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ from .zip_archive import members
 
 __all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "picture_of", "read_files", "uploads"]
 
-NO_MEMORY = "needs more memory to be read than there is for one file. Save it smaller, or split it."
+NO_MEMORY = "needs more memory than is allowed for one file. Save it smaller, or split it."
 
 
 def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
-    """How many pages `read_files` will try to read. Nothing is rendered; bad files count 0."""
+    """Number of pages that `read_files` will try to read. Renders nothing; bad files count 0."""
     return sum(_count(item, limits) for file in files for item in expand(file, limits))
 
 
@@ -32,7 +29,7 @@ def _count(item: Checked | Problem, limits: Limits) -> int:
     if isinstance(item, Problem):
         return 0
     try:
-        if item.kind != "PDF":
+        if item.file_type != "PDF":
             return images.count_frames(item.path, limits)
         with pdf.PdfFile(item.path, limits) as document:
             return min(len(document), limits.max_pages)
@@ -41,9 +38,9 @@ def _count(item: Checked | Problem, limits: Limits) -> int:
 
 
 def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Page | Problem]:
-    """The pages of all files in turn, with a Problem for whatever cannot be read.
+    """Pages of all files in order, with a Problem for whatever cannot be read.
 
-    Never raises for bad content. No more than a few pages are in memory, however long the document.
+    Never raises for bad content. Only a few pages are in memory at a time.
     """
     for file in files:
         for item in expand(file, limits):
@@ -51,11 +48,11 @@ def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Pag
 
 
 def pages_of(item: Checked | Problem, limits: Limits) -> Iterator[Page | Problem]:
-    """The pages of one file that `expand` gave; its problem where it is one."""
+    """Pages of one item from `expand`; a Problem is passed through."""
     if isinstance(item, Problem):
         yield item
         return
-    pages = _pdf_pages(item, limits) if item.kind == "PDF" else _image_pages(item, limits)
+    pages = _pdf_pages(item, limits) if item.file_type == "PDF" else _image_pages(item, limits)
     try:
         yield from pages
     except (pdf.PdfError, images.ImageError) as error:
@@ -87,7 +84,7 @@ def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
         if not isinstance(image, images.ImageError):
             found += 1
             yield Page(page_id(image), item.name, number, image, pictures=((0.0, 0.0, 1.0, 1.0),))
-        elif item.kind == "TIFF" and (found or number > 1):
+        elif item.file_type == "TIFF" and (found or number > 1):
             yield Problem(item.name, f"Page {number} of {item.name} {image}")
         else:
             yield Problem(item.name, f"{item.name} {image}")
@@ -130,14 +127,14 @@ def picture_of(file: Upload, number: int, limits: Limits = LIMITS) -> Image.Imag
 
 
 def expand(file: Upload, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:
-    """The file itself once checked, or the members of a ZIP archive, each on disk while it is looked at.
+    """The checked file, or the members of a ZIP archive, each unpacked while it is being consumed.
 
-    skip: so many of them are passed over, as those that were read before.
+    skip: number of items to leave out, already read.
     """
     file = Upload(file.path, clean(file.name))
     try:
         checked = check(file, limits)
-        if not isinstance(checked, Problem) and checked.kind == "ZIP":
+        if not isinstance(checked, Problem) and checked.file_type == "ZIP":
             yield from members(checked, limits, skip)
         elif not skip:
             yield checked

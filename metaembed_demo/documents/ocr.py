@@ -1,4 +1,4 @@
-"""Text in pictures: RapidOCR (PP-OCRv6 small) -> words with boxes. The models load on first use."""
+"""OCR with RapidOCR (PP-OCRv6 small): words with boxes. Models load on first use."""
 
 from __future__ import annotations
 
@@ -23,29 +23,32 @@ from .image_colours import paper_share
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
 
-DETECT_SIDE = 1152  # pixels that the longer side is scaled down to for finding lines, not for reading them
-GLANCE_SIDE = 640  # the same for a first look, which spares most photographs the second one
-GLANCE_PAPER = 0.5  # share of paper from which there is no first look
+DETECT_SIDE = 1152  # pixels; longer side for line detection (recognition uses full resolution)
+COARSE_SIDE = 640  # pixels; a first detection pass that rules out most photographs
+COARSE_PAPER = 0.5  # share of paper from which the first pass is skipped
 WORKERS = max(1, min(4, os.cpu_count() or 1))
-LEAST_SCORE = 0.7  # mean certainty of a line's characters; below, it is mostly texture
-SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # the same for lines of so few characters: any round thing reads as an O
-UPRIGHT = 1.5  # RapidOCR turns lines this many times taller than wide before reading them
+LEAST_SCORE = 0.7  # minimum mean confidence of a line; below, it is mostly texture
+SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # minimum by number of characters: round shapes are read as an O
+UPRIGHT = 1.5  # height : width from which RapidOCR rotates a line before recognition
 NEEDED = 'rapidocr and onnxruntime: pip install "rapidocr>=3.10,<4" onnxruntime'
 _load_lock = threading.Lock()
 
 
 def recognise(image: Image.Image) -> tuple[Word, ...]:
-    """Words of kind "ocr" with boxes as fractions of `image`, line by line, each line from left to right."""
+    """Words of kind "ocr" with boxes as fractions of `image`, by line, each line from left to right.
+
+    Raises ImportError when a package is missing.
+    """
     pixels = _bgr(image)
-    # Small type on paper is lost at a glance; in a view, the larger type around it is not.
-    if paper_share(image) < GLANCE_PAPER and not _text_at_a_glance(image):
+    # The first pass misses small type on paper; in photographs, larger type gives the text away.
+    if paper_share(image) < COARSE_PAPER and not _may_have_text(image):
         return ()
     quads = _lines(pixels)
     if not len(quads):
         return ()
     reader = _reader()
     crops = _detector().crop_text_regions(pixels, quads)
-    # Lines side by side on one thread each: faster than one line over all threads.
+    # One thread per line is faster than all threads on one line.
     read = _pool().map(reader, crops)
     scale = np.array([image.width, image.height], dtype=np.float64)
     return tuple(
@@ -54,7 +57,7 @@ def recognise(image: Image.Image) -> tuple[Word, ...]:
 
 
 def slope(words: Sequence[Word]) -> float:
-    """How far lines run downhill, in picture heights per picture width; 0 for words of level lines."""
+    """Downward slope of text lines, in image heights per image width; 0 with too few word pairs."""
     rises = [
         (b.box[1] + b.box[3] - a.box[1] - a.box[3]) / (b.box[0] + b.box[2] - a.box[0] - a.box[2])
         for a, b in pairwise(words)
@@ -65,31 +68,31 @@ def slope(words: Sequence[Word]) -> float:
 
 
 def _lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Corners (n, 4, 2) of the text lines, clockwise from the top left, in pixels."""
+    """Corners (n, 4, 2) of text lines, clockwise from the top left, in pixels."""
     boxes = getattr(_detector()(pixels), "boxes", None)
     return np.zeros((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
 
 
-def _text_at_a_glance(image: Image.Image) -> bool:
+def _may_have_text(image: Image.Image) -> bool:
     small = image.copy()
-    small.thumbnail((GLANCE_SIDE, GLANCE_SIDE), reducing_gap=2.0)
+    small.thumbnail((COARSE_SIDE, COARSE_SIDE), reducing_gap=2.0)
     return small.size == image.size or len(_lines(_bgr(small))) > 0
 
 
 def _bgr(image: Image.Image) -> NDArray[np.uint8]:
-    """(height, width, 3), as RapidOCR takes it."""
+    """(height, width, 3) uint8 BGR, RapidOCR's input."""
     return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> Iterator[Word]:
-    """The words of one line; `quad` (4, 2) in fractions, `scale` (2,) the picture's width and height."""
+    """Words of one line; `quad` (4, 2) in fractions, `scale` (2,) the image's width and height."""
     if not line.txts or not line.word_results:
         return
     if line.scores[0] < SHORT.get(len(line.txts[0].strip()), LEAST_SCORE):
         return
     info = line.word_results[0]
     across, down = np.linalg.norm((quad[1] - quad[0]) * scale), np.linalg.norm((quad[3] - quad[0]) * scale)
-    if down >= UPRIGHT * across:  # the crop was turned: its left edge is the line's upper end
+    if down >= UPRIGHT * across:  # RapidOCR rotated the crop: its left edge is the line's top
         quad = quad[[1, 2, 3, 0]]
     columns = max(1.0, float(info.line_txt_len))
     for characters, places in zip(info.words, info.word_cols, strict=True):
@@ -103,7 +106,7 @@ def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> 
 
 
 def _between(quad: NDArray[np.float64], first: float, last: float) -> Box:
-    """The upright box around a line's stretch from `first` to `last` (fractions of its length)."""
+    """The axis-aligned box of a line from `first` to `last` (fractions of its length)."""
     top, bottom = quad[1] - quad[0], quad[2] - quad[3]
     corners = [quad[0] + first * top, quad[0] + last * top, quad[3] + first * bottom, quad[3] + last * bottom]
     low, high = np.clip(np.min(corners, 0), 0, 1), np.clip(np.max(corners, 0), 0, 1)
@@ -132,27 +135,27 @@ def _reader() -> RapidOCR:
 
 @lru_cache(2)
 def _engine(stage: str) -> RapidOCR:
-    """One that only finds lines ("det") or only reads a cropped line ("rec"); safe to call from threads.
+    """The engine for line detection ("det") or recognition of a cropped line ("rec"). Thread-safe.
 
     Raises:
-        ImportError: when a package is missing; says which to install.
+        ImportError: when a package is missing; names what to install.
     """
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
     try:
         return _made(stage)
     except ImportError as error:
-        raise ImportError(f"text in pictures is read with {NEEDED}") from error
+        raise ImportError(f"OCR needs {NEEDED}") from error
 
 
 def _made(stage: str) -> RapidOCR:
-    import onnxruntime  # noqa: F401  # rapidocr looks for it when the first picture comes
+    import onnxruntime  # noqa: F401  # fail early: rapidocr imports it at the first image
     from rapidocr import RapidOCR
 
     return RapidOCR(
         params={
             "Global.log_level": "critical",
             "Global.use_det": stage == "det",
-            "Global.use_cls": False,  # tells upside-down lines, at the price of a pass over each
+            "Global.use_cls": False,  # detection of upside-down lines costs a pass over each
             "Global.use_rec": stage == "rec",
             "Global.return_word_box": stage == "rec",
             "Det.limit_type": "max",

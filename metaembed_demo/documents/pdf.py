@@ -1,6 +1,6 @@
-"""PDF files: poppler renders the pages; pdfium reads text layer and layout, and renders where poppler cannot.
+"""PDF files: poppler renders pages, with pdfium as the fallback; pdfium reads text layer and layout.
 
-pdfium is not thread-safe, so every call into it holds one module lock, taken for a page at a time.
+pdfium is not thread-safe: every call holds a module lock, for at most one page.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from metaembed_demo.core.types import Box, Word
 
 from . import poppler
 
-CHUNK = 4  # pages that one poppler process renders: starting it costs as much as a page
-SMALLEST_PICTURE = 0.03  # of the page's area; logos and rules below this say little
-NESTING = 4  # levels of form objects looked into for pictures
-MOST_OBJECTS = 50_000  # of a page looked at for pictures; drawings have many, bombs more
-MOST_PICTURES = 2_000  # of a page; strips of a scan are at most hundreds
-MOST_LETTERS = 100_000  # of a page's text layer; a newspaper page has 30,000
-TAIL = 4096  # bytes at the end of a whole PDF that hold its end marks
+CHUNK = 4  # pages per poppler process, whose start costs as much as a page
+SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
+NESTING = 4  # levels of form objects searched for images
+MOST_OBJECTS = 50_000  # per page, searched for images; a limit against bombs
+MOST_PICTURES = 2_000  # per page; a scan has at most hundreds of strips
+MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
+TAIL = 4096  # bytes at the end of a complete PDF that contain its end marker
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
 
 
 class PdfError(Exception):
-    """Why a PDF or a page cannot be read: the rest of a sentence that begins with its name."""
+    """An unreadable PDF or page. The message completes a sentence that begins with the file name."""
 
 
 @dataclass(frozen=True)
 class PdfPage:
-    """One rendered page: RGB picture, words in file order, boxes of the pictures placed on it.
+    """One rendered page: RGB image, words in file order, boxes of its raster images.
 
-    `note` says what of it was left out (the rest of a sentence).
+    `note`: what was left out, as the rest of a sentence.
     """
 
     number: int
@@ -55,7 +55,7 @@ class PdfPage:
 
 @dataclass(frozen=True)
 class BadPage:
-    """A page that cannot be read, and why (the rest of a sentence)."""
+    """An unreadable page; `why` is the rest of a sentence."""
 
     number: int
     why: str
@@ -63,7 +63,7 @@ class BadPage:
 
 @dataclass(frozen=True)
 class _Outline:
-    """What pdfium says of a page before it is drawn; `pixels` is the size to draw it at."""
+    """Layout of a page from pdfium; `pixels` is the size to render it at."""
 
     pixels: tuple[int, int]
     words: tuple[Word, ...]
@@ -75,7 +75,7 @@ class PdfFile:
     """An open PDF; a context manager. `len` is its number of pages.
 
     Raises:
-        PdfError: on opening, when it is protected, cut off, damaged or has no page.
+        PdfError: on opening, when it is protected, truncated, damaged or has no pages.
     """
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
@@ -99,7 +99,7 @@ class PdfFile:
             self._document.close()
 
     def pages(self, last: int) -> Iterator[PdfPage | BadPage]:
-        """Pages 1 to `last`. At most CHUNK pictures are in memory at a time."""
+        """Pages 1 to `last`. At most CHUNK images are in memory at a time."""
         for first in range(1, last + 1, CHUNK):
             outlines = {n: self._outline(n) for n in range(first, min(first + CHUNK, last + 1))}
             sizes = {n: outline.pixels for n, outline in outlines.items() if isinstance(outline, _Outline)}
@@ -166,7 +166,7 @@ class PdfFile:
                 bitmap.close()
             finally:
                 page.close()
-        # pdfium rounds up where poppler is told the exact size.
+        # pdfium rounds sizes up.
         return image if image.size == pixels else image.resize(pixels, Image.Resampling.BICUBIC)
 
 
@@ -180,7 +180,7 @@ def _check_tail(path: Path) -> None:
 
 
 def _open(path: Path) -> pypdfium2.PdfDocument:
-    # pdfium leaves its last error as it was when a document parses but has no page, so it is set first.
+    # pdfium does not reset its last error when a document parses but has no pages, so set it first.
     pdfium.FPDF_LoadDocument(b"", None)
     try:
         return pypdfium2.PdfDocument(path)
@@ -194,7 +194,7 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
 
 
 def _pixels(width: float, height: float, limits: Limits) -> tuple[int, int]:
-    """Size in pixels to draw a page of `width` x `height` points at; never above the limits."""
+    """Render size in pixels for a page of `width` x `height` points, within the limits. Raises PdfError."""
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
         raise PdfError(f"has no usable size ({width} x {height} points). Export the document again.")
     scale = min(
@@ -214,7 +214,7 @@ def _is_blank(image: Image.Image) -> bool:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Maps page coordinates (points, origin bottom left, unrotated) to fractions of the page as seen."""
+    """Maps page coordinates (points, origin bottom left, unrotated) to fractions of the rotated page."""
 
     left: float
     bottom: float
@@ -239,7 +239,7 @@ class _Frame:
 
 
 def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[tuple[Word, ...], str]:
-    """The words of the text layer, and what was left out of it."""
+    """Words of the text layer, and a note on what was left out."""
     text_page = page.get_textpage()
     try:
         count = max(0, pdfium.FPDFText_CountChars(text_page))
@@ -250,14 +250,14 @@ def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[tuple[Word, ...], st
     if count > MOST_LETTERS:
         note = f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
     characters = [chr(code) for code in codes]
-    # 2 is pdfium's mark for a hyphen at the end of a line; U+FFFE was its mark earlier.
+    # pdfium marks a hyphen at a line's end with U+0002, formerly with U+FFFE.
     characters = ["-" if c in "\x02\ufffe" else c for c in characters]
     boxes = frame.boxes(points)
     found = []
     for first, last in _spans(characters, boxes):
         x0, y0 = boxes[first:last, :2].min(0)
         x1, y1 = boxes[first:last, 2:].max(0)
-        if 0 <= (x0 + x1) / 2 <= 1 and 0 <= (y0 + y1) / 2 <= 1:  # what is cropped away is not on the page
+        if 0 <= (x0 + x1) / 2 <= 1 and 0 <= (y0 + y1) / 2 <= 1:  # outside: cropped away
             text = "".join(characters[first:last])
             found.append(
                 Word(
@@ -269,7 +269,7 @@ def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[tuple[Word, ...], st
 
 
 def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Code points (n,) and boxes (n, 4) in points. Loose boxes: alike in height along a line."""
+    """Code points (n,) and boxes (n, 4) in points. Loose boxes have equal heights along a line."""
     rect = pdfium.FS_RECTF()
     reference = ctypes.byref(rect)
     codes, rows = [], []
@@ -283,7 +283,7 @@ def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int]
 
 
 def _spans(characters: list[str], boxes: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """First and one past the last character of each word: up to a space, or a jump across the page."""
+    """[start, end) of each word; words end at whitespace or at a jump in position."""
     size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     apart = np.maximum(boxes[1:, :2] - boxes[:-1, 2:], boxes[:-1, :2] - boxes[1:, 2:]).max(1, initial=-1)
     jumps = apart > 1.2 * np.maximum(size[1:], size[:-1])
@@ -305,10 +305,10 @@ def _clipped(x0: float, y0: float, x1: float, y1: float) -> Box:
 
 
 def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[Box, ...]:
-    """Boxes of the raster pictures on the page, strips of one picture joined, small ones left out.
+    """Boxes of the page's raster images, with strips merged and small images dropped.
 
     Raises:
-        PdfError: when a picture has more pixels than the limit, before anything is unpacked.
+        PdfError: when an image exceeds the pixel limit; checked before decoding.
     """
     found = list(islice(_picture_points(page, limits), MOST_PICTURES))
     corners = np.asarray(found, dtype=np.float64).reshape(-1, 4)
@@ -319,17 +319,17 @@ def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[B
 def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[float, float, float, float]]:
     most = min(pdfium.FPDFPage_CountObjects(page), MOST_OBJECTS)
     waiting = [(pdfium.FPDFPage_GetObject(page, i), np.eye(3), 0) for i in range(most)]
-    for _ in range(MOST_OBJECTS):  # forms in forms multiply
+    for _ in range(MOST_OBJECTS):  # nested forms can multiply
         if not waiting:
             return
         item, matrix, level = waiting.pop()
-        kind = pdfium.FPDFPageObj_GetType(item)
-        if kind == pdfium.FPDF_PAGEOBJ_IMAGE:
+        object_type = pdfium.FPDFPageObj_GetType(item)
+        if object_type == pdfium.FPDF_PAGEOBJ_IMAGE:
             _check_picture(item, limits)
             corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ matrix
             (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, :2].max(0)
             yield float(x0), float(y0), float(x1), float(y1)
-        elif kind == pdfium.FPDF_PAGEOBJ_FORM and level < NESTING:
+        elif object_type == pdfium.FPDF_PAGEOBJ_FORM and level < NESTING:
             inner = _matrix(item) @ matrix
             for i in range(min(pdfium.FPDFFormObj_CountObjects(item), MOST_OBJECTS)):
                 waiting.append((pdfium.FPDFFormObj_GetObject(item, i), inner, level + 1))
@@ -352,7 +352,7 @@ def _check_picture(item: object, limits: Limits) -> None:
 
 
 def _joined(boxes: list[Box]) -> list[Box]:
-    """Boxes with those joined that are strips or tiles of one picture: they touch and line up.
+    """Merge boxes that are strips or tiles of one image: adjacent and aligned.
 
     >>> _joined([(0.1, 0.1, 0.9, 0.3), (0.1, 0.3, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)])
     [(0.1, 0.1, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)]

@@ -1,4 +1,4 @@
-"""Poppler draws the pages of PDFs, in a process of its own that is ended when it takes too long."""
+"""PDF rendering with poppler, in a subprocess with a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from time import monotonic
 from PIL import Image
 
 log = logging.getLogger(__name__)
-# A page with a word in a font that it does not bring.
+# A page with text in a font that is not embedded.
 SPECIMEN = b"""%PDF-1.4
 1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
 2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
@@ -26,13 +26,13 @@ endstream endobj
 5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj
 trailer <</Root 1 0 R>>
 """
-TIMEOUT_S = 20  # for the pages asked for together; then pdfium draws them, within what a page may take
+TIMEOUT_S = 20  # for all pages of one call; after it, pdfium renders them
 
 
 def draw(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image]:
-    """Pictures of the pages in `sizes` (number -> pixels); without those that poppler cannot draw.
+    """Images of the pages in `sizes` (number -> pixels), except those that poppler cannot render.
 
-    None without poppler, or pdf2image, which calls it, or fonts: pdfium draws them all then.
+    Empty without poppler, pdf2image or fonts; pdfium then renders all pages.
     """
     if not is_fit():
         return {}
@@ -50,17 +50,17 @@ def draw(path: Path, sizes: dict[int, tuple[int, int]]) -> dict[int, Image.Image
                 last_page=numbers[-1],
                 size=size,
                 use_cropbox=True,
-                timeout=left,  # type: ignore[arg-type]  # of Popen, which takes a fraction
+                timeout=left,  # type: ignore[arg-type]  # Popen accepts a float
             )
         except Exception:
-            continue  # poppler missing or beaten: pdfium draws these
+            continue  # pdfium renders these
         if len(images) == len(numbers):
             drawn |= {n: i for n, i in zip(numbers, images, strict=True) if i.size == size}
     return drawn
 
 
 def is_fit() -> bool:
-    """Whether poppler is there, and draws text whose font is not in the file; pdfium has such fonts."""
+    """Whether poppler is installed with fonts for text without embedded ones; pdfium brings its own."""
     if shutil.which("pdftoppm") is None or importlib.util.find_spec("pdf2image") is None:
         return False
     return _has_fonts()
@@ -89,15 +89,15 @@ def _has_fonts() -> bool:
     try:
         pages = pdf2image.convert_from_bytes(SPECIMEN, size=(99, 40), timeout=TIMEOUT_S)
     except Exception:
-        return True  # it is busy, or too old for this; its pages are looked at one by one
+        return True  # unknown: busy or too old; failures are handled per page
     drawn = any(page.convert("L").getextrema()[0] < 128 for page in pages)  # type: ignore[operator]
     if not drawn:
-        log.warning("Poppler finds no fonts here, so pdfium draws the pages of PDFs.")
+        log.warning("Poppler finds no fonts; rendering PDFs with pdfium.")
     return drawn
 
 
 def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list[int]]]:
-    """Neighbouring pages of the same size, which one poppler process can draw.
+    """Runs of consecutive pages of equal size, each rendered by one poppler process.
 
     >>> _runs({1: (9, 9), 2: (9, 9), 4: (9, 9), 5: (8, 8)})
     [((9, 9), [1, 2]), ((9, 9), [4]), ((8, 8), [5])]
@@ -107,7 +107,7 @@ def _runs(sizes: dict[int, tuple[int, int]]) -> list[tuple[tuple[int, int], list
 
 
 def complains(path: Path, number: int) -> bool:
-    """Whether poppler finds errors on a page; False without poppler. Asked only of pages that look blank."""
+    """Whether poppler reports errors on a page; False without poppler. Used for pages that render blank."""
     if not is_fit():
         return False
     import pdf2image

@@ -1,8 +1,7 @@
-"""Reading order: words with boxes, in any order -> the order a person reads them in.
+"""Reading order of words with boxes: a recursive XY-cut over line fragments.
 
-A recursive XY-cut over line fragments. Two columns are taken apart only where the white band between them
-runs past several lines and both sides read like prose; a table, whose cells are short and stand in rows,
-is left in its rows.
+Columns are split only at a white band of several lines between two blocks of prose. Tables, with short cells
+aligned in rows, stay in row order.
 """
 
 from __future__ import annotations
@@ -13,28 +12,28 @@ from statistics import median
 
 from metaembed_demo.core.types import Word
 
-WORD_GAP = 0.45  # of the line's height: farther apart, words belong to different fragments
-COLUMN_GAP = 0.5  # of the line's height: the narrowest band of white between two columns
+WORD_GAP = 0.45  # of the line height: maximum gap between words of one fragment
+COLUMN_GAP = 0.5  # of the line height: minimum white band between columns
 LEAST_LINES = 3  # of a column
-LEAST_WORDS = 3  # with letters, in the median line of a column of prose
-LEAST_FILL = 0.45  # of a column's width that its median line takes
-LABEL = 0.2  # of a column's width: what stands before a white band may be this wide in a list
-ALIGNED = 0.3  # of the line's height: nearer, the baselines of two columns count as the same row
-MOST_GAPS = 7  # four columns, each a list with its labels; a stretch with more is a table
-DEPTH = 40  # cuts within cuts; pages need five or six
+LEAST_WORDS = 3  # with letters, in the median line of prose
+LEAST_FILL = 0.45  # of the column width, filled by the median line of prose
+LABEL = 0.2  # of the column width: maximum width of list labels before a white band
+ALIGNED = 0.3  # of the line height: maximum distance of lines in the same row
+MOST_GAPS = 7  # four columns of labelled lists; more gaps are a table
+DEPTH = 40  # recursion limit; pages need five or six
 
 
 @dataclass(frozen=True)
 class _Fragment:
-    """Neighbouring words of one line. `top` and `bottom` span its middle only, so that tight lines part."""
+    """Adjacent words of one line. `top` and `bottom` span 60% of its height, to separate tight lines."""
 
-    words: tuple[int, ...]  # positions in the input
+    words: tuple[int, ...]  # indices into the input
     left: float
     right: float
     top: float
     bottom: float
     height: float
-    telling: int  # words of at least two letters: numbers and bullets do not make a line prose
+    word_count: int  # words with at least two letters, excluding numbers and bullets
 
     @property
     def middle(self) -> float:
@@ -42,10 +41,10 @@ class _Fragment:
 
 
 def reading_order(words: Sequence[Word], aspect: float = 1.0, slope: float = 0.0) -> list[Word]:
-    """The same words in reading order; sideways words come last.
+    """The words in reading order; sideways words come last.
 
-    `aspect` is the page's width by its height. `slope` is how far lines run downhill, in page heights per
-    page width, as on a crooked scan.
+    aspect: page width / height.
+    slope: downward slope of text lines, in page heights per page width, for skewed scans.
     """
     upright = [i for i, word in enumerate(words) if not _is_sideways(word, aspect)]
     fragments = _fragments(words, upright, aspect, slope)
@@ -63,9 +62,9 @@ def _is_sideways(word: Word, aspect: float) -> bool:
 
 
 def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: float) -> list[_Fragment]:
-    """Chains of words, each the nearest to the right of the one before, on the same line.
+    """Chains of words, each the nearest to the right of its predecessor on the same line.
 
-    Lengths are in page heights both ways, so that widths and heights compare.
+    All lengths are in page heights.
     """
     boxes = {}
     for i in chosen:
@@ -80,12 +79,12 @@ def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: f
             chain = [i]
             while chain[-1] in follower:
                 chain.append(follower[chain[-1]])
-            telling = sum(sum(map(str.isalpha, words[k].text)) >= 2 for k in chain)
-            found.append(_fragment(chain, [boxes[k] for k in chain], telling))
+            word_count = sum(sum(map(str.isalpha, words[k].text)) >= 2 for k in chain)
+            found.append(_fragment(chain, [boxes[k] for k in chain], word_count))
     return found
 
 
-def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], telling: int) -> _Fragment:
+def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], word_count: int) -> _Fragment:
     height = median(y1 - y0 for _, y0, _, y1 in boxes)
     middle = median((y0 + y1) / 2 for _, y0, _, y1 in boxes)
     return _Fragment(
@@ -95,15 +94,15 @@ def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], 
         middle - 0.3 * height,
         middle + 0.3 * height,
         height,
-        telling,
+        word_count,
     )
 
 
 def _followers(boxes: dict[int, tuple[float, float, float, float]]) -> dict[int, int]:
-    """Each word -> the one that follows it on its line; no word follows two."""
+    """Word -> its successor on the line; a word succeeds at most one other."""
     by_middle = sorted(boxes, key=lambda i: boxes[i][1] + boxes[i][3])
     middles = [(boxes[i][1] + boxes[i][3]) / 2 for i in by_middle]
-    best: dict[int, tuple[float, int]] = {}  # a word -> its leader and the gap between them
+    best: dict[int, tuple[float, int]] = {}  # word -> gap and predecessor
     for at, i in enumerate(by_middle):
         height = boxes[i][3] - boxes[i][1]
         nearest: tuple[float, int] | None = None
@@ -121,7 +120,7 @@ def _followers(boxes: dict[int, tuple[float, float, float, float]]) -> dict[int,
 
 
 def _gap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float | None:
-    """White between a and b on its right, when they stand on one line and close enough."""
+    """Gap between a and b to its right; None if they are not adjacent on one line."""
     shorter, taller = sorted((a[3] - a[1], b[3] - b[1]))
     if min(a[3], b[3]) - max(a[1], b[1]) < 0.5 * shorter or a[0] + a[2] >= b[0] + b[2]:
         return None
@@ -133,7 +132,7 @@ def _gap(a: tuple[float, float, float, float], b: tuple[float, float, float, flo
 
 
 def _cut(fragments: list[_Fragment], depth: int) -> list[_Fragment]:
-    """Columns from left to right where there are columns, else bands from top to bottom."""
+    """Columns from left to right if there are any, else bands from top to bottom."""
     if len(fragments) < 2 or depth == 0:
         return _rows(fragments)
     columns = _columns(fragments)
@@ -151,12 +150,12 @@ def _cut(fragments: list[_Fragment], depth: int) -> list[_Fragment]:
 
 
 def _rows(fragments: list[_Fragment]) -> list[_Fragment]:
-    """Line by line, each from left to right."""
+    """By line, each from left to right."""
     return [fragment for line in _lines(fragments) for fragment in sorted(line, key=lambda f: f.left)]
 
 
 def _bands(fragments: list[_Fragment]) -> list[list[_Fragment]]:
-    """Split wherever a horizontal line crosses no fragment."""
+    """Split at horizontal gaps."""
     found: list[list[_Fragment]] = []
     bottom = -1.0
     for fragment in sorted(fragments, key=lambda f: f.top):
@@ -169,11 +168,11 @@ def _bands(fragments: list[_Fragment]) -> list[list[_Fragment]]:
 
 
 def _run(bands: list[list[_Fragment]], start: int) -> tuple[int, bool]:
-    """One past the last band to take in one go from `start`, and whether it stands in columns.
+    """End of the run of bands from `start`, and whether it is set in columns.
 
-    Columns open with a band that has white in it and last until a band closes that white, or half as long
-    where what follows is not in columns. A stretch that is not in columns, such as a table, is left in
-    steps: columns may begin further down.
+    A run of columns starts at a band with a white gap and lasts until a band closes all gaps, or half as long
+    if the full run is not in columns. Other runs, such as tables, advance in steps of an eighth, as columns
+    may begin further down.
     """
     end, white = start + 1, _free(bands[start])
     if not white:
@@ -188,7 +187,7 @@ def _run(bands: list[list[_Fragment]], start: int) -> tuple[int, bool]:
 
 
 def _free(fragments: list[_Fragment]) -> list[tuple[float, float]]:
-    """The vertical white bands within the fragments' width that are wide enough to part columns."""
+    """Vertical white bands (left, right) wide enough to separate columns."""
     least = COLUMN_GAP * median(f.height for f in fragments)
     found, right = [], float("inf")
     for fragment in sorted(fragments, key=lambda f: f.left):
@@ -199,7 +198,7 @@ def _free(fragments: list[_Fragment]) -> list[tuple[float, float]]:
 
 
 def _still_free(white: list[tuple[float, float]], band: list[_Fragment]) -> list[tuple[float, float]]:
-    """What a further band leaves of the white bands."""
+    """The white bands that remain after another band of fragments."""
     least = COLUMN_GAP * median(f.height for f in band)
     for f in band:
         white = [
@@ -212,7 +211,7 @@ def _still_free(white: list[tuple[float, float]], band: list[_Fragment]) -> list
 
 
 def _columns(fragments: list[_Fragment]) -> list[list[_Fragment]]:
-    """The fragments parted at every white band between two columns of prose; one list if there is none."""
+    """Fragments split at white bands between columns of prose; one list if there are none."""
     gaps = _free(fragments)
     if len(gaps) > MOST_GAPS or len(fragments) < 2 * LEAST_LINES:
         return [fragments]
@@ -240,7 +239,7 @@ def _are_columns(a: list[_Fragment], b: list[_Fragment]) -> bool:
 
 
 def _lines(fragments: list[_Fragment]) -> list[list[_Fragment]]:
-    """Fragments at the same height together, from top to bottom."""
+    """Fragments grouped into lines, from top to bottom."""
     found: list[list[_Fragment]] = []
     for fragment in sorted(fragments, key=lambda f: f.middle):
         near = ALIGNED * max(fragment.height, found[-1][0].height) if found else 0.0
@@ -252,14 +251,14 @@ def _lines(fragments: list[_Fragment]) -> list[list[_Fragment]]:
 
 
 def _is_table(fragments: list[_Fragment]) -> bool:
-    """Whether white bands run through all of it, other than one after bullets, numbers or labels."""
+    """Whether white bands cross all lines, except one after bullets, numbers or labels."""
     gaps = _free(fragments)
     left, right = min(f.left for f in fragments), max(f.right for f in fragments)
     return len(gaps) > 1 or any(start - left > LABEL * (right - left) for start, _ in gaps)
 
 
 def _words_a_line(lines: list[list[_Fragment]]) -> float:
-    return median(sum(fragment.telling for fragment in line) for line in lines)
+    return median(sum(fragment.word_count for fragment in line) for line in lines)
 
 
 def _is_prose(lines: list[list[_Fragment]]) -> bool:
@@ -270,7 +269,7 @@ def _is_prose(lines: list[list[_Fragment]]) -> bool:
 
 
 def _share_rows(a: list[list[_Fragment]], b: list[list[_Fragment]]) -> bool:
-    """Whether most lines of the shorter side have a partner at their height on the other: a table."""
+    """Whether most lines of the shorter side align with lines of the other, as in a table."""
     fewer, more = sorted(([line[0].middle for line in a], [line[0].middle for line in b]), key=len)
     near = ALIGNED * median(f.height for line in a + b for f in line)
     shared = sum(any(abs(middle - other) <= near for other in more) for middle in fewer)

@@ -1,4 +1,4 @@
-"""ZIP archives: their members one at a time, unpacked within the limits, never under their own path."""
+"""ZIP archives: members are unpacked one at a time, within limits, never under their own path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_ROOM = (
 
 
 def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Checked | Problem]:
-    """The files in an archive, a Problem for what cannot be had. The first `skip` of these are left out."""
+    """The files in an archive, with a Problem for each unreadable one; the first `skip` are left out."""
     name = archive_file.name
     try:
         archive = zipfile.ZipFile(archive_file.path)
@@ -59,7 +59,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
 
 
 def _is_index(archive: zipfile.ZipFile) -> bool:
-    """Whether it holds a saved collection, whose pictures are no documents; see collection/persistence.py."""
+    """Whether it is a saved collection (collection/persistence.py)."""
     paths = [PurePosixPath(name) for name in archive.namelist()]
     return any(path.name == "manifest.json" for path in paths) and any("segments" in p.parts for p in paths)
 
@@ -71,7 +71,7 @@ def _wanted(info: zipfile.ZipInfo) -> bool:
 
 
 def _inner(info: zipfile.ZipInfo) -> str:
-    """The member's name, for showing only: nothing is ever written under it."""
+    """The member's name for display; nothing is written under it."""
     parts = PurePosixPath(clean(info.filename)).parts
     return "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "?"
 
@@ -115,18 +115,21 @@ def _member(
 
 
 def is_bomb(info: zipfile.ZipInfo, limits: Limits) -> bool:
-    """Whether a member unpacks to suspiciously much."""
-    # Below a mebibyte there is no harm, and a nearly white page may well pack that tightly.
+    """Whether a member exceeds the compression ratio limit. A mebibyte or less is harmless."""
     return info.file_size > MEBIBYTE and info.file_size > limits.max_archive_ratio * info.compress_size
 
 
 def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    """Write one member to `target`. No more is read than the directory announced, whatever the data does."""
+    """Write one member to `target`, reading at most the size given in the archive's directory.
+
+    Raises:
+        zipfile.BadZipFile: when the member is truncated or its CRC does not match.
+    """
     left = info.file_size
     with archive.open(info) as packed, target.open("wb") as out:
         while left > 0 and (block := packed.read(min(left, MEBIBYTE))):
             out.write(block)
             left -= len(block)
-        packed.read(1)  # reaching the end is what checks the CRC
+        packed.read(1)  # reading past the end checks the CRC
     if left:
         raise zipfile.BadZipFile(f"{info.filename} is cut off")

@@ -1,1 +1,1 @@
-"""Pages and queries to Meta Token embeddings."""
+"""Encoders: pages and queries to Meta Token embeddings."""

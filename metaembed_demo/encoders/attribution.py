@@ -1,7 +1,7 @@
-"""What the Meta Tokens of one text read: their attention, and what each word gave to a score. Arrays only.
+"""Attribution of Meta Token vectors and their scores to words. NumPy arrays only.
 
-A token's vector is a weighted sum over the text's word pieces, so each piece's part in a cosine is exact:
-the gradient of the cosine by the attention, times the attention. Only the length of the vector is held fixed.
+A Meta Token's vector is a weighted sum over word pieces, so a cosine decomposes exactly into one term per
+piece: attention times the gradient of the cosine by the attention. The vector's norm is held constant.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from metaembed_demo.core.types import FloatArray, Word
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The last attention of one text's R Meta Tokens, with H heads of width d over T pieces.
+    """Attention pooling of one text: R Meta Tokens, H heads of width d, T word pieces.
 
-    words: n words; cells of pictures follow the text's own words, with "" as their text.
-    attention: (H, R, T) float32, each token's rows sum to 1 over the pieces.
-    states: (T, H, d) float32, what a piece gives through each head.
-    owner: (T,) int64, the word a piece belongs to; -1 for marks that belong to none, such as [CLS].
-    out: (D, H * d) float32, from the heads to the embedding.
-    lengths: (R,) float32, of the vectors before they are normalised.
+    words: n words; image cells follow the words, with "" as their text.
+    attention: (H, R, T) float32, sums to 1 over the pieces.
+    states: (T, H, d) float32, the value of each piece per head.
+    owner: (T,) int64, index of the word a piece belongs to; -1 for special tokens such as [CLS].
+    out: (D, H * d) float32, the output projection.
+    lengths: (R,) float32, norms of the vectors before normalisation.
     """
 
     words: tuple[Word, ...]
@@ -43,31 +43,30 @@ class Evidence:
             )
 
     def vectors(self) -> FloatArray:
-        """(R, D) float32 unit rows: the embedding that this attention makes."""
+        """(R, D) float32 unit rows: the embedding computed from this attention."""
         pooled = np.einsum("hrt,thd->rhd", self.attention, self.states).reshape(len(self.lengths), -1)
         return np.asarray(pooled @ self.out.T / self.lengths[:, None], np.float32)
 
     def read(self) -> FloatArray:
-        """(R, n) float32: the share of each word in what each token read; rows sum to 1, without words to 0.
+        """(R, n) float32: norm-weighted attention of each Meta Token to each word (Kobayashi et al. 2020).
 
-        A piece counts by the length of what it gives (Kobayashi et al. 2020): attention to a short state
-        moves nothing.
+        A piece counts by the norm of attention times value. Rows sum to 1, or to 0 without words.
         """
         given = np.linalg.norm(self.attention * np.linalg.norm(self.states, axis=2).T[:, None], axis=0)
         return _shares(self._by_word(given))
 
     def attended(self) -> FloatArray:
-        """(R, n) float32: plain attention, the mean over heads; rows sum to 1, without words to 0."""
+        """(R, n) float32: plain attention, mean over heads. Rows sum to 1, or to 0 without words."""
         return _shares(self._by_word(self.attention.mean(0)))
 
     def contributions(self, queries: FloatArray, tokens: Sequence[int] | NDArray[np.int64]) -> FloatArray:
-        """(k, n) float32: what each word gives to the cosine of each query vector with its token's vector.
+        """(k, n) float32: signed contribution of each word to the cosine of a query vector and a Meta Token.
 
-        Signed. Over all pieces they sum to the cosine, so what a row lacks comes from marks without a word.
+        The contributions of all pieces sum to the cosine; the remainder of a row belongs to special tokens.
 
         Args:
             queries: (k, D) unit rows.
-            tokens: (k,) 0-based, the token that each of them is compared with.
+            tokens: (k,) 0-based Meta Token compared with each query vector.
         """
         rows = np.asarray(tokens, np.int64)
         heads, width = self.states.shape[1:]
@@ -77,8 +76,8 @@ class Evidence:
         return self._by_word(parts / self.lengths[rows, None])
 
     def _by_word(self, pieces: FloatArray) -> FloatArray:
-        """(k, T) -> (k, n): the sum over each word's pieces."""
-        # One row more takes the marks, which belong to no word.
+        """(k, T) -> (k, n): sums over the pieces of each word."""
+        # The extra last row collects special tokens (owner -1).
         found = np.zeros((len(self.words) + 1, len(pieces)), np.float32)
         np.add.at(found, self.owner, pieces.T)
         return found[:-1].T

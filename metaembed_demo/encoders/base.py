@@ -1,4 +1,4 @@
-"""The protocols that every encoder fulfils, and those that can be explained."""
+"""Protocols: encoders, and encoders that support attribution."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from metaembed_demo.core.types import Embedding, Page, Query
-from metaembed_demo.documents.image_tags import Closer
+from metaembed_demo.documents.image_tags import ViewCells
 
 from .attribution import Evidence
 
 
 class Encoder(Protocol):
-    """Pages and queries to Meta Token vectors."""
+    """Encodes pages and queries as Meta Token vectors."""
 
-    name: str  # for people: "MetaEmbed-Mini"
+    name: str  # display name, e.g. "MetaEmbed-Mini"
     device: str  # "CPU", "CUDA"
-    fingerprint: str  # changes whenever the vectors would
+    fingerprint: str  # changes whenever the vectors change
     dim: int
     r_q: int
     r_c: int
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
-        """Read pages (see `reading.read`) to one embedding (r_c, dim) each, in order."""
+        """One (r_c, dim) embedding per page, in order. Pages have been through `extraction.read`."""
         ...
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
-        """Queries to one embedding (r_q, dim) each, in order."""
+        """One (r_q, dim) embedding per query, in order."""
         ...
 
 
 @runtime_checkable
 class Explainable(Encoder, Protocol):
-    """An encoder that can tell what its Meta Tokens read."""
+    """An encoder that can attribute its vectors to words."""
 
-    def page_evidence(self, page: Page, pictures: Sequence[Closer]) -> Evidence: ...
+    def page_evidence(self, page: Page, pictures: Sequence[ViewCells]) -> Evidence: ...
 
     def query_evidence(self, query: Query) -> Evidence: ...

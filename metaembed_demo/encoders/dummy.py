@@ -1,4 +1,4 @@
-"""An encoder for tests, whose vectors are visible by eye."""
+"""A hashing encoder for tests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 
 class DummyEncoder:
-    """For tests: hashes words into vectors, so that pages sharing words with a query score high.
+    """Hashes words to random directions, so pages that share words with a query score high.
 
-    Token 0 is the direction of all words together; token i > 0 is that of every (R-1)th word from i on.
+    Token 0 is the sum over all words; token i > 0 sums every (R-1)th word starting at word i - 1.
     """
 
     name = "Dummy"

@@ -1,4 +1,4 @@
-"""The Encoder protocol, and the one place that turns a name into an encoder."""
+"""Encoders by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from .base import Encoder
 
 
 def load_encoder(name: str = "mini") -> Encoder:
-    """The encoder called `name`: "mini", a checkpoint's folder, or a hub id, "owner/name[@revision]".
+    """Load "mini", a checkpoint folder, or a hub id "owner/name[@revision]".
 
     Raises:
         ValueError: when there is no such encoder, or it cannot be loaded safely.
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
     if name == "mini":
-        from metaembed_demo.encoders.mini.encoder import (
-            Mini,  # torch is loaded only when a real encoder is asked for
-        )
+        from metaembed_demo.encoders.mini.encoder import Mini  # imports torch
 
         return Mini.load()
     if os.path.isdir(name):
@@ -40,9 +38,9 @@ def load_encoder(name: str = "mini") -> Encoder:
 
 
 def affordable(name: str, space: Space = SPACE) -> tuple[str, str]:
-    """The encoder to load for `name`, and a notice where that is another: Mini on a Space without a GPU.
+    """The encoder to load for `name`, and a notice if it differs: a Space without a GPU gets Mini.
 
-    Elsewhere a large model on a CPU is slow, but it is the user's own machine and choice.
+    Outside Spaces, `name` is returned unchanged: running a large model on a CPU is the user's choice.
     """
     if name == "mini" or not space.here or space.zero_gpu:
         return name, ""

@@ -1,1 +1,1 @@
-"""Metrics, judged corpora, budget studies and baselines."""
+"""Evaluation: metrics, judged corpora, budget studies, baselines."""

@@ -1,4 +1,4 @@
-"""A folder in BEIR's layout: corpus files, queries.jsonl, qrels/test.tsv with ids `file` or `file#page`."""
+"""BEIR-style folders: corpus files, queries.jsonl, qrels/test.tsv with corpus ids `file` or `file#page`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
-DIGESTS = "eval-files.json"  # beside a kept index: which state of which file it holds
+DIGESTS = "eval-files.json"  # in a saved index: file name -> SHA-256 of the indexed version
 
-# What a judgement is about: ("page", page id) or ("file", source), else ("missing", corpus id).
+# Target of a judgement: ("page", page id), ("file", source), or ("missing", corpus id).
 Unit = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Beir:
-    """What `load_beir` found. `qrels` maps a query id to the judged corpus ids, grades above 0 only."""
+    """A loaded folder. `qrels`: query id -> corpus id -> grade, above 0 only."""
 
     folder: Path
     queries: dict[str, Query]
@@ -41,11 +41,10 @@ class Beir:
 
 
 def load_beir(folder: Path) -> Beir:
-    """Read queries and judgements, and list the corpus files; those are opened later.
+    """Read queries and judgements, and list the corpus files without opening them.
 
-    The corpus is every supported file in the folder and below, but for hidden files, qrels/, and the queries'
-    own pictures unless they are judged.
-    Judgements of unknown queries, and grades of 0 or below, are left out.
+    The corpus is all supported files below the folder, except hidden files, qrels/, and query images that are
+    not judged. Judgements of unknown queries and grades of 0 or below are dropped.
 
     Raises:
         ValueError: when something is missing or malformed; the message names the file and line.
@@ -71,10 +70,10 @@ def collect(
     keep: Path | None = None,
     tell: Callable[[Progress], None] = lambda _: None,
 ) -> Collection:
-    """The indexed corpus. With `keep`, an index kept in that folder is brought up to date and used again.
+    """Index the corpus. With `keep`, the index saved in that folder is updated and reused.
 
     Raises:
-        ValueError: when `keep` holds something else, or the index of another encoder.
+        ValueError: when `keep` contains something else, or the index of another encoder.
     """
     if keep is None:
         return _index(Collection.for_encoder(encoder), beir.files, encoder, report, tell)
@@ -92,7 +91,7 @@ def collect(
     new = [file for file in beir.files if file.name not in stands]
     _index(collection, new, encoder, report, tell)
     collection.save(keep)
-    # A file with a problem is not noted, so that it is tried, and told of, the next time too.
+    # Files with problems are not recorded, so that they are retried and reported next time.
     bad = [problem.source for problem in report.problems]
     good = {name: d for name, d in digests.items() if not any(_from_file(source, name) for source in bad)}
     disk.write_json(keep / DIGESTS, good)
@@ -113,10 +112,10 @@ def is_current(keep: Path, digests: dict[str, str]) -> bool:
 
 
 def open_picture(path: Path) -> Image:
-    """A picture to ask with: the first page of any file that can be indexed.
+    """A query image: the first page of any supported file.
 
     Raises:
-        ValueError: when it cannot be read; the message names it and says why.
+        ValueError: when it cannot be read.
     """
     first = next(read_files([Upload(path, path.name)]), None)
     if isinstance(first, Problem):
@@ -127,9 +126,10 @@ def open_picture(path: Path) -> Image:
 
 
 class Judgements:
-    """Corpus ids resolved against a collection, and what each page counts as in a ranking.
+    """Judgements resolved against a collection, and the units of each page in a ranking.
 
-    `judged` maps a query id to its units and grades; `missing` lists corpus ids that nothing answers to.
+    judged: query id -> unit -> grade.
+    missing: corpus ids that are not in the collection.
     """
 
     def __init__(self, qrels: dict[str, dict[str, int]], collection: Collection) -> None:
@@ -143,18 +143,18 @@ class Judgements:
             for corpus_id, grade in judged.items():
                 unit = resolved[corpus_id]
                 units[unit] = max(grade, units.get(unit, 0))
-        kinds = {unit for units in self.judged.values() for unit in units}
+        targets = {unit for units in self.judged.values() for unit in units}
         paged = {
-            source for kind, key in kinds if kind == "page" for source, _ in collection.pages[key].places
+            source for level, key in targets if level == "page" for source, _ in collection.pages[key].places
         }
-        filed = {key for kind, key in kinds if kind == "file"}
+        filed = {key for level, key in targets if level == "file"}
         only_files = not paged
-        # Where only whole files are judged, a file takes one rank, that of its first page.
+        # A file that is judged only as a whole takes one rank, that of its first-ranked page.
         self._whole = {s for s in self._sources.values() if s not in paged and (only_files or s in filed)}
         self._units = {page.id: self._units_of(page) for page in collection.pages.values()}
 
     def ranking(self, page_ids: Iterable[str]) -> list[set[Unit]]:
-        """Ranked pages as ranked sets of units: a page stands for all its places; a whole file comes once."""
+        """Ranked pages to ranked sets of units; a unit counts at its first rank only."""
         ranks: list[set[Unit]] = []
         seen: set[Unit] = set()
         for page_id in page_ids:
@@ -259,12 +259,12 @@ def _index(
 
 
 def _from_file(source: str, name: str) -> bool:
-    """Whether `source` is the file `name`, or stands inside that archive."""
+    """Whether `source` is the file `name`, or a member of that archive."""
     return source == name or source.startswith(name + "/")
 
 
 def _by_name(sources: Iterable[str]) -> dict[str, str]:
-    """Every name a judgement may use -> source: the path, what follows corpus/, a base name if unique."""
+    """Name in judgements -> source: the path, the path below corpus/, or a unique base name."""
     found = dict.fromkeys(sources)
     names = {source: source for source in found}
     for source in found:

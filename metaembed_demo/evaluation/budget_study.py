@@ -1,4 +1,4 @@
-"""What each of the five budgets is worth on the user's own pages, with or without labels."""
+"""Compares the five budgets on the user's collection, with or without labels."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .evaluate import ENCODE_BATCH
 from .known_items import Asked
 from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
 
-TOP = 20  # pages of the finest budget whose order is compared
-HITS, REPEATS = 10, 5  # of the timed searches, for each query and budget
-LEAST_QUERIES = 10  # with fewer, a bootstrap sees too little spread for anything to be safe
+TOP = 20  # pages of the finest budget used for Kendall's tau
+HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
+LEAST_QUERIES = 10  # fewer are too few for a bootstrap interval
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
 Table = NDArray[np.float64]
@@ -39,9 +39,9 @@ ADJECTIVES: dict[Kind, str] = {"labels": "labelled", "known items": "known-item"
 
 @dataclass(frozen=True)
 class Labels:
-    """Judged queries: id -> Query, and id -> judged corpus ids with grades above 0, as in `beir.Beir`.
+    """Judged queries: query id -> Query, and query id -> corpus id -> grade, as in `beir.Beir`.
 
-    `missing` holds the judged corpus ids that were not in the collection; they count as not found.
+    missing: judged corpus ids that are not in the collection; they count as not found.
     """
 
     queries: dict[str, Query]
@@ -50,7 +50,7 @@ class Labels:
 
     @property
     def told(self) -> str:
-        """One sentence on what is missing, empty if nothing is."""
+        """One sentence about missing ids; empty if there are none."""
         judged = len({corpus_id for grades in self.qrels.values() for corpus_id in grades})
         missing = f"{len(self.missing)} of {judged} judged ids are not in the collection, such as "
         return f"{missing}{self.missing[0]!r}; they count as not found." if self.missing else ""
@@ -58,10 +58,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class StopWorth:
-    """What one budget is worth; `overlap`, `tau` and `quality` are means over the queries.
+    """Results at one budget; `overlap`, `tau` and `quality` are means over queries.
 
-    `overlap` of the first 5 pages and `tau` of the first 20 are with the finest budget. `interval` is the
-    95% bootstrap interval of `quality`, `each` the quality of every query. Latency is that of this machine.
+    overlap, tau: agreement with the finest budget, of the first 5 and the first 20 pages.
+    interval: 95% bootstrap interval of `quality`; each: `quality` per query.
+    p50_ms, p95_ms: search latency on this machine.
     """
 
     budget: Budget
@@ -75,7 +76,7 @@ class StopWorth:
     each: tuple[float, ...] = field(repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain types, rounded, without `each`; `low` and `high` are the interval of `quality`."""
+        """Rounded plain types without `each`; `low` and `high` are the interval of `quality`."""
         low, high = self.interval
         shares = {"overlap": self.overlap, "tau": self.tau, "quality": self.quality, "low": low, "high": high}
         costs = {"bytes_per_page": self.bytes_per_page, "p50_ms": self.p50_ms, "p95_ms": self.p95_ms}
@@ -85,10 +86,10 @@ class StopWorth:
 
 @dataclass(frozen=True)
 class Worth:
-    """The five budgets, coarse to fine, compared over `pages` pages; `kind` says what `quality` is.
+    """Results at the five budgets, coarse to fine, over `pages` pages; `kind` defines `quality`.
 
-    "labels": nDCG@5 by the user's judgements. "known items": nDCG@5 with the page that a query was drawn from
-    as the one answer. "session": no answer is known, so it is the overlap with the finest budget.
+    "labels": nDCG@5 with the user's judgements. "known items": nDCG@5 with a query's source page as the only
+    relevant one. "session": without answers, overlap@5 with the finest budget.
     """
 
     kind: Kind
@@ -97,19 +98,19 @@ class Worth:
     stops: tuple[StopWorth, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain types, without the values of single queries."""
+        """Plain types, without values per query."""
         head = {"schema": 1, "kind": self.kind, "pages": self.pages, "queries": self.queries}
         return {**head, "budgets": [stop.as_json() for stop in self.stops]}
 
     def rows(self) -> list[list[Any]]:
-        """For a CSV file: a header, then one row a budget."""
+        """CSV rows: a header, then one row per budget."""
         budgets = [stop.as_json() for stop in self.stops]
         return [list(budgets[0]), *(list(budget.values()) for budget in budgets)]
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where `measure` stands: `done` of `total` queries. The last step has the result."""
+    """Progress of `measure`: `done` of `total` queries. The last step has the result."""
 
     done: int
     total: int
@@ -118,11 +119,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Advice:
-    """The cheapest budget that is good enough.
+    """The cheapest sufficient budget.
 
-    `share` of the finest budget's quality is what it reaches, `interval` the 95% interval of that, paired by
-    query. It takes 1/`memory` of the bytes and 1/`speed` of the median latency. `safe` means that the lower
-    end of the interval is good enough too, on at least 10 queries over more than 5 pages.
+    share: its quality relative to the finest budget; interval: 95% interval, paired by query.
+    memory, speed: factors by which the finest budget's bytes and median latency are larger.
+    safe: the lower end of the interval suffices too, with at least 10 queries and more than 5 pages.
     """
 
     stop: StopWorth
@@ -135,11 +136,11 @@ class Advice:
 
 
 def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) -> Labels:
-    """The queries of the user's queries.jsonl that their qrels table, with tabs, gives a grade above 0.
+    """Labels from a queries.jsonl and a tab-separated qrels file; only queries with a grade above 0.
 
     Raises:
-        ValueError: when a file is missing or malformed, or a query wants a picture; the message names the
-            file and, where there is one, the line.
+        ValueError: when a file is missing or malformed, or a query has an image; the message names the file
+            and line.
     """
     with TemporaryDirectory() as name:
         queries, qrels = Path(name, "queries.jsonl"), Path(name, QRELS[0])
@@ -148,30 +149,30 @@ def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) ->
             queries.write_bytes(queries_file.read_bytes())
             qrels.write_bytes(qrels_file.read_bytes())
             _refuse_pictures(queries)
-            Path(name, "page.png").touch()  # `load_beir` wants a corpus; it only looks at the name
+            Path(name, "page.png").touch()  # `load_beir` requires a corpus, but does not open it
             beir = load_beir(Path(name))
         except (OSError, OverflowError, RecursionError, csv.Error) as error:
             raise ValueError(f"{queries_file.name} or {qrels_file.name}: {error}.") from None
         except ValueError as error:
-            told = str(error).replace(str(queries), queries_file.name).replace(str(qrels), qrels_file.name)
-            raise ValueError(told) from None
+            text = str(error).replace(str(queries), queries_file.name).replace(str(qrels), qrels_file.name)
+            raise ValueError(text) from None
     with collection.lock:
-        missing = dict.fromkeys(Judgements(beir.qrels, collection).missing)  # an id may be judged twice
+        missing = dict.fromkeys(Judgements(beir.qrels, collection).missing)  # without duplicates
     return Labels({key: beir.queries[key] for key in beir.qrels}, beir.qrels, tuple(missing))
 
 
 def measure(
     collection: Collection, encoder: Encoder, asked: Sequence[Asked] | Labels, stop: threading.Event
 ) -> Iterator[Step]:
-    """Ask every query at all five budgets, telling the progress before each; the last step has the `Worth`.
+    """Run every query at all five budgets. Yields progress before each; the last step has the `Worth`.
 
-    If any of `asked` has no page, the kind is "session". Pages are ranked exactly. The latency is that of a
-    search for ten hits through the live index, without encoding: 5 warm repeats a query, the budgets in a new
-    random order each time. When `stop` is set it ends without a result. Between steps no lock is held.
+    The kind is "session" if any of `asked` has no page. Rankings are exact. Latency: a search for ten hits in
+    the live index, without encoding, 5 warm repeats per query in random order of budgets. Ends without a
+    result when `stop` is set. No lock is held between steps.
 
     Raises:
-        ValueError: when there are no queries or pages, the collection was made by another encoder, or its
-            pages change meanwhile.
+        ValueError: when there are no queries or pages, the collection belongs to another encoder, or its
+            pages change.
     """
     collection.check_encoder(encoder)
     with collection.lock:
@@ -192,7 +193,7 @@ def measure(
         try:
             rankings = [[hit.page_id for hit in index.rerank(vectors, s, ids, len(ids))] for s in stops]
             ms[at] = _timed(index, vectors, stops, seed=at)
-        except KeyError:  # a page went away between two calls
+        except KeyError:  # a page was removed between two calls
             raise ValueError(CHANGED) from None
         if collection.index is not index or index.ids != ids:
             raise ValueError(CHANGED)
@@ -203,17 +204,17 @@ def measure(
 
 
 def cheapest(worth: Worth, share: float = 0.95) -> Advice:
-    """The first budget, coarse to fine, with at least `share` of the finest budget's quality.
+    """The coarsest budget with at least `share` of the finest budget's quality.
 
     Raises:
-        ValueError: when `share` is not above 0 and at most 1, or the finest budget finds no answer at all.
+        ValueError: when `share` is not in (0, 1], or the finest budget's quality is 0.
     """
     if not 0 < share <= 1:
         raise ValueError(f"The share of the quality to keep must be above 0 and at most 1, not {share}.")
     finest = worth.stops[-1]
     if finest.quality <= 0:
         raise ValueError(f"{finest.budget} finds none of the answers; there is nothing to keep a share of.")
-    enough = share - 1e-9  # 0.95 of something, computed, may be a hair below 0.95
+    enough = share - 1e-9  # tolerance for rounding
     stop = next(stop for stop in worth.stops if stop.quality / finest.quality >= enough)
     reached, memory = stop.quality / finest.quality, finest.bytes_per_page / stop.bytes_per_page
     low, high = _paired(stop.each, finest.each)
@@ -224,7 +225,7 @@ def cheapest(worth: Worth, share: float = 0.95) -> Advice:
     if stop is finest:
         sentence = f"No smaller budget keeps {percent} of {sentence}."
     else:
-        # The lower end is rounded down, so that no "95%" stands there that is less.
+        # Round the lower end down, never up to the required share.
         span = f"{100 * reached:.0f}% ({math.floor(100 * low + 1e-6)}% to {100 * high:.0f}%)"
         sentence = f"{stop.budget} keeps {span} of {sentence}, with 1/{memory:g} of the memory."
     if not safe:
@@ -233,7 +234,7 @@ def cheapest(worth: Worth, share: float = 0.95) -> Advice:
 
 
 def _paired(each: Sequence[float], finest: Sequence[float]) -> tuple[float, float]:
-    """The 95% interval of the ratio of the means, both over the same resampled queries."""
+    """95% bootstrap interval of the ratio of means, over the same resampled queries."""
     drawn = np.random.default_rng(0).integers(len(finest), size=(RESAMPLES, len(finest)))
     means, whole = np.array(each)[drawn].mean(axis=1), np.array(finest)[drawn].mean(axis=1)
     low, high = np.percentile(means[whole > 0] / whole[whole > 0], [2.5, 97.5]).tolist()
@@ -243,7 +244,7 @@ def _paired(each: Sequence[float], finest: Sequence[float]) -> tuple[float, floa
 def _questions(
     collection: Collection, asked: Sequence[Asked] | Labels
 ) -> tuple[Kind, list[tuple[str, Query]], Judgements | None]:
-    """The kind, queries with their ids in the judgements, and those where answers are known."""
+    """Kind, (query id, query) pairs, and judgements if answers are known."""
     if isinstance(asked, Labels):
         judged = [(key, asked.queries[key]) for key in asked.qrels]
         return "labels", judged, Judgements(asked.qrels, collection)
@@ -271,7 +272,7 @@ def _compared(best: list[str], ranking: list[str], key: str, answers: Judgements
 def _timed(index: MultiVectorIndex, vectors: FloatArray, stops: Sequence[Budget], seed: int) -> Table:
     """Milliseconds (REPEATS, stops) of one query's searches."""
     rng, ms = np.random.default_rng(seed), np.empty((REPEATS, len(stops)))
-    index.search(vectors, stops[-1], HITS)  # builds the coarse stage where one is due
+    index.search(vectors, stops[-1], HITS)  # warm-up; builds the coarse stage
     for turn in range(REPEATS):
         for at in rng.permutation(len(stops)):
             started = perf_counter()
@@ -281,7 +282,7 @@ def _timed(index: MultiVectorIndex, vectors: FloatArray, stops: Sequence[Budget]
 
 
 def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table) -> StopWorth:
-    """From overlap, tau and quality (queries, 3), and milliseconds (queries, REPEATS)."""
+    """`found` (queries, 3): overlap, tau, quality; `ms` (queries, REPEATS)."""
     same, tau, quality = found.mean(axis=0).tolist()
     low, high = interval(found[:, 2])
     p50, p95 = np.percentile(ms, [50, 95]).tolist()
@@ -290,11 +291,11 @@ def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table
 
 
 def _refuse_pictures(queries: Path) -> None:
-    """Before `load_beir` sees the file: it would open whatever picture of this machine a line names."""
+    """Reject image queries, before `load_beir` opens arbitrary local files. Raises ValueError."""
     for at, line in enumerate(queries.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
         try:
             value = json.loads(line)
         except ValueError:
-            continue  # `load_beir` says what is wrong
+            continue  # reported by `load_beir`
         if isinstance(value, dict) and value.get("image"):
-            raise ValueError(f"{queries}, line {at}: the query's picture cannot come along; ask in words.")
+            raise ValueError(f"{queries}, line {at}: image queries are not supported; use text.")

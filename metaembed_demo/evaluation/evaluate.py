@@ -1,4 +1,4 @@
-"""Quality, speed and size for every budget: nDCG@k, recall@k and MRR over judged queries."""
+"""Quality (nDCG@k, recall@k, MRR), latency and size at every budget, over judged queries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ENCODE_BATCH = 16  # queries
 def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Row:
     """Mean nDCG@5 and @10, recall@1, @5, @10, hit@5 and MRR of `rankings`, query id -> page ids, best first.
 
-    A judged file or page that is not in the corpus counts as not found. `ci95` holds the bootstrap interval
-    of each mean, `each` the nDCG@5 of every query, so that two rows can be compared query by query.
+    Judged files or pages missing from the corpus count as not found. `ci95`: bootstrap interval of each mean;
+    `each`: nDCG@5 per query, for paired comparison.
     """
     rows = [_of_query(judgements.ranking(rankings[key]), judged) for key, judged in judgements.judged.items()]
     of_each = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -35,10 +35,10 @@ def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Ro
 
 
 def evaluate(collection: Collection, encoder: Encoder, beir: Beir, judgements: Judgements) -> Row:
-    """Quality, latency and bytes at the five budgets, each query encoded once.
+    """Quality, latency and bytes per page at the five budgets.
 
-    Pages are ranked exactly, so that the figures are the budget's own; the latency is that of one search
-    for ten hits through the index, coarse stage included where there is one.
+    Quality is measured on exact rankings. Latency is one search for ten hits in the index, including its
+    coarse stage, without encoding.
     """
     vectors, encode_ms = encode(encoder, beir, list(judgements.judged))
     index, ids = collection.index, collection.index.ids
@@ -73,7 +73,7 @@ def evaluate(collection: Collection, encoder: Encoder, beir: Beir, judgements: J
 
 
 def encode(encoder: Encoder, beir: Beir, keys: Sequence[str]) -> tuple[dict[str, FloatArray], float]:
-    """Query id -> (R_q, D), and the median milliseconds a query of a few encoded one by one."""
+    """Query id -> (R_q, D) vectors, and the median milliseconds to encode a single query."""
     found: dict[str, FloatArray] = {}
     for start in range(0, len(keys), ENCODE_BATCH):
         batch = keys[start : start + ENCODE_BATCH]

@@ -1,4 +1,4 @@
-"""How far a search agrees with one that scores every page by its full vectors, and what either costs."""
+"""Compares a search with an exhaustive one over full vectors, in hits and latency."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index.local import NEVER, LocalIndex
 
-REFINE = 50  # of the best pages that are scored again by their full vectors, where that is asked for
-DEEP = 100  # ranks looked through for a page that only one of two searches has among its hits
-BRIEF_MS = 250  # what takes less is timed twice, for the first run may wait for a file or a compiler
+REFINE = 50  # top pages rescored with full vectors
+DEEP = 100  # ranks searched for a hit of only one of the two searches
+BRIEF_MS = 250  # faster runs are timed twice, since the first may read files or compile
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way of asking: page ids in order, milliseconds of wall time, how many pages were scored."""
+    """One search: page ids in order, wall time in milliseconds, number of pages scored."""
 
     hits: tuple[str, ...]
     ms: float
@@ -28,7 +28,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Move:
-    """A page that stands elsewhere among the exact hits. A rank is 1-based, None beyond the first DEEP."""
+    """A page with different ranks in both searches; 1-based, None beyond the first DEEP."""
 
     page_id: str
     here: int | None
@@ -37,11 +37,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Exactness:
-    """A search as it is, and by the full vectors of all `pages`; both at one budget, for one query.
+    """A search (`here`) and an exhaustive search over the full vectors of all `pages`, at one budget.
 
-    refined: the same search with the best REFINE scored again by their full vectors; None where the index
-        keeps those, or does so already.
-    moves: pages among the hits of either that do not have the same rank in both, by their exact rank.
+    refined: `here` with the top REFINE rescored by full vectors; None if the index stores float16 or
+        already refines.
+    moves: hits of either search with different ranks, by exact rank.
     """
 
     pages: int
@@ -51,19 +51,19 @@ class Exactness:
     moves: tuple[Move, ...]
 
     def agree(self, way: Way) -> int:
-        """How many of the exact hits `way` has, in any order."""
+        """Number of exact hits among those of `way`."""
         return len(set(way.hits) & set(self.exact.hits))
 
 
 def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exactness:
-    """Ask `query` (R_q, D) for its best `k` pages at `budget`, each way; `index` stays as it is.
+    """Search for the top `k` pages of `query` (R_q, D) at `budget` in each way; does not modify `index`.
 
     Raises:
-        ValueError: when the full vectors were given up, so that there is nothing exact to compare with.
+        ValueError: when the index has no full vectors.
     """
     if not index.has_full:
         raise ValueError("This index keeps no full vectors, so no search of it is exact.")
-    still = index.copy()  # so that pages which come or go meanwhile count nowhere; with the lists, if any
+    still = index.copy()  # a snapshot, unaffected by concurrent changes
     still.lists_from = NEVER
     pages = len(still)
     here = _asked(still, query, budget, k)
@@ -88,7 +88,7 @@ def _asked(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Way:
 
 
 def _timed(ask: Callable[[], T]) -> tuple[T, float]:
-    """What `ask` gives, and its milliseconds."""
+    """The result of `ask`, and its milliseconds."""
     started = perf_counter()
     found = ask()
     ms = (perf_counter() - started) * 1000
@@ -102,7 +102,7 @@ def _timed(ask: Callable[[], T]) -> tuple[T, float]:
 def _moves(
     here: Sequence[str], exact: Sequence[str], found: Sequence[str], true: Sequence[str]
 ) -> tuple[Move, ...]:
-    """Args: the hits of both searches, and the first DEEP of both.
+    """Pages with different ranks, given the hits and the first DEEP pages of both searches.
 
     >>> _moves(["a", "c"], ["a", "b"], ["a", "c", "b"], ["a", "b"])
     (Move(page_id='b', here=3, exact=2), Move(page_id='c', here=2, exact=None))
@@ -114,7 +114,7 @@ def _moves(
 
 
 def _ranks(hits: Sequence[str], deep: Sequence[str]) -> dict[str, int]:
-    """Page id -> rank. More hits mean more candidates, so `deep` may put a page where `hits` has another."""
+    """Page id -> rank. `deep` had more candidates, so its pages rank after all `hits` they are not in."""
     later = {page_id: max(rank, len(hits) + 1) for rank, page_id in enumerate(deep, 1)}
     return {**later, **{page_id: rank for rank, page_id in enumerate(hits, 1)}}
 

@@ -1,4 +1,4 @@
-"""Known-item queries: stretches of a page's own words that should find it again."""
+"""Known-item queries: text passages that should retrieve their own page."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import Query
 
-LEAST_WORDS, MOST_WORDS = 6, 14  # of a known-item query
-LEAST_ON_PAGE = 12  # words with letters, for a page to be asked for
-TRIES = 12  # places of a page that are looked at for one query
+LEAST_WORDS, MOST_WORDS = 6, 14  # of a query
+LEAST_ON_PAGE = 12  # minimum words with letters of a page
+TRIES = 12  # passages sampled per page
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*$")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, and the id of the one page that answers it where that is known."""
+    """A query, and the id of its only relevant page, if known."""
 
     query: Query
     page_id: str | None = None
 
 
 def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[Asked]:
-    """At most `count` queries drawn from the pages, one a page, the documents in turn.
+    """At most `count` queries sampled from the pages, one per page, round-robin over documents.
 
-    A query is a sentence, or 6 to 14 neighbouring words: of a few random places the one with the rarest
-    words, by the number of pages that hold them. A stretch that another page holds as well is not taken. A
-    page with fewer than 12 words of text is left out, and so is a picture without text; words that name what
-    a picture shows are never asked. The same pages and seed give the same queries.
+    A query is a sentence, or 6 to 14 adjacent words: of TRIES random passages, the unique one with the lowest
+    mean log document frequency. Passages that occur on another page are rejected. Pages with fewer than 12
+    words of text are skipped; image tags are not used. Deterministic by pages and seed.
 
-    Such a query shares its words with its page. That flatters every budget: it checks whether the budgets
-    agree on this collection, not how well they answer a person's questions.
+    Queries share their words with their page, so absolute quality is too high: they show whether budgets
+    agree on this collection, not how well they answer real questions.
     """
     with collection.lock:
         pages = sorted(collection.pages.values(), key=lambda page: page.id)
@@ -63,7 +62,7 @@ def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[
 
 
 def _spread(pages: Sequence[StoredPage], rng: np.random.Generator) -> Iterator[StoredPage]:
-    """All pages in random order, one of each document in turn."""
+    """All pages in random order, round-robin over documents."""
     documents: dict[str, list[StoredPage]] = {}
     for at in rng.permutation(len(pages)):
         documents.setdefault(pages[at].source, []).append(pages[at])
@@ -71,7 +70,7 @@ def _spread(pages: Sequence[StoredPage], rng: np.random.Generator) -> Iterator[S
 
 
 def _stretch(words: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
-    """The sentence at a random place, or the words from there on where it is too short or too long."""
+    """The sentence at a random position, or a run of words there if it is too short or too long."""
     start, length = int(rng.integers(len(words))), int(rng.integers(LEAST_WORDS, MOST_WORDS + 1))
     ends = [-1, *(at for at, word in enumerate(words) if SENTENCE_END.search(word)), len(words) - 1]
     first, after = max(end for end in ends if end < start) + 1, min(end for end in ends if end >= start) + 1

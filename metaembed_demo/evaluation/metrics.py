@@ -13,11 +13,11 @@ from metaembed_demo.core.types import FloatArray
 
 from .beir import Unit
 
-K = 5  # first pages that overlap and nDCG look at
+K = 5  # cutoff of overlap and nDCG
 
 
 def overlap(best: Sequence[str], other: Sequence[str], k: int = K) -> float:
-    """The share of the first `k` of `best`, or of all where there are fewer, among the first `k` of `other`.
+    """Share of the first `k` (or fewer) items of `best` that are among the first `k` of `other`.
 
     >>> overlap("abcde", "eabxy"), overlap("abc", "cab"), overlap("abc", "xab", k=2)
     (0.6, 1.0, 0.5)
@@ -27,10 +27,9 @@ def overlap(best: Sequence[str], other: Sequence[str], k: int = K) -> float:
 
 
 def kendall_tau(a: Sequence[str], b: Sequence[str]) -> float:
-    """Of the pairs of items that both rankings hold, the share in the same order less the share reversed.
+    """Kendall's tau over the common items: share of concordant pairs minus share of discordant pairs.
 
-    Rankings have no ties, so that this is tau-b too. With fewer than two common items there is no pair: then
-    1.0 for equal rankings, else 0.0.
+    Without ties this equals tau-b. With fewer than two common items: 1.0 for equal rankings, else 0.0.
 
     >>> [kendall_tau("abc", other) for other in ("abc", "cba", "xacb", "xyz")]
     [1.0, -1.0, 0.3333333333333333, 0.0]
@@ -48,9 +47,9 @@ RESAMPLES = 2000  # of the bootstrap
 
 
 def ndcg(gains: Sequence[float], judged: Sequence[float], k: int) -> float:
-    """Normalised discounted cumulative gain with linear gains, as trec_eval and BEIR count it.
+    """Normalised discounted cumulative gain with linear gains, as in trec_eval and BEIR.
 
-    `gains` are the grades found, best rank first; `judged` every grade above 0 that there is to find.
+    gains: grades by rank; judged: all grades above 0.
 
     >>> ndcg([0, 1], [1], k=5) == 1 / math.log2(3)
     True
@@ -62,7 +61,7 @@ def ndcg(gains: Sequence[float], judged: Sequence[float], k: int) -> float:
 
 
 def recall(met: Sequence[int], judged: int, k: int) -> float:
-    """The share of `judged` that the first `k` ranks meet; `met` counts them rank by rank.
+    """Recall@k: share of the `judged` units in the first `k` ranks; `met` has their number per rank.
 
     >>> recall([0, 1, 0, 1], judged=4, k=3)
     0.25
@@ -71,7 +70,7 @@ def recall(met: Sequence[int], judged: int, k: int) -> float:
 
 
 def reciprocal_rank(met: Sequence[int]) -> float:
-    """1 / rank of the first one met, 0 if none is.
+    """1 / rank of the first relevant unit, 0 without one.
 
     >>> reciprocal_rank([0, 0, 1])
     0.3333333333333333
@@ -80,7 +79,7 @@ def reciprocal_rank(met: Sequence[int]) -> float:
 
 
 def grade(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> tuple[list[int], list[int]]:
-    """For each rank, the best grade newly met there, and how many judged units are newly met.
+    """Per rank, the highest grade and the number of judged units not seen at earlier ranks.
 
     >>> a, b, c = ("page", "a"), ("page", "b"), ("page", "c")
     >>> grade([{c}, {a, b}, {a}], {a: 2, b: 1})
@@ -96,9 +95,9 @@ def grade(ranking: Sequence[set[Unit]], judged: Mapping[Unit, int]) -> tuple[lis
 
 
 def interval(values: FloatArray | NDArray[np.float64]) -> list[float]:
-    """The 95% interval of the mean of `values` (n,), from the percentiles of RESAMPLES resampled means.
+    """95% percentile bootstrap interval of the mean of `values` (n,), with RESAMPLES resamples.
 
-    The seed is fixed, so every row of a report draws the same queries.
+    The seed is fixed, so all rows of a report resample the same queries.
 
     >>> interval(np.ones(8))
     [1.0, 1.0]
@@ -108,13 +107,13 @@ def interval(values: FloatArray | NDArray[np.float64]) -> list[float]:
 
 
 def gain(row: Row, other: Row) -> Row:
-    """How much higher the mean nDCG@5 of `row` is than that of `other`, with its paired 95% interval."""
+    """Difference of mean nDCG@5 between `row` and `other` in points, with its paired 95% interval."""
     values = np.array([row["each"][key] - other["each"][key] for key in row["each"]])
     return {"points": round(100 * float(values.mean()), 2), "ci95": [100 * edge for edge in interval(values)]}
 
 
 def rank(scores: FloatArray, ids: Sequence[str]) -> list[str]:
-    """`ids` by falling score (n,); equal scores keep their order.
+    """`ids` by descending score (n,); stable for ties.
 
     >>> rank(np.array([1, 2, 2], dtype=np.float32), ["a", "b", "c"])
     ['b', 'c', 'a']

@@ -1,4 +1,4 @@
-"""Quality at the five stops, as the dial draws it."""
+"""Quality at the five budgets, for the budget control."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from metaembed_demo.core.budgets import STOPS, Budget, position
 
 @dataclass(frozen=True)
 class Curve:
-    """Quality at the five stops.
+    """Quality at the five budgets.
 
-    scores: nDCG@5 of each stop, between 0 and 1.
-    questions: how many questions they were measured on.
-    floors: mean cosine a query token that the best hit of 19 in 20 of those questions reaches at each
-        stop; empty where it was not measured.
+    scores: nDCG@5 per budget, in 0..1.
+    questions: number of queries measured.
+    floors: per budget, the 5th percentile over queries of the best hit's mean cosine per query token; empty
+        if not measured.
     """
 
     scores: tuple[float, ...]
@@ -26,5 +26,5 @@ class Curve:
             raise ValueError(f"A curve has {len(STOPS)} scores, one for each stop, not {len(self.scores)}.")
 
     def is_weak(self, score: float, budget: Budget) -> bool:
-        """Whether a best hit of MaxSim `score` is lower than what questions with an answer reach."""
+        """Whether the MaxSim `score` of a best hit is below the floor of answerable queries."""
         return bool(self.floors) and score / budget.r_q < self.floors[round(position(budget))]

@@ -1,4 +1,4 @@
-"""`bench`: how fast and how large. Search by stage at every budget, reading and encoding, memory."""
+"""The `bench` command: search latency by stage and budget, indexing throughput, memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0
 REPEATS = 40
 SAMPLE_PAGES = 12
-STORED, STORED_TURNS = 1_000, 9  # pages and turns of the storage kinds
+STORED, STORED_TURNS = 1_000, 9  # pages and repeats for the storage kinds
 QUESTION = "How much energy was used in the third quarter?"
 STAGES = ("encode", "coarse", "rerank", "align", "total")
 
@@ -40,9 +40,9 @@ def bench(
     sample_pages: int = SAMPLE_PAGES,
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure; about half a minute on two cores.
+    """Run all measurements; about half a minute on two cores.
 
-    Searches run over random unit vectors: their speed is that of real ones, their hits mean nothing.
+    Searches run over random unit vectors, which are as fast as real ones; hits are meaningless.
     """
     return {
         "note": "Search runs on random vectors: this measures speed, not quality.",
@@ -57,15 +57,15 @@ def bench(
 
 
 def search_speed(encoder: Encoder, pages: int, seconds: float = SECONDS_A_SIZE) -> dict[str, Any]:
-    """Milliseconds by stage over `pages` random pages: one typed question, then the dial through all stops.
+    """Milliseconds by stage over `pages` random pages: one query, then searches at all budgets.
 
-    The budgets take turns, so that a slow moment of the machine hits all alike.
+    Budgets alternate, so that machine load affects all equally.
     """
     collection = _random_collection(encoder, pages)
     stops = [stop.clip(encoder.r_q, encoder.r_c) for stop in STOPS]
     trace = search(collection, encoder, Query(QUESTION), stops[-1])
     for stop in stops:
-        research(collection, trace, stop)  # builds the coarse stage, touches the memory
+        research(collection, trace, stop)  # warm-up; builds the coarse stage
     encode_ms: list[float] = []
     times: dict[Budget, list[dict[str, float]]] = {stop: [] for stop in stops}
     started = perf_counter()
@@ -91,9 +91,9 @@ def search_speed(encoder: Encoder, pages: int, seconds: float = SECONDS_A_SIZE) 
 
 
 def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
-    """Milliseconds to score `pages` random pages at the full budget, by storage kind; numpy beside them.
+    """Milliseconds to score `pages` random pages at the full budget, by storage kind, and with numpy.
 
-    The kinds take turns. Codes of random vectors cost what codes of real ones do.
+    Kinds alternate. Codes of random vectors take as long as codes of real ones.
     """
     full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
     plain = _random_collection(encoder, pages).index
@@ -111,7 +111,7 @@ def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
         maxsim_numpy(query, vectors)
         times["numpy"].append((perf_counter() - started) * 1000)
         if not turn:
-            times = {kind: [] for kind in times}  # compiling and first touches
+            times = {kind: [] for kind in times}  # discard the warm-up
     return {
         "pages": pages,
         "budget": str(full),
@@ -124,12 +124,12 @@ def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
 
 
 def indexing_speed(encoder: Encoder, folder: Path, limit: int) -> dict[str, Any] | None:
-    """Pages a second of rendering, reading (text layer, OCR, visual words) and encoding, on sample pages."""
+    """Pages per second of rendering, reading (text layer, OCR, tags) and encoding, on sample pages."""
     if not folder.is_dir():
         return None
     pages: list[Page] = []
     clock = {"render": 0.0, "read": 0.0, "encode": 0.0}
-    # Every so many files, so that the few pages are of different kinds.
+    # Evenly spaced files, for a variety of file types.
     files = uploads([folder])
     for file in files[:: max(1, len(files) // max(limit, 1))]:
         started = perf_counter()
@@ -157,7 +157,7 @@ def indexing_speed(encoder: Encoder, folder: Path, limit: int) -> dict[str, Any]
 
 
 def resident_mb() -> float | None:
-    """Resident memory of this process in MB (10^6 bytes), where the system tells."""
+    """Resident memory of this process in MB (10^6 bytes); None if unknown."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
@@ -166,7 +166,7 @@ def resident_mb() -> float | None:
 
 
 def peak_mb() -> float | None:
-    """The most memory this process has held, in MB, where the system tells."""
+    """Peak resident memory of this process in MB (10^6 bytes); None if unknown."""
     try:
         import resource
     except ImportError:
@@ -182,7 +182,7 @@ def _random_collection(encoder: Encoder, pages: int) -> Collection:
         n = min(500, pages - start)
         vectors: FloatArray = rng.standard_normal((n, encoder.r_c, encoder.dim), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-        # Straight into the index: a search asks nothing of the stored pages.
+        # Only into the index: searches do not need stored pages.
         collection.index.add([f"random-{start + i}" for i in range(n)], vectors)
     return collection
 

@@ -1,1 +1,1 @@
-"""Why a page was found, and the test of that explanation."""
+"""Attribution of a hit's score to words, and an occlusion test of it."""

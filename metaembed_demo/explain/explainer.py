@@ -1,8 +1,8 @@
-"""Why a page was found: what each Meta Token read of it, where its score comes from, and a test of that.
+"""Attribution of a hit: what each Meta Token attends to, and the contribution of each word to the score.
 
-The score at a budget is a sum of cosines, each of them a sum over words (encoders/attribution.py), so a
-hit's map is exact for the page as it was read. Whether the words it names carry the hit is another
-question: `Occlusion` takes them off the page, has the page read again, and sees how far the score falls.
+The score at a budget is a sum of cosines, each an exact sum over words (encoders/attribution.py). Whether
+these words cause the hit is tested by `Occlusion`, which removes them, encodes the page again and measures
+the drop of the score.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from PIL import Image
 
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
-from metaembed_demo.documents.extraction import look_again
-from metaembed_demo.documents.image_tags import Closer
+from metaembed_demo.documents.extraction import recompute_views
+from metaembed_demo.documents.image_tags import ViewCells
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 
-KEPT = 24  # pages whose evidence is kept; some 3 MB each
+KEPT = 24  # pages with cached attribution, about 3 MB each
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """A page looked at again: as it was read, its pictures' views and cells, what the tokens read of it."""
+class PageAttribution:
+    """The attribution of one page: the page, the views and cells of its images, and its evidence."""
 
     page: Page
-    pictures: tuple[Closer, ...]
+    pictures: tuple[ViewCells, ...]
     evidence: Evidence
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One hit explained.
+    """Attribution of one hit.
 
-    looked: the page; query: what the query's tokens read.
-    parts: (r_q, n) float32, what each of the page's n words gave to each query token's maximum.
+    looked: of the page; query: of the query.
+    parts: (r_q, n) float32, contribution of each of the page's n words to each query token's maximum.
     """
 
-    looked: Looked
+    looked: PageAttribution
     query: Evidence
     parts: FloatArray
 
@@ -53,33 +53,33 @@ class Explanation:
 
     @property
     def total(self) -> FloatArray:
-        """(n,) float32: what each word gave to the score."""
+        """(n,) float32: contribution of each word to the score."""
         return np.asarray(self.parts.sum(0), np.float32)
 
 
 class Explainer:
-    """Looks at pages again for one encoder, and keeps the last few. Safe to use from several threads."""
+    """Computes and caches page attributions for one encoder. Thread-safe."""
 
     def __init__(self, encoder: Explainable) -> None:
         self.encoder = encoder
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Looked] = OrderedDict()
+        self._kept: OrderedDict[str, PageAttribution] = OrderedDict()
 
     def has(self, stored: StoredPage) -> bool:
-        """Whether the page was looked at lately, so that explaining it encodes nothing."""
+        """Whether the page's attribution is kept, so that explaining a hit encodes nothing."""
         with self._lock:
             return stored.id in self._kept
 
-    def look(self, stored: StoredPage) -> Looked:
-        """The page's evidence; its picture is opened and its pictures are seen again."""
+    def look(self, stored: StoredPage) -> PageAttribution:
+        """The page's attribution; decodes its image and recomputes its views."""
         with self._lock:
             if stored.id in self._kept:
                 self._kept.move_to_end(stored.id)
                 return self._kept[stored.id]
         image = Image.open(io.BytesIO(stored.picture)).convert("RGB")
         page = Page(stored.id, stored.source, stored.number, image, stored.words)
-        pictures = look_again(page)
-        found = Looked(page, pictures, self.encoder.page_evidence(page, pictures))
+        pictures = recompute_views(page)
+        found = PageAttribution(page, pictures, self.encoder.page_evidence(page, pictures))
         with self._lock:
             self._kept[stored.id] = found
             while len(self._kept) > KEPT:
@@ -87,7 +87,7 @@ class Explainer:
         return found
 
     def forget(self, page_ids: Sequence[str]) -> None:
-        """Keep nothing of these pages, whose visitor has gone."""
+        """Drop these pages from the cache."""
         with self._lock:
             for page_id in page_ids:
                 self._kept.pop(page_id, None)
@@ -95,13 +95,13 @@ class Explainer:
     def explain(
         self, stored: StoredPage, query: Evidence, vectors: FloatArray, alignment: Alignment
     ) -> Explanation:
-        """The hit `alignment` is of. `vectors` (R_q, D) are the query's, `query` what its tokens read."""
+        """Attribution of the hit with `alignment`; `vectors` (R_q, D) and `query` are the query's."""
         looked = self.look(stored)
         asked = vectors[: len(alignment.winners)]
         return Explanation(looked, query, looked.evidence.contributions(asked, alignment.winners))
 
 
 def explainer(encoder: Encoder) -> Explainer | None:
-    """For encoders that can tell what their tokens read; None for others."""
+    """An explainer, or None if the encoder has no attribution."""
     able = hasattr(encoder, "page_evidence") and hasattr(encoder, "query_evidence")
     return Explainer(encoder) if able else None  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What each candidate token reads over many pages."""
+"""Statistics of what each page token attends to over many pages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in picture
 
 @dataclass(frozen=True)
 class TokenHabit:
-    """What one candidate token reads, over the pages of a corpus.
+    """Attention statistics of one page token over a corpus.
 
-    token: 0-based. place: mean position in reading order, 0 (first word) to 1 (last word).
-    low, high: between them lies 80% of its reading. words: effective number of words it reads on a page,
-    median over pages. kinds: shares of its reading by kind of word, see KINDS.
+    token: 0-based.
+    place: mean position in reading order, 0 (first word) to 1 (last word).
+    low, high: 10th and 90th percentile of the position.
+    words: effective number of words (exponential of the entropy), median over pages.
+    kinds: share of attention by kind of word, see KINDS.
     """
 
     token: int
@@ -30,15 +32,15 @@ class TokenHabit:
     kinds: dict[str, float]
 
 
-LEAST_WORDS = 64  # of a page that tells where tokens read
-EDGE = 0.1  # of a token's reading that lies before `low`, and beyond `high`
+LEAST_WORDS = 64  # minimum words of a page for position statistics
+EDGE = 0.1  # quantile of `low`; `high` is 1 - EDGE
 
 
 @dataclass(frozen=True, eq=False)
 class Habit:
-    """What the tokens read of one page; each (R_c,) but kinds (R_c, 4), in the order of KINDS."""
+    """Attention statistics of one page: arrays (R_c,) float32; kinds (R_c, 4), in the order of KINDS."""
 
-    long: bool  # enough words to tell where
+    long: bool  # at least LEAST_WORDS words
     place: FloatArray
     low: FloatArray
     high: FloatArray
@@ -47,7 +49,7 @@ class Habit:
 
 
 def habit(evidence: Evidence) -> Habit:
-    """What each token read of one page."""
+    """Attention statistics of each token on one page."""
     read = evidence.read()  # (R, n)
     named = np.array([word.text != "" for word in evidence.words], bool)
     of_words = read[:, named]
@@ -71,7 +73,7 @@ def habit(evidence: Evidence) -> Habit:
 
 
 def summary(found: Sequence[Habit]) -> list[TokenHabit]:
-    """Means over pages, of long ones for places; medians for numbers of words. Empty without a long page."""
+    """Means over pages: positions over long pages only, words as medians. Empty without a long page."""
     long = [each for each in found if each.long]
     if not long:
         return []

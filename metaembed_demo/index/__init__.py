@@ -1,1 +1,1 @@
-"""The multi-vector index: MaxSim, storage kinds, the coarse stage."""
+"""The multi-vector index: MaxSim, storage kinds, coarse search."""

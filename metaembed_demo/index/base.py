@@ -1,4 +1,4 @@
-"""The MultiVectorIndex protocol, and what every index that keeps it checks and sorts by."""
+"""The MultiVectorIndex protocol, and checks and sorting shared by its implementations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from metaembed_demo.core.types import FloatArray, Hit
 
 
 class MultiVectorIndex(Protocol):
-    """Pages as R_c vectors each, searched by MaxSim at any budget.
-
-    A budget larger than what the query or the index holds means all there is.
-    """
+    """Pages of R_c vectors each, searched by MaxSim at any budget; larger budgets are clipped."""
 
     r_c: int
     dim: int
@@ -33,20 +30,20 @@ class MultiVectorIndex(Protocol):
         """Add pages with `vectors` (n, R_c, D) float32.
 
         Raises:
-            ValueError: on an id that is there already or comes twice, or on another shape; nothing is added.
+            ValueError: on an existing or duplicate id, or another shape; nothing is added.
         """
         ...
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Take pages out. Raises KeyError when an id is unknown; nothing is removed then."""
+        """Remove pages. Raises KeyError when an id is unknown; nothing is removed then."""
         ...
 
     def coarse(self, query: FloatArray, budget: Budget, k: int) -> Sequence[str]:
-        """Candidate ids for the best `k` pages of `query` (R_q, D): all pages where exact search is cheap."""
+        """Candidate ids for the top `k` pages of `query` (R_q, D); all pages if exact search is cheap."""
         ...
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
-        """The best `k` of the pages `ids` by MaxSim. Equal scores: the page added first comes first."""
+        """The top `k` of the pages `ids` by MaxSim; ties in the order of adding."""
         ...
 
     def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
@@ -54,20 +51,20 @@ class MultiVectorIndex(Protocol):
         ...
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32, what hits are scored by. Raises KeyError when an id is unknown."""
+        """(n, R_c, D) float32 vectors that hits are scored by. Raises KeyError when an id is unknown."""
         ...
 
     def bytes_per_page(self, budget: Budget) -> int:
-        """Bytes that the first r_c vectors of a page take in the index."""
+        """Bytes of the first r_c vectors of a page in the index."""
         ...
 
     def save(self, path: Path) -> None:
-        """Write into the folder `path`, which is made where missing."""
+        """Write to the folder `path`, created if missing."""
         ...
 
 
 def check_new(ids: Sequence[str], vectors: FloatArray, known: Container[str], r_c: int, dim: int) -> None:
-    """Raises ValueError unless `vectors` are (n, r_c, dim) and finite, and `ids` new, each once."""
+    """Raises ValueError unless `vectors` are (n, r_c, dim) and finite, and `ids` new and unique."""
     if np.shape(vectors) != (len(ids), r_c, dim):
         raise ValueError(f"{len(ids)} pages need vectors {(len(ids), r_c, dim)}, not {np.shape(vectors)}.")
     if len(set(ids)) != len(ids):
@@ -80,16 +77,16 @@ def check_new(ids: Sequence[str], vectors: FloatArray, known: Container[str], r_
 
 
 def cut(query: FloatArray, budget: Budget, r_c: int, dim: int) -> tuple[FloatArray, int]:
-    """The query's first r_q vectors, and r_c, no more than there is. Raises ValueError on another shape."""
+    """The query's first r_q vectors, and r_c, both clipped. Raises ValueError on another shape."""
     if query.ndim != 2 or query.shape[1] != dim:
         raise ValueError(f"A query for this index has shape (R_q, {dim}), not {query.shape}.")
     return np.asarray(query[: budget.r_q], dtype=np.float32), min(budget.r_c, r_c)
 
 
 def best(scores: FloatArray, k: int) -> NDArray[np.int64]:
-    """Positions of the best `k` of `scores` (n,); equal ones in their order.
+    """Indices of the top `k` of `scores` (n,); stable for ties.
 
-    Rounded first: the same page scores 1e-6 apart in different chunks.
+    Scores are rounded first: a page's score varies by 1e-6 between chunks.
 
     >>> best(np.array([1.0, 3.0, 2.0, 3.0000001], np.float32), 3).tolist()
     [1, 3, 2]
@@ -99,7 +96,7 @@ def best(scores: FloatArray, k: int) -> NDArray[np.int64]:
         keep = np.arange(len(scores))
     elif k < 1:
         return np.empty(0, np.int64)
-    else:  # everything as good as the k-th, so that equal scores are still told apart by age
+    else:  # all ties with the k-th, so that the order of adding decides
         keep = np.flatnonzero(rounded >= np.partition(rounded, -k)[-k])
     return keep[np.lexsort((keep, -rounded[keep]))][:k]
 
@@ -108,7 +105,7 @@ T = TypeVar("T")
 
 
 def finish(steps: Generator[Any, None, T]) -> T:
-    """Take all steps; what they made.
+    """Exhaust a generator; returns its value.
 
     >>> def two():
     ...     yield 1

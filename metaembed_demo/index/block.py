@@ -1,7 +1,7 @@
-"""Block: a run of pages in the order of adding: what the index keeps of their vectors, and which live.
+"""Block: a run of pages in the order of adding, with their stored vectors and live flags.
 
-The last block of an index grows; the others never change but in which pages are dead, so that they can be
-shared between indexes and lie on disk, memory-mapped.
+Only the last block of an index grows. In the others only live flags change, so they can be shared between
+indexes and memory-mapped from disk.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from .row_reader import Reader, gather, read_ahead
 Rows = NDArray[np.int64]
 Parts = Mapping[str, NDArray[Any]]  # name -> (n, ...): "full", "codes.0", "codes.1", "prefix.0", "prefix.1"
 FULL = "full"  # (n, R_c, D) float16
-FEW = 20_000  # pages; fewer are asked for one by one, more are read through the memory map
-STEP = 1_024  # pages whose prefixes are encoded at a time
+FEW = 20_000  # pages; fewer are read individually, more through the memory map
+STEP = 1_024  # pages per encoding step of prefixes
 
 
 class Block:
-    """Pages `ids` with `parts`, arrays whose first axis is the page; `live` (n,) tells which are there."""
+    """Pages `ids` with `parts`, arrays with pages as first axis; `live` (n,) is False for removed pages."""
 
     def __init__(self, ids: Sequence[str], parts: Parts, live: NDArray[np.bool_] | None = None) -> None:
         self.ids = list(ids)
         self._parts = dict(parts)
         self._live = np.ones(len(self.ids), bool) if live is None else live
-        self.digest = ""  # of what was saved of it: the name of its segment on disk
-        self.files: dict[str, Any] | None = None  # name -> sha256 and bytes, once it was saved
-        self.readers: dict[str, Reader] = {}  # part -> its open file, where it lies on disk
+        self.digest = ""  # name of its segment on disk, once saved
+        self.files: dict[str, Any] | None = None  # name -> sha256 and bytes, once saved
+        self.readers: dict[str, Reader] = {}  # part -> open file, if on disk
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,7 +47,7 @@ class Block:
 
     @property
     def dead(self) -> int:
-        """How many pages were removed but still take space."""
+        """Number of removed pages that still take space."""
         return len(self) - int(np.count_nonzero(self.live))
 
     @property
@@ -55,7 +55,7 @@ class Block:
         return list(self._parts)
 
     def part(self, name: str) -> NDArray[Any]:
-        """All rows of a part. Raises KeyError where the block has none of that name."""
+        """All rows of a part. Raises KeyError when there is no such part."""
         return self._parts[name][: len(self)]
 
     def codes(self, prefix: str) -> tuple[NDArray[Any], ...]:
@@ -63,7 +63,7 @@ class Block:
         return tuple(self.part(name) for name in sorted(self._parts) if name.startswith(f"{prefix}."))
 
     def put(self, parts: Parts) -> None:
-        """Give further arrays to the pages that are here; what was saved of them stays as it is."""
+        """Add parts for the existing pages; saved files are unchanged."""
         size, capacity = len(self), len(self._live)
         self._parts |= {name: _grown(part, size, capacity) for name, part in parts.items()}
 
@@ -77,12 +77,12 @@ class Block:
     # Scoring
 
     def expect(self, coding: Codec, r_c: int, rows: Rows, full: bool) -> None:
-        """Have the system read from disk what `score` is about to look at; this process goes on."""
+        """Ask the system to read ahead what `score` will need; does not block."""
         if self._are_few_on_disk(coding, rows, full):
             read_ahead(self.readers[FULL], rows, r_c)
 
     def score(self, coding: Codec, q: FloatArray, r_c: int, rows: Rows, full: bool) -> FloatArray:
-        """MaxSim (m,) of `rows` with q (r_q, D): by what `coding` keeps, or by the full vectors."""
+        """MaxSim (m,) of `rows` with q (r_q, D), by the codes of `coding` or by the full vectors."""
         some = None if len(rows) == len(self) else rows
         if not self._has_full(coding, full):
             return coding.score(q, self.codes("codes"), r_c, some)
@@ -93,9 +93,9 @@ class Block:
     def scan(
         self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, rows: Rows | None = None
     ) -> FloatArray:
-        """Coarse scores (n,) of all pages, or (m,) of `rows`; -inf where a page was removed.
+        """Coarse scores (n,) of all pages, or (m,) of `rows`; -inf for removed pages.
 
-        `quick` keeps the prefixes of float16 pages.
+        quick: the codec of prefixes of float16 pages.
         """
         if coding.kind == "float16":
             self.ready(quick)
@@ -107,14 +107,14 @@ class Block:
         return scores
 
     def ready(self, quick: Codec) -> None:
-        """Make the prefixes that `scan` looks at, once."""
+        """Encode the prefixes that `scan` reads, once."""
         if "prefix.0" not in self._parts and len(self):
             full = self.part(FULL)
             steps = [prefix_of(full[start : start + STEP], quick) for start in range(0, len(full), STEP)]
             self.put({name: np.concatenate([step[name] for step in steps]) for name in steps[0]})
 
     def vectors(self, coding: Codec, rows: Rows, full: bool) -> NDArray[Any]:
-        """(m, R_c, D) of the pages `rows`, as `score` takes them."""
+        """(m, R_c, D) vectors of `rows`, as scored by `score`."""
         if self._has_full(coding, full):
             return self.take(FULL, rows, coding.r_c)
         return coding.decode([part[rows] for part in self.codes("codes")])
@@ -128,7 +128,7 @@ class Block:
     # Changing
 
     def append(self, ids: Sequence[str], parts: Parts) -> None:
-        """Add pages at the end. The arrays double when full, so that adding one by one costs no more."""
+        """Append pages. Arrays double when full, for amortised constant cost."""
         size, needed = len(self), len(self) + len(ids)
         if needed > len(self._live):
             capacity = max(needed, 2 * size)
@@ -144,23 +144,23 @@ class Block:
         self._live[list(rows)] = False
 
     def copy(self) -> Block:
-        """The same pages, whose removals are its own; the arrays are shared."""
+        """A block with the same arrays and independent live flags."""
         twin = Block(self.ids, {name: self.part(name) for name in self._parts}, self.live.copy())
         twin.digest, twin.files, twin.readers = self.digest, self.files, self.readers
         return twin
 
     def spill(self) -> None:
-        """Move the full vectors out of memory, into a file that goes when the block goes.
+        """Move the full vectors to a temporary file that is removed with the block.
 
         Raises:
-            OSError: when there is no room for it; then they stay in memory.
+            OSError: when the disk is full; the vectors then stay in memory.
         """
         if FULL in self.readers or not len(self):
             return
         full = np.ascontiguousarray(self.part(FULL))
         with tempfile.TemporaryFile(prefix="metaembed-") as file:
             try:
-                file.write(full.data)  # not `tofile`, which does not tell why it fails
+                file.write(full.data)  # `tofile` hides the reason of a failure
                 file.flush()
             except OSError as error:
                 raise _no_room(full.nbytes, error) from error
@@ -177,13 +177,13 @@ def _no_room(size: int, error: OSError) -> OSError:
 
 
 def prefix_of(full: NDArray[np.float16], quick: Codec) -> Parts:
-    """The parts "prefix.0", "prefix.1" of pages with vectors `full` (n, R_c, D)."""
+    """The parts "prefix.0", "prefix.1" for vectors `full` (n, R_c, D)."""
     codes = quick.encode(full[:, : quick.r_c].astype(np.float32))
     return {f"prefix.{i}": part for i, part in enumerate(codes)}
 
 
 def merged(blocks: Sequence[Block]) -> Block:
-    """The live pages of `blocks` in one block, with the parts that all of them have."""
+    """One block with the live pages of `blocks`, and the parts common to all."""
     names = [name for name in blocks[0].names if all(name in block.names for block in blocks)]
     kept = [np.flatnonzero(block.live) for block in blocks]
     ids = [block.ids[row] for block, rows in zip(blocks, kept, strict=True) for row in rows.tolist()]

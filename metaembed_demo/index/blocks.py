@@ -1,4 +1,4 @@
-"""Blocks: all blocks of an index in a row. A slot counts pages through them, removed ones too."""
+"""Blocks: the blocks of an index in order. A slot is a page's position over all blocks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .block import Block, Parts, Rows
 from .cascade import GLANCE, GLANCE_KINDS, PREFIX, glance
 from .quantization import Codec
 
-SMALL = 1_024  # pages; smaller blocks are merged with their neighbours when the index is saved
-DEAD = 0.25  # share of removed pages at which a block is written anew without them
-MANY = 20  # times as many scores as are wanted, from which a sample is looked at first
-SAMPLE, SPARE = 10_000, 20  # scores; and what the sample's chance may be off by
+SMALL = 1_024  # pages; smaller blocks are merged when the index is saved
+DEAD = 0.25  # share of removed pages from which a block is rewritten
+MANY = 20  # scores per wanted slot from which `top_slots` samples first
+SAMPLE, SPARE = 10_000, 20  # sample size in scores, and safety margin in the sample
 Slots = NDArray[np.int64]
 Merge = Callable[[Sequence[Block]], Block]
 
 
 class Blocks:
-    """Blocks and where each one starts. Only the last one grows; other blocks make other Blocks."""
+    """Blocks and their start slots. Only the last block grows; otherwise immutable."""
 
     def __init__(self, blocks: Sequence[Block] = ()) -> None:
         self._blocks = tuple(blocks)
@@ -45,7 +45,7 @@ class Blocks:
 
     @property
     def end(self) -> int:
-        """The slot that the next page gets."""
+        """The slot of the next page."""
         return int(self.starts[-1])
 
     def append(self, ids: Sequence[str], parts: Parts) -> None:
@@ -54,7 +54,7 @@ class Blocks:
         self.starts[-1] += len(ids)
 
     def split(self, slots: Slots) -> Iterator[tuple[Block, Slots]]:
-        """Each block and its rows among `slots`, which ascend."""
+        """Each block and its rows among the ascending `slots`."""
         edges = np.searchsorted(slots, self.starts)
         for at, block in enumerate(self._blocks):
             rows = slots[edges[at] : edges[at + 1]]
@@ -62,11 +62,11 @@ class Blocks:
                 yield block, rows - self.starts[at]
 
     def live(self) -> Slots:
-        """The slots of pages that are there, ascending."""
+        """The slots of live pages, ascending."""
         return np.flatnonzero(np.concatenate([np.zeros(0, bool), *(block.live for block in self)]))
 
     def are_live(self, slots: Slots) -> bool:
-        """Whether all of `slots`, which ascend, hold a page."""
+        """Whether all of the ascending `slots` are live."""
         return all(block.live[rows].all() for block, rows in self.split(slots))
 
     def kill(self, slots: Slots) -> None:
@@ -81,14 +81,14 @@ class Blocks:
     # Other blocks with the same pages
 
     def joined(self, merge: Merge) -> list[Block]:
-        """All blocks, the small ones at the end in one; [] where there are no two of them."""
+        """All blocks, with the small ones at the end merged; [] if there are fewer than two of them."""
         small = len(self)
         while small and len(self[small - 1]) < SMALL:
             small -= 1
         return [*self._blocks[:small], merge(self._blocks[small:])] if len(self) - small > 1 else []
 
     def renewed(self, merge: Merge) -> list[Block]:
-        """All blocks, without the removed pages of those that hold many; [] where none does."""
+        """All blocks, with those of many removed pages compacted; [] if there are none."""
         worn = [block.dead > DEAD * len(block) for block in self]
         return [merge([b]) if w else b for b, w in zip(self, worn, strict=True)] if any(worn) else []
 
@@ -106,29 +106,28 @@ class Blocks:
         return out
 
     def nearest(self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """The `wanted` slots, ascending, whose prefixes score best.
+        """The `wanted` slots with the best prefix scores, ascending.
 
-        Of many pages with long vectors, all are looked at with few tokens first, and the best share of them
-        with the rest.
+        With many pages and long vectors, a first scan over few tokens selects the pages of the second.
         """
         q, r_c = q[: PREFIX.r_q], min(r_c, PREFIX.r_c)
         some = None
         looks = r_c == PREFIX.r_c and coding.kind in GLANCE_KINDS
         few = glance(self.end, r_c * coding.dim, wanted) if looks else 0
         if few:
-            some = _top(self.scan(coding, quick, q, GLANCE), few)
-        best = _top(self.scan(coding, quick, q, r_c, some), wanted)
+            some = top_slots(self.scan(coding, quick, q, GLANCE), few)
+        best = top_slots(self.scan(coding, quick, q, r_c, some), wanted)
         return best if some is None else some[best]
 
     def scan(
         self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, slots: Slots | None = None
     ) -> FloatArray:
-        """The coarse score of every slot, or of `slots`, which ascend; -inf where a page was removed."""
+        """Coarse scores of all slots, or of the ascending `slots`; -inf for removed pages."""
         parts = [(block, None) for block in self] if slots is None else list(self.split(slots))
         return _joined([partial(block.scan, coding, quick, q, r_c, rows) for block, rows in parts], parts)
 
     def scores(self, coding: Codec, q: FloatArray, r_c: int, slots: Slots, full: bool) -> FloatArray:
-        """MaxSim (n,) of `slots`, which ascend. What lies on disk is asked for before it is used."""
+        """MaxSim (n,) of the ascending `slots`; data on disk is read ahead."""
         parts = list(self.split(slots))
         for block, rows in parts:
             block.expect(coding, r_c, rows, full)
@@ -138,20 +137,17 @@ class Blocks:
 def _joined(
     tasks: Sequence[Callable[[], FloatArray]], parts: Sequence[tuple[Block, Rows | None]]
 ) -> FloatArray:
-    """The scores of all `parts`: many small ones side by side, few large ones one after the other.
-
-    A large one is shared among the threads itself.
-    """
+    """The scores of all `parts`: small ones in parallel, large ones in turn, as they use all threads."""
     sizes = [len(block) if rows is None else len(rows) for block, rows in parts]
     small = len(sizes) > 1 and max(sizes) * maxsim_kernels.threads() <= sum(sizes)
     found = maxsim_kernels.each(tasks) if small else [task() for task in tasks]
     return np.concatenate([np.empty(0, np.float32), *found])
 
 
-def _top(scores: FloatArray, n: int) -> Slots:
-    """Where the largest `n` of `scores` stand, ascending.
+def top_slots(scores: FloatArray, n: int) -> Slots:
+    """Indices of the largest `n` of `scores`, ascending.
 
-    Of many, those that a sample says may be among them are taken first: partitioning a million takes 10 ms.
+    Many scores are first filtered by a threshold from a sample: partitioning a million takes 10 ms.
     """
     some = np.flatnonzero(scores >= _floor(scores, n)) if len(scores) > MANY * n else None
     if some is None or len(some) <= n:
@@ -160,7 +156,7 @@ def _top(scores: FloatArray, n: int) -> Slots:
 
 
 def _floor(scores: FloatArray, n: int) -> np.float32:
-    """A value that, as a sample has it, twice `n` of `scores` reach, and a few more."""
+    """A threshold that, estimated from a sample, somewhat more than 2 `n` of `scores` reach."""
     sample = scores[:: max(1, len(scores) // SAMPLE)]
     at = min(len(sample), round(2 * n * len(sample) / len(scores)) + SPARE)
     floor: np.float32 = np.partition(sample, -at)[-at]
@@ -168,7 +164,7 @@ def _floor(scores: FloatArray, n: int) -> np.float32:
 
 
 class Candidates(Sequence[str]):
-    """Page ids of `slots`, looked up when they are asked for: there may be a hundred thousand."""
+    """Page ids of `slots`, looked up lazily: there may be a hundred thousand."""
 
     def __init__(self, blocks: Blocks, slots: Slots) -> None:
         self.blocks, self.slots = blocks, slots

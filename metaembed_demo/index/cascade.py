@@ -1,4 +1,4 @@
-"""The cascade: how many pages to score again after the scan of short prefixes in int8."""
+"""Sizes of the search cascade: candidates of the int8 prefix scan for exact rescoring."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from itertools import pairwise
 
 from metaembed_demo.core.budgets import Budget
 
-PREFIX = Budget(8, 16)  # what the scan looks at
-RECALL = 0.99  # of the exact ten best, unless a user asks for another share
+PREFIX = Budget(8, 16)  # budget of the scan
+RECALL = 0.99  # default recall of the exact top ten
 
-# Share of the exact ten best at (16,64) -> how many pages the scan of (8,16) needs to bring them, on 5,000 to
-# 100,000 real pages (benchmarks/results/index.json, "needed"); between these, and beyond, straight in the
-# logarithms.
+# Recall of the exact top ten at (16,64) -> candidates needed from the scan at (8,16), on 5,000 to 100,000
+# real pages (benchmarks/results/index.json, "needed"); interpolated log-linearly.
 NEEDED = ((0.9, 100), (0.95, 220), (0.98, 500), (0.99, 1_000), (0.995, 1_800))
 MEASURED_ON = 20_000  # pages
-GROWTH = 0.2  # power of the number of pages by which the need grows beyond that
-# A scan of many pages goes twice: over the first tokens of all, and over the whole prefix of the best.
-GLANCE = 4  # page tokens looked at first; the kernels have a variant for so few
-GLANCE_KEEPS = 8  # times the candidates go on: of 20,000 real pages, 5 lose 0.0009 of the recall, 8 0.0002
-GLANCE_LEAST = 0.1  # of the pages go on at least: the need of the first look grows with about their root
-GLANCE_MOST = 0.3  # of the pages; where more would go on, one scan is as quick
-GLANCE_FROM = 16 * 256  # components of a prefix: 16 x 384 took 360 ns a page and core and the first look 160;
-# 16 x 128 took 88 and the first look 68, so that there one scan is quicker
-GLANCE_KINDS = ("float16", "int8")  # of storage; what others lose was not measured
-OWN = 5  # candidates a hit where the scan looks at the whole budget: int8 alone may change the order
+GROWTH = 0.2  # exponent of the number of pages beyond that
+# Large scans have two passes: the first tokens of all pages, then the whole prefix of the best pages.
+GLANCE = 4  # page tokens of the first pass; the kernels have a variant for it
+GLANCE_KEEPS = 8  # pages kept per candidate: on 20,000 real pages, 5 lose 0.0009 of the recall, 8 0.0002
+GLANCE_LEAST = 0.1  # minimum share of pages kept
+GLANCE_MOST = 0.3  # maximum share of pages kept; above, a single pass is as fast
+GLANCE_FROM = 16 * 256  # minimum prefix components: 16 x 384 took 360 ns a page and core, the first pass 160;
+# 16 x 128 took 88 and the first pass 68, so a single pass is faster there
+GLANCE_KINDS = ("float16", "int8")  # storage kinds with measured loss
+OWN = 5  # candidates per hit if the scan covers the whole budget: int8 may still change the order
 FEWEST = 50
 
 
 def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> int:
-    """How many of `pages` to score at `budget` so that the best `k` hold a share `recall` of the exact ones.
+    """Number of candidates to rescore at `budget` for an expected `recall` of the exact top `k`.
 
     Raises:
-        ValueError: when `recall` is not above 0 and at most 1.
+        ValueError: when `recall` is not in (0, 1].
 
     >>> candidates(100_000, Budget(8, 16), 10), candidates(20_000, Budget(16, 64), 10)
     (50, 1000)
@@ -50,9 +49,9 @@ def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> in
 
 
 def glance(pages: int, components: int, wanted: int) -> int:
-    """How many of `pages` a first look at few tokens should leave for `wanted` candidates; 0: do without one.
+    """Number of pages that the first pass keeps for `wanted` candidates; 0: use a single pass.
 
-    components: of a page's prefix.
+    components: number of components of a page's prefix.
 
     >>> glance(1_000_000, 16 * 384, 2_187), glance(20_000, 16 * 384, 1_000), glance(20_000, 16 * 384, 50)
     (100000, 0, 2000)
@@ -66,7 +65,7 @@ def glance(pages: int, components: int, wanted: int) -> int:
 
 
 def _needed(recall: float) -> float:
-    """Candidates for ten hits, between the measured points.
+    """Candidates for ten hits, interpolated between the measured points.
 
     >>> [round(_needed(share)) for share in (0.5, 0.9, 0.97, 0.99)]
     [16, 100, 348, 1000]

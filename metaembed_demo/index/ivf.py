@@ -1,10 +1,10 @@
-"""Inverted lists over Meta Tokens: the coarse stage where a scan of all prefixes is too slow or too large.
+"""Inverted lists over Meta Tokens: the coarse stage for collections too large for a prefix scan.
 
-FAISS keeps the first candidate tokens of every page as product codes (IVF, PQ with 4-bit codes), one index
-for each nested group of tokens, so that a small budget looks at its own tokens alone. Each query token brings
-the candidate tokens nearest to it; a page that it brings nothing of counts with the worst similarity that it
-brought. The pages with the largest sums are the candidates. Lists are made from the vectors in minutes and
-never saved: FAISS's files cannot be checked before they are read.
+FAISS stores the first page tokens as product codes (IVF, PQ with 4-bit codes), with one index per nested
+group of tokens, so that a small budget searches only its own tokens. Each query token retrieves its nearest
+page tokens; a page without any is assigned the lowest similarity retrieved. The pages with the largest sums
+are the candidates. Lists are rebuilt from the vectors in minutes and never saved: FAISS files cannot be
+validated before loading.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from metaembed_demo.core.types import FloatArray
 
 from .cascade import PREFIX
 
-GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # candidate tokens 1 | 2-4 | 5-8 | 9-16
-COMPONENTS = 4  # of a vector, that share one 4-bit code
-A_LIST = 39  # training vectors a list, the fewest that FAISS wants
-LISTS = 4  # times the square root of the tokens
-ROUNDS = 10  # of k-means
-PROBED = 1 / 32  # of the lists, by a query token
-FEWEST, TRAIN = 1_000, 20_000  # pages to train on
-STEP = 1_024  # pages added at a time
-BROUGHT = 400  # candidates at least: 4-bit codes put the best further down than a scan in int8 does
+GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # page tokens 1 | 2-4 | 5-8 | 9-16
+COMPONENTS = 4  # vector components per 4-bit code
+A_LIST = 39  # training vectors per list, FAISS's minimum
+LISTS = 4  # number of lists, relative to the square root of the tokens
+ROUNDS = 10  # k-means iterations
+PROBED = 1 / 32  # share of lists probed per query token
+FEWEST, TRAIN = 1_000, 20_000  # minimum and maximum training pages
+STEP = 1_024  # pages per adding step
+BROUGHT = 400  # minimum candidates: 4-bit codes rank less precisely than an int8 scan
 
 Slots = NDArray[np.int64]
 
 
 class TokenLists:
-    """The first 16 candidate tokens of pages, found by their like. Not to be changed while it is searched.
+    """Nearest-neighbour search over the first 16 page tokens. Must not be modified during a search.
 
-    Copies share the codes, which are hundreds of megabytes, until one of them adds a page.
+    Copies share the codes (hundreds of megabytes) until one of them adds a page.
     """
 
     def __init__(self, r_c: int, dim: int) -> None:
@@ -45,17 +45,17 @@ class TokenLists:
         self.dim = dim
         self.probed = PROBED
         self._faiss: list[Any] = []
-        self._slots: Slots = np.empty(0, np.int64)  # number -> slot, -1 where the page is gone
-        self._sharers: WeakSet[TokenLists] = WeakSet([self])  # those that search the same codes
+        self._slots: Slots = np.empty(0, np.int64)  # number -> slot, -1 for removed pages
+        self._sharers: WeakSet[TokenLists] = WeakSet([self])  # copies that share the codes
 
     @classmethod
     def making(
         cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]
     ) -> Generator[int, None, TokenLists]:
-        """Lists of the pages `ids`, in slots 0, 1, 2 and so on; tells how many pages are in them as it goes.
+        """Build lists of the pages `ids`, in slots 0, 1, 2 and so on; yields the number of pages added.
 
         Raises:
-            ValueError: when there are fewer than 1,000 pages to fit them to.
+            ValueError: when there are fewer than 1,000 pages to train on.
         """
         sample = ids[:: max(1, len(ids) // TRAIN)]
         if len(sample) < FEWEST:
@@ -89,7 +89,7 @@ class TokenLists:
         self._faiss.append(index)
 
     def copy(self) -> TokenLists:
-        """The same pages; adding and removing here and there do not meet."""
+        """An independent copy that shares the codes."""
         twin = TokenLists(self.groups[-1][1], self.dim)
         twin.probed, twin._slots, twin._faiss = self.probed, self._slots.copy(), self._faiss
         twin._sharers = self._sharers
@@ -97,16 +97,16 @@ class TokenLists:
         return twin
 
     def _own(self) -> None:
-        """Have codes of one's own, which nobody searches meanwhile."""
+        """Stop sharing codes, copying them if necessary."""
         if len(self._sharers) > 1:
             import faiss
 
             self._faiss = [faiss.clone_index(index) for index in self._faiss]
-            self._sharers.discard(self)  # after the copying: the last one left may change what was shared
+            self._sharers.discard(self)  # after copying: the last sharer may modify the codes
             self._sharers = WeakSet([self])
 
     def add(self, slots: Slots, vectors: NDArray[Any]) -> None:
-        """Take pages with `vectors` (n, R_c, D) that stand in `slots` of the index."""
+        """Add pages with `vectors` (n, R_c, D) at `slots` of the index."""
         self._own()
         numbers = np.arange(len(self._slots), len(self._slots) + len(slots))
         self._slots = np.concatenate([self._slots, slots])
@@ -115,22 +115,22 @@ class TokenLists:
             index.add_with_ids(tokens, np.repeat(numbers, last - first))
 
     def remove(self, slots: Slots) -> None:
-        """Let pages be found no more; their codes go when the lists are made anew."""
+        """Hide pages from searches; their codes remain until the lists are rebuilt."""
         self._slots[np.isin(self._slots, slots)] = -1
 
     def place(self, slots: Slots) -> None:
-        """Give every page, in the order of adding, another slot; -1 lets it be found no more."""
+        """Assign a slot to every page, in the order of adding; -1 hides it."""
         self._slots = slots
 
     def move(self, old: Slots, new: Slots) -> None:
-        """Follow pages from the slots `old`, which ascend, to `new`."""
+        """Move pages from the ascending slots `old` to `new`."""
         at = np.searchsorted(old, self._slots)
         at[at == len(old)] = 0
         here = (self._slots >= 0) & (old[at] == self._slots) if len(old) else np.zeros(len(self._slots), bool)
         self._slots = np.where(here, new[at] if len(new) else -1, -1)
 
     def candidates(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """Slots for the query tokens q (r_q, D), ascending: `wanted`, or more where codes need the room."""
+        """Candidate slots, ascending, for query tokens q (r_q, D): `wanted`, but at least BROUGHT."""
         wanted = max(wanted, BROUGHT)
         q = np.ascontiguousarray(q[: PREFIX.r_q], np.float32)
         found = [
@@ -152,7 +152,7 @@ class TokenLists:
 
     @staticmethod
     def _best(similarity: FloatArray, owners: Slots, wanted: int) -> Slots:
-        """MaxSim over what was brought: (r_q, n) similarities with the slots that they belong to, or -1."""
+        """MaxSim over retrieved tokens: (r_q, n) similarities and their slots, or -1."""
         gone = owners < 0
         similarity = np.where(gone, np.inf, similarity)
         floor = similarity.min(axis=1)

@@ -1,4 +1,4 @@
-"""Listing: the making of inverted lists for an index and its copies, in one thread beside the searches."""
+"""Listing: builds inverted lists for an index and its copies, in a background thread."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from metaembed_demo.core.types import FloatArray
 
 from .ivf import TokenLists
 
-NICE = 15  # of the thread at work: searches come first
+NICE = 15  # niceness of the thread; searches have priority
 log = logging.getLogger(__name__)
 
 
 class Listed(Protocol):
-    """An index that inverted lists are made for."""
+    """An index that uses inverted lists."""
 
     def take_lists(self, lists: TokenLists, ids: Sequence[str]) -> None:
-        """Search with `lists`, in which the pages `ids` stand in this order, if there is use for them."""
+        """Use `lists` of the pages `ids`, in this order, if needed."""
         ...
 
 
 class Listing:
-    """Lists on their way, wanted by the indexes that joined. When all of these are gone, the work ends.
+    """Builds lists for the joined indexes, in a low-priority thread; cancelled when all of them are gone.
 
-    One thread of low priority, for it may take minutes. What goes wrong is logged once and not tried again.
+    A failure is logged once and not retried.
     """
 
     def __init__(self) -> None:
@@ -39,23 +39,23 @@ class Listing:
         self._pages: tuple[int, int] | None = None
 
     def join(self, index: Listed) -> None:
-        """Give lists to `index` too when they are done; it may be gone by then."""
+        """Deliver lists to `index` too, which is held weakly."""
         self._wanted_by.add(index)
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """Pages in the lists, and of how many; None while none are made."""
+        """Pages done and total; None when idle."""
         return self._pages
 
     @property
     def idle(self) -> bool:
-        """Whether lists could be begun."""
+        """Whether a build can be started."""
         return not (self._begun or self._failed)
 
     def begin(self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> None:
-        """Make lists of the pages `ids`, unless that is on its way or has failed before.
+        """Start building lists of the pages `ids`, unless a build is running or has failed.
 
-        vectors_of: must not hold one of the indexes that joined, or they would never be gone.
+        vectors_of: must not reference a joined index, which would keep it alive.
         """
         with self._lock:
             if not self.idle:
@@ -68,7 +68,7 @@ class Listing:
         self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Until the thread has ended, if there is one. Returns whether it has."""
+        """Wait for the thread, if there is one. Returns whether it has ended."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
@@ -80,7 +80,7 @@ class Listing:
             if lists is not None:
                 for index in list(self._wanted_by):
                     index.take_lists(lists.copy(), ids)
-        except Exception:  # too little memory, no FAISS: every search scans, as before
+        except Exception:  # e.g. no memory or no FAISS: searches keep scanning
             self._failed = True
             log.exception("No inverted lists could be made of %d pages; searches scan them instead", len(ids))
         finally:
@@ -89,7 +89,7 @@ class Listing:
     def _made(
         self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]
     ) -> TokenLists | None:
-        """The lists; None when nobody wants them any more."""
+        """The lists; None if all joined indexes are gone."""
         steps = TokenLists.making(ids, vectors_of)
         while True:
             try:
@@ -101,10 +101,10 @@ class Listing:
 
 
 def stand_back() -> None:
-    """Let the calling thread give way to all others: one thread in FAISS, and little processor time.
+    """Lower the calling thread's priority: one FAISS thread, and a high niceness.
 
-    Both are settings of a thread: OpenMP keeps the number for each thread that calls it, and on Linux a
-    niceness belongs to a thread. Elsewhere that would be the whole process's, so it is left as it is.
+    Both are per thread: OpenMP's thread count everywhere, niceness on Linux only; elsewhere niceness is per
+    process and unchanged.
     """
     import faiss
 

@@ -1,4 +1,4 @@
-"""LocalIndex: the pages' vectors in this process, or in files that it reads."""
+"""LocalIndex: an in-process index, in memory or memory-mapped from disk."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from .ivf import TokenLists
 from .ivf_builder import Listing
 from .quantization import Codec, codec
 
-EXACT_UP_TO = 5_000  # pages; above that a coarse stage picks the candidates
-SAMPLE = 2_000  # pages that a codebook is fitted on
-STEP = 256  # pages kept anew at a time: a second's work with PQ, the slowest
-LISTS_FROM = 1_000_000  # pages; from there on inverted lists are made
+EXACT_UP_TO = 5_000  # pages; above, a coarse stage selects candidates
+SAMPLE = 2_000  # pages for training a codebook
+STEP = 256  # pages re-encoded per step: a second with PQ, the slowest
+LISTS_FROM = 1_000_000  # pages from which inverted lists are built
 NEVER = sys.maxsize
 
 
 class LocalIndex:
-    """Pages in blocks; each page's vectors kept as `storage` says: float16, int8, pq or binary.
+    """Pages in blocks, with vectors stored as `storage`: float16, int8, pq or binary. Thread-safe.
 
-    Up to `exact_up_to` pages a search scores them all. Above, the prefixes (8 query tokens, 16 candidate
-    tokens) are scanned in int8, and as many pages as `recall` asks for are scored again (index/cascade.py).
-    With a storage other than float16 the full vectors lie in a file, not in memory; `refine` of the best
-    pages are scored again by them, none where it is 0. Safe to use from several threads.
+    Up to `exact_up_to` pages a search scores all pages. Above, prefixes (8 query tokens, 16 page tokens) are
+    scanned in int8, and the candidates needed for `recall` are rescored (index/cascade.py). With a storage
+    other than float16 the full vectors are in a file, and the top `refine` pages are rescored with them.
 
     Raises:
         ValueError: when `r_c` or `dim` is below 1.
@@ -48,27 +47,27 @@ class LocalIndex:
         self.r_c, self.dim, self.exact_up_to = r_c, dim, exact_up_to
         self.recall = RECALL
         self.refine = 0
-        self.has_full = True  # whether the float16 vectors are kept, in memory or in a file
+        self.has_full = True  # whether float16 vectors exist, in memory or in a file
         self._codec = coding or codec("float16", r_c, dim)
         self._quick = codec("int8", min(PREFIX.r_c, r_c), dim)
         self._lock = threading.RLock()
-        self._slots: dict[str, int] = {}  # in the order of adding, which is the order of slots
+        self._slots: dict[str, int] = {}  # in the order of adding, i.e. of slots
         self._blocks = Blocks()
         self._open = False  # whether the last block may still grow
         self.lists_from = LISTS_FROM
         self._lists: TokenLists | None = None
         self._listing = Listing()  # shared with copies
         self._listing.join(self)
-        self._checked: segments.Check | None = None  # of the files that it was loaded from
+        self._checked: segments.Check | None = None  # of the files it was loaded from
 
     @property
     def storage(self) -> str:
-        """How vectors are kept: one of `codecs.KINDS`."""
+        """The storage kind, one of `quantization.KINDS`."""
         return self._codec.kind
 
     @property
     def listing(self) -> tuple[int, int] | None:
-        """Pages in the inverted lists on their way, and of how many; None where none are made."""
+        """Progress of building inverted lists: pages done, total; None when idle."""
         return None if self._lists is not None else self._listing.progress
 
     @property
@@ -111,7 +110,7 @@ class LocalIndex:
             self._compact()
 
     def copy(self) -> LocalIndex:
-        """The same pages; adding and removing here and there do not meet. Vectors and lists are shared."""
+        """An independent copy that shares vectors and lists."""
         with self._lock:
             twin = self._snapshot()
             twin.lists_from, twin._listing = self.lists_from, self._listing
@@ -120,7 +119,7 @@ class LocalIndex:
             return twin
 
     def _snapshot(self) -> LocalIndex:
-        """A copy to read the pages from: it has no lists and waits for none."""
+        """A read-only copy without inverted lists."""
         with self._lock:
             twin = LocalIndex(self.r_c, self.dim, self.exact_up_to, self._codec)
             twin.recall, twin.refine, twin.has_full = self.recall, self.refine, self.has_full
@@ -130,18 +129,18 @@ class LocalIndex:
             return twin
 
     def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
-        """The same pages kept as `kind`; this index stays as it is and can be searched meanwhile.
+        """A copy with the storage kind `kind`; this index is unchanged and stays searchable.
 
-        The full vectors move to a file, or are given up if not `keep_full`. PQ is fitted to the pages.
+        The full vectors move to a file, or are dropped if not `keep_full`. PQ is trained on the pages.
 
         Raises:
-            ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
-                index were given up and another kind would have to be made from what is left.
+            ValueError: on an unknown kind, too few pages for a codebook, or if the full vectors that
+                re-encoding needs were dropped.
         """
         return finish(self.storing_as(kind, keep_full))
 
     def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, LocalIndex]:
-        """`stored_as`, telling how many pages are kept anew as it goes; closing it gives the work up."""
+        """`stored_as` as a generator of the number of pages done; closing it cancels."""
         source = self.copy()
         if kind == self.storage and (keep_full or kind == "float16" or not source.has_full):
             return source
@@ -208,7 +207,7 @@ class LocalIndex:
             return self._blocks.vectors(self._codec, self._find(ids), full=False)
 
     def full(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up."""
+        """(n, R_c, D) float32 vectors at float16 precision; decoded from codes if those were dropped."""
         with self._lock:
             return self._blocks.vectors(self._codec, self._find(ids), full=True)
 
@@ -220,7 +219,7 @@ class LocalIndex:
         return self._codec.bytes_per_page(min(budget.r_c, self.r_c))
 
     def bytes_held(self) -> dict[str, int]:
-        """Bytes of all pages: in memory, and in files that the index reads from."""
+        """Bytes of all pages in memory, and in files."""
         with self._lock:
             parts = [(name in b.readers, b.part(name).nbytes) for b in self._blocks for name in b.names]
         there = sum(size for on_disk, size in parts if on_disk)
@@ -229,19 +228,19 @@ class LocalIndex:
     # Lists
 
     def make_lists(self) -> None:
-        """Make inverted lists (index/ivf.py) the coarse stage, here and now: minutes for a million pages.
+        """Build inverted lists (index/ivf.py) as the coarse stage, synchronously: minutes for a million
 
         Raises:
-            ValueError: when there are too few pages to fit them to.
+            ValueError: when there are too few pages to train on.
         """
         seen = self._snapshot()
         ids = seen.ids
         self.take_lists(finish(TokenLists.making(ids, seen.full)), ids, asked=True)
 
     def take_lists(self, lists: TokenLists, ids: Sequence[str], asked: bool = False) -> None:
-        """Let `lists` of the pages `ids` pick the candidates; pages that came or went since are seen to.
+        """Use `lists` of the pages `ids` as the coarse stage, updated for pages added or removed since.
 
-        asked: whether to take them where a scan would do, too.
+        asked: use them even if a scan would suffice.
         """
         with self._lock:
             if not asked and (self._lists is not None or len(self) < self.lists_from):
@@ -256,30 +255,30 @@ class LocalIndex:
     # Disk
 
     def save(self, path: Path) -> None:
-        """Write the blocks that `path` lacks, then `index.json`, which names them: index/segments.py."""
+        """Write missing blocks to `path`, then `index.json`, which lists them (index/segments.py)."""
         with self._lock:
             segments.write_index(path, self._settled(), self._codec)
 
     def write(self, path: Path) -> segments.Head:
-        """Write the blocks that `path` lacks. The head that is returned is for the caller to keep, last."""
+        """Write missing blocks to `path`; returns the head, which the caller must write last."""
         with self._lock:
             return segments.write(path, self._settled(), self._codec)
 
     @classmethod
     def load(cls, path: Path, whole: bool = True) -> LocalIndex:
-        """Open what `save` wrote; the vectors stay on disk and are read as needed.
+        """Open a saved index, with memory-mapped vectors.
 
-        whole: False compares no checksums, which is enough for what this process has just saved.
+        whole: False skips checksums, which suffices for files saved by this process.
 
         Raises:
             FileNotFoundError: when there is no index in the folder `path`.
-            ValueError: when it is of another version or damaged.
+            ValueError: when its format differs, or it is damaged.
         """
         return cls.of(*segments.read_index(path, whole))
 
     @classmethod
     def of(cls, coding: Codec, blocks: Sequence[Block], checked: segments.Check) -> LocalIndex:
-        """An index of blocks that were kept by `coding`. Raises ValueError when a page comes twice."""
+        """An index of blocks encoded by `coding`. Raises ValueError for duplicate pages."""
         index = cls(coding.r_c, coding.dim, coding=coding)
         index._checked = checked
         index.has_full = all(FULL in block.names for block in blocks)
@@ -292,12 +291,12 @@ class LocalIndex:
         return index
 
     def sound(self) -> None:
-        """Raises ValueError when a file that this was loaded from turned out to be damaged."""
+        """Raises ValueError once a file it was loaded from is known to be damaged."""
         if self._checked:
             self._checked.sound()
 
     def _settled(self) -> list[Block]:
-        """The blocks as they are to be written, none of which grows any more."""
+        """The blocks to write, none of which grows any more."""
         self._close()
         if self.storage == "float16" and len(self) > self.exact_up_to:
             for block in self._blocks:
@@ -306,7 +305,7 @@ class LocalIndex:
         return list(self._blocks)
 
     def _close(self) -> None:
-        """Let the last block grow no more, merge it with small neighbours, move full vectors to a file."""
+        """Close the last block, merge small blocks, and move full vectors to a file."""
         blocks = self._blocks.joined(self._merged)
         if blocks:
             self._relay(blocks)
@@ -316,7 +315,7 @@ class LocalIndex:
         self._open = False
 
     def _compact(self) -> None:
-        """Write blocks anew that hold too many removed pages."""
+        """Compact blocks with many removed pages."""
         kept = self._blocks.renewed(self._merged)
         if kept:
             grows = self._open and len(kept[-1]) > 0
@@ -325,7 +324,7 @@ class LocalIndex:
 
     def _merged(self, blocks: Sequence[Block]) -> Block:
         if self._checked and any(block.files for block in blocks):
-            self._checked.wait()  # damage must not go into a new block
+            self._checked.wait()  # never copy damaged data to a new block
         return merged(blocks)
 
     def _lay(self, blocks: Sequence[Block]) -> None:
@@ -333,7 +332,7 @@ class LocalIndex:
         self._open = False
 
     def _relay(self, blocks: Sequence[Block]) -> None:
-        """Take `blocks`, which hold the same pages in other slots."""
+        """Replace the blocks by `blocks`, with the same pages in other slots."""
         self._lay(blocks)
         new = self._blocks.live()
         if self._lists is not None:
@@ -352,7 +351,7 @@ class LocalIndex:
             raise KeyError(f"Page {error.args[0]} is not in the index.") from None
 
     def _slots_of(self, ids: Sequence[str]) -> Slots:
-        """Slots in ascending order; candidates that were found in these very blocks bring theirs along."""
+        """Slots in ascending order; `Candidates` of these blocks already have them."""
         found = ids.slots if isinstance(ids, Candidates) and ids.blocks is self._blocks else None
         if found is not None and (len(found) == len(self) or self._blocks.are_live(found)):
             return found
@@ -361,7 +360,7 @@ class LocalIndex:
     # Vectors
 
     def _encoded(self, vectors: FloatArray) -> Parts:
-        """What is kept of pages with `vectors` (n, R_c, D)."""
+        """The stored parts of pages with `vectors` (n, R_c, D)."""
         full = np.asarray(vectors).astype(np.float16)
         parts: dict[str, np.ndarray] = {}
         if self.storage == "float16" or self.has_full:
@@ -376,7 +375,7 @@ class LocalIndex:
     # Scoring
 
     def _near(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """The `wanted` slots, ascending, that the coarse stage puts first."""
+        """The top `wanted` slots of the coarse stage, ascending."""
         if self._lists is not None:
             return self._lists.candidates(q, r_c, wanted)
         if len(self) >= self.lists_from and self._listing.idle:
@@ -385,7 +384,7 @@ class LocalIndex:
         return self._blocks.nearest(self._codec, self._quick, q, r_c, wanted)
 
     def _ranked(self, q: FloatArray, r_c: int, slots: Slots, k: int, full: bool) -> tuple[Slots, FloatArray]:
-        """The best `k` of `slots`, which ascend, and their scores."""
+        """The top `k` of the ascending `slots`, and their scores."""
         scores = self._blocks.scores(self._codec, q, r_c, slots, full)
         at = best(scores, k)
         return slots[at], scores[at]

@@ -1,6 +1,6 @@
-"""MaxSim, alignment and prefix gains: arrays in, arrays out.
+"""MaxSim, alignment and prefix gains on arrays.
 
-Every score is the plain sum over query tokens (paper, equation 1), not divided by their number.
+Scores are the sum over query tokens (paper, equation 1), not divided by their number.
 A smaller budget is a slice: `maxsim(q[:r_q], c[:, :r_c])`.
 """
 
@@ -17,28 +17,28 @@ from metaembed_demo.core.types import Alignment, FloatArray
 
 from . import maxsim_kernels
 
-# Candidate components cast to float32 at a time: 4 MiB, which stays in a core's cache.
+# Page components cast to float32 per chunk: 4 MiB, fits in a core's cache.
 CHUNK_COMPONENTS = 1 << 20
 
-# Multiply-adds from which loading numba pays: 500 pages at (16, 64), which numpy scores in 2 ms.
+# Multiply-adds from which loading numba is worthwhile: 500 pages at (16, 64), 2 ms in numpy.
 KERNEL_FROM = 500 * 16 * 64 * 128
-# The same once numba is loaded: below, numpy is done sooner than a call is checked.
+# The same once numba is loaded: below, numpy is faster than the call overhead.
 KERNEL_AFTER = 8 * 16 * 64 * 128
 
 # First and last+1 query token of the nested groups: 1 | 2 | 3-4 | 5-8 | 9-16.
 _EDGES = (0, *(r_q for r_q, _ in BUDGETS))
 QUERY_GROUPS: tuple[tuple[int, int], ...] = tuple(pairwise(_EDGES))
-PAGE_ENDS = tuple(r_c for _, r_c in BUDGETS)  # last candidate token of each nested group
+PAGE_ENDS = tuple(r_c for _, r_c in BUDGETS)  # last page token of each nested group
 
 
 def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None) -> FloatArray:
     """Late interaction of one query with many pages: for each page, sum over i of max over j of <q_i, c_j>.
 
-    Large inputs go to the compiled kernels where they are available, the others to `maxsim_numpy`.
+    Large inputs use the compiled kernels if available, others `maxsim_numpy`.
 
     Args:
         q: query vectors (r_q, D).
-        c: candidate vectors (n, r_c, D), float32 or float16 (cast a chunk at a time).
+        c: page vectors (n, r_c, D), float32 or float16 (cast in chunks).
         rows: which of the n pages to score (m,) int64; None means all in order.
 
     Returns:
@@ -48,7 +48,7 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
         IndexError: when a row is not one of the n pages.
         ValueError: when the shapes do not fit together or either side has no token.
 
-    Query token 1 finds its like in both pages, query token 2 only in the first:
+    Query token 1 has a match in both pages, query token 2 only in the first:
 
     >>> q = np.array([[1, 0], [0, 1]], dtype=np.float32)
     >>> pages = np.array([[[1, 0], [0, 1]], [[1, 0], [1, 0]]], dtype=np.float32)
@@ -61,7 +61,7 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
     """
     _check(q, c)
     m = len(c) if rows is None else len(rows)
-    # numpy casts float16 pages, which costs as much as sixteen query tokens do.
+    # Casting float16 pages in numpy costs as much as sixteen query tokens.
     tokens = max(len(q), 16) if c.dtype == np.float16 else len(q)
     worth = m * tokens * c.shape[1] * c.shape[2] >= (KERNEL_AFTER if maxsim_kernels.loaded() else KERNEL_FROM)
     if (
@@ -75,7 +75,7 @@ def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None
 
 
 def maxsim_numpy(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None) -> FloatArray:
-    """`maxsim` in numpy alone, a chunk of pages at a time: the reference for the kernels."""
+    """`maxsim` in numpy, in chunks of pages: the reference for the kernels."""
     _check(q, c)
     if rows is not None and len(rows) and not 0 <= np.min(rows) <= np.max(rows) < len(c):
         raise IndexError(f"Rows are 0 to {len(c) - 1} here, not {np.min(rows)} to {np.max(rows)}.")
@@ -87,14 +87,14 @@ def maxsim_numpy(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None 
     for start in range(0, m, step):
         part = c[start : start + step] if rows is None else c[rows[start : start + step]]
         chunk = np.asarray(part, dtype=np.float32)
-        # Candidate tokens last, so that the maximum runs over neighbours in memory.
+        # Page tokens last, so that the maximum runs over contiguous memory.
         similarity = (q @ chunk.reshape(-1, dim).T).reshape(len(q), len(chunk), r_c)
         scores[start : start + step] = similarity.max(axis=2).sum(axis=0)
     return scores
 
 
 def align(page_id: str, q: FloatArray, c_one: NDArray[Any]) -> Alignment:
-    """Which candidate token each query token takes its maximum from, on one page.
+    """The page token that gives each query token its maximum, on one page.
 
     Args:
         page_id: copied into the result.
@@ -135,9 +135,9 @@ def alignment_of(page_id: str, similarity: FloatArray) -> Alignment:
 
 
 def prefix_gains(alignment: Alignment) -> FloatArray:
-    """What each nested group of query tokens (1 | 2 | 3-4 | 5-8 | 9-16) adds to the score: (5,) float32.
+    """(5,) float32 score contribution of each nested group of query tokens (1 | 2 | 3-4 | 5-8 | 9-16).
 
-    Groups beyond the search's r_q add 0; query tokens beyond the 16th count with the last group.
+    Groups beyond the search's r_q contribute 0; query tokens beyond the 16th belong to the last group.
 
     >>> one_each = Alignment("p", np.ones((8, 1), np.float32), np.zeros(8, np.int64), np.ones(8, np.float32))
     >>> prefix_gains(one_each).tolist()
@@ -151,10 +151,10 @@ def prefix_gains(alignment: Alignment) -> FloatArray:
 
 
 def candidate_gains(alignment: Alignment) -> FloatArray:
-    """What each nested group of candidate tokens (1 | 2-4 | 5-8 | 9-16 | 17-64) adds to the score: (5,).
+    """(5,) gain of each nested group of page tokens (1 | 2-4 | 5-8 | 9-16 | 17-64).
 
-    The score with the first k candidate tokens grows with k; this is by how much, for all r_q query tokens.
-    Groups beyond the search's r_c add 0, so the five sum to the score.
+    The increase of the score when the group is added, for all r_q query tokens. Groups beyond the search's
+    r_c contribute 0; the five sum to the score.
 
     >>> similarity = np.array([[0.25, 0.5, 0.25, 0.0, 0.75]], dtype=np.float32)
     >>> found = Alignment("p", similarity, np.array([4]), np.array([0.75], np.float32))

@@ -1,13 +1,11 @@
 """MaxSim fused into one pass over the pages, compiled by numba: float16, float32, int8 and looked-up codes.
 
-No similarity is ever written to memory; index/maxsim_simd.py says how. Pages are shared among Python
-threads (the kernels hold no GIL) and not by a threading layer of numba's: its `workqueue` aborts the
-process when two threads search at once, and one more OpenMP runtime beside those of torch and faiss would
-compete for the cores.
+Similarities are never written to memory; see index/maxsim_simd.py. Pages are split among Python threads (the
+kernels release the GIL), not by numba's threading layers: `workqueue` aborts the process when two threads
+search at once, and another OpenMP runtime beside torch's and faiss's would compete for cores.
 
-Importing this does not import numba. The first call does, and compiles for a second or two, or takes under a
-second where numba could keep the result: in the package's __pycache__, else in the user's cache folder, or
-where NUMBA_CACHE_DIR says.
+numba is imported at the first call, which compiles for one or two seconds, or loads the cached result in
+under a second: from the package's __pycache__, the user's cache folder, or NUMBA_CACHE_DIR.
 """
 
 from __future__ import annotations
@@ -55,20 +53,20 @@ _here = threading.local()
 
 
 def available() -> bool:
-    """Whether the kernels run here. The first call imports numba and compiles, or loads what numba kept.
+    """Whether the kernels are usable. The first call imports numba and compiles, or loads from its cache.
 
-    METAEMBED_NUMBA=0 turns them off. Where numba is missing or cannot compile them, one warning is logged.
+    METAEMBED_NUMBA=0 disables them. If numba is missing or fails, one warning is logged.
     """
     return _load() is not None
 
 
 def loaded() -> bool:
-    """Whether the kernels are there already, so that calling them costs nothing but their work."""
+    """Whether the kernels are already loaded."""
     return _loaded is not None
 
 
 def load_behind() -> None:
-    """Load the kernels in a thread, so that the first search need not wait for them."""
+    """Load the kernels in a background thread, ahead of the first search."""
     threading.Thread(target=available, name="maxsim-load", daemon=True).start()
 
 
@@ -109,7 +107,7 @@ def maxsim_int8(
 ) -> FloatArray:
     """For each page, c_scale[page] * the sum over i of q_scale[i] * the maximum over j of <q_i, c_j>.
 
-    One scale a page, not a token, so that the maximum is found among whole numbers (int32, exact).
+    One scale per page, not per token, so that the maximum is taken over exact int32 values.
 
     Args:
         q: query vectors (r_q, D) int8, and their scales (r_q,) float32.
@@ -245,7 +243,7 @@ def _run(
     less = np.zeros(len(q), np.int32) if offset is None else offset
 
     def piece(start: int, stop: int) -> None:
-        # Empty lines on both sides: two threads that write to one cache line wait for each other.
+        # Padding cache lines on both sides prevent false sharing between threads.
         best = np.empty(slabs * lanes + 2 * LINE, np.float32)[LINE:-LINE]
         scratch = np.zeros(0 if unpack == code.IN_PLACE else block * unpacked, np.uint8)
         kernels.scan(job, pages, start, stop, best, best.view(np.int32), weight, less, scratch, out)
@@ -255,7 +253,7 @@ def _run(
 
 
 def _checked(q: NDArray[Any], c: NDArray[Any], rows: Rows | None) -> Rows | None:
-    """`rows` as numba takes them. The kernels read by address, so nothing wrong may pass here."""
+    """`rows` in numba's type. Validates everything, since the kernels read by address."""
     if c.ndim != 3 or q.shape[1] != c.shape[2]:
         raise ValueError(f"{q.shape} and {c.shape} do not fit: pages are (n, r_c, {q.shape[1]}) here.")
     if not q.shape[0] or not c.shape[1] or not c.shape[2]:
@@ -275,7 +273,7 @@ def _checked(q: NDArray[Any], c: NDArray[Any], rows: Rows | None) -> Rows | None
 
 
 def _share(piece: Callable[[int, int], None], m: int, components: int) -> None:
-    """Run `piece` over 0 to m: here, or in parts in the threads."""
+    """Run `piece` over 0 to m, in this thread or split over the pool."""
     count = threads()
     parts = min(count * PIECES, m)
     if count == 1 or components <= ONE_THREAD or _is_alone():
@@ -286,7 +284,7 @@ def _share(piece: Callable[[int, int], None], m: int, components: int) -> None:
 
 
 def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """What each of `tasks` gives, in order. The threads take one each; none of them is shared again."""
+    """Results of `tasks`, in order, run in the pool; tasks are not split further."""
     if threads() == 1 or _is_alone():
         return [task() for task in tasks]
     return list(_threads().map(_alone, tasks))
@@ -301,19 +299,19 @@ def _alone(task: Callable[[], T]) -> T:
 
 
 def _is_alone() -> bool:
-    """Whether this thread is one of those that scan: it must not wait for the others."""
+    """Whether this is a pool thread, which must not wait for the pool."""
     return getattr(_here, "alone", False)
 
 
 def threads() -> int:
-    """How many threads a scan takes: the cores that this process may use."""
+    """Number of scan threads: the cores available to this process."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(cores, math.ceil(_quota(Path("/sys/fs/cgroup")) or cores)))
 
 
 def _quota(root: Path) -> float | None:
-    """Cores that a container's limit allows (cgroup version 2 or 1), None without one."""
+    """CPU limit of the container in cores (cgroup version 2 or 1); None without one."""
     try:
         if (root / "cpu.max").exists():
             limit, period = (root / "cpu.max").read_text().split()
@@ -336,7 +334,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _after_fork() -> None:
-    """A child process has the pool, but not its threads."""
+    """Reset the pool in a forked child, which does not inherit its threads."""
     global _lock, _pool
     _lock, _pool = threading.Lock(), None
 

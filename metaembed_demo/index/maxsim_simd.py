@@ -1,14 +1,13 @@
-"""The scan over pages that numba compiles, and the vector code inside it; imported by
-index/maxsim_kernels.py when due.
+"""The numba-compiled scan over pages and its SIMD code; imported lazily by index/maxsim_kernels.py.
 
-The query is transposed and cut into slabs of up to 16 tokens, a SIMD lane each. The components of a page
-token are broadcast one by one, so that a block of page tokens is
+The query is transposed and split into slabs of up to 16 tokens, one SIMD lane each. Page components are
+broadcast one by one, so that a block of page tokens is
 
     total[token] += query[component] * broadcast(page[token, component])
 
-held in registers, then one maximum over its tokens. Nothing is added across lanes before the page is done.
-Numba compiles the loops over pages and blocks; two intrinsics write LLVM's vector code for what is inside
-them, which LLVM fits to the vectors of the machine. Addresses are integers there; `builder` is llvmlite's.
+in registers, followed by one maximum over its tokens. Lanes are summed only at the end of a page. Numba
+compiles the loops over pages and blocks; two intrinsics emit LLVM vector code for the inner part, which LLVM
+lowers to the machine's vector width. Addresses are integers there; `builder` is llvmlite's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
-# What a page token's components meet the query with, in groups of 4 bytes (LOOKUP: of one code).
+# Operations between page and query components, in groups of 4 bytes (LOOKUP: of one code).
 FLOAT = 0  # 1 x float32
 VNNI = 1  # 4 x int8, by one instruction
 PAIRS = 2  # 2 x int16, where there is no such instruction
@@ -36,7 +35,7 @@ GROUP = {FLOAT: 1, VNNI: 4, PAIRS: 2, LOOKUP: 1}  # components
 GROUP_BYTES = 4  # of them, unpacked (LOOKUP: 1, which is not unpacked)
 MADD = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}  # by lanes
 
-# What is done to page tokens first, a block at a time.
+# Unpacking of page tokens, per block.
 IN_PLACE = 0
 HALF = 1  # float16 -> float32
 WIDEN = 2  # int8 -> int16
@@ -54,10 +53,9 @@ intrinsic: Any = extending.intrinsic  # its own type would want the typing conte
 
 
 class Job(NamedTuple):
-    """What a scan needs to know besides its arrays: kinds and counts; addresses and distances in bytes.
+    """Scalar parameters of a scan; addresses and strides are in bytes.
 
-    Pages come as an address because numba takes read-only and strided arrays for types of their own, each of
-    which would have to be compiled.
+    Pages are passed by address: numba would compile separately for read-only and strided array types.
     """
 
     operation: int
@@ -81,17 +79,17 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Host:
-    """What the vectors of a machine can do."""
+    """SIMD features of a machine."""
 
     lanes: int  # 16 with AVX-512, else 8; a block has as many page tokens
     vnni: bool
     madd: bool  # int16 pairs multiplied and added by one instruction
 
     def spread(self, operation: int, lanes: int) -> int:
-        """How many groups of a page token are taken at once, side by side in one vector.
+        """Number of groups of a page token processed side by side in one vector.
 
-        Where the query leaves lanes of AVX-512 free, the next groups go there: the scan of (8, 16) prefixes
-        takes half the instructions.
+        Short queries leave AVX-512 lanes free for further groups: the scan of (8, 16) prefixes takes half the
+        instructions.
 
         >>> Host(16, True, True).spread(VNNI, 8), Host(16, True, True).spread(VNNI, 16)
         (2, 1)

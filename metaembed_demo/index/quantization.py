@@ -1,17 +1,17 @@
-"""How pages' vectors are kept: float16, int8, product-quantised or one bit a component.
+"""Storage kinds of page vectors: float16, int8, product quantisation, binary.
 
-A codec turns the vectors (n, R_c, D) of pages into arrays of n rows and scores a float32 query against them
-where they lie, without unpacking them first. Every kind keeps the nesting: the first r_c tokens of the codes
-are the codes of the first r_c tokens, so a smaller budget still reads a prefix.
+A codec encodes page vectors (n, R_c, D) as arrays of n rows and scores a float32 query against them without
+decoding. Codes are nested: the first r_c tokens of the codes are the codes of the first r_c tokens, so a
+smaller budget reads a prefix.
 
-| kind    | kept of a page                                        | bytes a page, 64 x 128 | 64 x 384 |
+| kind    | stored per page                                       | bytes a page, 64 x 128 | 64 x 384 |
 |---------|-------------------------------------------------------|------------------------|----------|
 | float16 | the components                                        |                 16,384 |   49,152 |
 | int8    | components times 127 over the page's largest          |                  8,196 |   24,580 |
 | pq      | for each D / M components, the nearest of 256 centres |                  2,048 |    6,144 |
 | binary  | the signs of the components                           |                  1,024 |    3,072 |
 
-What each costs in nDCG@5 is in benchmarks/results/storage.json. Product quantisation: Jégou, Douze and
+The loss in nDCG@5 is in benchmarks/results/storage.json. Product quantisation: Jégou, Douze and
 Schmid, "Product quantization for nearest neighbor search" (2011); the query is not quantised there nor for
 `binary`.
 """
@@ -33,19 +33,19 @@ Rows = NDArray[np.int64]
 Layout = tuple[tuple[tuple[int, ...], "np.dtype[Any]"], ...]
 
 KINDS = ("float16", "int8", "pq", "binary")
-CENTROIDS = 256  # of a sub-quantiser, so that a code is one byte
-PQ_LEAST = CENTROIDS  # training vectors without which there is no codebook
-PQ_GOOD = 10_000  # about 40 a centroid, below which faiss warns
-PQ_MOST = 65_536  # 256 a centroid; more train no better, only longer
-PQ_COMPONENTS = 4  # that one byte stands for
+CENTROIDS = 256  # per sub-quantiser: one-byte codes
+PQ_LEAST = CENTROIDS  # minimum training vectors
+PQ_GOOD = 10_000  # about 40 per centroid, below which faiss warns
+PQ_MOST = 65_536  # 256 per centroid; more do not improve the codebook
+PQ_COMPONENTS = 4  # per byte
 BITS = 8
-CHUNK_DISTANCES = 1 << 21  # to centroids, held at a time: 8 MiB, which a cache holds
+CHUNK_DISTANCES = 1 << 21  # distances to centroids per chunk: 8 MiB, fits in cache
 
 
 class Codec(Protocol):
-    """One way to keep pages of `r_c` vectors of `dim` components.
+    """A storage kind for pages of `r_c` vectors of `dim` components.
 
-    `layout` gives, for each array that `encode` returns, its shape without the first axis, and its dtype.
+    layout: shape without the first axis, and dtype, of each array from `encode`.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, codes: Sequence[NDArray[Any]]) -> FloatArray:
-        """The vectors (n, R_c, D) float32 that `codes` stand for."""
+        """Reconstructed vectors (n, R_c, D) float32."""
         ...
 
     def score(
@@ -67,16 +67,16 @@ class Codec(Protocol):
         """MaxSim (m,) float32 of `q` (r_q, D) with the first `r_c` vectors of all pages, or of `rows` (m,).
 
         Raises:
-            ValueError: when query, codes or r_c do not fit this codec.
+            ValueError: when query, codes or r_c do not match this codec.
         """
         ...
 
     def bytes_per_page(self, r_c: int) -> int:
-        """Bytes that the codes of a page's first `r_c` vectors take."""
+        """Bytes of the codes of a page's first `r_c` vectors."""
         ...
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What was fitted, float32, to be given to `codec` again; {} where nothing is."""
+        """Trained arrays, float32, to restore with `codec`; {} if there are none."""
         ...
 
 
@@ -88,18 +88,17 @@ def codec(
     state: Mapping[str, NDArray[Any]] | None = None,
     parts: int | None = None,
 ) -> Codec:
-    """The codec called `kind` for pages (r_c, dim).
+    """A codec of the storage kind `kind` for pages (r_c, dim).
 
     Args:
         kind: one of KINDS.
-        sample: pages (n, R_c, D) that `pq` is fitted to; others ignore it. No judgement is looked at, so the
-            very pages to be kept will do.
-        state: what `state()` gave, instead of a sample.
-        parts: bytes a vector of `pq`, which divide D; `pq_parts(dim)` where left out.
+        sample: pages (n, R_c, D) to train `pq` on, ignored by others; may be the pages to be stored.
+        state: from `state()`, instead of a sample.
+        parts: bytes per vector of `pq`, a divisor of D; default: `pq_parts(dim)`.
 
     Raises:
         ValueError: on an unknown kind, a size below 1, a sample that is missing, too small or of another
-            shape, or a state that does not fit.
+            shape, or a state of another shape.
 
     >>> made = codec("int8", r_c=64, dim=128)
     >>> made.bytes_per_page(64), made.bytes_per_page(16)
@@ -118,7 +117,7 @@ def codec(
 
 
 def pq_parts(dim: int) -> int:
-    """Bytes that `pq` keeps of a vector: the most that divide `dim` and are at most a quarter of it.
+    """Bytes per vector of `pq`: the largest divisor of `dim` that is at most a quarter of it.
 
     >>> pq_parts(128), pq_parts(384), pq_parts(100), pq_parts(6), pq_parts(2)
     (32, 96, 25, 1, 1)
@@ -127,7 +126,7 @@ def pq_parts(dim: int) -> int:
 
 
 class _Codec:
-    """What the kinds share: checks, prefixes, and the numpy way for where numba is not to be had."""
+    """Common base: checks, prefixes, and the numpy fallback without numba."""
 
     kind: str
     layout: Layout
@@ -162,7 +161,7 @@ class _Codec:
         return np.concatenate([self._plain(q, some) for some in self._chunks(cut, rows)])
 
     def bytes_per_page(self, r_c: int) -> int:
-        """The codes have the token for first axis, where they have one."""
+        """Codes of more than one axis per page have the token as the first."""
         kept = min(r_c, self.r_c)
         shapes = [((kept, *shape[1:]) if shape else (), dtype) for shape, dtype in self.layout]
         return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes)
@@ -170,7 +169,7 @@ class _Codec:
     def state(self) -> dict[str, NDArray[Any]]:
         return {}
 
-    # What each kind has of its own
+    # Implemented by each kind
 
     def _encode(self, vectors: FloatArray) -> tuple[NDArray[Any], ...]:
         raise NotImplementedError
@@ -199,7 +198,7 @@ class _Codec:
         return [array[:, :r_c] if array.ndim > 1 else array for array in codes]
 
     def _chunks(self, codes: list[NDArray[Any]], rows: Rows | None) -> Iterator[list[NDArray[Any]]]:
-        """The codes of the pages `rows`, so many at a time that their vectors stay in a core's cache."""
+        """The codes of the pages `rows` in chunks whose vectors fit in a core's cache."""
         n = len(codes[0]) if rows is None else len(rows)
         step = max(1, CHUNK_COMPONENTS // (codes[0].shape[1] * self.dim))
         for start in range(0, n, step):
@@ -208,7 +207,7 @@ class _Codec:
 
 
 class _Float16(_Codec):
-    """The vectors themselves, to three digits."""
+    """Vectors in half precision."""
 
     kind = "float16"
 
@@ -227,10 +226,10 @@ class _Float16(_Codec):
 
 
 class _Int8(_Codec):
-    """Components (n, R_c, D) int8 and scales (n,) float32: a component is code times its page's scale.
+    """Components (n, R_c, D) int8 and scales (n,) float32: component = code * scale of the page.
 
-    One scale a page, so that the maximum over tokens is taken on integers. The query is quantised too, one
-    scale a token. Nothing is fitted, so pages can come at any time.
+    One scale per page, so the maximum over tokens is taken on integers. The query is quantised with one scale
+    per token. No training.
     """
 
     kind = "int8"
@@ -254,9 +253,9 @@ class _Int8(_Codec):
 
 
 class _Binary(_Codec):
-    """One bit a component, set where it is positive, eight to a byte, the first in the highest.
+    """One bit per component, set if positive, eight to a byte, most significant first, zero-padded.
 
-    A page's vector is read as +1 or -1 over the root of D. Zeros fill the last byte up.
+    Decoded as +1 or -1 over the square root of D.
     """
 
     kind = "binary"
@@ -282,7 +281,7 @@ class _Binary(_Codec):
 
 
 class _Pq(_Codec):
-    """M bytes a vector: each D / M components are replaced by the nearest of their 256 centroids."""
+    """M bytes per vector: each group of D / M components is coded by the nearest of 256 centroids."""
 
     kind = "pq"
 
@@ -302,7 +301,7 @@ class _Pq(_Codec):
         except ImportError as error:
             raise ValueError("Storage pq needs faiss to be fitted: pip install faiss-cpu") from error
         quantiser = faiss.ProductQuantizer(dim, parts, BITS)
-        quantiser.cp.min_points_per_centroid = 1  # few pages make a coarse codebook, no cause to print
+        quantiser.cp.min_points_per_centroid = 1  # no warning for small samples
         quantiser.train(vectors)
         centroids = faiss.vector_to_array(quantiser.centroids)
         return cls(r_c, dim, centroids.reshape(parts, CENTROIDS, dim // parts))
@@ -336,7 +335,7 @@ class _Pq(_Codec):
     def _nearest(self, x: FloatArray) -> NDArray[np.uint8]:
         """The nearest centroids (n, M) of vectors (n, D)."""
         cut = x.reshape(len(x), self.parts, -1).transpose(1, 0, 2)
-        # The squared distance, but for the square of the part, which is the same for all centroids.
+        # Squared distance without the term that is the same for all centroids.
         away = np.square(self.centroids).sum(-1)[:, None] - 2 * (cut @ self.centroids.transpose(0, 2, 1))
         return away.argmin(-1).T.astype(np.uint8)
 
@@ -350,14 +349,14 @@ class _Pq(_Codec):
 
 
 def _to_int8(values: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """`values` over a scale for each of the first axis, rounded; the largest becomes 127."""
+    """int8 `values` and a scale per entry of the first axis; the largest magnitude becomes 127."""
     scale = (np.abs(values).max(axis=tuple(range(1, values.ndim))) / 127).astype(np.float32)
     divisor = np.where(scale > 0, scale, 1).reshape(-1, *[1] * (values.ndim - 1))
     return np.rint(values / divisor).astype(np.int8), scale
 
 
 def _training(sample: FloatArray | None, r_c: int, dim: int) -> FloatArray:
-    """(n, D) of the vectors of `sample`, at most PQ_MOST, drawn evenly."""
+    """(n, D) vectors of `sample`, at most PQ_MOST, evenly spaced."""
     fix = "Keep the first pages as int8 and change to pq when there are more."
     if sample is None:
         raise ValueError(f"Storage pq is fitted to pages: give it a sample, or the state it had. {fix}")

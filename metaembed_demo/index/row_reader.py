@@ -1,4 +1,4 @@
-"""Rows of large arrays on disk, read ahead and many at a time."""
+"""Reads rows of large arrays on disk, with read-ahead and in parallel."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-READERS = 16  # threads that wait for the disk
-FEW = 8  # rows that are not worth threads
-READS_AHEAD = hasattr(os, "posix_fadvise")  # whether the system reads on while the process goes on: Linux
+READERS = 16  # reader threads
+FEW = 8  # fewer rows are read without threads
+READS_AHEAD = hasattr(os, "posix_fadvise")  # asynchronous read-ahead (Linux)
 _SEEKING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Reader:
-    """An array (n, ...) in a file that stays open, whatever becomes of its name."""
+    """An array (n, ...) in an open file, which may be renamed or deleted."""
 
     descriptor: int
     offset: int  # bytes before the first row
@@ -32,27 +32,24 @@ class Reader:
 
     @classmethod
     def of(cls, descriptor: int, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Reader:
-        """A reader with a descriptor of its own, closed with it."""
+        """A reader with a duplicate of `descriptor`, closed with the reader."""
         reader = cls(os.dup(descriptor), offset, dtype, shape)
         weakref.finalize(reader, os.close, reader.descriptor)
         return reader
 
 
 def read_ahead(reader: Reader, rows: NDArray[np.int64], first: int) -> None:
-    """Have the system read what `gather` will ask for into its cache, many rows at once, and return.
-
-    Nothing happens where the system cannot be asked.
-    """
+    """Start reading the rows for `gather` into the page cache; returns at once. No-op where unsupported."""
     if READS_AHEAD:
         for _, _, start, size in _runs(reader, rows, first):
             os.posix_fadvise(reader.descriptor, start, size, os.POSIX_FADV_WILLNEED)
 
 
 def gather(reader: Reader, rows: NDArray[np.int64], first: int) -> NDArray[Any]:
-    """(m, first, ...): the first entries along the second axis of the rows asked for.
+    """(m, first, ...): the first entries along the second axis of `rows`.
 
-    From a cold disk, `read_ahead` of all that will be wanted makes it several times faster, and so do sixteen
-    threads that read at a time, where the system does not read ahead.
+    From a cold disk, a preceding `read_ahead` makes it several times faster; without read-ahead support,
+    READERS threads do.
     """
     out = np.empty((len(rows), first, *reader.shape[1:]), reader.dtype)
     view = out.reshape(-1).view(np.uint8).data
@@ -71,9 +68,9 @@ def gather(reader: Reader, rows: NDArray[np.int64], first: int) -> NDArray[Any]:
 
 
 def _runs(reader: Reader, rows: NDArray[np.int64], first: int) -> Iterator[tuple[int, int, int, int]]:
-    """What is read at a time: its place and end among the bytes wanted, its start and size in the file.
+    """Read operations: start and end in the output, offset and size in the file, in bytes.
 
-    Whole rows that follow each other are one.
+    Consecutive whole rows are merged.
     """
     stride = int(np.prod(reader.shape)) * reader.dtype.itemsize
     wanted = stride * first // reader.shape[0]
@@ -89,7 +86,7 @@ def _read_into(descriptor: int, place: memoryview, start: int) -> None:
     while len(place):
         if hasattr(os, "preadv"):
             got = os.preadv(descriptor, [place], start)
-        else:  # Windows: no read at a place, so one reader at a time
+        else:  # Windows has no positional read, so reads are serialised
             with _SEEKING:
                 os.lseek(descriptor, start, os.SEEK_SET)
                 data = os.read(descriptor, len(place))

@@ -1,11 +1,11 @@
-"""An index on disk. Blocks are written once, each into a folder named after its content, and never changed.
+"""Index files. Each block is written once, to a folder named after its content hash, and never changed.
 
     DIR/segments/<digest>/ids.json, full.npy, codes.0.npy, prefix.0.npy ...   one block
-    DIR/codec-<digest>.safetensors       codebooks, where there are any
-    DIR/index.json                       the head: names all of it, replaced last
+    DIR/codec-<digest>.safetensors       codebooks, if any
+    DIR/index.json                       the head: lists all files, replaced last
 
-Adding to a saved index writes the new pages alone; a removed page is a bit in the head until its block is
-written anew. A crash before the head is replaced leaves the last good state; stray files go at the next save.
+Saving writes only new blocks; removed pages are bits in the head until their block is rewritten. A crash
+before the head is replaced leaves the previous state; stray files are removed at the next save.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from .quantization import KINDS, Codec, codec
 FORMAT = 2
 HEAD = "index.json"
 PIECE = 1 << 26  # bytes written at a time
-AT_ONCE = 256 << 20  # bytes whose checksums are compared before an index opens, not while it is used
+AT_ONCE = 256 << 20  # bytes; larger indexes are verified in the background after opening
 Head = dict[str, Any]
 
 
 def write_index(path: Path, blocks: Sequence[Block], coding: Codec) -> None:
-    """Write what the folder `path` lacks, then its head, then clear away what the head does not name."""
+    """Write missing files to the folder `path`, then the head, then remove files that it does not list."""
     path.mkdir(parents=True, exist_ok=True)
     head = write(path, blocks, coding)
     disk.write_json(path / HEAD, head)
@@ -49,12 +49,12 @@ def write_index(path: Path, blocks: Sequence[Block], coding: Codec) -> None:
 
 
 def read_index(path: Path, whole: bool = True) -> tuple[Codec, list[Block], Check]:
-    """What `write_index` wrote: its arrays are mapped, not read. Raises as `read` does."""
+    """Open an index from `write_index`, with memory-mapped arrays. Raises as `read` does."""
     return read(path, disk.read_json(path / HEAD), whole)
 
 
 def write(path: Path, blocks: Sequence[Block], coding: Codec) -> Head:
-    """Write what the folder `path` lacks. The head that is returned is for the caller to keep, last."""
+    """Write missing files to the folder `path`; returns the head, which the caller must write last."""
     (path / "segments").mkdir(exist_ok=True)
     _clear_unfinished(path)
     named = [_segment(path / "segments", block) for block in blocks]
@@ -71,12 +71,12 @@ def write(path: Path, blocks: Sequence[Block], coding: Codec) -> Head:
 
 
 class Check:
-    """Comparing the checksums of an index's files: at once, or beside the first searches if there is much."""
+    """Checksum verification of an index's files, synchronous up to AT_ONCE, else in the background."""
 
     def __init__(self, files: Sequence[tuple[Path, str, int]], whole: bool = True) -> None:
-        """Each file's path, digest and bytes. Raises as `read` does; with much to read, for sizes alone.
+        """`files`: path, digest and size of each. Raises as `read` does; for large indexes, on sizes only.
 
-        whole: False compares sizes and no more, as is enough for what this very process wrote.
+        whole: False compares only sizes, which suffices for files written by this process.
         """
         for file, _, size in files:
             if file.stat().st_size != size:
@@ -98,7 +98,7 @@ class Check:
             raise self._failure
 
     def wait(self) -> None:
-        """Until all is compared; then `sound`."""
+        """Wait for the verification to finish, then call `sound`."""
         if self._thread.ident is not None:
             self._thread.join()
         self.sound()
@@ -112,11 +112,11 @@ class Check:
 
 
 def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block], Check]:
-    """The codec and the blocks that `head` names in the folder `path`, and the check of their files.
+    """The codec and blocks listed by `head` in the folder `path`, and the check of their files.
 
     Raises:
         FileNotFoundError: when a file is missing.
-        ValueError: when the index is of another version, or a file is damaged; the message names it.
+        ValueError: when the format differs, or a file is damaged.
     """
     check(path, head)
     folders = [path / "segments" / Path(segment["name"]).name for segment in head["segments"]]
@@ -134,7 +134,7 @@ def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block]
 
 
 def check(path: Path, head: Head) -> None:
-    """Raises ValueError when this program cannot read `head`."""
+    """Raises ValueError when the format of `head` is unsupported, or it is damaged."""
     if head.get("format") != FORMAT:
         raise ValueError(
             f"{path} was written as format {head.get('format')}; this program reads {FORMAT}. "
@@ -151,7 +151,7 @@ def check(path: Path, head: Head) -> None:
 
 
 def clear_away(path: Path, head: Head) -> None:
-    """Remove segments and codebooks that `head` does not name."""
+    """Remove segments and codebooks that `head` does not list."""
     named = {segment["name"] for segment in head["segments"]}
     for folder in (path / "segments").glob("*"):
         if folder.name not in named:
@@ -170,11 +170,10 @@ def _clear_unfinished(path: Path) -> None:
 
 
 def _segment(folder: Path, block: Block) -> dict[str, Any]:
-    """The entry of a block in the head; its files are written where they are not there yet.
+    """The head entry of a block; writes missing files.
 
     Raises:
-        ValueError: when the block was read from files that do not hold what was written: damage must not be
-            copied under a new checksum.
+        ValueError: when the block was read from damaged files, which must not get a new checksum.
     """
     if block.files is None or not _holds(folder / block.digest, block.files):
         known = block.files or {}
@@ -241,7 +240,7 @@ def _hashed(path: Path, write: Callable[[IO[bytes]], object]) -> dict[str, Any]:
 
 
 class _Hashing:
-    """A file that is written, and the digest of what went into it."""
+    """A writable file that hashes its contents."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
@@ -273,7 +272,7 @@ def _block(folder: Path, segment: dict[str, Any]) -> Block:
 
 
 def _check_shapes(folder: Path, block: Block, coding: Codec) -> None:
-    """Checksums say that files are whole; this says that they belong together."""
+    """Raises ValueError when intact files do not belong together."""
     full = (coding.r_c, coding.dim)
     fits = len(block.ids) == len(block.live) and all(
         len(block.part(name)) == len(block) and (name != "full" or block.part(name).shape[1:] == full)

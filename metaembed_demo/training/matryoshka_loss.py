@@ -1,4 +1,4 @@
-"""Matryoshka Multi-Vector Retrieval: one loss over all nested budgets (paper, section 3.2)."""
+"""Matryoshka Multi-Vector Retrieval (MMR) loss over all nested budgets (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaembed_demo.core.budgets import BUDGETS
 def nested_scores(
     queries: torch.Tensor, pages: torch.Tensor, budgets: Sequence[tuple[int, int]] = BUDGETS
 ) -> list[torch.Tensor]:
-    """MaxSim divided by r_q, one (B_q, B_p) matrix for each budget.
+    """MaxSim divided by r_q: one (B_q, B_p) matrix per budget.
 
     queries (B_q, R_q, D), pages (B_p, R_c, D), unit rows.
     """
@@ -29,11 +29,12 @@ def mmr_loss(
     teacher_temperature: float = 0.06,
     positive_weight: float = 1.0,
 ) -> torch.Tensor:
-    """The sum over budgets of InfoNCE and, where there is a teacher, KL to its scores.
+    """Sum over budgets of InfoNCE and, with a teacher, the KL divergence to its score distribution.
 
-    scores: a (B_q, B_p) matrix for each budget; positives: (B_q,) the page that answers each query, or -1
-    where none does and only the teacher is followed;
-    teacher: (B_q, B_p) scores of the teacher; positive_weight: of InfoNCE, beside 1 for the teacher.
+    scores: (B_q, B_p) matrix per budget.
+    positives: (B_q,) int64 page that answers each query; -1 for none (teacher only).
+    teacher: (B_q, B_p) teacher scores.
+    positive_weight: weight of InfoNCE; the teacher's is 1.
     """
     target = None if teacher is None else F.log_softmax(teacher / teacher_temperature, dim=1)
     loss = scores[0].new_zeros(())

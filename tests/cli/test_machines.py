@@ -34,7 +34,7 @@ from metaembed_demo.core.types import Query
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.training.vlm.dataset import _library
+from metaembed_demo.training.vlm.dataset import optional_import
 from tests.support.app_server import serve
 from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run, surroundings
 from tests.support.sample_files import split
@@ -83,7 +83,7 @@ def test_any_other_package_is_named() -> None:
 def test_libraries_that_read_tables_or_fit_codes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match="pip install datasets"):
-        _library("pyarrow.parquet")
+        optional_import("pyarrow.parquet")
     monkeypatch.setitem(sys.modules, "faiss", None)
     index = LocalIndex(64, 32)
     index.add([f"p{i}" for i in range(60)], random_vectors(0, 60, 64, 32))

@@ -1,4 +1,4 @@
-"""Every kind of bad file has its own message, and the rest of the batch is read."""
+"""Bad files: each type of fault has its own message, and the rest of the batch is read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ("photo.jpg", png_bytes(), "but a PNG picture. Rename it to photo.png"),
         ("report.png", b"%PDF-1.7\n%%EOF", "but a PDF. Rename it to report.pdf"),
         ("notes.pdf", "Zürich, 3 May".encode(), "but plain text"),
-        ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown kind. It may be damaged"),
+        ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown type. It may be damaged"),
         ("pictures.zip", b"Rar!\x1a\x07\x00 and so on", "but a RAR archive"),
         ("drawing.png", b'<?xml version="1.0"?><svg xmlns="x"></svg>', "but an SVG drawing"),
         ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "but a HEIC or AVIF picture"),
@@ -57,7 +57,7 @@ def test_not_what_its_name_says(tmp_path: Path, name: str, content: bytes, said:
     assert said in only_problem(tmp_path / name)
 
 
-def test_kinds_that_are_not_accepted(tmp_path: Path) -> None:
+def test_unsupported_file_types(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "letter.docx", "w") as archive:
         archive.writestr("[Content_Types].xml", b"<Types/>")
     message = only_problem(tmp_path / "letter.docx")
@@ -136,7 +136,7 @@ def test_a_page_left_blank_on_purpose_is_a_page(tmp_path: Path) -> None:
 
 
 def bomb_png(width: int, height: int) -> bytes:
-    """A valid PNG of one tone, packed row by row, so that no picture is ever in memory."""
+    """A valid PNG of one colour, compressed row by row without decoding it."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

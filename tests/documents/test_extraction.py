@@ -1,4 +1,4 @@
-"""Reading order, OCR, visual words, and how they come together on a page. The models are the real ones."""
+"""Reading order, OCR and image tags, and their combination on a page, with the real models."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_columns_are_read_one_after_another(tmp_path: Path, count: int, gap: flo
 
 
 def test_columns_in_the_wrong_file_order(tmp_path: Path) -> None:
-    """Written line by line across both columns, as some typesetters do, with the title last."""
+    """Line by line across both columns, as some typesetters write files, with the title last."""
     rng = random.Random(9)
     left, right = ([prose(rng, 5) for _ in range(40)] for _ in range(2))
     canvas = Canvas(str(tmp_path / "across.pdf"), pagesize=A4)
@@ -141,7 +141,7 @@ def test_tables_stay_in_their_rows(tmp_path: Path, width: int) -> None:
 
 
 def test_an_invoice_stays_in_its_rows(tmp_path: Path) -> None:
-    """Its addresses and its items line up in two halves, which are nevertheless not columns of prose."""
+    """Addresses and items form two aligned halves that are not columns of prose."""
     heads = [("Marrow Hill Farm Shop", "Invoice number PP-3391"), ("Attn. Dora Pike", "Date 2 May 2024")]
     items = [("Redesign of the online shop, fixed price", "1 project 2,150.00 2,150.00")]
     items += [(f"Product photographs of the {word} harvest", "34 photos 12.00 408.00") for word in "abcdefgh"]
@@ -282,7 +282,7 @@ def photograph() -> Image.Image:
     return Image.open(files("sklearn.datasets.images") / "china.jpg").convert("RGB")  # type: ignore[arg-type]
 
 
-def test_a_photograph_is_named(photograph: Image.Image, tmp_path: Path) -> None:
+def test_a_photograph_is_tagged(photograph: Image.Image, tmp_path: Path) -> None:
     photograph.save(tmp_path / "palace.png")
     page = read(one(tmp_path / "palace.png"))
     texts = [word.text for word in page.words]
@@ -293,7 +293,7 @@ def test_a_photograph_is_named(photograph: Image.Image, tmp_path: Path) -> None:
     assert read_image(photograph).words == page.words
 
 
-def test_a_picture_on_a_page_is_named_in_its_place(photograph: Image.Image, tmp_path: Path) -> None:
+def test_tags_of_an_embedded_image_have_its_box(photograph: Image.Image, tmp_path: Path) -> None:
     canvas = Canvas(str(tmp_path / "report.pdf"), pagesize=(400, 600))
     canvas.drawString(40, 560, "Our journey took us to a lake near the capital")
     canvas.drawImage(ImageReader(photograph), 100, 150, 240, 180)
@@ -328,7 +328,7 @@ def test_text_inside_a_picture_on_a_page_is_read_in_its_place(tmp_path: Path) ->
 
 
 def test_a_page_with_its_scan_behind_the_text_is_not_read_twice(tmp_path: Path) -> None:
-    """As scanners write it that put an invisible text layer over the picture of the page."""
+    """A scan with an invisible text layer."""
     canvas = Canvas(str(tmp_path / "layered.pdf"), pagesize=(400, 550))
     canvas.drawImage(ImageReader(scanned(typeset(LETTER, (800, 1100)))), 0, 0, 400, 550)
     for row, line in enumerate(LETTER):
@@ -374,7 +374,7 @@ def test_colours_have_their_everyday_names(tone: tuple[int, int, int], name: str
     assert colours(Image.new("RGB", (50, 50), tone)) == [name]
 
 
-def test_how_a_picture_was_made(photograph: Image.Image) -> None:
+def test_medium_tags(photograph: Image.Image) -> None:
     assert not is_drawing(photograph)
     assert not is_grey(photograph)
     assert is_grey(photograph.convert("L").convert("RGB"))

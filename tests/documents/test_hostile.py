@@ -1,4 +1,4 @@
-"""Bad files and bad queries: each is read or refused in words, nothing else is lost, and no markup runs."""
+"""Hostile files and queries: each is read or rejected with a message, and no markup is executed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MARKUP = (
 
 
 def subset() -> Iterator[files_module.Bad]:
-    """Some of the corpus: every kind, and of each that are quickly made."""
+    """A part of the corpus with every category, limited to files that are quick to generate."""
     rng = random.Random(1)
     whole = {".pdf": pdfs.good(2, pictures.sample()), **pictures.good()}
     whole[".zip"] = files_module.packed({f"inside{suffix}": content for suffix, content in whole.items()})
@@ -177,7 +177,7 @@ def visit(mini: Mini, base: Collection) -> Visit:
 
 
 def harmless(html: str | None) -> str:
-    """The text that a browser would show; fails where it would do more than show it."""
+    """The text that a browser would show; fails on active content."""
     assert html is not None
     html.encode()  # no half surrogate pair, which would break the answer
     assert clean(html) == html

@@ -1,4 +1,4 @@
-"""Every kind of file that comes in, good and bad: real files, made here."""
+"""Loading of all file types, folders and archives, with generated files."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_pages_of_different_sizes_keep_theirs(tmp_path: Path) -> None:
         ("gif", "GIF"),
     ],
 )
-def test_every_kind_of_image(tmp_path: Path, suffix: str, form: str) -> None:
+def test_every_image_type(tmp_path: Path, suffix: str, form: str) -> None:
     path = tmp_path / f"picture.{suffix}"
     Image.new("RGB", (60, 40), (200, 30, 30)).save(path, form)
     [page], problems = split(uploads([path]))
@@ -274,7 +274,7 @@ def test_an_archive_is_read_through(tmp_path: Path) -> None:
     assert not (tmp_path.parent / "escape.png").exists()
 
 
-def test_an_archive_in_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+def test_an_archive_in_an_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
         archive.writestr("inner.zip", b"PK\x05\x06" + bytes(18))
         archive.writestr("a.png", png_bytes())
@@ -284,7 +284,7 @@ def test_an_archive_in_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     assert "Unpack it" in problem.message
 
 
-def test_an_encrypted_member_is_told(tmp_path: Path) -> None:
+def test_an_encrypted_member_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "locked.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("secret.png", png_bytes())

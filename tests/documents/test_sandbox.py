@@ -1,4 +1,4 @@
-"""Files are read in another process: whatever happens to it, the other files are read and pages stay."""
+"""The sandboxed process: after a crash or timeout, other files are read and earlier pages are kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BRIEF = replace(LIMITS, seconds_per_page=5.0)  # where something hangs
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pool_module.Workers]:
-    """A pool of the test's own, whose processes go wrong as file names say (support/crashing_process.py)."""
+    """A pool whose processes fail as file names request (support/crashing_process.py)."""
     monkeypatch.setattr(pool_module, "COMMAND", [sys.executable, "-m", "tests.support.crashing_process"])
     monkeypatch.setenv("TEST_NOTES", str(tmp_path))
     pool = pool_module.Workers(1)
@@ -105,7 +105,7 @@ def collection(workers: pool_module.Workers, tmp_path: Path) -> Collection:
         ("kindless", "an answer that makes no sense (a word that is none)"),
     ],
 )
-def test_a_fault_costs_its_file_alone(collection: Collection, tmp_path: Path, fault: str, said: str) -> None:
+def test_a_crash_affects_only_its_file(collection: Collection, tmp_path: Path, fault: str, said: str) -> None:
     names = ["before.png", f"{fault}.png", "after.png"]
     added, [problem] = add(collection, pictures(tmp_path, *names), BRIEF)
     assert added == ["before.png", "after.png"]
@@ -119,7 +119,7 @@ def test_a_file_that_needs_too_much_memory(collection: Collection, tmp_path: Pat
     files = pictures(tmp_path, "before.png", "hog.png", "after.png")
     added, [problem] = add(collection, files, replace(LIMITS, worker_megabytes=800))
     assert added == ["before.png", "after.png"]
-    assert problem.message.startswith("hog.png needs more memory to be read than there is for one file.")
+    assert problem.message.startswith("hog.png needs more memory than is allowed for one file.")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,9 @@ def test_a_file_that_needs_too_much_memory(collection: Collection, tmp_path: Pat
         ("raise", "could not be read: list index out of range"),
     ],
 )
-def test_a_fault_in_ocr_costs_its_page(collection: Collection, tmp_path: Path, fault: str, said: str) -> None:
+def test_a_crash_in_ocr_affects_its_page(
+    collection: Collection, tmp_path: Path, fault: str, said: str
+) -> None:
     names = ["before.png", f"read-{fault}.png", "after.png"]
     added, [problem] = add(collection, pictures(tmp_path, *names), BRIEF)
     assert added == ["before.png", "after.png"]
@@ -251,7 +253,7 @@ def test_a_cancel_in_the_middle_keeps_what_was_read(collection: Collection, tmp_
     assert add(collection, pictures(tmp_path, "after.png")) == (["after.png"], [])
 
 
-def test_uploads_take_turns(workers: pool_module.Workers, tmp_path: Path) -> None:
+def test_uploads_are_serialised(workers: pool_module.Workers, tmp_path: Path) -> None:
     found: dict[int, list[str]] = {}
     files = {i: pictures(tmp_path, *[f"{i}-{n}.png" for n in range(4)]) for i in range(3)}
 
@@ -281,7 +283,7 @@ def test_pages_are_counted_there_and_bad_files_count_nothing(
     assert client.count_pages([]) == 0
 
 
-def test_a_picture_of_a_query_that_crashes_its_reader_is_told(
+def test_a_query_image_that_crashes_the_process_is_reported(
     workers: pool_module.Workers, tmp_path: Path
 ) -> None:
     bad, good = pictures(tmp_path, "segfault.png", "good.png")
@@ -321,7 +323,7 @@ def test_once_one_has_started_no_file_gets_into_the_app(
     assert workers.available
 
 
-def test_secrets_of_the_app_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_in_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("METAEMBED_QDRANT_KEY", "x")
     given_on = pool_module._surroundings("/tmp/x")

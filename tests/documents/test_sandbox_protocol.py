@@ -1,4 +1,4 @@
-"""Messages from the reading process: pages come out as they went in, and anything else is refused."""
+"""Sandbox protocol: pages round-trip, and invalid messages are rejected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ JSON = st.recursive(
     cut=st.integers(0, 9),
 )
 def test_a_page_that_cannot_be_is_refused(field: str, value: object, cut: int) -> None:
-    """Whatever one field holds, there is a page of plain types or Garbled, and nothing else."""
+    """Any value of a field yields a page of plain types, or Garbled."""
     message, [pixels] = packed_page()
     message = json.loads(json.dumps({**message, field: value}))
     try:

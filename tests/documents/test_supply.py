@@ -1,4 +1,4 @@
-"""What the project is made of: the lock, licences, the container; and that no code runs what data says."""
+"""Supply chain: lock file, licences, audit, container; and no code execution from data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_lock_satisfies(file: str) -> None:
 
 
 def test_the_lock_is_complete() -> None:
-    """Followed from requirements.txt through what installed packages ask for, where locked ones."""
+    """Requirements of requirements.txt, followed transitively through installed packages."""
     todo = [(requirement, "") for requirement in required("requirements.txt")]
     seen: set[tuple[str, str]] = set()
     while todo:
@@ -153,7 +153,7 @@ def test_the_script_puts_the_table_between_the_marks(tmp_path: Path, monkeypatch
 
 
 def audited(folder: Path, answers: str) -> str:
-    """What scripts/audit.sh says of a lock of two packages when pip-audit answers so."""
+    """Output of scripts/audit.sh for two packages and given pip-audit results."""
     (folder / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "audit.sh", folder / "scripts")
     (folder / "requirements.lock").write_text("good==1 \\\n    --hash=sha256:00\nworse==2\n")
@@ -193,7 +193,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def unsafe(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and reason of all that unpickles, evaluates, or starts a shell."""
+    """(line, reason) of code that unpickles, evaluates, or starts a shell."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""

@@ -1,4 +1,4 @@
-"""What each word gave to a cosine: by hand, and that the real encoder's account adds up."""
+"""Attribution: contributions by hand, and exactness with the real encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.documents.extraction import look_again, read
+from metaembed_demo.documents.extraction import read, recompute_views
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.mini.encoder import Mini
 
@@ -23,7 +23,7 @@ def page(text: str) -> Page:
 
 
 def picture() -> Page:
-    """A drawing of a red ball at the right of a wide white sheet."""
+    """A red disc at the right of a wide white image."""
     image = Image.new("RGB", (600, 400), "white")
     ImageDraw.Draw(image).ellipse([420, 120, 580, 280], fill=(220, 30, 30))
     buffer = io.BytesIO()
@@ -32,7 +32,7 @@ def picture() -> Page:
 
 
 def by_hand() -> Evidence:
-    """One head of width 2, two tokens. A mark; 'cat' in two pieces along x; 'dog' in one along y."""
+    """One head of width 2, two Meta Tokens; a special token, 'cat' in two pieces along x, 'dog' along y."""
     attention = np.array([[[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]], np.float32)
     states = np.array([[[0, 0]], [[4, 0]], [[4, 0]], [[0, 3]]], np.float32)
     words = (Word("cat", BOX), Word("dog", BOX))
@@ -56,9 +56,9 @@ def test_contributions_by_hand() -> None:
     np.testing.assert_allclose(found.attended(), np.eye(2))
 
 
-def test_reading_counts_a_piece_by_what_it_gives() -> None:
+def test_read_weights_attention_by_value_norms() -> None:
     found = by_hand()
-    found.attention[0, 0] = [0.0, 0.25, 0.25, 0.5]  # attention alike, but what 'cat' gives is longer
+    found.attention[0, 0] = [0.0, 0.25, 0.25, 0.5]  # equal attention, but the values of 'cat' are longer
     np.testing.assert_allclose(found.attended()[0], [0.5, 0.5])
     assert found.read()[0, 0] > 0.5
 
@@ -70,7 +70,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Steam.", TEXT, TEXT * 20])
-def test_minis_account_makes_its_vectors(mini: Mini, text: str) -> None:
+def test_evidence_reproduces_minis_vectors(mini: Mini, text: str) -> None:
     (embedding,) = mini.encode_pages([page(text)])
     found = mini.page_evidence(page(text), [])
     np.testing.assert_allclose(found.vectors(), embedding.vectors, atol=1e-4)
@@ -79,7 +79,7 @@ def test_minis_account_makes_its_vectors(mini: Mini, text: str) -> None:
     np.testing.assert_allclose(total, 1.0 if text else 0.0, atol=1e-4)
 
 
-def test_the_parts_of_a_cosine_add_up_to_it(mini: Mini) -> None:
+def test_contributions_sum_to_the_cosine(mini: Mini) -> None:
     query = mini.encode_queries([Query("how much water fits?")])[0].vectors
     found = mini.page_evidence(page(TEXT), [])
     everything = Evidence(
@@ -107,15 +107,15 @@ def test_a_word_counts_for_what_it_means(mini: Mini) -> None:
     assert {"water.", "reservoir"} & set(best), best
 
 
-def test_a_query_tells_what_its_tokens_read(mini: Mini) -> None:
+def test_query_evidence(mini: Mini) -> None:
     found = mini.query_evidence(Query("how do I descale the machine?"))
     assert [word.text for word in found.words] == ["how", "do", "I", "descale", "the", "machine?"]
     assert found.read()[0].argmax() == 3, "rare words weigh more"
 
 
-def test_a_picture_is_cut_into_cells_that_make_its_view(mini: Mini) -> None:
+def test_image_cells_sum_to_the_view(mini: Mini) -> None:
     found_page = picture()
-    pictures = look_again(found_page)
+    pictures = recompute_views(found_page)
     assert len(pictures) == 1
     found = mini.page_evidence(found_page, pictures)
     (embedding,) = mini.encode_pages([found_page.with_words(found_page.words, [pictures[0].view])])
@@ -126,7 +126,7 @@ def test_a_picture_is_cut_into_cells_that_make_its_view(mini: Mini) -> None:
     assert max(word.box[2] for word in cells) == pytest.approx(1)
 
 
-def test_a_page_without_pictures_is_not_looked_at_again(mini: Mini) -> None:
+def test_no_views_are_recomputed_without_images(mini: Mini) -> None:
     image = Image.new("RGB", (60, 80), "white")
-    assert look_again(Page("p", "p.pdf", 1, image, page("drawing of a photograph").words)) == ()
-    assert look_again(page(TEXT)) == ()
+    assert recompute_views(Page("p", "p.pdf", 1, image, page("drawing of a photograph").words)) == ()
+    assert recompute_views(page(TEXT)) == ()

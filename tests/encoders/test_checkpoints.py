@@ -1,4 +1,4 @@
-"""Layouts on disk: what is saved comes back, the published reference's too, and what is unsafe is refused."""
+"""Checkpoint layouts: round trips, the published reference, and rejection of unsafe files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.encoders.vlm.backbone import lora_targets, settle_rows, table
+from metaembed_demo.encoders.vlm.backbone import input_embedding, lora_targets, merge_token_rows
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, read_manifest, save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
@@ -65,7 +65,7 @@ def test_a_merged_model_comes_back(name: str, tied: bool, tmp_path: Path) -> Non
 
 
 class Table:
-    """Counts whole copies of the embedding table: PEFT makes one to put trained rows in."""
+    """Counts copies of the whole embedding table, which PEFT makes for unmerged rows."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
         self.copies = 0
@@ -80,7 +80,7 @@ class Table:
 
 def rows_of(made: VLM) -> torch.Tensor:
     """(80, hidden) the Meta Tokens' rows in the table."""
-    return table(made.network.model).weight.detach()[[*made.query_ids, *made.page_ids]]
+    return input_embedding(made.network.model).weight.detach()[[*made.query_ids, *made.page_ids]]
 
 
 @EVERY
@@ -91,12 +91,12 @@ def test_a_loaded_adapter_copies_no_table(
     made = encoder(name, tied, saved_backbone(name, tmp_path / "base", tied), rank=2)
     save_vlm(made, tmp_path / "ours")
     again = loaded(tmp_path / "ours")
-    weight = table(again.network.model).weight
-    settle_rows(again.network.model, False)  # as PEFT has it
+    weight = input_embedding(again.network.model).weight
+    merge_token_rows(again.network.model, False)  # as PEFT has it
     counted = Table(monkeypatch, len(weight))
     before = again.encode_pages(pages()), again.encode_queries(queries())
     assert counted.copies > 0
-    assert table(again.network.model).weight is weight
+    assert input_embedding(again.network.model).weight is weight
     again.network.eval()
     at, counted.copies = weight.data_ptr(), 0
     assert apart(again.encode_pages(pages()), before[0]) < 1e-5
@@ -109,7 +109,7 @@ def test_a_loaded_adapter_copies_no_table(
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_settled_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
+def test_merged_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
     base = saved_backbone("qwen2_vl", tmp_path / "base", tied)
     save_vlm(encoder("qwen2_vl", tied, base, rank=2), tmp_path / "ours")
     made = loaded(tmp_path / "ours")
@@ -159,9 +159,9 @@ def test_the_manifest_says_what_the_encoder_is(tmp_path: Path) -> None:
 def reference(
     folder: Path, name: str, head: str, prefix: str = "base_model.model."
 ) -> tuple[str, dict[str, Any]]:
-    """An adapter as the published reference stores one, on a backbone beside it; and its weights.
+    """An adapter in the layout of the published reference, with its backbone and weights.
 
-    `head`: "bias", "plain" or "" for a projection with, without bias, or none.
+    head: "bias", "plain" or "": projection with bias, without bias, or none.
     """
     base = saved_backbone(name, folder / "base")
     model = hf.AutoModel.from_pretrained(base)
@@ -185,8 +185,8 @@ def reference(
 
 
 def reference_vectors(base: str, state: dict[str, Any], item: Item, of_query: bool) -> np.ndarray:
-    """What the reference's own code does, without any of ours but the prompt: the embedding's last rows are
-    replaced by the table, LoRA is added to the weights, a slice is kept."""
+    """Reimplements the reference with only our prompt: replaces the last embeddings by the table, adds LoRA
+    to the weights, keeps a slice."""
     model, processor = hf.AutoModel.from_pretrained(base), hf.AutoProcessor.from_pretrained(base)
     by_end = {key.rsplit("prompt", 1)[-1].rsplit("custom", 1)[-1]: value for key, value in state.items()}
     table = next(value for key, value in by_end.items() if "embed_tokens" in key)
@@ -234,7 +234,7 @@ def test_the_published_reference_is_read(name: str, head: str, prefix: str, tmp_
     np.testing.assert_allclose(made.encode_queries([Query(query)])[0].vectors, expected, atol=CLOSE)
     if name != "idefics3":
         return
-    save_vlm(made, tmp_path / "ours")  # and in our own layout it is the same again
+    save_vlm(made, tmp_path / "ours")  # round trip through our own layout
     assert apart(loaded(tmp_path / "ours").encode_queries(queries()), made.encode_queries(queries())) < CLOSE
 
 
@@ -361,7 +361,7 @@ def test_pickled_weights_are_refused(saved: Path) -> None:
 
 def test_a_backbone_with_only_pickles_is_refused(saved: Path) -> None:
     (saved.parent / "base/model.safetensors").rename(saved.parent / "base/pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match="Pickled weights never are"):
+    with pytest.raises(FileNotFoundError, match="Pickled weights are refused"):
         load_vlm(saved)
 
 
@@ -388,10 +388,10 @@ def test_a_damaged_file_is_named(saved: Path) -> None:
         load_vlm(saved)
 
 
-def test_a_manifest_from_the_future_is_refused(saved: Path) -> None:
+def test_a_manifest_with_unknown_fields_is_refused(saved: Path) -> None:
     said = json.loads((saved / "metaembed.json").read_text())
     (saved / "metaembed.json").write_text(json.dumps({**said, "telepathy": True}))
-    with pytest.raises(ValueError, match="'telepathy', which a newer version"):
+    with pytest.raises(ValueError, match="'telepathy'; it may need a newer version"):
         load_vlm(saved)
 
 

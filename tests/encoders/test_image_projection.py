@@ -1,4 +1,4 @@
-"""What the picture network saw, turned into the text's space: fitted where the answer is plain to see."""
+"""The image projection, fitted to synthetic data with known results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from PIL import Image, ImageDraw
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import Page, Query, View, Word
 from metaembed_demo.documents.image_colours import ground
-from metaembed_demo.documents.image_tags import look, views_of
+from metaembed_demo.documents.image_tags import image_views, tag_image
 from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.encoders.mini.image_projection import CLASSES, FEATURES, Captioned, Sight
+from metaembed_demo.encoders.mini.image_projection import (
+    CLASSES,
+    FEATURES,
+    CaptionedDrawings,
+    ImageProjection,
+)
 from metaembed_demo.encoders.mini.minilm import WIDTH
 from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.training.mini import clipart, image_captions
@@ -34,39 +39,39 @@ def view(features: torch.Tensor, likely: int | None = None) -> View:
 
 
 @pytest.fixture
-def fitted() -> Sight:
+def fitted() -> ImageProjection:
     """Drawings 0-3 lie along features 0-3 and are captioned along dimensions 0-3; class c along 100 + c."""
     features = torch.stack([3 * axis(n % 4, FEATURES) for n in range(40)])
     captions = torch.stack([axis(n % 4, WIDTH) for n in range(40)])
     names = torch.stack([axis(100 + c % 200, WIDTH) for c in range(CLASSES)])
     rows = torch.stack([axis(200 + c, FEATURES) for c in range(CLASSES)])
-    sight = Sight()
-    sight.fit(Captioned(features, captions), rows, names, names)
-    return sight
+    projection = ImageProjection()
+    projection.fit(CaptionedDrawings(features, captions), rows, names, names)
+    return projection
 
 
 @pytest.mark.parametrize("kind", range(4))
-def test_a_view_like_a_drawing_points_to_its_caption(fitted: Sight, kind: int) -> None:
+def test_a_view_like_a_drawing_points_to_its_caption(fitted: ImageProjection, kind: int) -> None:
     (vector,) = fitted([view(3 * axis(kind, FEATURES))])
     assert vector[:4].argmax() == kind
     assert vector[kind] > 0.6
     assert vector.norm() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_sure_class_points_to_its_name(fitted: Sight) -> None:
+def test_a_sure_class_points_to_its_name(fitted: ImageProjection) -> None:
     nowhere = fitted.mean
     (vector,) = fitted([view(nowhere, likely=7)])
     assert vector.argmax() == 107
 
 
-def test_features_along_a_class_row_point_to_its_name(fitted: Sight) -> None:
-    projected = fitted._standard(fitted.mean + 0.01 * axis(207, FEATURES)) @ fitted.projection
+def test_features_along_a_class_row_point_to_its_name(fitted: ImageProjection) -> None:
+    projected = fitted.standardised(fitted.mean + 0.01 * axis(207, FEATURES)) @ fitted.projection
     assert projected.argmax() == 107
 
 
-def test_no_views_and_nothing_fitted_are_no_error(fitted: Sight) -> None:
+def test_no_views_and_nothing_fitted_are_no_error(fitted: ImageProjection) -> None:
     assert fitted([]).shape == (0, WIDTH)
-    assert torch.isfinite(Sight()([view(axis(0, FEATURES))])).all()
+    assert torch.isfinite(ImageProjection()([view(axis(0, FEATURES))])).all()
 
 
 # In the encoder
@@ -84,12 +89,12 @@ def drawn(shape: str, size: int = 240, colour: str = "orange") -> Image.Image:
 
 
 def page_of(image: Image.Image, name: str) -> Page:
-    words, views = look(image)
+    words, views = tag_image(image)
     return Page(name, f"{name}.png", 1, None).with_words(words, views)
 
 
 def test_another_drawing_of_the_shape_is_nearest(mini: Mini) -> None:
-    """The words of both are nearly the same; the views tell discs from bars, at every budget."""
+    """Tags are nearly equal; views distinguish discs from bars at every budget."""
     words = (Word("drawing", WHOLE, "visual"),)
     pages = [page_of(drawn("disc"), "disc"), page_of(drawn("bars"), "bars")]
     alike = [page.with_words(words, page.views) for page in pages]
@@ -115,7 +120,7 @@ def test_views_change_a_page_and_its_batch_does_not(mini: Mini) -> None:
 # Views
 
 
-def test_a_thing_on_plain_ground_is_found_with_its_colour() -> None:
+def test_ground_finds_the_object_and_its_background() -> None:
     image = Image.new("RGB", (100, 60), (250, 240, 230))
     image.paste((10, 20, 200), (30, 10, 50, 40))
     assert ground(image) == ((250, 240, 230), (30, 10, 50, 40))
@@ -125,23 +130,23 @@ def test_a_thing_on_plain_ground_is_found_with_its_colour() -> None:
 
 
 def test_the_whole_picture_is_the_first_view_and_regions_follow() -> None:
-    views = views_of(drawn("disc"))
+    views = image_views(drawn("disc"))
     assert [each.box == WHOLE for each in views] == [True, *[False] * 5]
-    (shown,) = look(drawn("disc")).views
+    (shown,) = tag_image(drawn("disc")).views
     np.testing.assert_allclose(shown.features, views[0].features, atol=1e-4)
     for each in views:
         assert each.features.shape == (FEATURES,)
         assert each.probability.sum() == pytest.approx(1, abs=1e-4)
-    (alone,) = views_of(drawn("disc"), regions=False)
+    (alone,) = image_views(drawn("disc"), regions=False)
     np.testing.assert_allclose(alone.features, views[0].features, atol=1e-4)
 
 
-def test_a_thing_with_more_ground_around_it_looks_the_same() -> None:
+def test_background_size_does_not_change_features() -> None:
     image = drawn("bars")
     wide = Image.new("RGB", (400, 300), "white")
     wide.paste(image, (120, 30))
-    first, second = (views_of(each, regions=False)[0].features for each in (image, wide))
-    mirrored = views_of(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), regions=False)[0].features
+    first, second = (image_views(each, regions=False)[0].features for each in (image, wide))
+    mirrored = image_views(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), regions=False)[0].features
     cosine = float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
     assert cosine > 0.8
     np.testing.assert_allclose(mirrored, first, atol=0.05)
@@ -161,12 +166,12 @@ def test_features_of_drawings_are_made_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(clipart, "training_drawings", lambda folder: drawings)
     monkeypatch.setattr(clipart, "render", render)
     text = minilm.load()
-    first = Sight()
+    first = ImageProjection()
     image_captions.fit(first, text, tmp_path)
     kept = image_captions._features(drawings, tmp_path / image_captions.KEPT)
     assert rendered == ["disc.svg", "bars.svg"]
     assert list(kept) == rendered
-    seen = views_of(drawn("disc"), regions=False)[0]
+    seen = image_views(drawn("disc"), regions=False)[0]
     np.testing.assert_allclose(kept["disc.svg"], seen.features, atol=1e-3)
     shown = first([seen])[0]
     disc, bars = (torch.from_numpy(text.embed([word])[0]) for word in ("disc", "bars"))

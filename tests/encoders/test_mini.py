@@ -1,4 +1,4 @@
-"""The real MetaEmbed-Mini: its vectors depend on the text alone, and they find things."""
+"""The real MetaEmbed-Mini: determinism, batching, retrieval, weight files."""
 
 from __future__ import annotations
 
@@ -111,13 +111,13 @@ def test_distance_is_zero_inside_and_capped_outside() -> None:
     assert distance(at([1.0]), torch.tensor([[0.0, 0.01]])).item() == SEGMENT_CAP
 
 
-def test_what_stretches_is_as_near_as_its_nearest_end() -> None:
+def test_distance_of_a_span_is_that_of_its_nearest_end() -> None:
     far = distance(at([0.75, 0.75], [0.25, 0.0]), torch.tensor([[0.25, 0.5], [0.0, 0.25]]))
     torch.testing.assert_close(far, torch.tensor([[[0.0, 1.0], [1.0, 2.0]]]))
 
 
 def test_text_never_sees_the_meta_tokens() -> None:
-    """The text path is MiniLM itself: the mean of its final states is MiniLM's own sentence embedding."""
+    """The mean of the final text states equals MiniLM's sentence embedding."""
     text = minilm.load()
     states = text.states([text.tokens(SHORT.split())])
     mean = torch.nn.functional.normalize(states.final[0].mean(0), dim=0)
@@ -126,7 +126,7 @@ def test_text_never_sees_the_meta_tokens() -> None:
 
 
 def test_training_starts_from_minilm_itself() -> None:
-    """Untrained and with no word rarer than another, the token of the whole page is MiniLM's embedding."""
+    """Untrained and with uniform IDF, the whole-page token equals MiniLM's embedding."""
     text = minilm.load()
     meta = MetaPath()
     some = torch.from_numpy(text.embed([SHORT, MEDIUM, "a red kite"]))
@@ -145,13 +145,13 @@ def test_training_starts_from_minilm_itself() -> None:
 def test_a_rare_word_weighs_more() -> None:
     text = minilm.load()
     meta = MetaPath()
-    rarity = torch.zeros(minilm.VOCABULARY)
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    log_idf = torch.zeros(minilm.VOCABULARY)
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
     states = text.states([text.tokens(["the", "kite", "flew", "over", "the", "old", "town"])])
     kite = torch.nn.functional.normalize(meta.project(states.final[0, 2]), dim=0)
     plain = meta.pages(states)[0, 0] @ kite
-    rarity[text.tokens(["kite"])] = 3.0
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), rarity)
+    log_idf[text.tokens(["kite"])] = 3.0
+    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
     assert meta.pages(states)[0, 0] @ kite > plain + 0.05
 
 

@@ -1,4 +1,4 @@
-"""sentence-transformers' MultiVectorEncoder: ours exported to it, its own models read and pooled."""
+"""Export to sentence-transformers' MultiVectorEncoder, and loading and pooling of its models."""
 
 from __future__ import annotations
 

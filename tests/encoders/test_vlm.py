@@ -1,4 +1,4 @@
-"""Meta Tokens in every backbone: where they stand, what they depend on, what trains."""
+"""Meta Tokens in every backbone: positions, dependencies, trainable weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_shapes_lengths_and_protocol(name: str) -> None:
         assert all(e.vectors.dtype == np.float32 for e in embeddings)
         lengths = np.linalg.norm(np.concatenate([e.vectors for e in embeddings]), axis=1)
         np.testing.assert_allclose(lengths, 1, atol=1e-5)
-        # Random weights, but the vectors tell inputs apart, else the tests below would say nothing.
+        # Vectors of different inputs differ, or the tests below would be vacuous.
         assert min(apart([embeddings[i]], [embeddings[i - 1]]) for i in range(4)) > 1e-2
         assert np.ptp(embeddings[0].vectors, axis=0).max() > 1e-2
 
@@ -212,12 +212,12 @@ def test_the_prompt_does_not_print_the_date() -> None:
 def test_a_template_that_drops_the_text_is_refused() -> None:
     _, processor = BACKBONES["qwen2_vl"].build()
     processor.chat_template = "{% for m in messages %}<|im_start|>{% endfor %}"
-    with pytest.raises(ValueError, match="leaves out what a user says"):
+    with pytest.raises(ValueError, match="drops the user's text"):
         Reader(processor, Prompts(), 100)
 
 
 class Scarce(torch.nn.Module):
-    """A model with memory for only so many items at once, which counts its calls."""
+    """A model that runs out of memory above a batch size, and counts calls."""
 
     dtype = torch.float32
 
@@ -344,7 +344,7 @@ def test_quantization_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setattr(backbone, "installed", lambda package: False)
     with pytest.raises(ValueError, match=message):
-        backbone._quantized(bits)
+        backbone.quantization_options(bits)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,10 +355,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_fastest_attention_that_a_backbone_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     able, unable = SimpleNamespace(_supports_flash_attn=True), SimpleNamespace(_supports_flash_attn=False)
-    assert backbone._attention(able) == "sdpa"
+    assert backbone.attention_implementation(able) == "sdpa"
     monkeypatch.setattr(backbone, "installed", lambda package: True)
     monkeypatch.setattr(backbone, "device_name", lambda: "cuda")
-    assert (backbone._attention(able), backbone._attention(unable)) == ("flash_attention_2", "sdpa")
+    assert (backbone.attention_implementation(able), backbone.attention_implementation(unable)) == (
+        "flash_attention_2",
+        "sdpa",
+    )
 
 
 def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:

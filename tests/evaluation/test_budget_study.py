@@ -1,5 +1,4 @@
-"""evaluation/budget_study.py: rankings whose answer is seen by eye, queries drawn from pages, the user's
-own labels."""
+"""Budget study: metrics by hand, known-item queries, measurement, advice, user labels."""
 
 import json
 import math
@@ -78,7 +77,7 @@ def test_agreement_of_random_rankings() -> None:
 
 
 def text(name: str, words: int) -> str:
-    """Words that stand on no other page, such as "apple7x"; every ninth ends a sentence."""
+    """Words unique to one page, such as "apple7x"; every ninth ends a sentence."""
     return " ".join(f"{name}{i}x{'.' if i % 9 == 8 else ''}" for i in range(words))
 
 
@@ -173,7 +172,7 @@ def page_of(n: int) -> str:
 
 @pytest.fixture
 def eight() -> Collection:
-    """Pages 0 to 7: the first tokens alone rank 7 first, with all the others 0 comes first."""
+    """Pages 0 to 7; the first token alone ranks 7 first, all tokens rank 0 first."""
     collection = Collection.for_encoder(Fixed())
     for n in range(8):
         vectors = np.tile(np.array([0, (7 - n) / 8], np.float32), (64, 1))
@@ -348,7 +347,7 @@ def test_what_cannot_be_compared_is_refused(eight: Collection) -> None:
 
 
 def worth_of(*each: list[float], kind: Kind = "known items", pages: int = 100) -> Worth:
-    """From each stop's quality query by query; the finest stop is slower and larger as in the index."""
+    """A Worth from qualities per budget and query; latency and size grow with the budget."""
     stops = tuple(
         StopWorth(
             stop, 1.0, 1.0, float(np.mean(of)), (0, 1), 256 * stop.r_c, float(stop.r_q), 20.0, tuple(of)
@@ -369,7 +368,7 @@ def test_the_cheapest_budget_that_keeps_enough_is_found() -> None:
     )
 
 
-def test_a_share_met_exactly_is_met() -> None:
+def test_a_share_met_exactly_suffices() -> None:
     values = [0.1, 0.2, 0.3, 0.7] * 5
     advice = cheapest(worth_of(*[[0.95 * value for value in values]] * 4, values))
     assert (advice.stop.budget, advice.safe) == (Budget(1, 1), True)

@@ -1,4 +1,4 @@
-"""The dev sets' builder: PDFs that say what they should, scans without a text layer, hashes that notice."""
+"""The dev set builder: PDF contents, scans without text layer, hashes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""evaluation/leaderboard/run.py and evaluation/leaderboard/embedding_cache.py: mteb itself runs made tasks,
-whose answers can be seen by eye."""
+"""Leaderboard runs and embedding cache: mteb runs generated tasks with obvious answers."""
 
 from __future__ import annotations
 
@@ -336,7 +335,7 @@ def test_the_command(
     assert "no such benchmark" in capsys.readouterr().err
     monkeypatch.setattr(run_module, "evaluate", _interrupt)
     assert main([*command, "--task", "ColourPages"]) == 130
-    assert "goes on from here" in capsys.readouterr().err
+    assert "Run the same command" in capsys.readouterr().err
 
 
 def _interrupt(*_: Any, **__: Any) -> None:
@@ -390,7 +389,7 @@ def test_the_commands_are_as_documented(documentation: str) -> None:
     parse = run_module._parser().parse_args
     joined = documentation.replace("\\\n", " ")
     commands = re.findall(
-        r"^(?:\.venv/bin/)?python -m metaembed_demo\.leaderboard (.+)$", joined, re.MULTILINE
+        r"^(?:\.venv/bin/)?python -m metaembed_demo\.evaluation\.leaderboard\.run (.+)$", joined, re.MULTILINE
     )
     assert len(commands) >= 3
     for command in commands:

@@ -1,5 +1,4 @@
-"""evaluation/evaluate.py and evaluation/beir.py: metrics against values worked out by hand, ids of every
-form, the kept index."""
+"""Evaluation on BEIR folders: metrics by hand, corpus ids of all forms, the saved index."""
 
 import json
 import math
@@ -113,7 +112,7 @@ def test_pages_are_ranked_as_pages(corpus: Collection) -> None:
     assert row["ndcg@5"] == pytest.approx(1 / 2, abs=1e-4)
 
 
-def test_whole_files_take_one_rank_that_of_their_best_page(corpus: Collection) -> None:
+def test_whole_files_take_the_rank_of_their_best_page(corpus: Collection) -> None:
     row, _ = judge(corpus, {"b.pdf": 1}, ids(corpus, A1, A2, A3, B2, B1, C))
     # a.pdf, x/d.png with a.pdf's third page, b.pdf
     assert row["mrr"] == pytest.approx(1 / 3, abs=1e-4)
@@ -247,7 +246,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
         load_beir(tmp_path)
 
 
-def test_pictures_to_ask_with_are_checked(tmp_path: Path) -> None:
+def test_query_images_are_checked(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"bad\.png"):
         open_picture(tmp_path / "bad.png")

@@ -1,5 +1,4 @@
-"""evaluation/leaderboard/mmeb.py: a made folder in MMEB's layout, run by mteb; the answers can be seen by
-eye."""
+"""MMEB tasks from a generated folder, run by mteb."""
 
 from __future__ import annotations
 
@@ -173,7 +172,7 @@ def test_a_vlm_sees_picture_and_text_of_a_candidate(run: Any, folder: Path) -> N
     assert summary["mean"] == {"16x64": np.mean(hits)}
 
 
-def _item(side: mmeb.Side, place: Path) -> Item:
+def _item(side: mmeb.MmebItem, place: Path) -> Item:
     return Item(side.text, upright(Image.open(place / side.picture)) if side.picture else None)
 
 

@@ -1,4 +1,4 @@
-"""Sizing: the arithmetic, and that docs/scale.md holds what it gives."""
+"""Sizing: the arithmetic, and that the tables of docs/scale.md are up to date."""
 
 from __future__ import annotations
 

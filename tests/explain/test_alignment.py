@@ -1,4 +1,4 @@
-"""The clickable matrix by itself: its HTML and its script, without the app or the page around them."""
+"""The alignment matrix: its HTML and script, without the app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The occlusion test: hiding what an explanation names, on the real encoder; and the page's account of it."""
+"""Attribution and the occlusion test, with the real encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, Looked, explainer
+from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.index.maxsim import align
 
@@ -45,7 +45,7 @@ def explained(
 
 
 @pytest.mark.parametrize("budget", STOPS, ids=str)
-def test_the_words_named_carry_the_hit(mini: Mini, budget: Budget) -> None:
+def test_highlighted_words_matter_most(mini: Mini, budget: Budget) -> None:
     found, vectors, alignment = explained(mini, stored(TEXT), "how do I clean the coffee machine?", budget)
     occlusion = Occlusion(mini, found.looked, vectors, budget)
     *progress, verdict = trial(occlusion, found.total, attended(found.looked, alignment))
@@ -61,7 +61,7 @@ def test_the_words_named_carry_the_hit(mini: Mini, budget: Budget) -> None:
     assert verdict.curve[-1][1] == pytest.approx(verdict.curve[-1][2]), "with nothing left the order is alike"
 
 
-def test_what_a_hit_comes_from_is_its_words(mini: Mini) -> None:
+def test_matching_words_contribute_most(mini: Mini) -> None:
     found, _, _ = explained(mini, stored(TEXT), "descaling", STOPS[-1])
     best = [found.words[i].text for i in np.argsort(-found.total)[:3]]
     assert "Descale" in best, best
@@ -92,13 +92,13 @@ def test_a_picture_is_tested_by_its_cells(mini: Mini) -> None:
     assert nothing < everything, "a sheet of one colour is no red ball"
 
 
-def test_an_encoder_that_cannot_tell_has_no_explainer(mini: Mini) -> None:
+def test_encoders_without_attribution_have_no_explainer(mini: Mini) -> None:
     assert explainer(DummyEncoder()) is None
     assert isinstance(explainer(mini), Explainer)
 
 
 class Counting:
-    """Counts the pages whose evidence is asked for."""
+    """Counts calls of page_evidence."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -128,17 +128,17 @@ def test_the_last_pages_are_kept() -> None:
 
 
 class Blind(DummyEncoder):
-    """Gives every page the same vectors: then nothing that is hidden can matter."""
+    """Encodes all pages alike, so that hiding words has no effect."""
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         return [Embedding(np.eye(4, dtype=np.float32)) for _ in pages]
 
 
-def test_where_hiding_changes_nothing_the_verdict_says_so() -> None:
+def test_ratio_without_any_drop() -> None:
     page = stored("one two three four five six seven eight nine ten")
     bare = Page("p", "p.pdf", 1, None, page.words)
     evidence = Counting().page_evidence(bare, [])
-    looked = Looked(bare, (), evidence)
+    looked = PageAttribution(bare, (), evidence)
     occlusion = Occlusion(Blind(), looked, np.eye(4, dtype=np.float32), Budget(2, 4))
     *_, verdict = trial(occlusion, np.arange(10.0, dtype=np.float32), np.ones(10, np.float32))
     assert isinstance(verdict, Verdict)

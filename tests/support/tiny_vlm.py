@@ -20,10 +20,10 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.encoders.vlm.backbone import do_without_video
+from metaembed_demo.encoders.vlm.backbone import drop_video_processors
 from metaembed_demo.encoders.vlm.encoder import VLM, create
 
-do_without_video()
+drop_video_processors()
 
 WIDTH, LAYERS, HEADS = 32, 2, 2
 TEXT: dict[str, Any] = {

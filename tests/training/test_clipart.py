@@ -1,4 +1,4 @@
-"""Drawings with titles: which count, which are dev, and how they are drawn."""
+"""Captioned drawings: usable titles, dev split, rendering."""
 
 from __future__ import annotations
 

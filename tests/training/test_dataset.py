@@ -1,4 +1,4 @@
-"""Training data: every layout read, bad rows told with file and line, batches without false negatives."""
+"""Training data: all layouts, errors with file and line, batches without false negatives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.training.vlm.dataset import Batches, Example, Side, hard_negatives, load, share
+from metaembed_demo.training.vlm.dataset import Batches, Example, StoredItem, hard_negatives, load, share
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_plain_lines_of_texts_and_pictures(tmp_path: Path) -> None:
         ({"query": "a", "positive": {"image": "none.png"}}, "line 2: there is no picture .*none.png"),
     ],
 )
-def test_bad_plain_lines_are_told(tmp_path: Path, row: Any, said: str) -> None:
+def test_malformed_plain_lines_are_reported(tmp_path: Path, row: Any, said: str) -> None:
     file = written(tmp_path / "a.jsonl", {"query": "a", "positive": "b"}, row)
     with pytest.raises(ValueError, match=f"a.jsonl, {said}"):
         load(file)
@@ -113,7 +113,7 @@ def test_mmeb_train(tmp_path: Path, kind: str) -> None:
         ({k: v for k, v in mmeb().items() if k != "pos_text"}, "column pos_text is missing"),
     ],
 )
-def test_bad_mmeb_rows_are_told(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+def test_malformed_mmeb_rows_are_reported(tmp_path: Path, row: dict[str, Any], said: str) -> None:
     drawn(tmp_path / "a" / "q.png")
     with pytest.raises(ValueError, match=f"m.jsonl, line 1: .*{said}"):
         load(written(tmp_path / "m.jsonl", row))
@@ -155,7 +155,7 @@ def test_a_folder_that_datasets_saved(tmp_path: Path) -> None:
     assert example.positive.item().image is not None
 
 
-def test_pictures_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_images_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "c.parquet"
     pq.write_table(colpali(("a", b"no picture"), ("b", None)), file)
     damaged, missing = load(file)
@@ -170,7 +170,7 @@ def test_pictures_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pyte
         big.positive.item()
 
 
-def test_no_data_is_told(tmp_path: Path) -> None:
+def test_missing_data_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no data file"):
         load(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match="holds no training example"):
@@ -188,7 +188,7 @@ def test_no_data_is_told(tmp_path: Path) -> None:
 
 def toy(pages: str, queries: str = "") -> list[Example]:
     asked = queries or "".join(chr(ord("A") + i) for i in range(len(pages)))
-    return [Example(Side(q), Side(p)) for q, p in zip(asked, pages, strict=True)]
+    return [Example(StoredItem(q), StoredItem(p)) for q, p in zip(asked, pages, strict=True)]
 
 
 def test_batches_hold_no_page_and_no_query_twice() -> None:
@@ -201,7 +201,7 @@ def test_batches_hold_no_page_and_no_query_twice() -> None:
     assert batches.epoch > 0
 
 
-def test_batches_repeat_and_go_on_where_they_stood() -> None:
+def test_batches_are_deterministic_and_resumable() -> None:
     examples = toy("abcdefgaab")
     one = Batches(examples, 3, seed=1)
     first = [one.take() for _ in range(4)]
@@ -215,12 +215,12 @@ def test_batches_repeat_and_go_on_where_they_stood() -> None:
     assert [Batches(examples, 3, seed=2).take() for _ in range(4)] != first
 
 
-def test_every_example_has_its_turn_in_an_epoch() -> None:
+def test_an_epoch_has_every_example() -> None:
     batches = Batches(toy("abcdefghijkl"), 4, seed=5)
     assert sorted(row for _ in range(3) for row in batches.take()) == list(range(12))
 
 
-def test_too_few_different_pages_for_a_batch_are_told() -> None:
+def test_too_few_distinct_pages_are_reported() -> None:
     with pytest.raises(ValueError, match="A batch of 3 needs as many different"):
         Batches(toy("aabb"), 3, seed=1).take()
 
@@ -231,7 +231,7 @@ def test_processes_share_a_batch() -> None:
 
 def test_hard_negatives_are_no_page_of_the_batch_and_come_once() -> None:
     asked = [("p", "qxy"), ("q", "xz"), ("r", "")]
-    examples = [Example(Side("?"), Side(page), tuple(map(Side, no))) for page, no in asked]
+    examples = [Example(StoredItem("?"), StoredItem(page), tuple(map(StoredItem, no))) for page, no in asked]
     found = [[side.text for side in sides] for sides in hard_negatives(examples, 2)]
     assert found == [["x"], ["z"], []]
     assert hard_negatives(examples, 0) == [[], [], []]

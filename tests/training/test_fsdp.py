@@ -1,4 +1,4 @@
-"""FSDP: two processes that split the backbone train what one process does that holds it whole."""
+"""FSDP: two processes with a sharded backbone train the same weights as one process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RECIPE = Recipe(
 
 
 def prepared(folder: Path) -> None:
-    """Backbones and data: one process gets more chunks than the other, and the pictured query."""
+    """Backbones and data; one process gets more chunks, and the query with an image."""
     for name, tied in KINDS.items():
         model, processor = tiny_vlm.BACKBONES[name].build(tied)
         with torch.no_grad():
@@ -59,14 +59,14 @@ def prepared(folder: Path) -> None:
 
 def trainer(folder: Path, name: str, out: Path) -> Trainer:
     accelerator = trainer_module.new_accelerator(RECIPE)
-    sharded = bool(fsdp.asked_for(accelerator, Vlm()))
-    with fsdp.turns(accelerator, sharded):
+    sharded = bool(fsdp.fsdp_settings(accelerator, Vlm()))
+    with fsdp.one_at_a_time(accelerator, sharded):
         encoder = trainer_module._fresh(RECIPE, str(folder / name), None, "cpu")
         return Trainer(RECIPE, encoder, dataset.load(folder / "data.jsonl", None), out, accelerator)
 
 
 def as_rank(folder: Path) -> None:
-    """What each of the two processes does."""
+    """The program of each process."""
     torch.set_num_threads(1)
     for name in KINDS:
         whole = trainer(folder, name, folder / f"{name}-whole")
@@ -88,7 +88,7 @@ def as_rank(folder: Path) -> None:
 
 
 def assert_split(made: Trainer) -> None:
-    """Each process has about half of what is frozen, and all of what trains."""
+    """Each process has about half of the frozen weights, and all trainable ones."""
     frozen = [weight for weight in made.encoder.network.parameters() if not weight.requires_grad]
     assert frozen
     assert all(isinstance(weight, DTensor) for weight in frozen)
@@ -98,15 +98,15 @@ def assert_split(made: Trainer) -> None:
 
 
 def pull_the_plug(made: Trainer) -> None:
-    """In the fourth step, when a checkpoint of the second is there."""
-    learn = made._learn
+    """Fail in the fourth step, after the checkpoint of the second."""
+    learn = made.train_step
 
     def pulled(rows: list[int]) -> dict[str, Any]:
         if made.step == 3:
             raise InterruptedError
         return learn(rows)
 
-    made._learn = pulled  # type: ignore[method-assign]
+    made.train_step = pulled  # type: ignore[method-assign]
 
 
 def run_ranks(folder: Path) -> None:
@@ -120,7 +120,7 @@ def run_ranks(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what two processes trained."""
+    """A folder with the results of two processes."""
     folder = tmp_path_factory.mktemp("sharding")
     prepared(folder)
     run_ranks(folder)
@@ -170,11 +170,11 @@ def test_the_command_trains_a_model_that_loads(trained: Path) -> None:
     assert (loaded.r_q, loaded.r_c) == (2, 4)
 
 
-def test_chunks_of_each_kind_are_made_up_to_the_most_of_any_process() -> None:
+def test_chunks_are_padded_to_the_maximum_of_all_processes() -> None:
     others = torch.tensor([[1, 3]])
     all_of = SimpleNamespace(device="cpu", gather=lambda own: torch.cat([own, others]))
     parts = [([0, 1], False), ([2], False), ([3], True)]
-    assert fsdp.in_step(parts, all_of) == [*parts, ([], True), ([], True)]
+    assert fsdp.equal_chunks(parts, all_of) == [*parts, ([], True), ([], True)]
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_chunks_of_each_kind_are_made_up_to_the_most_of_any_process() -> None:
         ({}, Vlm(device_map="auto"), "METAEMBED_VLM_DEVICE_MAP"),
     ],
 )
-def test_what_fsdp_cannot_do_here_is_told(
+def test_unsupported_fsdp_settings_are_reported(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], vlm: Vlm, said: str
 ) -> None:
     two = SimpleNamespace(num_processes=2, state=SimpleNamespace())
-    assert fsdp.asked_for(two, vlm) is None
+    assert fsdp.fsdp_settings(two, vlm) is None
     for name, value in ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} | variables).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
-        fsdp.asked_for(two, vlm)
-    assert fsdp.asked_for(SimpleNamespace(num_processes=1), vlm) is None
+        fsdp.fsdp_settings(two, vlm)
+    assert fsdp.fsdp_settings(SimpleNamespace(num_processes=1), vlm) is None

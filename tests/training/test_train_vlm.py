@@ -1,4 +1,4 @@
-"""Training on tiny vision-language models: exact gradients in chunks, resuming, a toy task that is learnt."""
+"""Training tiny vision-language models: exact gradients with chunks, resuming, a toy task."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
-from metaembed_demo.training.mini.trainer import _ndcg
-from metaembed_demo.training.vlm.dataset import Example, Side
-from metaembed_demo.training.vlm.grad_cache import Nest, chunks, losses
+from metaembed_demo.training.mini.trainer import single_answer_ndcg
+from metaembed_demo.training.vlm.dataset import Example, StoredItem
+from metaembed_demo.training.vlm.grad_cache import LossConfig, chunks, losses
 from metaembed_demo.training.vlm.trainer import Recipe, Trainer, main
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
@@ -46,7 +46,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """So small a model is slower with several."""
+    """Tiny models are slower with several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,24 +67,29 @@ def encoder(name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, d
 
 
 def squares(folder: Path) -> list[Example]:
-    """Two colours, said in words and shown side by side; a wrong order of them as a hard negative."""
+    """Two colours as text query and side-by-side image; the reverse order is a hard negative."""
     made = {}
     for a, left in COLOURS.items():
         for b, right in COLOURS.items():
             image = Image.new("RGB", (56, 56), left)
             image.paste(right, (28, 0, 56, 56))
             image.save(folder / f"{a}-{b}.png")
-            made[a, b] = Side("", folder / f"{a}-{b}.png")
+            made[a, b] = StoredItem("", folder / f"{a}-{b}.png")
     return [
-        Example(Side(f"{a} left, {b} right"), page, (made[b, a],)) for (a, b), page in made.items() if a != b
+        Example(StoredItem(f"{a} left, {b} right"), page, (made[b, a],))
+        for (a, b), page in made.items()
+        if a != b
     ]
 
 
 def mixed(folder: Path) -> list[Example]:
     """Queries and pages with and without pictures, some with hard negatives."""
     shown = squares(folder)[:4]
-    texts = [Example(Side(f"what is {n}"), Side(f"{n} is a number"), (Side("no"),)) for n in "3456"]
-    pictures = [Example(Side("this", shown[0].positive.picture), Side("a pair of colours"))]
+    texts = [
+        Example(StoredItem(f"what is {n}"), StoredItem(f"{n} is a number"), (StoredItem("no"),))
+        for n in "3456"
+    ]
+    pictures = [Example(StoredItem("this", shown[0].positive.picture), StoredItem("a pair of colours"))]
     return [*shown[:2], *texts[:2], *pictures, shown[2], *texts[2:]]
 
 
@@ -93,9 +98,9 @@ def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def plain(trainer: Trainer, rows: list[int]) -> torch.Tensor:
-    """The loss with the whole batch in memory; its gradients are left in the weights."""
+    """The loss with the whole batch in memory; sets the weights' gradients."""
     trainer.optimizer.zero_grad()
-    queries, pages = trainer._sides(rows)
+    queries, pages = trainer.local_batch(rows)
     made = []
     for sides, of_queries in ((queries, True), (pages, False)):
         found: dict[int, torch.Tensor] = {}
@@ -151,7 +156,7 @@ def test_activations_are_checkpointed_in_an_older_transformers() -> None:
 def test_chunks_are_encoded_again_with_the_same_dropout(tmp_path: Path) -> None:
     trainer = Trainer(Recipe(batch=8, chunk=3, **SMALL), encoder(dropout=0.3), mixed(tmp_path), tmp_path)
     trainer.encoder.network.train()
-    queries, _ = trainer._sides(list(range(8)))
+    queries, _ = trainer.local_batch(list(range(8)))
     torch.manual_seed(5)
     vectors, states = trainer.cache.vectors(queries, True)
     assert not torch.equal(vectors, trainer.cache.vectors(queries, True)[0])  # dropout is at work
@@ -165,9 +170,9 @@ def test_chunks_are_encoded_again_with_the_same_dropout(tmp_path: Path) -> None:
 def test_hard_negatives_are_in_the_loss() -> None:
     """One query, its page at cosine 1 and a hard negative at 0: log(1 + exp(-1 / temperature))."""
     query, page, hard = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]]).split(1)
-    nest = Nest(((1, 1),), (2.0,), 0.5)
-    alone = losses(query, page, torch.tensor([0]), nest, 1)
-    both = losses(query, torch.cat([page, hard]), torch.tensor([0]), nest, 1)
+    config = LossConfig(((1, 1),), (2.0,), 0.5)
+    alone = losses(query, page, torch.tensor([0]), config, 1)
+    both = losses(query, torch.cat([page, hard]), torch.tensor([0]), config, 1)
     assert alone.tolist() == [0.0]
     assert both.tolist() == [pytest.approx(2 * math.log(1 + math.exp(-2)))]
 
@@ -176,7 +181,7 @@ def test_a_trainer_uses_as_many_hard_negatives_as_the_recipe_says(tmp_path: Path
     examples = squares(tmp_path)
     for count, pages in ((0, 4), (1, 8)):
         recipe = Recipe(batch=4, negatives=count, **SMALL)
-        _, found = Trainer(recipe, encoder(), examples, tmp_path)._sides([0, 8, 16, 24])
+        _, found = Trainer(recipe, encoder(), examples, tmp_path).local_batch([0, 8, 16, 24])
         assert len(found) == pages
         assert found[1] == examples[8].positive
 
@@ -184,8 +189,8 @@ def test_a_trainer_uses_as_many_hard_negatives_as_the_recipe_says(tmp_path: Path
 def test_gradients_reach_lora_meta_tokens_and_projection_alone(tmp_path: Path) -> None:
     trainer = Trainer(Recipe(batch=8, chunk=4, **SMALL), encoder(), mixed(tmp_path), tmp_path)
     frozen = {n: w.detach().clone() for n, w in trainer.encoder.network.named_parameters()}
-    trainer._learn(list(range(8)))
-    trainer._learn(list(range(8)))  # LoRA's B starts as 0, and A has no gradient before B moves
+    trainer.train_step(list(range(8)))
+    trainer.train_step(list(range(8)))  # LoRA's B starts as 0, and A has no gradient before B moves
     moved = {n for n, w in trainer.encoder.network.named_parameters() if not torch.equal(w, frozen[n])}
     kinds = ("lora_A", "lora_B", "trainable_tokens_delta", "projection")
     assert moved == set(trainer.weights)
@@ -204,12 +209,12 @@ def test_small_steps_are_not_rounded_away_in_bf16(tmp_path: Path) -> None:
     (name,) = (name for name in trainer.weights if "trainable_tokens_delta" in name)
     before = trainer.weights[name].detach().clone()
     trainer.encoder.network.train()
-    trainer._learn(list(range(8)))
+    trainer.train_step(list(range(8)))
     assert (trainer.weights[name] != before).float().mean() > 0.9
 
 
 class Stop(Exception):
-    """Pulls the plug."""
+    """Simulates a crash."""
 
 
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
@@ -221,14 +226,14 @@ def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
     whole.run()
 
     broken = Trainer(recipe, encoder(dropout=0.1), examples, tmp_path / "broken")
-    learn = broken._learn
+    learn = broken.train_step
 
     def pulled(rows: list[int]) -> dict[str, Any]:
         if broken.step == 3:
             raise Stop
         return learn(rows)
 
-    monkeypatch.setattr(broken, "_learn", pulled)
+    monkeypatch.setattr(broken, "train_step", pulled)
     with pytest.raises(Stop):
         broken.run()
     (tmp_path / "broken" / "checkpoint.part").mkdir()  # of a save that was cut off
@@ -262,7 +267,7 @@ def quality(encoder: VLM, examples: list[Example]) -> list[float]:
     queries = encoder.vectors([example.query.item() for example in examples], True)
     pages = encoder.vectors([example.positive.item() for example in examples], False)
     right = torch.arange(len(examples))
-    return [_ndcg(scores, right) for scores in nested_scores(queries, pages, SMALL["budgets"])]
+    return [single_answer_ndcg(scores, right) for scores in nested_scores(queries, pages, SMALL["budgets"])]
 
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "smolvlm"])
@@ -322,7 +327,7 @@ torch.save({"loss": loss, "weights": here.gradients(trainer)}, folder / f"{accel
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
-    """With unlike many hard negatives and chunks on each."""
+    """With different numbers of hard negatives and chunks."""
     with two_ranks(RANK, tmp_path) as ranks:
         trainer = Trainer(
             Recipe(batch=8, chunk=3, temperature=1.0, **SMALL), encoder(), mixed(tmp_path), tmp_path
@@ -364,7 +369,7 @@ def test_the_command_trains_a_model_that_loads(tmp_path: Path) -> None:
         (["--report", "wandb"], "needs the package wandb"),
     ],
 )
-def test_bad_input_is_told(
+def test_bad_input_is_reported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

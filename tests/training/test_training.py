@@ -1,4 +1,4 @@
-"""The nested loss, the lessons, and a training loop that really learns and resumes."""
+"""MMR loss, training examples, and a short training run with resuming."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
-from metaembed_demo.training.mini.corpora import Document, _dictd, _sections, _wordnet
-from metaembed_demo.training.mini.dataset import Course, Question, Thing, is_dev, load_questions
+from metaembed_demo.training.mini.corpora import Document, parse_dictd, parse_sections, parse_wordnet
+from metaembed_demo.training.mini.dataset import ImageConcept, Question, TrainingSet, is_dev, load_questions
 from metaembed_demo.training.mini.teacher import Teacher, token_scores
-from metaembed_demo.training.mini.trainer import Recipe, Trainer, _ndcg, main
+from metaembed_demo.training.mini.trainer import Recipe, Trainer, main, single_answer_ndcg
 
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
 
@@ -44,7 +44,7 @@ def test_nested_scores_by_eye() -> None:
     assert two.tolist() == [[1.0, 0.5]]
 
 
-def test_loss_falls_with_the_right_page_and_with_the_teacher() -> None:
+def test_loss_decreases_with_the_positive_and_with_the_teacher() -> None:
     good, bad = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     right = torch.tensor([0, 1])
     assert mmr_loss([good], right) < mmr_loss([bad], right)
@@ -65,28 +65,32 @@ def test_every_nested_prefix_gets_gradients() -> None:
 
 def test_batches_repeat_and_keep_the_dev_set_apart() -> None:
     made = documents()
-    course = Course(made, [Thing(["cat"], ["animal"], "It is small."), Thing(["bus"], [], "It is long.")])
-    assert course.batch(12, 3) == course.batch(12, 3)
-    assert course.batch(12, 3) != course.batch(12, 4)
+    training_set = TrainingSet(
+        made, [ImageConcept(["cat"], ["animal"], "It is small."), ImageConcept(["bus"], [], "It is long.")]
+    )
+    assert training_set.batch(12, 3) == training_set.batch(12, 3)
+    assert training_set.batch(12, 3) != training_set.batch(12, 4)
     kept = {document.name for document in made if is_dev(document)}
     assert kept
-    assert kept == {document.name for document, _ in course.dev}
-    assert len(course.train) == len(made) - len(kept)
+    assert kept == {document.name for document, _ in training_set.dev}
+    assert len(training_set.train) == len(made) - len(kept)
 
 
 def test_a_batch_mixes_pictures_and_foreign_queries() -> None:
     entries = [
         Document("dict-toy", f"dict-{n}", [("loaf", "bread baked in one piece, " * 4)]) for n in range(9)
     ]
-    banjo = Thing(["banjo"], ["musical instrument"], "A round body with strings.")
-    lessons = [
-        lesson for seed in range(60) for lesson in Course([*documents(), *entries], [banjo]).batch(8, seed)
+    banjo = ImageConcept(["banjo"], ["musical instrument"], "A round body with strings.")
+    examples = [
+        example
+        for seed in range(60)
+        for example in TrainingSet([*documents(), *entries], [banjo]).batch(8, seed)
     ]
-    shown = [lesson for lesson in lessons if lesson.words[0] == "banjo"]
+    shown = [example for example in examples if example.words[0] == "banjo"]
     assert shown
-    assert all("instrument" in lesson.words and lesson.queries[1] == banjo.description for lesson in shown)
-    foreign = sum(len(lesson.foreign) for lesson in lessons)
-    assert 0.1 < foreign / len(lessons) < 0.4
+    assert all("instrument" in example.words and example.queries[1] == banjo.description for example in shown)
+    foreign = sum(len(example.foreign) for example in examples)
+    assert 0.1 < foreign / len(examples) < 0.4
 
 
 def test_pages_with_our_questions_hold_the_part_that_answers() -> None:
@@ -95,14 +99,17 @@ def test_pages_with_our_questions_hold_the_part_that_answers() -> None:
     text = document.sections[1][1]
     question = Question("toy", " ".join(text.split()[:8]), "what does the remark say?")
     lost = Question("toy", "nobody ever wrote this", "lost?")
-    course = Course(made, questions=[question, lost])
-    assert len(course.asked) == 1
+    training_set = TrainingSet(made, questions=[question, lost])
+    assert len(training_set.asked) == 1
     asked = [
-        lesson for seed in range(10) for lesson in course.batch(12, seed) if question.text in lesson.queries
+        example
+        for seed in range(10)
+        for example in training_set.batch(12, seed)
+        if question.text in example.queries
     ]
     assert asked
     answers = set(text.split())
-    assert all(len(answers & set(lesson.words)) > 0.8 * len(answers) for lesson in asked)
+    assert all(len(answers & set(example.words)) > 0.8 * len(answers) for example in asked)
 
 
 def test_the_questions_shipped_are_well_formed() -> None:
@@ -128,7 +135,7 @@ def test_the_teacher_reads_texts_without_special_tokens() -> None:
     assert scores.shape == (3, 3)
     assert scores[0].argmax() == 0
     with torch.no_grad():
-        meta.look.segment_scale.zero_()  # the teacher is a copy: training does not move it
+        meta.pooling.segment_scale.zero_()  # the teacher is a copy: training does not move it
     torch.testing.assert_close(teacher.read(states, of_queries=True).segments, reading.segments)
 
 
@@ -146,7 +153,7 @@ def test_sections_of_html(tmp_path: Path) -> None:
         "<nav>Home Index</nav><h2>2.1. Saving a file</h2><p>" + "Press the key <b>S</b> twice. " * 6 + "</p>"
     )
     file.write_text(f"<html><body>{body}</body></html>")
-    ((heading, text),) = _sections(file, plain=False)
+    ((heading, text),) = parse_sections(file, plain=False)
     assert heading == "Saving a file"
     assert text.startswith("Press the key S twice.")
     assert "Home" not in text
@@ -160,26 +167,26 @@ def test_dictionaries(tmp_path: Path) -> None:
     (tmp_path / "d.index").write_text(
         f"loaf\tA\t{'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'[len(text)]}\n"
     )
-    ((word, meaning),) = _dictd(tmp_path / "d.index", tmp_path / "d.dict.dz")
+    ((word, meaning),) = parse_dictd(tmp_path / "d.index", tmp_path / "d.dict.dz")
     assert (word, meaning[:11]) == ("loaf", "bread baked")
     line = "00001740 03 n 02 loaf 0 loaf_of_bread 0 000 | a shaped mass of baked bread  \n"
     (tmp_path / "data.noun").write_text("  licence\n" + line)
     (tmp_path / "data.verb").write_text("")
-    assert list(_wordnet(tmp_path)) == [("loaf, loaf of bread", "a shaped mass of baked bread")]
+    assert list(parse_wordnet(tmp_path)) == [("loaf, loaf of bread", "a shaped mass of baked bread")]
 
 
 def test_ndcg_of_known_ranks() -> None:
     scores = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    assert _ndcg(scores, torch.tensor([0, 0, 0])) == pytest.approx(1)
-    assert _ndcg(scores, torch.tensor([1, 1, 1])) == pytest.approx(0.63093, abs=1e-4)
+    assert single_answer_ndcg(scores, torch.tensor([0, 0, 0])) == pytest.approx(1)
+    assert single_answer_ndcg(scores, torch.tensor([1, 1, 1])) == pytest.approx(0.63093, abs=1e-4)
 
 
 def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     recipe = Recipe(
         steps=4, batch=6, warmup=1, sample=60, rarity_batches=2, dev_every=4, save_every=2, dev_pages=4
     )
-    course = Course(documents())
-    trainer = Trainer(recipe, course, tmp_path)
+    training_set = TrainingSet(documents())
+    trainer = Trainer(recipe, training_set, tmp_path)
     trainer.run()
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]
@@ -191,7 +198,7 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
         *[{"1x1", "2x4", "4x8", "8x16", "16x64"}] * 2,
     ]
 
-    again = Trainer(recipe, course, tmp_path)
+    again = Trainer(recipe, training_set, tmp_path)
     assert again.resume()
     assert again.step == 4
     for name, tensor in trainer.meta.state_dict().items():
@@ -199,7 +206,7 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in again.text.model.parameters())
 
 
-def test_export_without_a_checkpoint_and_missing_data_are_told(
+def test_export_without_a_checkpoint_and_missing_data_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(corpora, "prepare", lambda folder: folder)

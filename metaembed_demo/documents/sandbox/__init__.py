@@ -1,1 +1,1 @@
-"""The bounded process that reads files."""
+"""Document parsing in a resource-limited subprocess."""

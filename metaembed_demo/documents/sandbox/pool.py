@@ -1,10 +1,8 @@
-"""Processes in which files are read (documents/sandbox/process.py), bounded in memory and time, and taken
-in turns.
+"""Pools of sandboxed processes (documents/sandbox/process.py) with memory and time limits.
 
-Whatever touches what strangers send runs there: opening archives, PDFs and pictures, poppler, OCR and the
-picture network. A process is started when it is first needed and kept, for loading its models takes seconds.
-
-Where no process can be started, files are read in the app itself, and the log says so.
+All parsing of untrusted files runs there: archives, PDFs, images, poppler, OCR and the image network.
+Processes start on demand and are reused, since loading their models takes seconds. If no process can be
+started, files are read in the app itself, with a warning in the log.
 """
 
 from __future__ import annotations
@@ -29,42 +27,42 @@ from metaembed_demo.core.config import ROOT, SERVER, Limits
 
 from . import protocol
 
-START_S = 120  # to import what it needs; a busy machine may take half a minute
-IDLE_S = 600  # without a file, after which it ends and its memory is free
-PATIENCE_S = 300  # for a turn; then another process is started, for the turn may have been forgotten
-SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # of environment variables, not handed on
+START_S = 120  # startup timeout; imports may take half a minute on a busy machine
+IDLE_S = 600  # idle time after which a process is ended
+SLOT_TIMEOUT_S = 300  # wait for a free slot; then start another process, in case a slot was leaked
+SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # environment variables that are not passed on
 COMMAND = [sys.executable, "-m", "metaembed_demo.documents.sandbox.process"]
 log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """The process is gone, or had to be ended: why, in a clause that goes on after a colon."""
+    """The process crashed or was killed. The message is a clause that follows a colon."""
 
 
 class Unavailable(Exception):
-    """No process can be started: why."""
+    """No process can be started."""
 
 
 class Worker:
-    """One reading process. It answers what it is asked, or `Lost` is raised and it is of no more use."""
+    """One sandboxed process. After `Lost` is raised it is unusable."""
 
     def __init__(self, megabytes: int) -> None:
-        """Start it. Raises Unavailable when it does not start."""
+        """Start the process. Raises Unavailable when that fails."""
         self.megabytes = megabytes
-        self.busy = True  # whether it owes an answer
-        self.worked = 0.0  # seconds spent on the file at hand
+        self.busy = True  # an answer is pending
+        self.worked = 0.0  # seconds spent on the current file
         self._ended = False
-        # One message is taken for each request, so that nothing piles up, whatever it says.
+        # The semaphore admits one message per request, so a rogue process cannot fill the queue.
         self._asked, self._answers = threading.Semaphore(), queue.SimpleQueue[Any]()
-        # Its temporary files, which it cannot clear away when it is killed.
+        # Temporary files, removed here because a killed process cannot.
         self._folder = tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True)
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, str(megabytes), self._folder.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=_surroundings(self._folder.name),
-                start_new_session=True,  # Ctrl+C is for the app; and poppler ends with it
+                env=_environment(self._folder.name),
+                start_new_session=True,  # shields it from Ctrl+C; killpg also ends poppler
             )
         except OSError as error:
             self._folder.cleanup()
@@ -72,20 +70,20 @@ class Worker:
         _widen(cast(BinaryIO, self._process.stdout))
         threading.Thread(target=self._listen, daemon=True).start()
         try:
-            self._hear(START_S)
+            self._receive(START_S)
         except (Lost, queue.Empty) as error:
             self.end()
             raise Unavailable(f"the reading process does not start ({error})") from error
 
     def ask(self, allowed: Limits, do: str, **more: Any) -> tuple[protocol.Message, list[bytes]]:
-        """Its answer. Raises Lost when none comes in time."""
+        """The answer to a request. Raises Lost on a crash or timeout."""
         left = allowed.seconds_per_file - self.worked
         name = "SECONDS_PER_PAGE" if left > allowed.seconds_per_page else "SECONDS_PER_FILE"
         started = monotonic()
         self.busy = True
         try:
-            self._tell({"do": do, **more})
-            answer = self._hear(max(0.0, min(allowed.seconds_per_page, left)))
+            self._send({"do": do, **more})
+            answer = self._receive(max(0.0, min(allowed.seconds_per_page, left)))
         except queue.Empty:
             self.end()
             seconds = getattr(allowed, name.lower())
@@ -95,7 +93,7 @@ class Worker:
         return answer
 
     def end(self) -> None:
-        """Kill it, with what it started, and remove what it left behind."""
+        """Kill the process and its children, and remove its temporary files."""
         if self._ended:
             return
         self._ended = True
@@ -110,12 +108,12 @@ class Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether it waits for a request."""
+        """Whether it is alive and idle."""
         return not self.busy and self._process.poll() is None
 
-    def _tell(self, request: protocol.Message) -> None:
+    def _send(self, request: protocol.Message) -> None:
         pipe = cast(BinaryIO, self._process.stdin)
-        with contextlib.suppress(OSError):  # it is gone, as the missing answer will say
+        with contextlib.suppress(OSError):  # a dead process shows as a missing answer
             pipe.write(json.dumps(request).encode("ascii") + b"\n")
             pipe.flush()
         self._asked.release()
@@ -130,17 +128,17 @@ class Worker:
         except protocol.Garbled as error:
             self._answers.put(error)
 
-    def _hear(self, seconds: float) -> tuple[protocol.Message, list[bytes]]:
+    def _receive(self, seconds: float) -> tuple[protocol.Message, list[bytes]]:
         answer = self._answers.get(timeout=seconds)
         if answer is None:
-            raise Lost(self._fate())
+            raise Lost(self._cause())
         if isinstance(answer, protocol.Garbled):
             self.end()
             raise Lost(f"its reader gave an answer that makes no sense ({answer})")
         return cast("tuple[protocol.Message, list[bytes]]", answer)
 
-    def _fate(self) -> str:
-        """Why it is gone."""
+    def _cause(self) -> str:
+        """Why the process ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         code = self._process.poll()
@@ -149,21 +147,21 @@ class Worker:
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 reason = signal.Signals(-code).name
-        if reason in ("SIGABRT", "SIGKILL"):  # what C++ libraries do without memory, and what the system does
+        if reason in ("SIGABRT", "SIGKILL"):  # C++ libraries out of memory; the OOM killer
             return f"its reader needed more than {self.megabytes:,} MB of memory, or crashed ({reason})"
         return f"its reader crashed ({reason})"
 
 
 def _widen(pipe: BinaryIO) -> None:
-    """Let it hold a mebibyte where the system can: a page's pixels then take 5 turns, and not 64."""
+    """Set the pipe buffer to 1 MiB where supported: a page's pixels take 5 reads instead of 64."""
     with contextlib.suppress(ImportError, AttributeError, OSError):
         import fcntl
 
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
-def _surroundings(folder: str) -> dict[str, str]:
-    """The environment of a reading process: no secrets, its own folder for temporary files."""
+def _environment(folder: str) -> dict[str, str]:
+    """The process's environment: no secrets, and its own temporary folder."""
     kept = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
     paths = [str(ROOT), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -171,29 +169,29 @@ def _surroundings(folder: str) -> dict[str, str]:
 
 
 class Workers:
-    """Reading processes that callers take turns with, `most` at a time."""
+    """A pool of at most `most` sandboxed processes in use at a time."""
 
     def __init__(self, most: int) -> None:
         self._most, self._turn = most, threading.Semaphore(most)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._timer: threading.Timer | None = None
-        self._proven = False  # whether one has ever started
+        self._proven = False  # whether a process has ever started
         self.available = SERVER.worker and bool(sys.executable)
         atexit.register(self.end)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for the others, but not for ever."""
-        mine = self._turn.acquire(timeout=PATIENCE_S)
+        """Wait for a free slot, at most SLOT_TIMEOUT_S."""
+        acquired = self._turn.acquire(timeout=SLOT_TIMEOUT_S)
         try:
             yield
         finally:
-            if mine:
+            if acquired:
                 self._turn.release()
 
     def take(self, limits: Limits) -> Worker:
-        """One for the caller alone, who gives it back. Raises Unavailable when none starts."""
+        """A process for exclusive use, to be given back. Raises Unavailable when none starts."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
@@ -203,7 +201,7 @@ class Workers:
         try:
             worker = Worker(limits.worker_megabytes)
         except Unavailable as error:
-            if not self._proven:  # else a file may have brought this about, which must not get into the app
+            if not self._proven:  # otherwise a file may have caused this; never parse it in the app
                 log.warning("Files are read in the app itself: %s", error)
                 self.available = False
             raise
@@ -211,7 +209,7 @@ class Workers:
         return worker
 
     def give_back(self, worker: Worker) -> None:
-        """Keep it for the next caller. One that owes an answer is ended."""
+        """Return a process to the pool; one with a pending answer is ended."""
         if not worker.usable:
             worker.end()
             return
@@ -227,11 +225,11 @@ class Workers:
             self._timer.start()
 
     def end(self) -> None:
-        """End those that nobody uses."""
+        """End all idle processes."""
         with self._lock:
             while self._idle:
                 self._idle.pop().end()
 
 
-UPLOADS = Workers(1)  # as many as there are uploads at a time; see app/ui/page.py
-PICTURES = Workers(2)  # of queries, which do not wait for uploads; these load no models
+UPLOADS = Workers(1)  # matches the number of concurrent uploads in app/ui/page.py
+PICTURES = Workers(2)  # for query images, which must not wait for uploads; these load no models

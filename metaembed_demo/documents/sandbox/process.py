@@ -1,9 +1,8 @@
-"""The process in which files are read: started by documents/sandbox/pool.py as
-`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`, the bound of its memory and its
-folder for temporary files.
+"""The sandboxed process that reads files, started by documents/sandbox/pool.py as
+`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`: memory limit and temporary folder.
 
-It answers one request after the other on what was its standard input and output. What goes wrong in here
-ends this process at worst; the app takes that for an answer and starts another one.
+It answers requests in order over its original stdin and stdout. A crash ends only this process; the app
+reports it and starts another.
 """
 
 from __future__ import annotations
@@ -27,81 +26,79 @@ from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, page
 
 from . import protocol
 
-FILE_SLACK = 64 << 20  # bytes that a temporary file may have above the largest file
+FILE_SLACK = 64 << 20  # bytes; size limit of temporary files beyond the largest accepted file
 log = logging.getLogger(__name__)
-Item = tuple[int, str] | Page | Problem  # an item begins: its place in the file, and its name
+Item = tuple[int, str] | Page | Problem  # the tuple announces an item: index in the file, and name
 
 
-class Desk:
-    """One file at a time, open between requests."""
+class RequestHandler:
+    """Answers requests about one file at a time, which stays open between requests."""
 
     def __init__(self, out: BinaryIO) -> None:
         self.out = out
         self.items: Generator[Item, None, None] | None = None
-        self.page: Page | None = None  # the last one handed out, which `read` is about
+        self.page: Page | None = None  # the last page sent, which a "read" request refers to
 
     def answer(self, request: dict[str, Any]) -> None:
-        """Do what `request` asks for and say what came of it; one message for each request."""
+        """Execute `request` and send exactly one message."""
         do = request["do"]
         if do == "count":
-            self._say("count", pages=count_pages([_upload(request)], Limits(**request["limits"])))
+            self.send("count", pages=count_pages([_upload(request)], Limits(**request["limits"])))
         elif do == "open":
             self._close()
             self.items = _items(_upload(request), Limits(**request["limits"]), request["skip"])
-            self._say("open")
+            self.send("open")
         elif do == "next":
             self._next()
         elif do == "read":
             self._read()
         else:
             self._close()
-            self._say("closed")
+            self.send("closed")
 
     def _next(self) -> None:
         assert self.items is not None
         item = next(self.items, None)
         self.page = None
         if item is None:
-            self._say("end")
+            self.send("end")
         elif isinstance(item, Problem):
-            self._say("problem", source=item.source, message=item.message)
+            self.send("problem", source=item.source, message=item.message)
         elif isinstance(item, Page):
             self.page = item
             message, blobs = protocol.pack_page(item)
-            self._say("page", blobs, **message)
+            self.send("page", blobs, **message)
         else:
-            self._say("item", index=item[0], name=item[1])
+            self.send("item", index=item[0], name=item[1])
 
     def _read(self) -> None:
-        from metaembed_demo.documents.extraction import (
-            read,  # loads torch, which a query's picture can do without
-        )
+        from metaembed_demo.documents.extraction import read  # imports torch, not needed for query images
 
         assert self.page is not None
         try:
             message, blobs = protocol.pack_reading(read(self.page))
         except MemoryError:
-            self._say("unread", message=NO_MEMORY)
+            self.send("unread", message=NO_MEMORY)
         except Exception as error:
-            # One odd page must not cost the user the rest of the file; the log has the whole story.
-            if not isinstance(error, ImportError):  # which says what to install
+            # Continue with the rest of the file. An ImportError's message is complete without a traceback.
+            if not isinstance(error, ImportError):
                 log.exception("%s page %d could not be read", self.page.source, self.page.number)
-            self._say("unread", message=f"could not be read: {error}")
+            self.send("unread", message=f"could not be read: {error}")
         else:
-            self._say("words", blobs, **message)
+            self.send("words", blobs, **message)
 
     def _close(self) -> None:
         if self.items is not None:
             self.items.close()
         self.items = self.page = None
 
-    def _say(self, kind: str, blobs: list[bytes] | None = None, **message: Any) -> None:
-        protocol.send(self.out, {"is": kind, **message}, blobs or ())
+    def send(self, message_type: str, blobs: list[bytes] | None = None, **message: Any) -> None:
+        protocol.send(self.out, {"is": message_type, **message}, blobs or ())
 
 
 def _items(file: Upload, limits: Limits, skip: int) -> Generator[Item, None, None]:
-    """The pages of a file, each item of it announced before it is opened."""
-    # A member of an archive is checked as it is unpacked, so it is announced before that.
+    """The pages of a file; each item is announced before it is opened."""
+    # The archive is announced first: members are checked while they are unpacked.
     items = expand(file, limits, skip)
     with contextlib.closing(_generator(items)):
         index = skip
@@ -123,46 +120,46 @@ def _upload(request: dict[str, Any]) -> Upload:
     return Upload(Path(request["path"]), request["name"])
 
 
-def bound(megabytes: int) -> None:
-    """Bound what this process, and poppler under it, may take, where the system knows bounds."""
+def limit_resources(megabytes: int) -> None:
+    """Set memory, file size and core limits of this process and its children, where supported."""
     try:
         import resource
     except ImportError:  # Windows
         return
     bounds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: Limits().max_file_bytes + FILE_SLACK}
     if megabytes:
-        # Memory that is allocated. RLIMIT_AS would count what is only reserved too: with torch and
-        # onnxruntime loaded that is three times as much, and grows with the number of cores.
+        # Allocated memory. RLIMIT_AS also counts reserved memory: with torch and onnxruntime that is three
+        # times as much, and grows with the number of cores.
         bounds[resource.RLIMIT_DATA] = megabytes << 20
-    for kind, most in bounds.items():
-        with contextlib.suppress(ValueError, OSError):  # a lower one that is set already stays
-            resource.setrlimit(kind, (most, most))
+    for name, most in bounds.items():
+        with contextlib.suppress(ValueError, OSError):  # keep a lower limit that is already set
+            resource.setrlimit(name, (most, most))
 
 
 def main() -> None:
-    """Answer requests until the app closes the pipe, or ends."""
-    # What a library prints, or a program that it starts, must not get into the messages.
+    """Answer requests until the app closes the pipe or exits."""
+    # Output of libraries and child processes must not corrupt the message stream.
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     faulthandler.enable()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    bound(int(sys.argv[1]))
+    limit_resources(int(sys.argv[1]))
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def listen() -> None:
         for line in requests:
             waiting.put(json.loads(line))
-        # Also in the middle of a page: nobody waits for it any more, or can tidy up after it.
+        # The app is gone: exit at once, even within a page, and remove the temporary files.
         shutil.rmtree(sys.argv[2], ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    desk = Desk(answers)
-    desk._say("ready")
+    handler = RequestHandler(answers)
+    handler.send("ready")
     while True:
-        desk.answer(waiting.get())
+        handler.answer(waiting.get())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Messages between the app and the process that reads files: JSON and plain bytes.
+"""Message protocol between the app and the sandboxed process: JSON and raw bytes.
 
-That process handles what strangers send, so its answers are data and nothing else: pickle could run code
-here, and a picture format would bring its decoder. Pixels travel raw, arrays as their bytes, and every
-answer is checked against the sizes it may have before it becomes a page.
+The process handles untrusted files, so its answers are untrusted: no pickle, which could run code, and no
+encoded images, which need a decoder. Pixels and arrays are sent raw, and sizes are validated before use.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from metaembed_demo.core.types import WORD_KINDS, Box, Page, View, Word
 from metaembed_demo.documents.imagenet_labels import CLASSES
 
 LENGTH = struct.Struct(">I")
-MOST_HEAD = 16 << 20  # bytes of JSON; the words of the fullest page take 4 MB
-MOST_BLOBS = 3 * RENDER.max_side**2 + (16 << 20)  # bytes of a page's pixels, or of its views
-FEATURES = 1280  # of a view
+MOST_HEAD = 16 << 20  # bytes of JSON; the largest page's words take 4 MB
+MOST_BLOBS = 3 * RENDER.max_side**2 + (16 << 20)  # bytes of a page's pixels or views
+FEATURES = 1280  # components of a view
 PAGE_ID = re.compile(r"[0-9a-f]{20}")
 Message = dict[str, Any]
 
 
 class Garbled(Exception):
-    """What came is no message, or not one that may come."""
+    """An invalid or unexpected message."""
 
 
 def send(out: BinaryIO, message: Message, blobs: Sequence[bytes] = ()) -> None:
-    """Write one message. Raises OSError when nobody reads it."""
+    """Write one message. Raises OSError when the pipe is closed."""
     head = json.dumps({**message, "blobs": [len(blob) for blob in blobs]}).encode("ascii")
     out.write(LENGTH.pack(len(head)) + head)
     for blob in blobs:
@@ -46,8 +45,8 @@ def receive(source: BinaryIO) -> tuple[Message, list[bytes]]:
     """Read one message.
 
     Raises:
-        EOFError: when the other side is gone.
-        Garbled: when it is too long or no JSON object.
+        EOFError: when the pipe is closed.
+        Garbled: when the message is too long or not a JSON object.
     """
     (length,) = LENGTH.unpack(_exactly(source, LENGTH.size))
     if length > MOST_HEAD:
@@ -73,7 +72,7 @@ def _exactly(source: BinaryIO, n: int) -> bytes:
 
 
 def pack_page(page: Page) -> tuple[Message, list[bytes]]:
-    """A page as `ingest` gives it, with its image and without views."""
+    """Serialise a page from `loader`, with its image and without views."""
     assert page.image is not None
     message = {
         "id": page.id,
@@ -87,7 +86,7 @@ def pack_page(page: Page) -> tuple[Message, list[bytes]]:
 
 
 def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
-    """What `pack_page` packed. Raises Garbled when it is no possible page."""
+    """Inverse of `pack_page`. Raises Garbled when the page is invalid."""
     try:
         (width, height), (pixels,) = message["size"], blobs
         identity, source, number = message["id"], message["source"], message["number"]
@@ -106,16 +105,16 @@ def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
 
 
 def pack_reading(page: Page) -> tuple[Message, list[bytes]]:
-    """What `reading.read` found: words and views."""
+    """Serialise the result of `extraction.read`: words and views."""
     arrays = [array.tobytes() for view in page.views for array in (view.features, view.probability)]
     return {"words": _packed(page.words), "views": [view.box for view in page.views]}, arrays
 
 
 def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page:
-    """`page` with what `pack_reading` packed of it. Raises Garbled when that cannot be."""
+    """`page` with the words and views from `pack_reading`. Raises Garbled when they are invalid."""
     try:
         boxes = [_box(box) for box in message["views"]]
-        arrays = [np.frombuffer(bytearray(blob), np.float32) for blob in blobs]  # torch wants to write
+        arrays = [np.frombuffer(bytearray(blob), np.float32) for blob in blobs]  # torch needs writable memory
         if [len(array) for array in arrays] != [FEATURES, CLASSES] * len(boxes):
             raise Garbled("views of another shape")
         if not all(np.isfinite(array).all() for array in arrays):
@@ -138,7 +137,7 @@ def _word(text: Any, kind: Any, *box: Any) -> Word:
     if not isinstance(text, str) or kind not in WORD_KINDS:
         raise Garbled("a word that is none")
     if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair breaks whatever writes it
+        text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be encoded as UTF-8
     return Word(text, _box(box), kind)
 
 

@@ -1,1 +1,1 @@
-"""MetaEmbed-Mini: the encoder for any CPU."""
+"""MetaEmbed-Mini, the CPU encoder."""

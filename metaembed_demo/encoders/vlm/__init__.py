@@ -1,1 +1,1 @@
-"""MetaEmbed on a vision-language model."""
+"""MetaEmbed on vision-language models."""

@@ -1,7 +1,7 @@
-"""A vision-language model from transformers, made ready for Meta Tokens: loading, new rows, LoRA, resolution.
+"""Vision-language backbones from transformers: loading, Meta Token embeddings, LoRA, image resolution.
 
-Everything goes through the Auto classes; what differs between backbones is read from their configuration,
-their processor and their modules. Pickled weights and code from a checkpoint are never run.
+All models load through the Auto classes; backbone differences are read from config, processor and modules.
+Pickled weights and checkpoint code are never executed.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def need(package: str, purpose: str) -> None:
-    """Raises ValueError that says what to install when `package` is missing."""
+def require_package(package: str, purpose: str) -> None:
+    """Raises ValueError naming what to install when `package` is missing."""
     if not installed(package):
         raise ValueError(f"{purpose} needs the package {package}: pip install -r requirements-vlm.txt")
 
 
 def load_model(source: str, revision: str | None, settings: Vlm, device: str = "") -> Any:
-    """The base model (no language-modelling head) at `source`, a folder or a hub id, ready to run.
+    """The base model (no language-modelling head) at `source`, a folder or a hub id, in eval mode.
 
-    bfloat16 where there is a GPU, else float32. On `device`; empty: the GPU, if any.
+    bfloat16 with a GPU, else float32. `device` "": the GPU if there is one.
 
     Raises:
         FileNotFoundError: when there is no such model, or it has no safetensors.
-        ValueError: when a setting asks for what is not there.
+        ValueError: when a setting is unknown, or needs hardware or a package that is missing.
     """
     try:
         config = AutoConfig.from_pretrained(source, revision=revision, **SAFE)
@@ -77,37 +77,37 @@ def load_model(source: str, revision: str | None, settings: Vlm, device: str = "
         "revision": revision,
         "use_safetensors": True,
         "dtype": torch.bfloat16 if device_name() == "cuda" else torch.float32,
-        "attn_implementation": _attention(model_class),
-        **_quantized(settings.quantization),
+        "attn_implementation": attention_implementation(model_class),
+        **quantization_options(settings.quantization),
         **SAFE,
     }
     if settings.device_map:
-        need("accelerate", "METAEMBED_VLM_DEVICE_MAP")
+        require_package("accelerate", "METAEMBED_VLM_DEVICE_MAP")
         chosen["device_map"] = settings.device_map
     elif settings.quantization:
-        chosen["device_map"] = {"": torch.cuda.current_device()}  # in training each process has its own
+        chosen["device_map"] = {"": torch.cuda.current_device()}  # one GPU per training process
     try:
         model = AutoModel.from_pretrained(source, **chosen)
     except OSError as error:
         raise FileNotFoundError(
-            f"The backbone {source} cannot be loaded: {error}. Pickled weights never are: they can run code."
+            f"The backbone {source} cannot be loaded: {error}. Pickled weights are refused: they run code."
         ) from error
     model.eval()
     return model if "device_map" in chosen else model.to(device or device_name())
 
 
-def _attention(model_class: Any) -> str:
+def attention_implementation(model_class: Any) -> str:
     flash = installed("flash_attn") and device_name() == "cuda"
     return "flash_attention_2" if flash and model_class._supports_flash_attn else "sdpa"
 
 
-def _quantized(bits: str) -> dict[str, Any]:
-    """What from_pretrained takes for 4- or 8-bit weights; the Meta Tokens and LoRA stay unquantised."""
+def quantization_options(bits: str) -> dict[str, Any]:
+    """from_pretrained arguments for 4- or 8-bit weights; Meta Tokens and LoRA stay unquantised."""
     if not bits:
         return {}
     if bits not in ("4bit", "8bit"):
         raise ValueError(f"METAEMBED_VLM_QUANTIZATION is {bits!r}; it takes 4bit, 8bit or nothing.")
-    need("bitsandbytes", f"Loading in {bits}")
+    require_package("bitsandbytes", f"Loading in {bits}")
     if device_name() != "cuda":
         raise ValueError(f"Loading in {bits} needs an NVIDIA GPU. Unset METAEMBED_VLM_QUANTIZATION.")
     from transformers import BitsAndBytesConfig
@@ -122,8 +122,13 @@ def _quantized(bits: str) -> dict[str, Any]:
 
 
 def load_processor(source: str, revision: str | None = None) -> Any:
-    """The processor at `source`, padding on the left so that a prompt's end is its last position."""
-    do_without_video()
+    """The processor at `source`, with left padding so that every prompt ends at the last position.
+
+    Raises:
+        FileNotFoundError: when there is no processor.
+        ValueError: when it lacks an image processor or a tokenizer.
+    """
+    drop_video_processors()
     try:
         processor = AutoProcessor.from_pretrained(source, revision=revision, **SAFE)
     except OSError as error:
@@ -134,10 +139,10 @@ def load_processor(source: str, revision: str | None = None) -> Any:
     return processor
 
 
-def do_without_video() -> None:
-    """Let processors that list a video processor be built without torchvision, which it needs.
+def drop_video_processors() -> None:
+    """Patch transformers to build processors without their video processor, which needs torchvision.
 
-    Pages and queries are never videos; transformers has everything else in a version for PIL.
+    Pages and queries are never videos; image processors have a PIL version.
     """
     if installed("torchvision") or hasattr(ProcessorMixin, "_metaembed_listed"):
         return
@@ -157,16 +162,16 @@ def do_without_video() -> None:
     replaced._metaembed_listed = classmethod(listed.__func__)  # type: ignore[attr-defined]
     replaced.get_attributes = classmethod(without_video)
     replaced.from_args_and_dict = classmethod(from_args_and_dict)
-    # SmolVLM's chat template asks how many frames a video has even where there is none.
+    # SmolVLM's chat template reads num_frames even without a video.
     replaced.video_processor = SimpleNamespace(num_frames=None, fps=None)
 
 
 def limit_resolution(processor: Any, tokens: int) -> int:
-    """Let a picture take at most `tokens` visual tokens (0: no change); returns the most it now takes.
+    """Limit an image to `tokens` visual tokens (0: no change), in place; returns the resulting maximum.
 
-    Qwen-like processors take any number: the picture's area is bounded. Idefics3-like ones (SmolVLM,
-    ModernVBERT) cut it into square tiles: its longer side is bounded, at k x k tiles and one of the whole.
-    PaliGemma has one resolution a checkpoint and Mllama's tiles stand outside the sequence: nothing changes.
+    Qwen-like processors: limits the image area. Idefics3-like ones (SmolVLM, ModernVBERT): limits the longer
+    side to k tiles, for k x k tiles and one of the whole. PaliGemma (fixed resolution) and Mllama (tiles
+    outside the sequence) are unchanged.
     """
     image = processor.image_processor
     if tokens > 0 and hasattr(image, "merge_size"):
@@ -180,21 +185,21 @@ def limit_resolution(processor: Any, tokens: int) -> int:
 
 
 def visual_tokens(processor: Any) -> int:
-    """The most positions that one picture takes in the sequence."""
+    """Maximum sequence positions of one image."""
     image = processor.image_processor
     if hasattr(image, "merge_size"):
         return int(image.size["longest_edge"] // (image.patch_size * image.merge_size) ** 2)
     if hasattr(image, "max_image_size"):
         tiles = -(-image.size["longest_edge"] // image.max_image_size["longest_edge"])
         return int(processor.image_seq_len * (tiles**2 + 1 if tiles > 1 else 1))
-    return int(getattr(processor, "image_seq_length", 1))  # PaliGemma; Mllama has one token for a picture
+    return int(getattr(processor, "image_seq_length", 1))  # PaliGemma; Mllama: 1
 
 
 def add_meta_tokens(model: Any, processor: Any, r_q: int, r_c: int, rows: torch.Tensor | None = None) -> None:
-    """Put Meta Tokens into the tokenizer and the embedding, in place.
+    """Add Meta Tokens to the tokenizer and the embedding, in place.
 
-    rows: (r_q + r_c, hidden) their embeddings, queries first. None for a fresh backbone: the mean embedding
-        plus N(0, its std), for alike they collapse and every budget scores the same.
+    rows: (r_q + r_c, hidden) their embeddings, query tokens first. None: the mean embedding plus N(0, std);
+        identical rows would collapse and every budget would score the same.
     """
     names = query_tokens(r_q) + page_tokens(r_c)
     special = [AddedToken(name, special=True, normalized=False) for name in names]
@@ -202,32 +207,32 @@ def add_meta_tokens(model: Any, processor: Any, r_q: int, r_c: int, rows: torch.
     ids = processor.tokenizer.convert_tokens_to_ids(names)
     if rows is None:
         rows = _fresh_rows(model.get_input_embeddings().weight, len(ids))
-    make_room(model, max(ids) + 1)
+    ensure_embedding_rows(model, max(ids) + 1)
     weight = model.get_input_embeddings().weight
     with torch.no_grad():
         weight[ids] = rows.to(weight)
 
 
 def _fresh_rows(weight: torch.Tensor, count: int) -> torch.Tensor:
-    """(count, hidden) float32, like the rows of `weight` (vocabulary, hidden)."""
+    """(count, hidden) float32 samples with the mean and std of `weight` (vocabulary, hidden)."""
     known = weight.detach().float()
     return known.mean(0) + known.std(0) * torch.randn(count, known.shape[1], device=known.device)
 
 
-def make_room(model: Any, rows: int) -> None:
-    """Have at least so many embedding rows. Some backbones have spare ones already."""
+def ensure_embedding_rows(model: Any, rows: int) -> None:
+    """Resize the embedding to at least `rows` rows. Some backbones have spare ones already."""
     have = model.get_input_embeddings().weight.shape[0]
     if have >= rows:
         return
     text = model.config.get_text_config()
     spare = have - text.vocab_size  # Mllama keeps 8 rows beyond its vocabulary
     model.resize_token_embeddings(rows, mean_resizing=False)
-    # transformers writes the number of rows there; loading would add the spare ones to it again.
+    # transformers sets vocab_size to the row count; loading would add the spare rows again.
     text.vocab_size = rows - spare
 
 
 def language_model(model: Any) -> tuple[str, nn.Module]:
-    """Name and module of the language part, beside the vision tower."""
+    """Attribute name and module of the language model. Raises ValueError when there is none."""
     for name in ("language_model", "text_model"):
         if isinstance(found := getattr(model, name, None), nn.Module):
             return name, found
@@ -237,7 +242,7 @@ def language_model(model: Any) -> tuple[str, nn.Module]:
 
 
 def lora_targets(model: Any) -> str:
-    """A regular expression for attention and MLP linear layers of the language model, and no others."""
+    """A regular expression that matches only the linear layers of the language model."""
     prefix, language = language_model(model)
     leaves = {
         name.rsplit(".", 1)[-1] for name, part in language.named_modules() if isinstance(part, nn.Linear)
@@ -254,8 +259,8 @@ def with_lora(
     name: str,
     rslora: bool = False,
 ) -> Any:
-    """`model` under PEFT: LoRA on `targets`, and the embedding rows `token_ids` trained beside it."""
-    need("peft", "MetaEmbed on a vision-language model")
+    """`model` wrapped by PEFT: LoRA on `targets`, and trainable embedding rows `token_ids`."""
+    require_package("peft", "MetaEmbed on a vision-language model")
     from peft import LoraConfig, get_peft_model
 
     embedding = model.get_input_embeddings()
@@ -268,41 +273,41 @@ def with_lora(
         trainable_token_indices={path.rsplit(".", 1)[-1]: list(token_ids)},
     )
     wrapped = get_peft_model(model, config)
-    # What adapter_config.json calls the base; transformers would put a cache folder there.
+    # Written to adapter_config.json; transformers would put a cache folder there.
     cast(Any, wrapped).peft_config["default"].base_model_name_or_path = name
     return wrapped
 
 
-def table(model: Any) -> nn.Embedding:
-    """The input embedding itself, beneath PEFT, whose wrapper copies the whole table to tell its `weight`."""
+def input_embedding(model: Any) -> nn.Embedding:
+    """The input embedding beneath PEFT's wrapper, whose `weight` property copies the whole table."""
     embedding = model.get_input_embeddings()
     found: nn.Embedding = getattr(embedding, "original_module", embedding)
     return found
 
 
-def settle_rows(model: Any, settled: bool) -> None:
-    """Write the trained rows into the embedding table (`settled`), or take them out again to train them.
+def merge_token_rows(model: Any, merged: bool) -> None:
+    """Merge the trained embedding rows into the table, or unmerge them for training (`merged` False).
 
-    Else PEFT copies the table at each forward to put them in: 600 MB for 150,000 tokens of 2,048 in bfloat16.
-    LoRA stays as it is, so this is possible over quantised weights too. Settled rows get no gradients.
-    A table that is split over processes (training/vlm/fsdp.py) stays as it is.
+    Unmerged, PEFT copies the table at each forward: 600 MB for 150,000 tokens of 2,048 in bfloat16. LoRA is
+    not touched, so this works on quantised weights too. Merged rows get no gradients. An embedding sharded
+    by FSDP (training/vlm/fsdp.py) is left alone.
     """
     for part in model.modules():
-        if not hasattr(part, "trainable_tokens_delta") or part.merged == settled:
+        if not hasattr(part, "trainable_tokens_delta") or part.merged == merged:
             continue
         if hasattr(part, "_is_fsdp_managed_module"):
             continue
-        if settled:
+        if merged:
             part.merge()
         else:
             part.unmerge()
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Keep no activations within layers for the backward pass: they are computed again.
+    """Enable gradient checkpointing.
 
-    Reentrant, the default once, would lose the gradients: the embedding before is frozen.
+    Non-reentrant: with a frozen embedding the reentrant variant would lose the gradients.
     """
-    # What transformers called it before 5.23, and what warns there.
+    # Renamed in transformers 5.23, where the old name warns.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})

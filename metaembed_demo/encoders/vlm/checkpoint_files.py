@@ -1,4 +1,4 @@
-"""The files of a checkpoint: fetched, checked for safety, named by their content."""
+"""Checkpoint files: download, safety checks, content hashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANIFEST, PROJECTION = "metaembed.json", "projection.safetensors"
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FETCHED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "tokenizer.model", "*/*.json", "*/*.safetensors")
 KNOWN = re.compile(r"sentence_transformers\.|pylate\.models\.Dense\.Dense$")  # the latter is read as Dense
-SETTLED = (
+CONFIG_FILES = (
     "config.json",
     ADAPTER,
     "tokenizer_config.json",
@@ -25,8 +25,12 @@ SETTLED = (
 )
 
 
-def fetched(source: str, revision: str | None) -> Path:
-    """The folder of a checkpoint. From the hub come only texts and safetensors: no code, no pickles."""
+def checkpoint_folder(source: str, revision: str | None) -> Path:
+    """The local folder of a checkpoint, downloaded if needed: text files and safetensors, no code or pickles.
+
+    Raises:
+        FileNotFoundError: when there is no such folder, or the download fails.
+    """
     if (folder := Path(source)).is_dir():
         return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
@@ -44,8 +48,13 @@ def fetched(source: str, revision: str | None) -> Path:
 
 
 def refuse_unsafe(folder: Path) -> None:
-    """Raises ValueError when a checkpoint wants to run its own code, or has its weights only in pickles."""
-    for name in SETTLED:
+    """Check that a checkpoint is safe to load.
+
+    Raises:
+        ValueError: when it needs its own code, or has its weights only in pickles.
+        FileNotFoundError: when it has no weights.
+    """
+    for name in CONFIG_FILES:
         if (folder / name).is_file() and "auto_map" in read_json(folder / name):
             raise ValueError(
                 f"{folder} wants to run code of its own (auto_map in {name}), which is not allowed here. "
@@ -73,7 +82,7 @@ def refuse_unsafe(folder: Path) -> None:
 
 
 def weight_keys(folder: Path) -> dict[str, Path]:
-    """Every tensor in the folder's own safetensors files and the file that has it."""
+    """Tensor name -> the safetensors file in `folder` that holds it. Raises ValueError on a damaged file."""
     keys: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         if path.name == PROJECTION:
@@ -87,10 +96,10 @@ def weight_keys(folder: Path) -> dict[str, Path]:
 
 
 def identity(folder: Path) -> str:
-    """A hash of all weights in a folder; the hub's own SHA-256 where the file lies in its cache."""
+    """A hash of all weights in a folder; uses the hub cache's SHA-256 where it is available."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.safetensors")):
-        blob = path.resolve().name  # the hub's cache calls a large file by its SHA-256
+        blob = path.resolve().name  # the hub's cache names large files by their SHA-256
         known = blob if re.fullmatch(r"[0-9a-f]{64}", blob) else disk.sha256_of(path)
         digest.update(f"{path.relative_to(folder)} {known}\n".encode())
     return digest.hexdigest()

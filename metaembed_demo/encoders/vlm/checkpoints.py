@@ -1,12 +1,12 @@
-"""Checkpoints of MetaEmbed on a vision-language model: the layouts on disk, and which one a folder has.
+"""Checkpoints of MetaEmbed on a vision-language model: layouts on disk, loading and saving.
 
-(a) ours: a PEFT adapter, tokenizer and processor, `metaembed.json`, and perhaps `projection.safetensors`;
+(a) adapter: a PEFT adapter, tokenizer, processor, `metaembed.json`, and optionally `projection.safetensors`;
 (b) merged: the whole model instead of the adapter;
-(c) the published reference: the Meta Tokens' tables as weights, beside LoRA or in the whole model. Keys,
-    whatever stands before them: `prompt_embed_tokens.weight` ((r_q + r_c), hidden), queries first; and
-    `custom_text_proj.weight`, `.bias` where there is a projection. PEFT may put `modules_to_save.` or
-    `modules_to_save.default.` before `weight` and `bias`. What the prompts say is not part of that layout: a
-    `metaembed.json` with "prompts", "r_q", "r_c" beside the weights tells, else ours are taken and r_q is 16;
+(c) published reference: Meta Token embeddings as weights, beside LoRA or in the whole model. Keys, after any
+    prefix: `prompt_embed_tokens.weight` ((r_q + r_c), hidden), query tokens first; and
+    `custom_text_proj.weight`, `.bias` if there is a projection. PEFT may insert `modules_to_save.` or
+    `modules_to_save.default.` before `weight` and `bias`. Prompts are not part of that layout: they come from
+    an optional `metaembed.json` with "prompts", "r_q", "r_c"; by default ours, with r_q 16;
 (d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_encoder.py.
 """
 
@@ -30,7 +30,7 @@ from .checkpoint_files import (
     ADAPTER_WEIGHTS,
     MANIFEST,
     PROJECTION,
-    fetched,
+    checkpoint_folder,
     identity,
     read_json,
     refuse_unsafe,
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
 
 def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS) -> VLM | MultiVector:
-    """The encoder in a folder, or of a hub id at a revision, in any of the layouts.
+    """Load a checkpoint of any layout from a folder, or from a hub id at a revision.
 
     Raises:
-        FileNotFoundError: when it, or a backbone it refers to, cannot be found or is incomplete.
-        ValueError: when it is in none of the layouts, or cannot be loaded safely.
+        FileNotFoundError: when it, or its backbone, cannot be found or is incomplete.
+        ValueError: when its layout is unknown, or it cannot be loaded safely.
     """
-    folder = fetched(str(source), revision)
+    folder = checkpoint_folder(str(source), revision)
     refuse_unsafe(folder)
     if (folder / "modules.json").is_file():
         from .multi_vector_encoder import MultiVector
@@ -65,11 +65,11 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
             f"{source} is not a MetaEmbed checkpoint: it has no {MANIFEST}, no prompt_embed_tokens among its "
             "weights, and no modules.json. A plain vision-language model has to be trained first."
         )
-    return _ours(folder, settings)
+    return _load_own(folder, settings)
 
 
 def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
-    """Write layout (a), or (b) when `merged`: then LoRA goes into the weights, those of `vlm` too."""
+    """Write layout (a), or (b) when `merged`, which also merges LoRA into `vlm` itself."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = vlm.network.model
@@ -77,7 +77,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
         model = merge(vlm)
         model.save_pretrained(folder)
     else:
-        # Not the embedding: the Meta Tokens' rows are stored by themselves, and the rest never changes.
+        # Meta Token rows are stored separately; the rest of the embedding never changes.
         model.save_pretrained(folder, save_embedding_layers=False)
     vlm.processor.save_pretrained(folder)
     if vlm.network.projection is not None:
@@ -88,7 +88,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
 
 
 def merge(vlm: VLM) -> Any:
-    """LoRA and Meta Tokens written into the backbone, which is returned; in place.
+    """Merge LoRA and Meta Tokens into the backbone, in place, and return it.
 
     Raises:
         ValueError: when the weights are quantised.
@@ -98,12 +98,14 @@ def merge(vlm: VLM) -> Any:
             "Quantised weights cannot be merged. Unset METAEMBED_VLM_QUANTIZATION and load again."
         )
     if hasattr(vlm.network.model, "merge_and_unload"):
-        backbone.settle_rows(vlm.network.model, False)  # PEFT merges them itself, and warns of those it did
+        backbone.merge_token_rows(
+            vlm.network.model, False
+        )  # PEFT merges them itself, and warns if they already are
         vlm.network.model = vlm.network.model.merge_and_unload()
     return vlm.network.model
 
 
-def _ours(folder: Path, settings: Vlm) -> VLM:
+def _load_own(folder: Path, settings: Vlm) -> VLM:
     manifest = read_manifest(folder)
     processor = backbone.load_processor(str(folder))
     names = backbone.query_tokens(manifest.r_q) + backbone.page_tokens(manifest.r_c)
@@ -111,12 +113,12 @@ def _ours(folder: Path, settings: Vlm) -> VLM:
     if missing := [name for name in names if name not in known]:
         raise ValueError(f"{folder} is incomplete: its tokenizer has no {missing[0]}. Save it with save_vlm.")
     if (folder / ADAPTER).is_file():
-        backbone.need("peft", "An adapter checkpoint")
+        backbone.require_package("peft", "An adapter checkpoint")
         _require(folder, ADAPTER_WEIGHTS)
         from peft import PeftModel
 
         base = backbone.load_model(manifest.backbone, manifest.revision, settings)
-        backbone.make_room(base, max(known[name] for name in names) + 1)
+        backbone.ensure_embedding_rows(base, max(known[name] for name in names) + 1)
         model: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
         whole = identity(folder) + base_identity(base, manifest.backbone)
     else:
@@ -138,14 +140,14 @@ def _require(folder: Path, name: str) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises ValueError when metaembed.json says what this version does not understand."""
-    said = read_json(folder / MANIFEST)
-    if unknown := set(said) - {f.name for f in fields(Manifest)}:
+    """The manifest of a checkpoint. Raises ValueError when it has unknown or invalid fields."""
+    stored = read_json(folder / MANIFEST)
+    if unknown := set(stored) - {f.name for f in fields(Manifest)}:
         raise ValueError(
-            f"{folder / MANIFEST} says {sorted(unknown)[0]!r}, which a newer version may understand."
+            f"{folder / MANIFEST} has the unknown field {sorted(unknown)[0]!r}; it may need a newer version."
         )
     try:
-        return Manifest(**{**said, "prompts": Prompts(**said.get("prompts", {}))})
+        return Manifest(**{**stored, "prompts": Prompts(**stored.get("prompts", {}))})
     except TypeError as error:
         raise ValueError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 

@@ -1,11 +1,11 @@
-"""MetaEmbed on a vision-language model: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, PaliGemma, Mllama, Idefics3, SmolVLM,
-ModernVBERT, all by one class.
+"""MetaEmbed on a vision-language model: Qwen2-VL, Qwen2.5-VL, Qwen3-VL, PaliGemma, Mllama, Idefics3, SmolVLM
+and ModernVBERT, with one class.
 
-Meta Tokens are special tokens after the prompt's end; their last-layer states, projected if the checkpoint
-says so and L2-normalised, are the embedding (paper, section 3.1). No forward is patched and position ids,
-M-RoPE among them, are the model's own business. In the causal backbones the first r vectors do not depend on
-the Meta Tokens after them; in ModernVBERT, which reads in both directions, they do, so there a smaller budget
-is a prefix of the full encoding, as MMR trains it, and not what encoding with fewer Meta Tokens would give.
+Meta Tokens are special tokens appended to the prompt. Their last-layer states, projected if the checkpoint
+has a projection, and L2-normalised, are the embedding (paper, section 3.1). No forward is patched; position
+ids, M-RoPE included, are left to the model. In causal backbones the first r vectors do not depend on later
+Meta Tokens. ModernVBERT is bidirectional: there a smaller budget is a prefix of the full encoding, as in MMR
+training, and differs from encoding with fewer Meta Tokens.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from .prompts import Inputs, Item, Prompts, Reader
 
 CPU_BATCH = 4
 MAX_BATCH = 32
-RESOLUTIONS = (256, 576, 768, 1024, 1280)  # visual tokens a page at most, to choose between
-SHARE = 0.5  # of the free GPU memory that a batch is planned to take
-GPU_SECONDS = (10.0, 1.5)  # asked of ZeroGPU: once, and for each item
+RESOLUTIONS = (256, 576, 768, 1024, 1280)  # selectable maxima of visual tokens per page
+SHARE = 0.5  # of the free GPU memory planned for a batch
+GPU_SECONDS = (10.0, 1.5)  # requested from ZeroGPU: constant, and per item
 
 Run = TypeVar("Run", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself: `metaembed.json`."""
+    """The contents of a checkpoint's `metaembed.json`."""
 
     backbone: str  # a hub id or a folder
     revision: str | None = None
     r_q: int = R_Q
     r_c: int = R_C
-    projection: int | None = None  # outputs of the projection; None: the hidden states themselves
+    projection: int | None = None  # output dimensions; None: no projection
     bias: bool = False
-    both: bool = False  # query, then page tokens are appended to every input, as in the reference
+    both: bool = False  # append query and page tokens to every input, as the published reference does
     prompts: Prompts = field(default_factory=Prompts)
-    versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; for people
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; informative
 
 
 class Network(nn.Module):
-    """The backbone and the projection."""
+    """Backbone and projection."""
 
-    model: Any  # a transformers model, perhaps under PEFT
+    model: Any  # a transformers model, possibly wrapped by PEFT
     projection: nn.Linear | None
 
     def __init__(self, model: Any, projection: nn.Linear | None) -> None:
@@ -65,13 +65,13 @@ class Network(nn.Module):
         self.model, self.projection = model, projection
 
     def train(self, mode: bool = True) -> Network:
-        """For training, or with False (`eval`) for inference: then the trained rows stand in the table."""
+        """Set training mode; in eval mode the trained rows are merged into the embedding table."""
         super().train(mode)
-        backbone.settle_rows(self.model, not mode)
+        backbone.merge_token_rows(self.model, not mode)
         return self
 
     def forward(self, inputs: Inputs, keep: slice) -> torch.Tensor:
-        """Processor inputs to (B, r, dim) float32 unit rows, those at the positions `keep`."""
+        """(B, r, dim) float32 unit rows at the positions `keep`."""
         states = self.model(**inputs, use_cache=False).last_hidden_state[:, keep]
         if self.projection is not None:
             states = self.projection(states.to(self.projection.weight))
@@ -79,9 +79,10 @@ class Network(nn.Module):
 
 
 class VLM:
-    """An encoder on any of the backbones, safe to call from several threads.
+    """An encoder on any supported backbone. Thread-safe.
 
-    `network` trains as any torch module, see `vectors`; the fingerprint is that of the weights at the start.
+    `network` is an ordinary torch module; see `vectors` for training. The fingerprint is computed once, from
+    the initial weights.
     """
 
     def __init__(
@@ -93,14 +94,14 @@ class VLM:
         identity: str = "",
         settings: Vlm = SETTINGS,
     ) -> None:
-        """`identity` tells the weights apart from others; empty: a hash of the trainable ones is taken."""
+        """`identity` identifies the weights; empty: a hash of the trainable ones."""
         self.network = Network(model, projection).eval()
         if projection is not None:
             projection.to(self._device())
         self.processor, self.manifest, self.settings = processor, manifest, settings
         self.max_visual_tokens = backbone.limit_resolution(processor, settings.max_visual_tokens)
         kept = {backbone.limit_resolution(_own_resolution(processor), tokens) for tokens in RESOLUTIONS}
-        # What `at` takes; nothing where the checkpoint has one resolution.
+        # Valid arguments of `at`; empty when the checkpoint has one resolution.
         self.resolutions = tuple(sorted(tokens for tokens in kept if tokens < self.max_visual_tokens))
         self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens)
         self.r_q, self.r_c = manifest.r_q, manifest.r_c
@@ -110,23 +111,23 @@ class VLM:
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
         self._run = on_gpu(self._unless_out_of_memory)
-        self._one = Lock()  # tokenizers and a GPU's memory serve one thread at a time
+        self._lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
         self.page_ids: list[int] = to_ids(backbone.page_tokens(self.r_c))
 
     def at(self, tokens: int) -> VLM:
-        """An encoder on the same weights with at most `tokens` visual tokens a page.
+        """An encoder with the same weights and at most `tokens` visual tokens per page.
 
         Raises:
-            ValueError: when `tokens` is none of `resolutions`.
+            ValueError: when `tokens` is not in `resolutions`.
         """
         if tokens not in self.resolutions:
             raise ValueError(
                 f"{self.name} cannot read pages at {tokens} visual tokens. "
                 f"It can at {', '.join(map(str, self.resolutions)) or 'one resolution only'}."
             )
-        view = copy(self)  # network, lock and tokenizer are the same objects
+        view = copy(self)  # shares network, lock and tokenizer
         view.settings = replace(self.settings, max_visual_tokens=tokens)
         view.processor = _own_resolution(self.processor)
         view.max_visual_tokens = backbone.limit_resolution(view.processor, tokens)
@@ -135,45 +136,45 @@ class VLM:
         return view
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
-        """One (r_c, dim) embedding a page, from its picture; from its text where it has none."""
+        """One (r_c, dim) embedding per page, from its image, or from its text if it has none."""
         return self.embed([Item("" if page.image else page.text, page.image) for page in pages], False)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
-        """One (r_q, dim) embedding a query, from its text, its picture, or both."""
+        """One (r_q, dim) embedding per query, from its text, its image, or both."""
         return self.embed([Item(query.text, query.image) for query in queries], True)
 
     def embed(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> list[Embedding]:
-        """One embedding an item, in order, of its first `r` Meta Tokens only, if given.
+        """One embedding per item, in order; of the first `r` Meta Tokens only, if given.
 
         Raises:
-            RuntimeError: when not even one item fits in the GPU's memory.
+            RuntimeError: when a single item does not fit in GPU memory.
         """
         found: dict[int, Embedding] = {}
-        for pictured in (False, True):  # each kind has its own prompt
+        for pictured in (False, True):  # separate prompts
             rows = [i for i, item in enumerate(items) if (item.image is not None) == pictured]
-            rows.sort(key=lambda i: _length(items[i]))  # of like length go together: little padding
+            rows.sort(key=lambda i: _length(items[i]))  # similar lengths need little padding
             for batch, vectors in self._batches(items, rows, of_queries, r):
                 found |= {i: Embedding(vectors[k].copy()) for k, i in enumerate(batch)}
         return [found[i] for i in range(len(items))]
 
     def inputs(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> tuple[Inputs, slice]:
-        """Processor inputs of items all with or all without a picture, and the positions that embed them."""
+        """Processor inputs, and the positions of the Meta Tokens; all items have an image, or none does."""
         meta, keep = self._meta(of_queries, r)
         return self.reader.read(items, of_queries, meta), keep
 
     def vectors(self, items: Sequence[Item], of_queries: bool) -> torch.Tensor:
-        """(B, r, dim) unit rows with gradients, for training; items all with or all without a picture."""
-        if torch.is_grad_enabled():  # whatever the mode: rows that stand in the table get none
-            backbone.settle_rows(self.network.model, False)
+        """(B, r, dim) unit rows with gradients, for training; all items have an image, or none does."""
+        if torch.is_grad_enabled():  # merged rows get no gradients
+            backbone.merge_token_rows(self.network.model, False)
         inputs, keep = self.inputs(items, of_queries)
         return self.network(self.placed(inputs), keep)
 
     def meta(self, of_queries: bool) -> list[int]:
-        """The Meta Tokens after every query's or page's prompt, in order."""
+        """Ids of the Meta Tokens appended to a query or page, in order."""
         return self._meta(of_queries, None)[0]
 
     def _meta(self, of_queries: bool, r: int | None) -> tuple[list[int], slice]:
-        """The Meta Tokens to append, and the positions, from the end, of those to keep."""
+        """Meta Token ids to append, and the slice of positions, from the end, to keep."""
         ids = (self.query_ids if of_queries else self.page_ids)[:r]
         if not self.manifest.both:
             return ids, slice(-len(ids), None)
@@ -184,11 +185,11 @@ class VLM:
     def _batches(
         self, items: Sequence[Item], rows: Sequence[int], of_queries: bool, r: int | None
     ) -> Iterator[tuple[Sequence[int], FloatArray]]:
-        """Batches of `rows` and their vectors (B, r, dim); a batch that is too large is halved."""
+        """Batches of `rows` and their vectors (B, r, dim); halves the batch when out of memory."""
         size, start = self._batch_size(items[rows[-1]]) if rows else 1, 0
         while start < len(rows):
             batch = rows[start : start + size]
-            with self._one:
+            with self._lock:
                 inputs, keep = self.inputs([items[i] for i in batch], of_queries, r)
                 vectors = self._run(inputs, keep)
             if vectors is not None:
@@ -203,27 +204,27 @@ class VLM:
                 )
 
     def _unless_out_of_memory(self, inputs: Inputs, keep: slice) -> FloatArray | None:
-        """Processor inputs in, arrays out: (B, r, dim) float32; None when the memory did not suffice."""
+        """(B, r, dim) float32, or None when out of memory."""
         try:
             with torch.inference_mode():
                 vectors: FloatArray = self.network(self.placed(inputs), keep).cpu().numpy()
             return vectors
         except torch.OutOfMemoryError:
-            pass  # freed only after the exception, which holds the frames, is gone
+            pass  # the exception's frames hold the memory, so free it outside this block
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
 
     def placed(self, inputs: Inputs) -> Inputs:
-        """On the model's device; pictures in its precision."""
-        kind = self.network.model.dtype if hasattr(self.network.model, "dtype") else torch.float32
+        """`inputs` on the model's device; floating-point tensors in its dtype."""
+        dtype = self.network.model.dtype if hasattr(self.network.model, "dtype") else torch.float32
         return {
-            key: value.to(self._device(), kind if value.is_floating_point() else None)
+            key: value.to(self._device(), dtype if value.is_floating_point() else None)
             for key, value in inputs.items()
         }
 
     def _device(self) -> torch.device:
-        found: torch.device = backbone.table(self.network.model).weight.device
+        found: torch.device = backbone.input_embedding(self.network.model).weight.device
         return found
 
     def _batch_size(self, largest: Item) -> int:
@@ -235,24 +236,24 @@ class VLM:
         return int(min(max(free * SHARE // self.bytes_for(largest), 1), MAX_BATCH))
 
     def bytes_for(self, item: Item) -> int:
-        """Memory that a forward pass takes for an item, beyond the weights; an upper estimate.
+        """Upper estimate of a forward pass's memory for one item in bytes, without the weights.
 
-        A transformer layer without gradients holds about 8 hidden and 3 MLP rows a position at once.
-        Positions are, in the language model, the visual tokens, the prompt and the Meta Tokens; in the vision
-        tower up to 16 patches for each visual token.
+        Without gradients a transformer layer holds about 8 hidden and 3 MLP rows per position. Positions: in
+        the language model the visual tokens, the prompt and the Meta Tokens; in the vision tower up to 16
+        patches per visual token.
         """
         config = self.network.model.config
-        text, sight = config.get_text_config(), config.vision_config
-        seen = self._visual_tokens(item)
-        patches = 16 * seen
-        if item.image is not None and hasattr(sight, "max_num_tiles"):  # Mllama's, beside the sequence
-            patches = sight.max_num_tiles * ((sight.image_size // sight.patch_size) ** 2 + 1)
+        text, vision = config.get_text_config(), config.vision_config
+        visual = self._visual_tokens(item)
+        patches = 16 * visual
+        if item.image is not None and hasattr(vision, "max_num_tiles"):  # Mllama's, outside the sequence
+            patches = vision.max_num_tiles * ((vision.image_size // vision.patch_size) ** 2 + 1)
         words = min(len(item.text), self.settings.max_text_tokens)
-        rows = (seen + words + 64 + self.r_q + self.r_c) * _width(text) + patches * _width(sight)
+        rows = (visual + words + 64 + self.r_q + self.r_c) * _width(text) + patches * _width(vision)
         return rows * (2 if self._device().type == "cuda" else 4)
 
     def _visual_tokens(self, item: Item) -> int:
-        """The most that this picture takes: a small one takes few where resolution follows the picture."""
+        """Upper bound of this image's visual tokens; fewer for small images with dynamic resolution."""
         if item.image is None:
             return 0
         image = self.processor.image_processor
@@ -263,8 +264,8 @@ class VLM:
         return min(self.max_visual_tokens, max(area, image.size["shortest_edge"]) // side**2 + 1)
 
     def _fingerprint(self) -> str:
-        """16 hex digits of all that the vectors depend on."""
-        said = {
+        """A hash, 16 hex digits, of everything the vectors depend on."""
+        state = {
             "weights": self._identity,
             "manifest": asdict(replace(self.manifest, versions={})),
             "frames": [asdict(frame) for frame in self.reader.frames.values()],
@@ -272,7 +273,7 @@ class VLM:
             "text": self.settings.max_text_tokens,
             "precision": [str(getattr(self.network.model, "dtype", "")), self.settings.quantization],
         }
-        return f"vlm-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
+        return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def create(
@@ -289,14 +290,14 @@ def create(
     prompts: Prompts = Prompts(),  # noqa: B008
     settings: Vlm = SETTINGS,
 ) -> VLM:
-    """A fresh backbone with Meta Tokens and LoRA, ready to train: paper, section 3.1 and appendix.
+    """A fresh backbone with Meta Tokens and LoRA, ready to train (paper, section 3.1 and appendix).
 
-    model: a base model as AutoModel loads it; changed in place, as is `processor`.
-    name: where the model comes from, a hub id or a folder: an adapter's checkpoint refers to it.
-    Trainable are LoRA on the language model's linear layers, the Meta Tokens' rows and the projection.
+    model: a base model from AutoModel; changed in place, as is `processor`.
+    name: the model's hub id or folder, which adapter checkpoints refer to.
+    Trainable: LoRA on the language model's linear layers, the Meta Token embeddings and the projection.
 
     Raises:
-        ValueError: when PEFT is not installed, or the backbone has no language model that we can find.
+        ValueError: when PEFT is not installed, or the backbone's language model is not found.
     """
     processor.tokenizer.padding_side = "left"
     targets = backbone.lora_targets(model)
@@ -313,7 +314,7 @@ def create(
 
 
 def trained(network: nn.Module) -> str:
-    """A hash of the weights that train: what differs between two checkpoints on one backbone."""
+    """A hash of the trainable weights, which distinguish checkpoints on one backbone."""
     digest = hashlib.sha256()
     for name, weight in network.named_parameters():
         if weight.requires_grad:
@@ -323,7 +324,7 @@ def trained(network: nn.Module) -> str:
 
 
 def on_gpu(run: Run) -> Run:
-    """On a Space with ZeroGPU, `run(inputs, keep)` borrows a GPU for as long as its items need."""
+    """`run(inputs, keep)` on a GPU requested from ZeroGPU for the time its items need; elsewhere `run`."""
     if not backbone.installed("spaces"):
         return run
     import spaces
@@ -331,12 +332,12 @@ def on_gpu(run: Run) -> Run:
     def seconds(inputs: Inputs, keep: slice) -> int:
         return round(GPU_SECONDS[0] + GPU_SECONDS[1] * len(inputs["input_ids"]))
 
-    lent: Run = spaces.GPU(duration=seconds)(run)
-    return lent
+    wrapped: Run = spaces.GPU(duration=seconds)(run)
+    return wrapped
 
 
 def _own_resolution(processor: Any) -> Any:
-    """The processor again, with an image processor that can be changed by itself."""
+    """A copy of the processor with an independent image processor."""
     found = copy(processor)
     found.image_processor = deepcopy(processor.image_processor)
     return found

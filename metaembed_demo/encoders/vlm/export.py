@@ -10,11 +10,12 @@ from . import backbone, checkpoints
 from .encoder import VLM
 
 ST_MODULES = "sentence_transformers.base.modules"
-# The Transformer module: every input is one message.
+# The Transformer module reads every input as one message.
 TRANSFORMER = {
     "transformer_task": "feature-extraction",
     "modality_config": {
-        kind: {"method": "forward", "method_output_name": "last_hidden_state"} for kind in ("text", "image")
+        modality: {"method": "forward", "method_output_name": "last_hidden_state"}
+        for modality in ("text", "image")
     }
     | {
         "message": {"method": "forward", "method_output_name": "last_hidden_state", "format": "structured"},
@@ -27,7 +28,7 @@ MODEL = {
     "default_prompt_name": None,
     "similarity_fn_name": "maxsim",
 }
-# The prompt in Jinja: the kind of item picks a frame, the task picks the Meta Tokens.
+# The prompt in Jinja: the input's modality selects the frame, the task selects the Meta Tokens.
 TEMPLATE = """\
 {%- set said = namespace(text='', pictured=false) -%}
 {%- for message in messages -%}
@@ -46,17 +47,17 @@ TEMPLATE = """\
 
 
 def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
-    """Write `vlm` as a folder that sentence-transformers (6.2 or newer) loads by itself, with equal vectors.
+    """Write `vlm` as a folder that sentence-transformers (6.2 or newer) loads, with equal vectors.
 
-    The Meta Tokens come from the chat template, which sees the task: `encode_query` gets a query's,
-    `encode_document` a page's. All other tokens are masked out of the score by a skip list that is the whole
-    vocabulary but them: for queries the built-in mask knows no list of tokens to keep. LoRA is merged into
-    `vlm` itself. Special tokens in a text and its length are limited only here, not there.
+    The chat template appends the Meta Tokens by task: `encode_query` or `encode_document`. All other tokens
+    are masked by a skip list of the rest of the vocabulary, since the built-in query mask has no keep list.
+    LoRA is merged into `vlm` itself. The exported model neither strips special tokens from texts nor limits
+    their length.
 
     Raises:
-        ValueError: when the backbone cannot be expressed so, or its weights are quantised.
+        ValueError: when the backbone cannot be exported, or its weights are quantised.
     """
-    backbone.need("sentence_transformers", "Exporting a MultiVectorEncoder")
+    backbone.require_package("sentence_transformers", "Exporting a MultiVectorEncoder")
     from sentence_transformers.base.modules import Dense, Normalize
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
@@ -83,8 +84,8 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
         path = f"{i}_{type(part).__name__}"
         (folder / path).mkdir(exist_ok=True)
         part.save(str(folder / path))
-        kind = f"{type(part).__module__}.{type(part).__name__}"
-        modules.append({"idx": i, "name": str(i), "path": path, "type": kind})
+        class_path = f"{type(part).__module__}.{type(part).__name__}"
+        modules.append({"idx": i, "name": str(i), "path": path, "type": class_path})
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", TRANSFORMER | {"processing_kwargs": {"text": _text(vlm)}})
     _write(folder / "config_sentence_transformers.json", MODEL)
@@ -93,8 +94,8 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
 def _check_expressible(vlm: VLM) -> None:
     if not (vlm.processor.chat_template or vlm.processor.tokenizer.chat_template):
         raise ValueError(
-            f"{vlm.name} cannot become a MultiVectorEncoder: its processor has no chat template and writes a "
-            "line break after the prompt, so that Meta Tokens could not be its end. Save it with save_vlm."
+            f"{vlm.name} cannot be exported as a MultiVectorEncoder: its processor has no chat template and "
+            "ends prompts with a line break, so Meta Tokens cannot come last. Save it with save_vlm."
         )
     if vlm.settings.quantization:
         raise ValueError(
@@ -103,24 +104,24 @@ def _check_expressible(vlm: VLM) -> None:
 
 
 def _text(vlm: VLM) -> dict[str, Any]:
-    """How a rendered prompt becomes tokens: as it stands, <bos> is in it."""
+    """Tokenizer options for rendered prompts, which already contain <bos>."""
     bos = vlm.processor.tokenizer.bos_token
     if bos and all(frame.before.startswith(bos) for frame in vlm.reader.frames.values()):
-        return {"padding_side": "left"}  # transformers sees <bos>, and takes no second word about it
+        return {"padding_side": "left"}  # transformers detects <bos> and rejects add_special_tokens
     return {"padding_side": "left", "add_special_tokens": False}
 
 
 def _save_processor(vlm: VLM, folder: Path) -> None:
-    """With a chat template that is our frames, written out."""
-    reader, kinds = vlm.reader, {"QUERY": True, "PAGE": False}
+    """Save the processor with a chat template that renders our frames."""
+    reader, sides = vlm.reader, {"QUERY": True, "PAGE": False}
     template = TEMPLATE
-    for name, of_queries in kinds.items():
-        for kind, pictured in (("PICTURED", True), ("TEXT", False)):
+    for name, of_queries in sides.items():
+        for modality, pictured in (("PICTURED", True), ("TEXT", False)):
             frame = reader.frames[of_queries, pictured]
-            # Jinja reads a string's ASCII form (!a) as Python does. A page's picture has no text.
+            # Jinja parses the ASCII form (!a) of a string as Python does. A page image has no text.
             text = "" if pictured and not of_queries else "{{ text }}"
             written = f"{{{{ {frame.before!a} }}}}{text}{{{{ {frame.after!a} }}}}"
-            template = template.replace(f"{name}_{kind}", written)
+            template = template.replace(f"{name}_{modality}", written)
         tokens = vlm.meta(of_queries)
         template = template.replace(
             f"{name}_TOKENS", "".join(vlm.processor.tokenizer.convert_ids_to_tokens(tokens))
@@ -134,13 +135,13 @@ def _save_processor(vlm: VLM, folder: Path) -> None:
 
 
 def _masks(vlm: VLM) -> list[dict[str, Any]]:
-    """What `MultiVectorMask` modules, one after another, have to keep."""
+    """Arguments of successive `MultiVectorMask` modules."""
     ours = {*vlm.query_ids, *vlm.page_ids}
     others = [token for token, i in vlm.processor.tokenizer.get_vocab().items() if i not in ours]
     masks: list[dict[str, Any]] = [
         {"skiplist_words": sorted(others), "skiplist_tasks": ["query", "document"]}
     ]
-    if vlm.manifest.both:  # queries carry page tokens too, and the other way round
+    if vlm.manifest.both:  # every input has query and page tokens
         pages = vlm.processor.tokenizer.convert_ids_to_tokens(vlm.page_ids)
         masks.append(
             {"skiplist_words": pages, "skiplist_tasks": ["query"], "keep_only_token_ids": vlm.page_ids}
@@ -148,5 +149,5 @@ def _masks(vlm: VLM) -> list[dict[str, Any]]:
     return masks
 
 
-def _write(path: Path, said: Any) -> None:
-    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

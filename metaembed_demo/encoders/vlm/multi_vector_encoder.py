@@ -1,4 +1,4 @@
-"""sentence-transformers' `MultiVectorEncoder`: its checkpoints as encoders here, and ours as one of them."""
+"""Encoders from checkpoints of sentence-transformers' `MultiVectorEncoder`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 from . import backbone, checkpoint_files
 
-PAGE_LEVELS = (1, 3, 4, 8, 48)  # as many vectors as each budget adds to a page: 1, 4, 8, 16, 64
-QUERY_LEVELS = (1, 1, 2, 4, 8)  # the same for a query: 1, 2, 4, 8, 16
+PAGE_LEVELS = (1, 3, 4, 8, 48)  # page vectors added by each budget: 1, 4, 8, 16, 64
+QUERY_LEVELS = (1, 1, 2, 4, 8)  # query vectors added by each budget: 1, 2, 4, 8, 16
 BATCH = 4
 
 
 class MultiVector:
     """A `MultiVectorEncoder` as an encoder.
 
-    One that gives every query, and every page, the same number of vectors (MetaEmbed models: 16 and 64,
-    coarse to fine) is used as it is. One with a vector for each token or patch (ColBERT, ColPali, ColQwen) is
-    pooled to the budgets, see `pooled`. That pooling is ours, so that such models can be compared here at
-    equal cost; it is not part of them, and their own scores, with all vectors, may well be better.
+    Models with a constant number of vectors per query and per page (MetaEmbed: 16 and 64, coarse to fine) are
+    used unchanged. Models with a vector per token or patch (ColBERT, ColPali, ColQwen) are pooled to the
+    budgets, see `pooled`. The pooling is ours, for comparison at equal cost; with all vectors these models
+    may score better.
     """
 
     def __init__(self, model: Any, name: str, fingerprint: str) -> None:
-        """`model` is a MultiVectorEncoder; it is asked for four embeddings to learn what it gives."""
+        """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes."""
         self.model, self.name, self.fingerprint = model, name, fingerprint
         self.device = torch.device(model.device).type.upper()
-        self._one = Lock()  # tokenizers serve one thread at a time
+        self._lock = Lock()  # tokenizers are not thread-safe
         self.reads_pictures = bool({"image", "message"} & set(model.modalities))
         queries = self._vectors(["short", "a longer text than that"], of_queries=True)
         sizes = ((64, 64), (160, 90))
@@ -50,11 +50,11 @@ class MultiVector:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> MultiVector:
-        """From a folder with modules.json that `checkpoints.refuse_unsafe` has let pass."""
-        backbone.need("sentence_transformers", "A MultiVectorEncoder checkpoint")
+        """Load a folder with modules.json, already checked by `checkpoint_files.refuse_unsafe`."""
+        backbone.require_package("sentence_transformers", "A MultiVectorEncoder checkpoint")
         from sentence_transformers import MultiVectorEncoder
 
-        backbone.do_without_video()
+        backbone.drop_video_processors()
         model = MultiVectorEncoder(
             str(folder),
             trust_remote_code=False,
@@ -67,12 +67,12 @@ class MultiVector:
         return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
-        """One (r_c, dim) embedding a page, from its picture where the model reads pictures, else its text."""
+        """One (r_c, dim) embedding per page, from its image if the model reads images, else its text."""
         inputs = [page.image if page.image and self.reads_pictures else page.text for page in pages]
         return self._embeddings(inputs, of_queries=False)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
-        """One (r_q, dim) embedding a query. Raises ValueError on a picture that the model cannot read."""
+        """One (r_q, dim) embedding per query. Raises ValueError for an image if the model reads only text."""
         return self._embeddings([self._input(query) for query in queries], of_queries=True)
 
     def _input(self, query: Query) -> Any:
@@ -89,25 +89,24 @@ class MultiVector:
         return [Embedding(_unit(vectors)) for vectors in found]
 
     def _vectors(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:
-        """What the model gives: (n, dim) float32 for each input."""
+        """The model's vectors, (n, dim) float32 per input."""
         encode = self.model.encode_query if of_queries else self.model.encode_document
-        kinds = [str(type(item)) for item in inputs]
+        types = [type(item) for item in inputs]
         found: dict[int, FloatArray] = {}
-        for kind in dict.fromkeys(kinds):  # each by itself: not every model takes a mixed batch
-            rows = [i for i, other in enumerate(kinds) if other == kind]
-            with self._one:
+        for each in dict.fromkeys(types):  # not every model accepts mixed batches
+            rows = [i for i, other in enumerate(types) if other is each]
+            with self._lock:
                 vectors = encode([inputs[i] for i in rows], batch_size=BATCH, show_progress_bar=False)
             found |= {i: v.float().cpu().numpy() for i, v in zip(rows, vectors, strict=True)}
         return [found[i] for i in range(len(inputs))]
 
 
 def pooled(vectors: FloatArray, levels: Sequence[int]) -> FloatArray:
-    """(n, D) unit rows, one a token, to (sum of levels, D) unit rows, coarse to fine.
+    """(n, D) token vectors to (sum of levels, D) unit rows, coarse to fine.
 
-    Each level covers the whole: its k vectors are the means of k clusters (average linkage on cosines), the
-    largest first; the first level is the mean of all. So a budget, which is made of whole levels, always
-    stands for all tokens. Where there are fewer than k distinct tokens they repeat, the largest clusters the
-    most: a page's repeats change no MaxSim, and a query's keep its sum about in proportion.
+    A level's k vectors are the means of k clusters (average linkage on cosines), largest first, so each level
+    and each budget covers all tokens. With fewer than k distinct tokens the means repeat, largest clusters
+    first: repeated page vectors do not change MaxSim, repeated query vectors scale its sum.
 
     >>> (pooled(np.eye(2, dtype=np.float32), (1, 2)) * 100).astype(int).tolist()
     [[70, 70], [100, 0], [0, 100]]

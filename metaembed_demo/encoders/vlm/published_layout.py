@@ -1,4 +1,4 @@
-"""The layout of the paper's published checkpoints, read into ours."""
+"""Loading of checkpoints in the layout of the published reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LORA = re.compile(r"\.lora_([AB])\.(?:\w+\.)?weight$")
 
 
 def linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
-    """A projection from its weight (dim, hidden) and, if any, bias (dim,); float32."""
+    """A float32 projection from weight (dim, hidden) and optional bias (dim,)."""
     out, hidden = weights["weight"].shape
     linear = nn.Linear(hidden, out, bias="bias" in weights)
     linear.load_state_dict({key: value.float() for key, value in weights.items()})
@@ -32,18 +32,23 @@ def linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
 
 
 def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm) -> VLM:
-    """Layout (c), its two tables made into special tokens that are both appended to every input."""
+    """Load layout (c). Both sets of Meta Tokens become special tokens appended to every input.
+
+    Raises:
+        ValueError: when the number of Meta Tokens does not fit, or the LoRA does not fit the backbone.
+        FileNotFoundError: when the backbone cannot be found.
+    """
     table, head = reference_weights(keys)
     adapter = read_json(folder / ADAPTER) if (folder / ADAPTER).is_file() else {}
     where = str(adapter.get("base_model_name_or_path", folder))
-    said = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    r_q = int(said.get("r_q", backbone.R_Q))
-    r_c = int(said.get("r_c", len(table) - r_q))
+    stored = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    r_q = int(stored.get("r_q", backbone.R_Q))
+    r_c = int(stored.get("r_c", len(table) - r_q))
     if r_c < 1 or r_q + r_c != len(table):
         raise ValueError(
             f"{folder} has {len(table)} Meta Tokens, not {r_q} of queries and {max(r_c, 1)} of pages. "
-            f'Put a {MANIFEST} beside the weights that tells: {{"r_q": ..., "r_c": ...}}. '
-            "A table that queries and pages share is not supported."
+            f'Put a {MANIFEST} beside the weights with {{"r_q": ..., "r_c": ...}}. '
+            "A table shared by queries and pages is not supported."
         )
     model = backbone.load_model(where, adapter.get("revision"), settings)
     own = any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
@@ -62,13 +67,13 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
         projection.out_features if projection else None,
         "bias" in head,
         True,
-        Prompts(**said.get("prompts", {})),
+        Prompts(**stored.get("prompts", {})),
     )
     return VLM(model, processor, projection, manifest, whole, settings)
 
 
 def reference_weights(keys: Mapping[str, Path]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The table (r_q + r_c, hidden), queries first, and the projection's weight and bias, if any."""
+    """Meta Token embeddings (r_q + r_c, hidden), queries first, and the optional projection's weights."""
     table = next(_tensor(keys, key) for key in keys if TABLE.search(key))
     head = {found[1]: _tensor(keys, key) for key in keys if (found := HEAD.search(key))}
     return table, head
@@ -82,9 +87,9 @@ def _reference_lora(
     r: tuple[int, int],
     name: str,
 ) -> Any:
-    """The model under PEFT with the reference's LoRA, whose module paths are those of another class.
+    """The model wrapped by PEFT with the reference's LoRA weights.
 
-    A path is matched from its end: `model.layers.0.self_attn.q_proj` is our
+    Module paths of the reference's class are matched by suffix: `model.layers.0.self_attn.q_proj` is our
     `language_model.layers.0.self_attn.q_proj`.
     """
     linear = [path for path, part in model.named_modules() if isinstance(part, nn.Linear)]
@@ -95,7 +100,7 @@ def _reference_lora(
             found[same_module(key[: side.start()], linear, language), side[1]] = _tensor(keys, key)
         elif ".lora_" in key:
             raise ValueError(
-                f"{key} is a kind of LoRA that cannot be read here; merge it into the model first."
+                f"{key} belongs to a LoRA variant that is not supported; merge it into the model first."
             )
     if not found:
         return model
@@ -114,7 +119,9 @@ def _reference_lora(
 
 
 def same_module(path: str, ours: list[str], language: str) -> str:
-    """Which of `ours` a path of another class means: the one that it shares the most of its end with.
+    """The one of `ours` with the longest common suffix with `path`; `language` wins ties.
+
+    Raises ValueError when fewer than three parts match.
 
     >>> same_module("model.layers.0.q_proj", ["vision.layers.0.q_proj", "text.layers.0.q_proj"], "text")
     'text.layers.0.q_proj'
@@ -138,5 +145,5 @@ def _tensor(keys: Mapping[str, Path], key: str) -> torch.Tensor:
 
 
 def base_identity(model: Any, source: str) -> str:
-    """Which weights a backbone has: the hub's commit, or a hash of the folder's."""
+    """Identifies a backbone's weights: the hub commit, or a hash of the folder."""
     return identity(Path(source)) if Path(source).is_dir() else str(model.config._commit_hash)

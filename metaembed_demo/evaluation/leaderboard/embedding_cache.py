@@ -1,7 +1,6 @@
-"""Embeddings made once and kept on disk: what mteb's data loaders give, to vectors of any budget.
+"""On-disk cache of embeddings for items of mteb's data loaders, at any budget.
 
-Every page and query is encoded at full size; a budget is a prefix of what is kept, and only the prefix is
-read. A run that was stopped goes on where it was.
+Items are encoded once at full size; a budget reads only a prefix. Interrupted runs resume from the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from metaembed_demo.documents.images import upright
 from metaembed_demo.encoders.base import Encoder
 
 Side = Literal["query", "document"]
-# As the index keeps them: pages in half precision, and a query as it comes.
+# As in the index: pages in half precision, queries in single.
 KEPT: Mapping[Side, type[np.floating[Any]]] = {"query": np.float32, "document": np.float16}
 
 
@@ -46,10 +45,10 @@ class Item:
 
 
 class Store:
-    """Full-size embeddings in a folder, found by the content that they were made of.
+    """Full-size embeddings in a folder, keyed by content.
 
-    Content, and not the task's name, because tasks share it: the languages of ViDoRe v2 have one corpus.
-    A file is written whole or not at all, so whatever a crash leaves can be used.
+    Tasks share content: the languages of ViDoRe v2 have one corpus. Files are written atomically, so the
+    store is valid after a crash.
     """
 
     def __init__(self, folder: Path, dtype: type[np.floating[Any]]) -> None:
@@ -64,14 +63,14 @@ class Store:
         return key in self._where
 
     def add(self, keys: Sequence[str], embeddings: Sequence[Embedding]) -> None:
-        """Keep one embedding (r, D) for each key."""
+        """Store one embedding (r, D) per key."""
         vectors = np.stack([embedding.vectors for embedding in embeddings]).astype(self._dtype)
         file = self._folder / f"{disk.sha256(''.join(keys).encode())[:20]}.safetensors"
         disk.write(file, save({"vectors": vectors}, {"keys": json.dumps(list(keys))}))
         self._note(file, keys)
 
     def get(self, keys: Sequence[str], r: int) -> NDArray[Any]:
-        """The first `r` vectors of each: (len(keys), r, D). Only these are read from disk."""
+        """(len(keys), r, D): the first `r` vectors of each key; reads only these."""
         files: dict[Path, list[int]] = {}
         for at, key in enumerate(keys):
             files.setdefault(self._where[key][0], []).append(at)
@@ -88,24 +87,23 @@ class Store:
 
 
 class Vectors:
-    """An encoder with its stores. It encodes what no store has, and serves every budget from there."""
+    """An encoder with a store of its query and page embeddings; encodes what is missing."""
 
     def __init__(self, encoder: Encoder, cache: Path, read_words: bool = True) -> None:
-        """Without `read_words` pages are not read first: for an encoder that needs only their picture.
+        """`read_words`: run `extraction.read` on pages; unnecessary for encoders that use only the image.
 
-        One that takes pictures and texts as they come (`VLM.embed`) needs no words: it gets both, where a
-        page of the app is only its picture to it.
+        Encoders with an `embed` method (`VLM.embed`) get each item's image and text unchanged.
         """
         self.encoder, self._embed = encoder, getattr(encoder, "embed", None)
         self.read_words = read_words and self._embed is None
-        kind = "-items" if self._embed else "" if read_words else "-unread"
-        self.revision = encoder.fingerprint + kind
+        suffix = "-items" if self._embed else "" if read_words else "-unread"
+        self.revision = encoder.fingerprint + suffix
         self._stores = {side: Store(cache / self.revision / side, KEPT[side]) for side in KEPT}
         self._known: dict[str, list[str]] = {}
 
     def get(self, inputs: Iterable[Mapping[str, Any]], side: Side, r: int) -> NDArray[Any]:
-        """The first `r` vectors of every item that a data loader of mteb gives: (n, r, D), in order."""
-        # The same rows come again for each budget; to open their pictures again would take minutes.
+        """(n, r, D): the first `r` vectors of every item of an mteb data loader, in order."""
+        # Keys are cached per data set: decoding all images again for each budget would take minutes.
         rows = getattr(getattr(inputs, "dataset", None), "_fingerprint", None)
         keys = self._known.get(f"{side} {rows}") if rows else None
         if keys is None:
@@ -130,7 +128,7 @@ class Vectors:
         return self.encoder.encode_pages([self._page(item) for item in items])
 
     def _page(self, item: Item) -> Page:
-        """A page as it comes from a file. Its text in the data set is words that come before those read."""
+        """A page as from a file; words of its text in the data set precede the extracted ones."""
         words = tuple(Word(text, WHOLE) for text in item.text.split())
         bare = Page(item.key, "", 1, item.image, pictures=() if item.image is None else (WHOLE,))
         seen = read(bare) if self.read_words and item.image is not None else bare

@@ -1,9 +1,9 @@
-"""MMEB, which mteb lacks: 36 tasks, each query among its own candidates, scored by Precision@1.
+"""MMEB as mteb tasks: 36 tasks, each query ranked against its own candidates, scored by Precision@1.
 
-A local copy of the data set TIGER-Lab/MMEB-eval becomes tasks of mteb: `<task>/test-*.parquet` with the
-columns qry_text, qry_img_path, tgt_text and tgt_img_path, the last two lists of candidates of which the first
-is right, and a folder of pictures. The scores are those of its authors (arXiv 2410.05160), but for ties:
-there the first candidate, the right one, wins them; here a hash decides.
+Reads a local copy of TIGER-Lab/MMEB-eval: `<task>/test-*.parquet` with the columns qry_text, qry_img_path,
+tgt_text and tgt_img_path, the last two being lists of candidates whose first is relevant, and a folder of
+images. Scores equal the authors' (arXiv 2410.05160) except for ties, which their code awards to the first,
+relevant candidate; here a hash decides.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ BEYOND: Mapping[str, tuple[str, ...]] = {
     "retrieval": ("FashionIQ", "Wiki-SS-NQ", "OVEN", "EDIS"),
     "grounding": ("RefCOCO", "RefCOCO-Matching", "Visual7W-Pointing"),
 }
-META_TASKS = {kind: WITHIN[kind] + BEYOND[kind] for kind in WITHIN}
+META_TASKS = {category: WITHIN[category] + BEYOND[category] for category in WITHIN}
 PARTS = META_TASKS | {
     "in-distribution": tuple(name for names in WITHIN.values() for name in names),
     "out-of-distribution": tuple(name for names in BEYOND.values() for name in names),
 }
 TASKS = tuple(name for names in META_TASKS.values() for name in names)
 COLUMNS = ("qry_text", "qry_img_path", "tgt_text", "tgt_img_path")
-PLACEHOLDER = "<|image_1|>"  # where a text has its picture; each encoder has a place of its own for it
-FOLDERS = ("images", "eval_images", ".")  # where images.zip is unpacked to, as its authors have it
+PLACEHOLDER = "<|image_1|>"  # image position in a text; encoders place images themselves
+FOLDERS = ("images", "eval_images", ".")  # where images.zip may be unpacked
 SPLIT = "test"
 GET = "Fetch TIGER-Lab/MMEB-eval from the Hugging Face hub into it."
 
 
 class Malformed(ValueError):
-    """A file of the data set is not as it must be, or a picture is missing; the message says which."""
+    """A malformed data file, or a missing image."""
 
 
-class Side(NamedTuple):
-    """A query or a candidate: its text, and the path of its picture in the folder of pictures, or ""."""
+class MmebItem(NamedTuple):
+    """A query or candidate: text, and relative path of its image or ""."""
 
     text: str
     picture: str
@@ -60,26 +60,26 @@ class Side(NamedTuple):
         return hashlib.sha256(f"{self.picture}\0{self.text}".encode()).hexdigest()[:24]
 
 
-class Asked(NamedTuple):
-    """A query and its candidates, the right one first."""
+class MmebQuery(NamedTuple):
+    """A query and its candidates; the first is relevant."""
 
-    query: Side
-    candidates: list[Side]
+    query: MmebItem
+    candidates: list[MmebItem]
 
 
 def tasks(
     folder: Path, names: Sequence[str] = (), images: Path | None = None
 ) -> tuple[list[Any], dict[str, str]]:
-    """Tasks of mteb, in MMEB's order, and why others are skipped.
+    """mteb tasks in MMEB's order, and skipped task -> reason.
 
     Args:
-        folder: holds a folder a task.
-        names: which of the 36; none: as many as are there, the others are skipped.
-        images: what the pictures' paths are relative to; None: images or eval_images in `folder`, or itself.
+        folder: has one folder per task.
+        names: tasks to run; empty: all that are present, the others are skipped.
+        images: folder that image paths are relative to; None: images or eval_images in `folder`, or `folder`.
 
     Raises:
         ValueError: for an unknown task, or a file without MMEB's columns.
-        FileNotFoundError: when the folder, or a task that was asked for, is not there.
+        FileNotFoundError: when the folder or a requested task is missing.
     """
     if unknown := [name for name in names if name not in TASKS]:
         raise ValueError(f"MMEB has no task {unknown[0]!r}. It has {', '.join(TASKS)}.")
@@ -89,14 +89,14 @@ def tasks(
         raise FileNotFoundError(f"There is no {folder / missing[0]}/{SPLIT}-*.parquet. {GET}")
     for name in files:
         for file in files[name]:
-            _table(file)  # now, and not after hours
+            _table(file)  # fail early
     found = [
         _task(name, files[name], folder, images) for name in TASKS if name in (names or TASKS) and files[name]
     ]
     return found, dict.fromkeys(missing, f"there is no {folder}/<task>/{SPLIT}-*.parquet")
 
 
-def read(files: Sequence[Path]) -> list[Asked]:
+def read(files: Sequence[Path]) -> list[MmebQuery]:
     """The queries of a task, in order. Raises Malformed, with file and row."""
     found = []
     for file in files:
@@ -107,18 +107,18 @@ def read(files: Sequence[Path]) -> list[Asked]:
                 raise Malformed(f"{where}: tgt_text and tgt_img_path must be lists of the same length.")
             if not texts:
                 raise Malformed(f"{where}: there is no candidate.")
-            candidates = [_side(*said, where) for said in zip(texts, pictures, strict=True)]
-            found.append(Asked(_side(row["qry_text"], row["qry_img_path"], where), candidates))
+            candidates = [_side(*pair, where) for pair in zip(texts, pictures, strict=True)]
+            found.append(MmebQuery(_side(row["qry_text"], row["qry_img_path"], where), candidates))
     if not found:
         raise Malformed(f"{files[0].parent} holds no query.")
     return found
 
 
-def root(folder: Path, images: Path | None, asked: Sequence[Asked]) -> Path:
-    """The folder that the pictures' paths are relative to, in which every picture is.
+def root(folder: Path, images: Path | None, asked: Sequence[MmebQuery]) -> Path:
+    """The folder that image paths are relative to; checks that every image exists.
 
     Raises:
-        Malformed: naming a picture that is missing and where it was looked for.
+        Malformed: naming a missing image and the folders searched.
     """
     named = dict.fromkeys(side.picture for each in asked for side in (each.query, *each.candidates))
     pictures = [picture for picture in named if picture]
@@ -137,7 +137,7 @@ def root(folder: Path, images: Path | None, asked: Sequence[Asked]) -> Path:
 
 
 def _task(name: str, files: Sequence[Path], folder: Path, images: Path | None) -> Any:
-    """One task as an object of mteb; its data is read when mteb asks for it."""
+    """One mteb task object, with data loaded on demand."""
     from mteb.abstasks.retrieval import AbsTaskRetrieval
 
     class Mmeb(AbsTaskRetrieval):
@@ -161,12 +161,12 @@ def _task(name: str, files: Sequence[Path], folder: Path, images: Path | None) -
 def _metadata(name: str, files: Sequence[Path]) -> Any:
     from mteb.abstasks.task_metadata import TaskMetadata
 
-    kind = next(kind for kind, names in META_TASKS.items() if name in names)
-    # With other data of the same name, earlier results are not taken.
+    category = next(category for category, names in META_TASKS.items() if name in names)
+    # A hash of the data, so that results of other data are not reused.
     revision = hashlib.sha256("".join(disk.sha256_of(file) for file in files).encode()).hexdigest()[:16]
     return TaskMetadata(
         name=f"MMEB-{name}",
-        description=f"{name} of MMEB ({kind}): each query among its own candidates.",
+        description=f"{name} of MMEB ({category}): each query ranked against its own candidates.",
         reference="https://arxiv.org/abs/2410.05160",
         dataset={"path": "TIGER-Lab/MMEB-eval", "revision": revision},
         type="Any2AnyRetrieval",
@@ -178,8 +178,8 @@ def _metadata(name: str, files: Sequence[Path]) -> Any:
     )
 
 
-def _dataset(ids: list[str], sides: Sequence[Side], place: Path) -> Any:
-    """As mteb's tasks have them; pictures stay in their files until they are encoded."""
+def _dataset(ids: list[str], sides: Sequence[MmebItem], place: Path) -> Any:
+    """A data set in mteb's layout; images are decoded on demand."""
     from datasets import Dataset, Features, Image, Value
 
     columns: dict[str, Any] = {"id": ids, "text": [side.text for side in sides]}
@@ -190,11 +190,11 @@ def _dataset(ids: list[str], sides: Sequence[Side], place: Path) -> Any:
     return Dataset.from_dict(columns, features=Features(features))
 
 
-def _side(text: Any, picture: Any, where: str) -> Side:
-    for name, said in (("text", text), ("picture", picture)):
-        if not isinstance(said, str | None):
-            raise Malformed(f"{where}: {said!r} is no {name}, but must be a string.")
-    found = Side((text or "").replace(PLACEHOLDER, "").strip(), picture or "")
+def _side(text: Any, picture: Any, where: str) -> MmebItem:
+    for name, value in (("text", text), ("picture", picture)):
+        if not isinstance(value, str | None):
+            raise Malformed(f"{where}: {value!r} is no {name}, but must be a string.")
+    found = MmebItem((text or "").replace(PLACEHOLDER, "").strip(), picture or "")
     if not any(found):
         raise Malformed(f"{where}: a query or a candidate has neither text nor picture.")
     return found
@@ -206,7 +206,7 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _table(file: Path) -> Any:
-    """Raises Malformed when it is damaged, or lacks one of MMEB's columns."""
+    """Open a Parquet file. Raises Malformed when it is damaged or lacks one of MMEB's columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

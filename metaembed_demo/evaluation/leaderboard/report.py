@@ -1,4 +1,4 @@
-"""What came out of a benchmark: scores by task and budget and their means, as JSON and as a table."""
+"""Benchmark reports: scores by task and budget, and their means, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def summarise(
     parts: Mapping[str, Sequence[str]],
     out: Path,
 ) -> Row:
-    """Write `out`/summary.json and summary.md, and return what is in the former.
+    """Write `out`/summary.json and summary.md; returns the contents of summary.json.
 
     Args:
         name: of the benchmark.
-        rows: one a task: its name, metric, and score at each budget.
-        skipped: task -> why.
-        parts: names of tasks that have a mean of their own, by the part's name.
+        rows: one per task: name, metric, and score at each budget.
+        skipped: task -> reason.
+        parts: part -> names of its tasks, which get a separate mean.
     """
     summary = {
         "benchmark": name,
@@ -56,7 +56,7 @@ def summarise(
 
 
 def _mean(rows: Sequence[Row]) -> dict[str, float]:
-    """Of each budget, over tasks."""
+    """Mean over tasks, per budget."""
     return {
         budget: round(float(np.mean([row["scores"][budget] for row in rows])), 5)
         for budget in rows[0]["scores"]
@@ -64,7 +64,7 @@ def _mean(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def markdown(summary: Row) -> str:
-    """A summary as a table, scores in percent as papers print them, and what was skipped below it.
+    """A summary as a table with scores in percent, followed by the skipped tasks.
 
     >>> row = {"task": "Pages", "metric": "ndcg_at_5", "scores": {"1x1": 0.5, "16x64": 0.75}}
     >>> print(markdown({"benchmark": "B", "encoder": "E", "fingerprint": "f", "tasks": [row],

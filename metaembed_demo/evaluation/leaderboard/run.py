@@ -1,9 +1,7 @@
-"""An encoder on public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark
-"ViDoRe(v2)" --out DIR`.
+"""Public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark NAME --out DIR`.
 
-mteb brings tasks, data and metrics, but for MMEB's tasks (evaluation/leaderboard/mmeb.py); an encoder at
-one budget is a late-interaction model to it. The app does not need mteb, so it is only loaded where it is
-used.
+Tasks, data and metrics come from mteb, except MMEB's tasks (evaluation/leaderboard/mmeb.py). An encoder at
+one budget is a late-interaction model for mteb. mteb is imported lazily, as the app does not need it.
 """
 
 from __future__ import annotations
@@ -30,21 +28,18 @@ from .report import Row, markdown, summarise
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-BATCH = 32  # items encoded, and written to one file, at a time
-BLOCK = 1024  # pages cast to float32 and scored at a time
+BATCH = 32  # items per encoding batch and cache file
+BLOCK = 1024  # pages cast to float32 and scored at once
 MODALITIES = frozenset({"text", "image"})
-METRICS = ("ndcg", "map", "recall", "precision", "mrr", "hit_rate")  # of mteb, each "at" some k
+METRICS = ("ndcg", "map", "recall", "precision", "mrr", "hit_rate")  # of mteb, each at some k
 
 
 class Unavailable(Exception):
-    """What a benchmark needs is missing here, a package or its data; the message says which."""
-
-
-# The model that mteb sees
+    """A package or data that a benchmark needs is missing."""
 
 
 class Wrapped:
-    """An encoder at one budget, as mteb's protocol of an encoder wants it (`mteb.EncoderProtocol`)."""
+    """An encoder at one budget, implementing `mteb.EncoderProtocol`."""
 
     def __init__(self, vectors: Vectors, budget: Budget) -> None:
         self._vectors = vectors
@@ -55,7 +50,7 @@ class Wrapped:
         """An `mteb.ModelMeta`: the budget is in the name, the fingerprint is the revision."""
         encoder = self._vectors.encoder
         meta = _module("mteb.models.model_meta").ModelMeta
-        # mteb wants a value for much that is not known here, such as the licence; None says so.
+        # mteb requires fields that are unknown here, such as the licence; None is allowed.
         unknown = {name: None for name, field in meta.model_fields.items() if field.is_required()}
         known = {
             "name": f"metaembed-demo/{encoder.name}-{self.budget}",
@@ -71,30 +66,30 @@ class Wrapped:
     def encode(
         self, inputs: Iterable[Mapping[str, Any]], *, prompt_type: Any = None, **_: Any
     ) -> NDArray[Any]:
-        """The vectors of every item, cut to the budget: (n, r_q, D) of queries, (n, r_c, D) of documents.
+        """Vectors at the budget: (n, r_q, D) for queries, (n, r_c, D) for documents.
 
         Raises:
-            ValueError: when the task does not say which of the two they are.
+            ValueError: when `prompt_type` is neither "query" nor "document".
         """
         if prompt_type == "query":
             return self._vectors.get(inputs, "query", self.budget.r_q)
         if prompt_type == "document":
             return self._vectors.get(inputs, "document", self.budget.r_c)
         raise ValueError(
-            "Queries and pages have Meta Tokens of their own; this task does not tell which is which."
+            "Queries and pages have different Meta Tokens; this task does not tell which is which."
         )
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """MaxSim, by mteb's own function, on a GPU where there is one: a tensor (queries, documents)."""
+        """MaxSim by mteb's function, on a GPU if there is one: a tensor (queries, documents)."""
         torch, max_sim = _module("torch"), _module("mteb.similarity_functions").max_sim
         queries = torch.as_tensor(embeddings1).float()
         documents = torch.as_tensor(embeddings2)
         documents = documents[None] if documents.ndim == 2 else documents
-        # mteb would cast all of them at once, which for a large corpus doubles the memory and more.
+        # In blocks: mteb would cast the whole corpus to float32 at once.
         return torch.cat([max_sim(queries, block.float()) for block in documents.split(BLOCK)], dim=1)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """MaxSim of the first with the first, the second with the second, ...: a tensor (n,)."""
+        """Elementwise MaxSim: a tensor (n,)."""
         torch, max_sim = _module("torch"), _module("mteb.similarity_functions").pairwise_max_sim
         return max_sim(torch.as_tensor(embeddings1).float(), torch.as_tensor(embeddings2).float())
 
@@ -104,21 +99,19 @@ class Wrapped:
 
 @dataclass(frozen=True)
 class Group:
-    """A benchmark, or the tasks that were named one by one. `skipped` maps a task to the reason."""
+    """A benchmark or a list of tasks. skipped: task -> reason; parts: part -> tasks with a separate mean."""
 
     name: str
     tasks: tuple[Any, ...]
     skipped: dict[str, str]
-    parts: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # names of tasks with a mean of their own
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def group_of(benchmark: str) -> Group:
-    """The tasks of a benchmark that late interaction can do.
+    """The tasks of a benchmark that are retrieval of text and images.
 
     Raises:
-        ValueError: when mteb has no such benchmark, or it has no such task.
+        ValueError: when mteb has no such benchmark, or no task is supported.
         Unavailable: when mteb is missing.
     """
     tasks = _named(_module("mteb").get_benchmark, "benchmark", benchmark).tasks
@@ -130,10 +123,10 @@ def group_of(benchmark: str) -> Group:
 
 
 def group_named(tasks: Sequence[Any]) -> Group:
-    """The same of tasks, given by name or as mteb's own objects; here none is skipped.
+    """A group of tasks, given by name or as mteb objects.
 
     Raises:
-        ValueError: when mteb has no such task, or one cannot be done.
+        ValueError: when mteb has no such task, or a task is not supported.
         Unavailable: when mteb is missing.
     """
     get_task = _module("mteb").get_task
@@ -145,25 +138,25 @@ def group_named(tasks: Sequence[Any]) -> Group:
 
 
 def group_of_mmeb(folder: Path, names: Sequence[str] = (), images: Path | None = None) -> Group:
-    """MMEB's tasks in a local folder, all or those called `names`; see `mmeb.tasks` for what it raises."""
+    """MMEB's tasks in a local folder, all or those in `names`. Raises as `mmeb.tasks` does."""
     _module("mteb")
     tasks, skipped = mmeb.tasks(folder, names, images)
     parts = {part: tuple(f"MMEB-{name}" for name in members) for part, members in mmeb.PARTS.items()}
     return Group("MMEB", tuple(tasks), {f"MMEB-{name}": why for name, why in skipped.items()}, parts)
 
 
-def _named(get: Callable[[str], Any], kind: str, name: str) -> Any:
+def _named(get: Callable[[str], Any], noun: str, name: str) -> Any:
     try:
         return get(name)
-    except KeyError as error:  # with mteb's suggestion, which calls itself a KeyError too
+    except KeyError as error:  # the message has mteb's suggestion, prefixed with "KeyError: "
         hint = str(error.args[0]).removeprefix("KeyError: ")
-        raise ValueError(f"mteb has no such {kind}: {hint}") from error
+        raise ValueError(f"mteb has no such {noun}: {hint}") from error
 
 
 def _unfit(task: Any) -> str:
-    """Why late interaction cannot do a task; empty if it can."""
+    """Why a task is not supported; empty if it is."""
     if not isinstance(task, _module("mteb.abstasks.retrieval").AbsTaskRetrieval):
-        return f"{task.metadata.type} needs one vector an item"
+        return f"{task.metadata.type} needs one vector per item"
     foreign = sorted(set(task.metadata.modalities) - MODALITIES)
     return f"there is no encoder of {' and '.join(foreign)}" if foreign else ""
 
@@ -182,21 +175,21 @@ def evaluate(
     read_words: bool = True,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Row:
-    """Run mteb's tasks at each of `budgets`; what was run before is taken from `out`.
+    """Run mteb tasks at each of `budgets`, reusing earlier results in `out`.
 
     Args:
-        tasks: the name of a benchmark, a sequence of tasks (names, or mteb's objects), or a group of them.
-        out: gets mteb's results in `<budget>/results/`, and `summary.json` and `summary.md`.
-        cache: gets the embeddings.
-        metric: one of mteb's scores, for example "precision_at_1"; None is each task's main one.
-        read_words: whether pages are read first (`reading.read`); a benchmark's pages are pictures.
-        tell: gets a line before each task.
+        tasks: the name of a benchmark, a sequence of tasks (names or mteb objects), or a group.
+        out: folder for mteb's results in `<budget>/results/`, `summary.json` and `summary.md`.
+        cache: folder for embeddings.
+        metric: one of mteb's scores, for example "precision_at_1"; None: each task's main score.
+        read_words: run `extraction.read` on pages, which are images.
+        tell: called with the name of each task before it runs.
 
     Returns:
-        What is in `summary.json`; scores lie between 0 and 1.
+        The contents of `summary.json`; scores are in 0..1.
 
     Raises:
-        ValueError: for an unknown benchmark, task or metric, or a task that cannot be done.
+        ValueError: for an unknown benchmark, task or metric, or an unsupported task.
         Unavailable: when mteb or the data of a public task is missing.
     """
     group = _group(tasks)
@@ -227,7 +220,7 @@ def _group(tasks: str | Sequence[Any] | Group) -> Group:
 
 
 def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) -> Row:
-    """One task at every budget; its data is loaded once, and not at all if every result is there."""
+    """One task at every budget. Its data is loaded once, or not at all if all results exist."""
     mteb = _module("mteb")
     caches = {model.budget: mteb.ResultCache(out / str(model.budget)) for model in models}
     name = task.metadata.name
@@ -241,7 +234,7 @@ def _run(task: Any, models: Sequence[Wrapped], out: Path, metric: str | None) ->
                 model,
                 task,
                 cache=caches[model.budget],
-                # mteb itself takes a whole result of other data for this task's.
+                # mteb would accept a complete result of another data revision.
                 overwrite_strategy="always" if _is_stale(kept[model.budget], task) else "only-missing",
                 encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
                 co2_tracker=False,
@@ -266,20 +259,20 @@ def _is_done(result: Any, task: Any) -> bool:
 
 
 def _is_stale(result: Any, task: Any) -> bool:
-    """Whether there is a result, but of another revision of the task's data."""
+    """Whether the result belongs to another revision of the task's data."""
     return result is not None and not result.is_mergeable(task)
 
 
 def _load(task: Any) -> None:
     try:
         task.load_data()
-    except mmeb.Malformed:  # a local file, named in the message
+    except mmeb.Malformed:  # a local file; the message is complete
         raise
-    except Exception as error:  # the hub, its cache and every reader of files raise their own kinds
-        told = str(error).strip().split("\n")[0]
+    except Exception as error:  # the hub, its cache and file readers raise various types
+        first_line = str(error).strip().split("\n")[0]
         raise Unavailable(
             f"The data of {task.metadata.name} ({task.metadata.dataset['path']}) cannot be loaded; "
-            f"it comes from the Hugging Face hub. {type(error).__name__}: {told}"
+            f"it comes from the Hugging Face hub. {type(error).__name__}: {first_line}"
         ) from error
 
 
@@ -297,7 +290,7 @@ def _check_metric(task: Any, metric: str | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 0, or 2 for bad input and for what is missing here."""
+    """The command. Returns 0, 2 for bad input or missing packages and data, 130 when interrupted."""
     options = _parser().parse_args(argv)
     try:
         summary = evaluate(
@@ -314,7 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metaembed_demo.evaluation.leaderboard.run: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        print("Stopped. Run the same command to resume.", file=sys.stderr)
         return INTERRUPTED
     print(markdown(summary), end="")
     return 0
@@ -358,7 +351,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _module(name: str) -> Any:
-    """A package that only the evaluation needs. Raises Unavailable that says how to get it."""
+    """Import a package that only benchmarks need. Raises Unavailable naming what to install."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

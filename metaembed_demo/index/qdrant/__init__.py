@@ -1,1 +1,1 @@
-"""The same index on Qdrant."""
+"""The multi-vector index on Qdrant."""

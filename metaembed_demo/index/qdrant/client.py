@@ -1,4 +1,4 @@
-"""One collection of a Qdrant, wherever that is: its layout, calls, and errors that say what to do."""
+"""Access to one Qdrant collection: connection, layout, and error messages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMAT = 1
 
 
 def models() -> Any:
-    """`qdrant_client.models`, imported when first asked for.
+    """`qdrant_client.models`, imported lazily.
 
     Raises:
-        ImportError: when it is not installed; says how to.
+        ImportError: when it is not installed.
     """
     try:
         from qdrant_client import models as found
@@ -33,8 +33,8 @@ def models() -> Any:
 class Link:
     """Calls QdrantClient's methods on one collection: `link("count", exact=True)`.
 
-    An engine in this process takes one call at a time; a server takes as many as come.
-    `simulated` is True for qdrant_client's own local mode, which is plain Python without any index.
+    Calls to an in-process engine are serialised; calls to a server are concurrent.
+    `simulated`: qdrant_client's local mode, pure Python without an index.
     """
 
     def __init__(self, client: Any, location: str, collection: str) -> None:
@@ -90,7 +90,7 @@ def connect(location: str, collection: str, api_key: str | None, grpc: bool, tim
 
 
 def explain(error: Exception, location: str) -> Exception | None:
-    """What `error` means for who runs this, or None where its own words do."""
+    """An exception with a better message than `error`, or None."""
     status, words = _status(error)
     if status is None:
         return None
@@ -108,7 +108,7 @@ def explain(error: Exception, location: str) -> Exception | None:
 
 
 def _status(error: Exception) -> tuple[str | None, str]:
-    """An HTTP status, a gRPC code or "unreachable"; and the words beside it."""
+    """An HTTP status, a gRPC code or "unreachable", and its message."""
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     if isinstance(error, ResponseHandlingException):
@@ -125,7 +125,7 @@ def _status(error: Exception) -> tuple[str | None, str]:
 
 
 def vector_names(r_c: int) -> dict[int, str]:
-    """The named vectors of a page of `r_c` tokens: how many of its tokens each holds -> name.
+    """Named vectors of a page of `r_c` tokens: number of tokens -> name.
 
     >>> vector_names(64)
     {1: 'first', 4: 'prefix4', 8: 'prefix8', 16: 'prefix16', 64: 'full'}
@@ -136,13 +136,13 @@ def vector_names(r_c: int) -> dict[int, str]:
 
 
 def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas: int) -> None:
-    """HNSW on `first` alone; of the rest, what candidates are picked with stays in memory."""
+    """Create the collection: HNSW on `first` only; `first` and the candidate prefix stay in memory."""
     m, ends = models(), vector_names(r_c)
 
     def params(end: int) -> Any:
         return m.VectorParams(
             size=dim,
-            distance=m.Distance.DOT,  # rows have length 1; a cosine would scale others
+            distance=m.Distance.DOT,  # rows are unit vectors; cosine would normalise them again
             datatype=m.Datatype.FLOAT16,
             on_disk=end not in (1, PREFIX.r_c),
             hnsw_config=m.HnswConfigDiff(m=16, ef_construct=128) if end == 1 else m.HnswConfigDiff(m=0),
@@ -160,14 +160,14 @@ def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas
             metadata=_head(r_c, dim, fingerprint),
         )
     except (RuntimeError, ValueError):
-        if not link("collection_exists"):  # otherwise another process was quicker
+        if not link("collection_exists"):  # otherwise another process created it
             raise
     if not link.simulated:
         link("create_payload_index", field_name="serial", field_schema=m.PayloadSchemaType.INTEGER)
 
 
 def check(link: Link, r_c: int, dim: int, fingerprint: str) -> None:
-    """Raises ValueError unless the collection holds what these say."""
+    """Raises ValueError unless the collection has these properties."""
     there = link("get_collection").config.metadata or {}
     if "format" not in there:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Qdrant's engine in this process (package qdrant-edge-py), called as `qdrant_client.QdrantClient` is.
+"""Qdrant's in-process engine (package qdrant-edge-py) with the interface of `qdrant_client.QdrantClient`.
 
-Only what `index/qdrant/index.py` calls. A folder holds one collection; its metadata lies beside it as JSON,
-because a shard keeps none. One process may have the folder open.
+Implements only what `index/qdrant/index.py` calls. A folder has one collection, with its metadata as JSON, as
+a shard stores none. Only one process can have the folder open.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from typing import Any
 
 from metaembed_demo.core import disk
 
-OPTIMIZE_AFTER = (
-    5_000  # points written; then segments are merged and HNSW is built, as a server does by itself
-)
+OPTIMIZE_AFTER = 5_000  # points written between optimisations (merging segments, building HNSW)
 
 
 class EdgeClient:
-    """Arguments are `qdrant_client.models`; what comes back has the same attribute names."""
+    """Takes `qdrant_client.models`; results have the same attribute names."""
 
     def __init__(self, folder: str, collection: str) -> None:
         """
         Raises:
             ImportError: when qdrant-edge-py is not installed.
-            ValueError: when `collection` is no name for a folder.
+            ValueError: when `collection` is not a valid folder name.
         """
         try:
             import qdrant_edge
@@ -65,7 +63,7 @@ class EdgeClient:
         replication_factor: int,
         metadata: dict[str, Any],
     ) -> None:
-        """Shards and replicas are a cluster's; here there is one of each."""
+        """Ignores shards and replicas: there is one of each."""
         self._shard_path.mkdir(parents=True)
         vectors = {name: self._params(params) for name, params in vectors_config.items()}
         self._shard = self._edge.EdgeShard.create(

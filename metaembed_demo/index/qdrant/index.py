@@ -1,6 +1,6 @@
 """The MultiVectorIndex protocol on Qdrant: a server, a cluster, or an engine in this process.
 
-How to run one and why the collection is laid out as it is: docs/qdrant.md.
+Setup and collection layout: docs/qdrant.md.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from metaembed_demo.index.maxsim import maxsim
 
 from .client import Link, check, connect, make, models, vector_names
 
-FIRST_PER_CANDIDATE = 10  # pages that the HNSW stage hands on, for each candidate wanted
-SCAN_UP_TO = 20_000  # pages; up to there the prefix is scanned without the HNSW stage
-MIN_EF = 256  # pages that HNSW keeps in view
+FIRST_PER_CANDIDATE = 10  # pages from the HNSW stage per candidate
+SCAN_UP_TO = 20_000  # pages up to which prefixes are scanned without HNSW
+MIN_EF = 256  # minimum ef of HNSW
 
-BATCH = 64  # pages a request
-REQUEST_BYTES = 24 << 20  # of the 32 MiB that a server accepts as it comes (max_request_size_mb)
+BATCH = 64  # pages per request
+REQUEST_BYTES = 24 << 20  # of the server's default limit of 32 MiB (max_request_size_mb)
 COMPONENT_BYTES = 13  # of one component as JSON: sign, "0.", eight decimals, comma
-NAMED = 1_000  # pages a request, where no vectors travel
+NAMED = 1_000  # pages per request without vectors
 COUNTED = 20_000  # page ids in a filter
-RECOUNT_S = 60.0  # a collection that others write to is counted anew after that
+RECOUNT_S = 60.0  # lifetime of the cached count of a shared collection
 
-SPARE = 16  # pages scored beyond k at first, so that one round mostly settles the order
+SPARE = 16  # pages scored beyond k in the first round, which is then mostly sufficient
 # Qdrant rounds a query to float16 where it keeps float16, so its score of a page is this far off at most,
 # for each query token of length 1: 2**-11 by rounding, the rest by adding up in float16 (ARM).
 OFF_PER_TOKEN = 1e-3
 
 
 class _Found(NamedTuple):
-    """A page as a query brings it. `bound` + r_q * OFF_PER_TOKEN is no less than its exact score."""
+    """A page from a query. `bound` + r_q * OFF_PER_TOKEN is an upper bound of its exact score."""
 
     page_id: str
     serial: int
@@ -50,12 +50,12 @@ class _Found(NamedTuple):
 
 
 def point_id(page_id: str) -> str:
-    """A point's UUID, always the same for a page id: adding twice cannot make two points of one page."""
+    """Deterministic UUID of a page id, so that adding a page twice cannot create two points."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"metaembed:page:{page_id}"))
 
 
 def batches(n: int, components: int) -> Iterator[slice]:
-    """Slices of `n` pages of `components` each, 64 at most, fewer where 64 would not fit a request.
+    """Slices of `n` pages of `components` each: at most 64, fewer if they exceed REQUEST_BYTES.
 
     >>> list(batches(100, 93 * 128))
     [slice(0, 64, None), slice(64, 128, None)]
@@ -67,25 +67,25 @@ def batches(n: int, components: int) -> Iterator[slice]:
 
 
 class QdrantIndex:
-    """One collection, a point a page. Every method asks Qdrant, so several processes may share a collection.
+    """One collection with one point per page. Keeps no page list, so processes can share a collection.
 
-    A page of 64 tokens is kept as five named vectors in float16: `first` (token 1, with HNSW) and, as
-    multivectors that Qdrant compares by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`. Together that is
-    1 + 4 + 8 + 16 + 64 = 93 vectors, 1.45 times what `full` alone takes: 23,808 bytes at D = 128 instead of
-    16,384. For that, Qdrant scores each trained budget itself, and reads no more than the budget asks for.
+    A page of 64 tokens is stored as five named float16 vectors: `first` (token 1, with HNSW) and, as
+    multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64 = 93
+    vectors, 1.45 times `full` alone (23,808 bytes at D = 128 instead of 16,384). In return, Qdrant scores
+    each trained budget itself and reads only what the budget needs.
 
-    The last word is always exact MaxSim in float32 here. Qdrant's score at the next nested end >= r_c is an
-    upper bound of a page's score, so pages are fetched and scored in that order until none that is left can
-    reach the best `k`. Budgets between the nested ends (3x5) are exact too, they only fetch more pages.
+    Final scores are exact MaxSim in float32, computed here. Qdrant's score at the next nested end >= r_c is
+    an upper bound, so pages are fetched and scored in that order until no remaining page can reach the top
+    `k`. Budgets between the nested ends (3x5) are exact too but fetch more pages.
 
-    Rows are expected at length 1, as every encoder here gives them; the bound rests on that.
+    Rows must be unit vectors; the bound depends on it.
 
     Raises (any method): ConnectionError, naming the address, when a server does not answer;
-    PermissionError when it refuses the API key; RuntimeError with its words when it refuses the request.
+    PermissionError when it rejects the API key; RuntimeError with its message when it rejects the request.
     """
 
     def __init__(self, link: Link, r_c: int, dim: int) -> None:
-        """Use `open`; this takes a collection that is there and fits."""
+        """For an existing, matching collection; use `open` otherwise."""
         self.r_c, self.dim = r_c, dim
         self._link = link
         self._ends = vector_names(r_c)
@@ -106,23 +106,23 @@ class QdrantIndex:
         grpc: bool = False,
         timeout_s: int = 60,
     ) -> QdrantIndex:
-        """The collection at `location`, made where missing.
+        """The collection at `location`, created if missing.
 
         Args:
             location: an address ("http://localhost:6333"), a folder, ":memory:", or "edge:<folder>".
             collection: its name.
-            r_c: tokens a page.
-            dim: components a token.
-            fingerprint: of the encoder; kept with the collection and compared when it is opened again.
-            shards: parts the pages are spread over. Only looked at when the collection is made.
-            replicas: servers that hold each part. Only looked at when the collection is made.
+            r_c: tokens per page.
+            dim: components per token.
+            fingerprint: of the encoder; stored with the collection and checked on opening.
+            shards: number of shards of a new collection.
+            replicas: number of replicas of a new collection.
             api_key: of the server.
-            grpc: whether vectors travel by gRPC (port 6334) and not as JSON.
-            timeout_s: seconds a request may take.
+            grpc: send vectors by gRPC (port 6334) instead of JSON.
+            timeout_s: request timeout in seconds.
 
         Raises:
             ImportError: when the library for `location` is not installed.
-            ValueError: when the collection has another r_c, dim or fingerprint, or another maker.
+            ValueError: when the collection has another r_c, dim or fingerprint, or no metadata of ours.
         """
         if r_c < 1 or dim < 1:
             raise ValueError(f"An index needs at least one vector of one component, not ({r_c}, {dim}).")
@@ -137,7 +137,7 @@ class QdrantIndex:
         return cls(link, r_c, dim)
 
     def close(self) -> None:
-        """Let go of the connection, or of the folder's lock."""
+        """Close the connection, or release the folder's lock."""
         self._link.close()
 
     # What is there
@@ -164,19 +164,19 @@ class QdrantIndex:
         return np.stack([kept[i] for i in ids]) if len(ids) else np.empty((0, self.r_c, self.dim), np.float32)
 
     def bytes_per_page(self, budget: Budget) -> int:
-        """Bytes of the one named vector that a page is scored with at `budget`, cut to r_c."""
+        """Bytes of the named vector scored at `budget`, clipped to r_c."""
         return min(budget.r_c, self.r_c) * self.dim * BYTES_PER_COMPONENT
 
     # Changes
 
     def add(self, ids: Sequence[str], vectors: FloatArray) -> None:
-        """As the protocol says. When a request fails, what earlier ones wrote is taken out again."""
+        """As in the protocol. When a request fails, the pages of earlier ones are removed again."""
         with self._writing:
             check_new(ids, vectors, self._known(ids), self.r_c, self.dim)
             if not len(ids):
                 return
             kept = np.asarray(vectors, np.float32).astype(np.float16)
-            # Eight decimals carry every float16 and are half as long as the float32's own digits.
+            # Eight decimals are exact for float16, and half as long as the digits of a float32.
             values, serial = np.round(kept.astype(np.float64), 8), self._last_serial() + 1
             try:
                 for part in batches(len(ids), sum(self._ends) * self.dim):
@@ -195,7 +195,7 @@ class QdrantIndex:
     # Search
 
     def coarse(self, query: FloatArray, budget: Budget, k: int) -> list[str]:
-        """The best by MaxSim at the smaller of `budget` and (8, 16), as many as `cascade.candidates` says."""
+        """The top pages by MaxSim at the smaller of `budget` and (8, 16); number by `cascade.candidates`."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
         wanted = self._wanted(q, r_c, k)
         if not wanted:
@@ -227,9 +227,9 @@ class QdrantIndex:
         return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, prefetch=prefetch))
 
     def save(self, path: Path) -> None:
-        """Write what the in-memory index writes into `path`; it passes through this process's memory.
+        """Write a LocalIndex to `path`, loading all vectors into memory.
 
-        A server's own backup is its snapshot, see docs/qdrant.md.
+        For server snapshots see docs/qdrant.md.
         """
         copy = LocalIndex(self.r_c, self.dim)
         ids = self.ids
@@ -240,12 +240,12 @@ class QdrantIndex:
     # Scoring
 
     def _best(self, q: FloatArray, r_c: int, k: int, ask: Callable[[int], list[_Found]]) -> list[Hit]:
-        """The best `k` by exact MaxSim, from pages that `ask(n)` gives in the order of their bounds."""
+        """The top `k` by exact MaxSim; `ask(n)` returns the first `n` pages by bound."""
         scored: dict[str, tuple[float, int, float]] = {}  # id -> minus the rounded score, serial, score
         slack, limit = len(q) * OFF_PER_TOKEN, k + SPARE
         while True:
             found = ask(limit)
-            # Most pages beyond the k-th need not be fetched: what they can reach shows in their bound.
+            # Pages whose bound is below the k-th score need not be fetched.
             scored |= self._score(q, r_c, [page for page in found[:k] if page.page_id not in scored])
             least = -sorted(scored.values())[k - 1][0] if len(scored) >= k else -np.inf
             near = [page for page in found if page.bound + slack >= least and page.page_id not in scored]
@@ -257,7 +257,7 @@ class QdrantIndex:
         return [Hit(page_id, scored[page_id][2], rank) for rank, page_id in enumerate(order, 1)]
 
     def _score(self, q: FloatArray, r_c: int, pages: Sequence[_Found]) -> dict[str, tuple[float, int, float]]:
-        """Rounded at 1e-5 like `index.best`, so that equal pages tie. Pages just removed are left out."""
+        """Scores rounded to 1e-5 like `base.best`, for ties. Omits pages removed meanwhile."""
         kept = self._fetch([page.page_id for page in pages], self._end(r_c))
         pages = [page for page in pages if page.page_id in kept]
         if not pages:
@@ -269,7 +269,7 @@ class QdrantIndex:
         }
 
     def _end(self, r_c: int) -> int:
-        """Tokens of the smallest named vector that holds `r_c` of them."""
+        """Number of tokens of the smallest named vector with at least `r_c`."""
         return min(end for end in self._ends if end >= r_c)
 
     # Queries
@@ -277,7 +277,7 @@ class QdrantIndex:
     def _ask(
         self, q: FloatArray, r_c: int, limit: int, only: Any = None, prefetch: Any = None, exact: bool = False
     ) -> list[_Found]:
-        """The best `limit` pages by Qdrant's MaxSim at the named vector that holds `r_c` tokens."""
+        """The top `limit` pages by Qdrant's MaxSim at the named vector for `r_c`."""
         end, params = self._end(r_c), None
         if end == 1 and not self._link.simulated:  # the other vectors have no HNSW: always exact
             params = models().SearchParams(hnsw_ef=max(limit, MIN_EF), exact=exact)
@@ -297,7 +297,7 @@ class QdrantIndex:
         return candidates(self._about(), Budget(len(q), r_c), k)
 
     def _stages(self, q: FloatArray, r_c: int, wanted: int) -> Any:
-        """The nested prefetch before scoring at `r_c`, or None where that scans all pages."""
+        """The nested prefetch before scoring at `r_c`, or None to scan all pages."""
         if r_c <= PREFIX.r_c:
             return self._nearest(q, r_c, wanted)
         return models().Prefetch(
@@ -308,7 +308,7 @@ class QdrantIndex:
         )
 
     def _nearest(self, q: FloatArray, r_c: int, wanted: int) -> Any:
-        """The HNSW stage on the first token, where there are many pages and more than that token to score."""
+        """The HNSW stage on the first token, for many pages and r_c > 1; else None."""
         limit = wanted * FIRST_PER_CANDIDATE
         if r_c == 1 or self._about() <= max(SCAN_UP_TO, limit):
             return None
@@ -316,7 +316,7 @@ class QdrantIndex:
         return models().Prefetch(query=_as_query(q, 1), using="first", limit=limit, params=params)
 
     def _about(self) -> int:
-        """How many pages there are, as of the last minute."""
+        """Number of pages, cached for RECOUNT_S."""
         if time.monotonic() >= self._counted + RECOUNT_S:
             self._size = int(self._link("count", exact=False).count)
             self._counted = time.monotonic()
@@ -348,7 +348,7 @@ class QdrantIndex:
         return int(records[0].payload["serial"]) if records else -1
 
     def _known(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that are in the collection."""
+        """The existing ones of `ids`."""
         known: set[str] = set()
         for start in range(0, len(ids), NAMED):
             points = [point_id(page_id) for page_id in ids[start : start + NAMED]]
@@ -356,7 +356,7 @@ class QdrantIndex:
         return known
 
     def _fetch(self, ids: Sequence[str], end: int) -> dict[str, FloatArray]:
-        """Page id -> its first `end` vectors (end, D) float32; ids that are not there are left out."""
+        """Page id -> first `end` vectors (end, D) float32; missing ids are omitted."""
         kept: dict[str, FloatArray] = {}
         name, ids = self._ends[end], list(dict.fromkeys(ids))
         for part in batches(len(ids), end * self.dim):
@@ -374,7 +374,7 @@ class QdrantIndex:
 
 
 def _as_query(q: FloatArray, end: int) -> list[Any]:
-    """MaxSim with one page token c is the sum over i of <q_i, c>, which is one vector's: <sum of q_i, c>."""
+    """The query for Qdrant. With one page token c, MaxSim is the sum of <q_i, c>, i.e. <sum of q_i, c>."""
     return list((q.sum(axis=0) if end == 1 else q).tolist())
 
 

@@ -1,8 +1,7 @@
-"""Drawings of Debian's package openclipart-svg (public domain), titled: what the image side learns from.
+"""Captioned drawings from Debian's package openclipart-svg (public domain), to fit the image projection.
 
-A title counts when it is made of words that WordNet knows, so that file names, artists and other languages
-stay out. Drawings of one title are all in the dev set or all in training. One without such a title may still
-have keywords; then it is for training only.
+Titles must consist of WordNet words, which excludes file names, artists and other languages. Drawings with
+the same title are all in the dev set or all in training. Drawings with only keywords are used for training.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from . import corpora
 
 PACKAGE = "openclipart-svg"
 FOLDER = "usr/share/openclipart/svg"
-# Folders whose drawings show things; elsewhere are buttons, flags, signs, stars and patterns.
-SHOWN = (
+# Folders with drawings of objects; the others have buttons, flags, signs, stars and patterns.
+KEPT_FOLDERS = (
     "animals", "buildings", "computer/hardware", "containers", "education", "electronics", "food",
     "geography/astronomy", "office", "people", "plants", "recreation", "science", "tools", "transportation",
 )  # fmt: skip
-LEFT_OUT = ("/cards/", "/roadsigns/", "/aiga-symbols/", "/smilies/", "/stickmen/", "/chess/", "/hummers/")
-FILLERS = frozenset(
+EXCLUDED = ("/cards/", "/roadsigns/", "/aiga-symbols/", "/smilies/", "/stickmen/", "/chess/", "/hummers/")
+STOP_WORDS = frozenset(
     "a an and b black bw color colour in large big of on outline small the w white with".split()  # noqa: SIM905
 )
 MOST_WORDS = 5  # of a title
-DEV_SHARE = (2, 5)  # two titles in five are dev: the set needs 500 candidates
+DEV_SHARE = (2, 5)  # two titles in five; the dev set needs 500 candidates
 CAPTION_KEYWORDS = 3
-SIDE = 380  # pixels of a rendered drawing, about
+SIDE = 380  # pixels; longer side of a rendered drawing
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One SVG: its name within the package, where it lies, its title in plain words or "", its keywords."""
+    """One SVG: name within the package, file, title in plain words or "", keywords."""
 
     name: str
     path: Path
@@ -50,30 +49,30 @@ class Drawing:
 
 
 def fetch(data: Path) -> Path:
-    """The unpacked folder of SVGs; WordNet, which checks the titles, comes along. Raises RuntimeError."""
+    """Download the SVGs, and WordNet for checking titles; returns the SVG folder. Raises RuntimeError."""
     corpora.fetch(PACKAGE, data)
     corpora.fetch(corpora.WORDNET, data)
     return data / PACKAGE / FOLDER
 
 
 def training_drawings(folder: Path) -> list[Drawing]:
-    """What the picture side may learn from: no title of the dev sets, nor a caption that is one."""
+    """Drawings whose captions are not titles of the dev set."""
     found = list(drawings(folder, untitled=True))
     dev_titles = {drawing.title for drawing in found if drawing.title and is_dev(drawing)}
     return [drawing for drawing in found if drawing.caption not in dev_titles]
 
 
 def drawings(folder: Path, untitled: bool = False) -> Iterator[Drawing]:
-    """Drawings with a usable title, by name. `folder` is what `fetch` returns.
+    """Drawings with a usable title, sorted by name. `folder` is from `fetch`.
 
-    untitled: also those that have keywords only.
+    untitled: include drawings with only keywords.
     """
     from lxml import etree  # only training needs it
 
     known = _words(folder.parents[len(Path(FOLDER).parts)] / corpora.WORDNET / "usr/share/wordnet")
     for path in sorted(folder.rglob("*.svg")):
         name = path.relative_to(folder).as_posix()
-        if not name.startswith(SHOWN) or any(part in name for part in LEFT_OUT):
+        if not name.startswith(KEPT_FOLDERS) or any(part in name for part in EXCLUDED):
             continue
         root = etree.fromstring(path.read_bytes(), etree.XMLParser(recover=True, huge_tree=True))
         work = None if root is None else root.find(".//{*}Work")
@@ -87,12 +86,12 @@ def drawings(folder: Path, untitled: bool = False) -> Iterator[Drawing]:
 
 
 def is_dev(drawing: Drawing) -> bool:
-    """Whether drawings of this title are kept out of training."""
+    """Whether drawings with this title are in the dev set."""
     return hashlib.sha256(drawing.title.encode()).digest()[0] % DEV_SHARE[1] < DEV_SHARE[0]
 
 
 def plain_title(title: str, known: frozenset[str]) -> str:
-    """A title's words in lower case, singular where that is known; empty when a word is not known.
+    """A title in lower case, singular if known; empty when it contains an unknown word.
 
     >>> known = frozenset({"cherry", "pie"})
     >>> plain_title("Cherry Pies (B and W)", known), plain_title("gateau_01", known)
@@ -100,12 +99,12 @@ def plain_title(title: str, known: frozenset[str]) -> str:
     """
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r"\(.*?\)", " ", title))
     words = [word.lower() for word in re.findall(r"[A-Za-z]+", spaced)]
-    told = [_singular(word, known) for word in words if word not in FILLERS and len(word) > 1]
-    return " ".join(told) if 0 < len(told) <= MOST_WORDS and all(word in known for word in told) else ""
+    plain = [_singular(word, known) for word in words if word not in STOP_WORDS and len(word) > 1]
+    return " ".join(plain) if 0 < len(plain) <= MOST_WORDS and all(word in known for word in plain) else ""
 
 
 def render(drawing: Drawing, target: Path) -> None:
-    """Write the drawing as a PNG on white. Raises RuntimeError when rsvg-convert is missing or fails."""
+    """Render to a PNG on white. Raises RuntimeError when rsvg-convert is missing or fails."""
     side = str(SIDE)
     command = [
         "rsvg-convert",
@@ -134,7 +133,7 @@ def _singular(word: str, known: frozenset[str]) -> str:
 
 @cache
 def _words(wordnet: Path) -> frozenset[str]:
-    """Every word of every noun, verb and adjective of WordNet, in lower case."""
+    """All words of WordNet's nouns, verbs and adjectives, in lower case."""
     found: set[str] = set()
     for name in ("data.noun", "data.verb", "data.adj"):
         for line in (wordnet / name).read_text(errors="replace").splitlines():

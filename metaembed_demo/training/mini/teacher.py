@@ -1,7 +1,7 @@
-"""The teacher of MetaEmbed-Mini: MiniLM itself, late interaction over more vectors than a page may keep.
+"""Teacher of MetaEmbed-Mini: MiniLM with late interaction over all tokens.
 
-Its score is MaxSim over the meta path's segments as they are before training, plus a part of MaxSim over
-every token. It needs no labels, so it can rank any query against any page of a batch.
+Score: MaxSim over the segments of the untrained `MetaPath`, plus weighted MaxSim over all tokens. It needs no
+labels, so it can score every query against every page of a batch.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from metaembed_demo.training.matryoshka_loss import nested_scores
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Texts as the teacher has them: segments (B, R, D); tokens, B tensors (n, WIDTH). Unit rows."""
+class TeacherStates:
+    """Teacher vectors, unit rows: segments (B, R, D); tokens, B tensors (n, WIDTH)."""
 
     segments: torch.Tensor
     tokens: list[torch.Tensor]
 
     @staticmethod
-    def join(parts: Sequence[Reading]) -> Reading:
-        return Reading(
+    def join(parts: Sequence[TeacherStates]) -> TeacherStates:
+        return TeacherStates(
             torch.cat([part.segments for part in parts]), [rows for part in parts for rows in part.tokens]
         )
 
 
 class Teacher:
-    """A frozen copy of the meta path as training starts from it. Special tokens take no part."""
+    """A frozen copy of the initial `MetaPath`. Special tokens are excluded."""
 
     def __init__(self, start: MetaPath, special: Sequence[int], token_weight: float) -> None:
         self.start = deepcopy(start).requires_grad_(False)
         self.special, self.token_weight = torch.tensor(special), token_weight
 
     @torch.no_grad()
-    def read(self, states: TextStates, of_queries: bool) -> Reading:
-        """What the teacher needs of a batch of texts."""
+    def read(self, states: TextStates, of_queries: bool) -> TeacherStates:
+        """Teacher vectors of a batch of texts."""
         kept = states.mask & ~torch.isin(states.ids, self.special)
         unit = F.normalize(states.final, dim=-1)
         tokens = [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, kept, strict=True)]
-        return Reading(self.start.pooled(states, of_queries), tokens)
+        return TeacherStates(self.start.pooled(states, of_queries), tokens)
 
     @torch.no_grad()
-    def scores(self, queries: Reading, pages: Reading) -> torch.Tensor:
-        """(B_q, B_p)."""
+    def scores(self, queries: TeacherStates, pages: TeacherStates) -> torch.Tensor:
+        """(B_q, B_p) teacher scores."""
         (coarse,) = nested_scores(queries.segments, pages.segments, BUDGETS[-1:])
         return coarse + self.token_weight * token_scores(queries.tokens, pages.tokens)
 
 
 def token_scores(queries: Sequence[torch.Tensor], pages: Sequence[torch.Tensor]) -> torch.Tensor:
-    """MaxSim over all tokens, divided by the query's number of them: (B_q, B_p).
+    """(B_q, B_p) MaxSim over all tokens, divided by the number of query tokens.
 
     >>> one, two = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     >>> token_scores([one, two], [one]).tolist()

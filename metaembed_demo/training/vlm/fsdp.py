@@ -1,12 +1,12 @@
-"""FSDP: a frozen backbone split over the GPUs, for one that no single GPU holds.
+"""FSDP: shards a frozen backbone that does not fit on one GPU.
 
-torch's `fully_shard`, as `accelerate launch --use_fsdp --fsdp_version 2` asks for it. Only what is frozen is
-split. LoRA, the Meta Tokens' rows and the projection stay whole on every GPU: they are few, and so gradients,
-the norm that they are clipped to, the optimiser and the checkpoints are what they are without FSDP.
-accelerate's own `prepare` would split these too, and it casts what every layer is given.
+Uses torch's `fully_shard`, enabled by `accelerate launch --use_fsdp --fsdp_version 2`. Only frozen weights
+are sharded. LoRA, Meta Token embeddings and projection are small and stay whole on every GPU, so gradients,
+clipping, optimiser and checkpoints are the same as without FSDP. accelerate's `prepare` would shard these
+too, and cast the inputs of every layer.
 
-A split layer is gathered from all processes each time it is used, so all must use the same layers in the same
-order: see `in_step`.
+Using a sharded layer is a collective operation, so all processes must run the same layers in the same order:
+see `equal_chunks`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.encoders.vlm.prompts import Item
 
-Part = tuple[list[int], bool]  # rows of a chunk, and whether they have pictures
+Chunk = tuple[list[int], bool]  # rows of a chunk, and whether they have images
 
 
-def asked_for(accelerator: Any, vlm: Vlm) -> Any:
-    """FSDP's settings as accelerate was launched with them; None when it was not, or for one process.
+def fsdp_settings(accelerator: Any, vlm: Vlm) -> Any:
+    """accelerate's FSDP plugin; None without FSDP, or with one process.
 
     Raises:
-        ValueError: when they, or `vlm`, the backbone's settings, are such as cannot be followed.
+        ValueError: when its settings, or the backbone's (`vlm`), are not supported.
     """
     from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 
     if accelerator.num_processes == 1 or not parse_flag_from_env("ACCELERATE_USE_FSDP"):
         return None
-    # accelerate has them on GPUs only; on CPUs, for tests, they come from the variables that it reads.
+    # accelerate sets the plugin on GPUs only; on CPUs, for tests, build it from the same variables.
     chosen = getattr(accelerator.state, "fsdp_plugin", None) or FullyShardedDataParallelPlugin()
     _check(chosen, vlm)
     return chosen
@@ -60,30 +60,30 @@ def _check(chosen: Any, vlm: Vlm) -> None:
 
 
 @contextmanager
-def turns(accelerator: Any, sharded: bool) -> Iterator[None]:
-    """One process after the other goes through: the machine's memory holds one whole backbone at a time.
+def one_at_a_time(accelerator: Any, sharded: bool) -> Iterator[None]:
+    """Run the block in one process at a time, so that host memory holds one whole backbone at a time.
 
-    So it is on several machines too, where it takes longer than it must. Inside, nothing may wait for others.
+    Across several machines this is slower than necessary. The block must not synchronise processes.
     """
     if not sharded:
         yield
         return
     from accelerate.utils import disable_fsdp_ram_efficient_loading
 
-    disable_fsdp_ram_efficient_loading()  # with it, all but the first process may be left without weights
+    disable_fsdp_ram_efficient_loading()  # it may leave all but the first process without weights
     for _ in range(accelerator.process_index):
         accelerator.wait_for_everyone()
     try:
         yield
-    finally:  # a backbone that one cannot load, none can; each is to say so
+    finally:  # also after a failed load, so that every process reports it
         for _ in range(accelerator.process_index, accelerator.num_processes):
             accelerator.wait_for_everyone()
 
 
 def shard(network: nn.Module, embedding: nn.Module, accelerator: Any, chosen: Any) -> None:
-    """Split the frozen weights of `network`, in place, by layers; each goes to its device when it is split.
+    """Shard the frozen weights of `network` by layer, in place; each moves to its device when sharded.
 
-    embedding: what the table of the tokens lies in; gathered by itself, being as large as several layers.
+    embedding: the module with the token embeddings, sharded separately as it is as large as several layers.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -101,20 +101,20 @@ def shard(network: nn.Module, embedding: nn.Module, accelerator: Any, chosen: An
         weight.data = weight.data.to(accelerator.device)
 
 
-def in_step(parts: Sequence[Part], accelerator: Any) -> list[Part]:
-    """As many chunks of each kind, in the same order, on all processes: empty ones are added to fewer.
+def equal_chunks(parts: Sequence[Chunk], accelerator: Any) -> list[Chunk]:
+    """Pad with empty chunks so that all processes have the same chunks, text first, then images.
 
-    Of each kind, as a picture takes layers that a text does not.
+    Text and image chunks are counted separately, since they run different layers.
     """
-    own = [sum(kind == pictured for _, kind in parts) for pictured in (False, True)]
+    own = [sum(part[1] == pictured for part in parts) for pictured in (False, True)]
     counts = accelerator.gather(torch.tensor([own], device=accelerator.device))
-    filled: list[Part] = []
+    filled: list[Chunk] = []
     for pictured, most in zip((False, True), counts.amax(0).tolist(), strict=True):
         mine = [part for part in parts if part[1] == pictured]
         filled += mine + [([], pictured)] * (most - len(mine))
     return filled
 
 
-def stand_in(pictured: bool) -> Item:
-    """What an empty chunk encodes, to no effect: the smallest there is."""
+def dummy_item(pictured: bool) -> Item:
+    """The smallest possible item, encoded for an empty chunk and ignored."""
     return Item("-", Image.new("RGB", (56, 56)) if pictured else None)

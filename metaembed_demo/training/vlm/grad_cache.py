@@ -1,7 +1,7 @@
-"""GradCache (Gao et al., arXiv 2101.06983): the gradient of a contrastive loss over a batch of any size.
+"""GradCache (Gao et al., arXiv 2101.06983): gradients of a contrastive loss over batches of any size.
 
-The loss of MetaEmbed, over nested budgets and the pages of all processes, on vectors that are made chunk by
-chunk; memory is taken by one chunk's activations and all vectors, not by all activations.
+The MMR loss over nested budgets and the pages of all processes. Vectors are computed in chunks, so memory
+holds the activations of one chunk and the vectors of the batch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from metaembed_demo.encoders.vlm.prompts import Inputs
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
 from . import fsdp
-from .dataset import Side
+from .dataset import StoredItem
 
-BLOCK = 1 << 26  # similarities held at once by the loss: 256 MB, and as much again for gradients
+BLOCK = 1 << 26  # similarities per block of the loss: 256 MB, and as much for gradients
 
 
 @dataclass(frozen=True)
-class Nest:
-    """What the loss is made of: each budget (r_q, r_c) and its weight, and the temperature of the scores."""
+class LossConfig:
+    """Budgets (r_q, r_c), the weight of each budget's loss, and the score temperature."""
 
     budgets: tuple[tuple[int, int], ...]
     weights: tuple[float, ...]
@@ -33,18 +33,19 @@ class Nest:
 
 
 class GradCache:
-    """Vectors of more items than fit in memory, and gradients of what is computed from them.
+    """Encodes all chunks without gradients, and backpropagates vector gradients chunk by chunk.
 
-    All chunks are encoded without gradients; the loss then gives a gradient for every vector; each
-    chunk is encoded again, with the random state of the first time, and takes the gradients of its vectors.
+    For the backward pass each chunk is encoded again with the same random state.
     """
 
     def __init__(self, encoder: VLM, accelerator: Any, chunk: int, sharded: bool = False) -> None:
-        """`sharded`: all processes have to encode alike many chunks; some of them are empty, then."""
+        """`sharded`: pad with empty chunks so that all processes have equally many."""
         self.encoder, self.accelerator, self.chunk, self.sharded = encoder, accelerator, chunk, sharded
 
-    def vectors(self, sides: Sequence[Side], of_queries: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """(n, r, dim) without gradients, in order, and the random state before each chunk."""
+    def vectors(
+        self, sides: Sequence[StoredItem], of_queries: bool
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """(n, r, dim) vectors without gradients, in order, and the random state before each chunk."""
         found: dict[int, torch.Tensor] = {}
         states = []
         with torch.no_grad():
@@ -54,10 +55,14 @@ class GradCache:
                 found |= dict(zip(rows, vectors[: len(rows)], strict=True))
         return torch.stack([found[i] for i in range(len(sides))]), states
 
-    def push(
-        self, sides: Sequence[Side], of_queries: bool, gradients: torch.Tensor, states: Sequence[torch.Tensor]
+    def backward(
+        self,
+        sides: Sequence[StoredItem],
+        of_queries: bool,
+        gradients: torch.Tensor,
+        states: Sequence[torch.Tensor],
     ) -> None:
-        """Add to the weights' gradients what (n, r, dim) `gradients` of the vectors amount to."""
+        """Backpropagate (n, r, dim) `gradients` of the vectors into the weights' `.grad`."""
         for (rows, inputs, keep), state in zip(self._chunks(sides, of_queries), states, strict=True):
             self._restore(state)
             vectors = self._run(inputs, keep)[: len(rows)]
@@ -68,18 +73,20 @@ class GradCache:
             vectors: torch.Tensor = self.encoder.network(self.encoder.placed(inputs), keep)
         return vectors
 
-    def _chunks(self, sides: Sequence[Side], of_queries: bool) -> Iterator[tuple[list[int], Inputs, slice]]:
-        """Rows and processor inputs of each chunk; the next is read while this one is encoded."""
+    def _chunks(
+        self, sides: Sequence[StoredItem], of_queries: bool
+    ) -> Iterator[tuple[list[int], Inputs, slice]]:
+        """Rows and processor inputs of each chunk; prepares the next chunk in the background."""
         parts = [(rows, sides[rows[0]].picture is not None) for rows in chunks(sides, self.chunk)]
         if self.sharded:
-            parts = fsdp.in_step(parts, self.accelerator)
+            parts = fsdp.equal_chunks(parts, self.accelerator)
 
-        def read(part: fsdp.Part) -> tuple[list[int], Inputs, slice]:
+        def read(part: fsdp.Chunk) -> tuple[list[int], Inputs, slice]:
             rows, pictured = part
-            items = [sides[i].item() for i in rows] or [fsdp.stand_in(pictured)]
+            items = [sides[i].item() for i in rows] or [fsdp.dummy_item(pictured)]
             return rows, *self.encoder.inputs(items, of_queries)
 
-        with ThreadPoolExecutor(1) as ahead:  # one: tokenizers are not safe in several threads
+        with ThreadPoolExecutor(1) as ahead:  # one: tokenizers are not thread-safe
             following = ahead.submit(read, parts[0]) if parts else None
             for part in [*parts[1:], None]:
                 if following is None:
@@ -97,8 +104,8 @@ class GradCache:
         (torch.cuda.set_rng_state if cuda else torch.set_rng_state)(state)
 
 
-def chunks(sides: Sequence[Side], size: int) -> list[list[int]]:
-    """Rows that are encoded together: all with or all without a picture, of like length."""
+def chunks(sides: Sequence[StoredItem], size: int) -> list[list[int]]:
+    """Rows encoded together: all with or all without an image, of similar length."""
     found = []
     for pictured in (False, True):
         rows = [i for i, side in enumerate(sides) if (side.picture is not None) == pictured]
@@ -108,23 +115,22 @@ def chunks(sides: Sequence[Side], size: int) -> list[list[int]]:
 
 
 def losses(
-    queries: torch.Tensor, pages: torch.Tensor, positives: torch.Tensor, nest: Nest, asked: int
+    queries: torch.Tensor, pages: torch.Tensor, positives: torch.Tensor, config: LossConfig, asked: int
 ) -> torch.Tensor:
-    """(budgets,) weighted loss of each budget: a sum over these queries, divided by all `asked`.
+    """(budgets,) weighted loss per budget: the sum over these queries divided by `asked`, the batch size.
 
-    queries (n, r_q, dim), pages (m, r_c, dim), positives (n,) the page of each query. Where they require
-    gradients these are added to their `.grad`. The queries are taken in blocks, as n x m x r_q x r_c
-    similarities need not fit in memory.
+    queries (n, r_q, dim), pages (m, r_c, dim), positives (n,) page of each query. Gradients, if required, are
+    added to `.grad`. Computed in blocks of queries, as n x m x r_q x r_c similarities may not fit in memory.
     """
-    total = torch.zeros(len(nest.budgets), device=queries.device)
+    total = torch.zeros(len(config.budgets), device=queries.device)
     size = max(1, BLOCK // (len(pages) * queries.shape[1] * pages.shape[1]))
     for start in range(0, len(queries), size):
         block = slice(start, start + size)
-        scores = nested_scores(queries[block], pages, nest.budgets)
+        scores = nested_scores(queries[block], pages, config.budgets)
         each = torch.stack(
             [
-                mmr_loss([matrix], positives[block], None, nest.temperature, positive_weight=weight)
-                for matrix, weight in zip(scores, nest.weights, strict=True)
+                mmr_loss([matrix], positives[block], None, config.temperature, positive_weight=weight)
+                for matrix, weight in zip(scores, config.weights, strict=True)
             ]
         ) * (len(positives[block]) / asked)
         if each.requires_grad:
@@ -134,7 +140,7 @@ def losses(
 
 
 def gathered(own: torch.Tensor, accelerator: Any) -> tuple[torch.Tensor, int]:
-    """(m, r, dim) rows of all processes, which may have unlike many, and where this one's begin."""
+    """(m, r, dim) rows of all processes, whose counts may differ, and the offset of this one's."""
     if accelerator.num_processes == 1:
         return own, 0
     counts = accelerator.gather(torch.tensor([len(own)], device=own.device)).tolist()

@@ -1,14 +1,12 @@
 """Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo.training.vlm.trainer`.
 
-The recipe is the paper's (arXiv 2509.18095): MMR over all budgets, temperature 0.03, in-batch and hard
-negatives, LoRA of rank 32, batches of thousands, on one GPU by GradCache (training/vlm/grad_cache.py).
+Recipe of the paper (arXiv 2509.18095): MMR over all budgets, temperature 0.03, in-batch and hard negatives,
+LoRA of rank 32, batches of thousands, on one GPU with GradCache (training/vlm/grad_cache.py).
 
-Why not sentence-transformers' trainer and its cached loss (6.2): its collator turns a whole column of the
-batch into one dict of tensors, which the trainer moves to the GPU. A page of 1,280 visual tokens in Qwen2-VL
-has 24 MB of patches, so 1,000 pages take 24 GB before a model has run; here pictures are read a chunk at
-a time. A column there also has one kind of input and every example as many negatives; MMEB mixes both. And
-its loss and hook would be replaced almost whole for nested budgets. What is left, the optimiser's step, is
-short. Mini's loop and this one share `training/matryoshka_loss.py`.
+Why not the trainer and cached loss of sentence-transformers (6.2): its collator puts a whole column of the
+batch on the GPU. A page of 1,280 visual tokens in Qwen2-VL has 24 MB of patches, so 1,000 pages take 24 GB;
+here images are read one chunk at a time. Its columns also have one modality and equally many negatives per
+example; MMEB mixes both. Its loss would have to be replaced for nested budgets.
 """
 
 from __future__ import annotations
@@ -34,29 +32,29 @@ from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.encoder import VLM
 
 from . import dataset, fsdp
-from .dataset import Batches, Example, Side
-from .grad_cache import GradCache, Nest, gathered, losses
+from .dataset import Batches, Example, StoredItem
+from .grad_cache import GradCache, LossConfig, gathered, losses
 
-FREE = {"chunk", "checkpointing", "save_every", "log_every"}  # may change when a run goes on: same weights
+FREE = {"chunk", "checkpointing", "save_every", "log_every"}  # may change on resume: no effect on the weights
 SEED = 1_000_003
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, beside the data and the backbone."""
+    """Hyperparameters. Field names are the command's options."""
 
     steps: int = 1000
     batch: int = 1024  # examples, over all processes
-    chunk: int = 8  # pages or queries encoded at once; what GPU memory has to hold
+    chunk: int = 8  # pages or queries encoded at once; bounds GPU memory
     rate: float = 1e-4
     warmup: int = 50  # steps
     temperature: float = 0.03  # of the scores
     budgets: tuple[tuple[int, int], ...] = BUDGETS
     weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of each budget's loss
-    negatives: int = 1  # hard ones for each query, at most
+    negatives: int = 1  # maximum hard negatives per query
     rank: int = backbone.RANK  # of LoRA
-    projection: int = 0  # dimensions of a vector; 0: the backbone's own
-    checkpointing: bool = True  # of gradients: less memory, a third more time
+    projection: int = 0  # vector dimensions; 0: no projection
+    checkpointing: bool = True  # gradient checkpointing: less memory, a third more time
     bf16: bool = True
     clip: float = 1.0  # gradient norm
     seed: int = 1
@@ -64,7 +62,7 @@ class Recipe:
     log_every: int = 1
 
     def __post_init__(self) -> None:
-        """Raises ValueError when a figure makes no sense."""
+        """Raises ValueError for invalid values."""
         for name in ("steps", "batch", "chunk", "rate", "temperature", "rank", "save_every", "log_every"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
@@ -84,10 +82,10 @@ class Trainer:
         accelerator: Any = None,
         report: bool = False,
     ) -> None:
-        """`folder` gets log, checkpoints and model; `report`: also tell the accelerator's trackers.
+        """`folder`: for log, checkpoints and model; `report`: also log to the accelerator's trackers.
 
         Raises:
-            ValueError: when recipe, encoder and number of processes do not fit one another.
+            ValueError: when recipe, encoder and number of processes do not match.
         """
         self.accelerator = accelerator or new_accelerator(recipe)
         self.recipe, self.encoder, self.examples, self.folder = recipe, encoder, examples, folder
@@ -95,17 +93,17 @@ class Trainer:
         self._check()
         self.batches = Batches(examples, recipe.batch, recipe.seed)
         network = encoder.network
-        network.train()  # for inference the Meta Tokens stand in the table, where they get no gradients
+        network.train()  # unmerges the Meta Token rows, which otherwise get no gradients
         if recipe.checkpointing:
             backbone.checkpoint_activations(network.model)
-        sharded = fsdp.asked_for(self.accelerator, encoder.settings)
+        sharded = fsdp.fsdp_settings(self.accelerator, encoder.settings)
         if sharded:
             fsdp.shard(network, network.model.get_input_embeddings(), self.accelerator, sharded)
-        elif not (encoder.settings.quantization or encoder.settings.device_map):  # these are where they stay
+        elif not (encoder.settings.quantization or encoder.settings.device_map):  # those are already placed
             network.to(self.accelerator.device)
         self.weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
         for weight in self.weights.values():
-            weight.data = weight.data.float()  # in bf16, steps as small as ours would be rounded away
+            weight.data = weight.data.float()  # bf16 would round small updates away
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.rate, weight_decay=0.01)
         self.cache = GradCache(encoder, self.accelerator, recipe.chunk, bool(sharded))
         self.step = 0
@@ -122,13 +120,13 @@ class Trainer:
             )
 
     def run(self) -> None:
-        """Train until the recipe's last step and write the model to `folder`/model."""
+        """Train to the last step and write the model to `folder`/model."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resume()
         self.encoder.network.train()
         start = time.perf_counter()
         while self.step < self.recipe.steps:
-            row = self._learn(self.batches.take())
+            row = self.train_step(self.batches.take())
             self.step += 1
             last = self.step == self.recipe.steps
             if self.step % self.recipe.log_every == 0 or last:
@@ -141,8 +139,8 @@ class Trainer:
             checkpoints.save_vlm(self.encoder, self.folder / "model")
         self.accelerator.wait_for_everyone()
 
-    def _learn(self, rows: Sequence[int]) -> dict[str, Any]:
-        # A step's randomness depends on its number alone, so that a resumed run repeats it.
+    def train_step(self, rows: Sequence[int]) -> dict[str, Any]:
+        # Seeded by step, so that a resumed run is identical.
         torch.manual_seed((self.recipe.seed * SEED + self.step) * SEED + self.accelerator.process_index)
         rate = self._rate()
         for group in self.optimizer.param_groups:
@@ -156,44 +154,44 @@ class Trainer:
         return {"loss": each.sum().item(), "losses": split, "rate": rate, "gradient": norm.item()}
 
     def _rate(self) -> float:
-        """Linear warm-up, then a cosine to 2%."""
+        """Learning rate: linear warm-up, then cosine decay to 2%."""
         warm = min(1.0, (self.step + 1) / max(self.recipe.warmup, 1))
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.recipe.steps))
         return self.recipe.rate * warm * max(cosine, 0.02)
 
     def gradients(self, rows: Sequence[int]) -> torch.Tensor:
-        """The gradients of a batch's loss in the weights' `.grad`; returns (budgets,) the losses.
+        """Set the weights' `.grad` to the gradient of a batch's loss; returns (budgets,) losses.
 
-        Equal on all processes, and equal to those of one process with the whole batch in memory.
+        Equal on all processes, and to those of one process with the whole batch in memory.
         """
-        queries, pages = self._sides(rows)
+        queries, pages = self.local_batch(rows)
         asked, query_states = self.cache.vectors(queries, True)
         answers, page_states = self.cache.vectors(pages, False)
         everything, first = gathered(answers, self.accelerator)
         asked.requires_grad_()
         everything = everything.detach().requires_grad_()
         positives = torch.arange(first, first + len(queries), device=asked.device)
-        nest = Nest(self.recipe.budgets, self.recipe.weights, self.recipe.temperature)
-        each = losses(asked, everything, positives, nest, len(rows))
+        config = LossConfig(self.recipe.budgets, self.recipe.weights, self.recipe.temperature)
+        each = losses(asked, everything, positives, config, len(rows))
         assert asked.grad is not None
         assert everything.grad is not None
-        # What other processes' queries make of this one's pages counts too.
+        # Includes gradients from other processes' queries.
         of_pages = self._summed(everything.grad)[first : first + len(pages)]
-        self.cache.push(queries, True, asked.grad, query_states)
-        self.cache.push(pages, False, of_pages, page_states)
+        self.cache.backward(queries, True, asked.grad, query_states)
+        self.cache.backward(pages, False, of_pages, page_states)
         for weight in self.weights.values():
             grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
             weight.grad = self._summed(grad)
         return self._summed(each)
 
     def _summed(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Over processes. By hand, not by DDP: processes may have unlike many chunks, and not every chunk
-        uses every weight (Mllama's cross-attention sees only pictures)."""
+        """Sum over processes. DDP does not fit: processes may have different numbers of chunks, and not every
+        chunk uses every weight (Mllama's cross-attention needs an image)."""
         total: torch.Tensor = self.accelerator.reduce(tensor, "sum")
         return total
 
-    def _sides(self, rows: Sequence[int]) -> tuple[list[Side], list[Side]]:
-        """This process's queries, and its pages: first those that answer, in order, then hard negatives."""
+    def local_batch(self, rows: Sequence[int]) -> tuple[list[StoredItem], list[StoredItem]]:
+        """This process's queries, and its pages: positives in order, then hard negatives."""
         hard = dataset.hard_negatives([self.examples[i] for i in rows], self.recipe.negatives)
         part = self.accelerator.process_index, self.accelerator.num_processes
         own = [self.examples[i] for i in dataset.share(rows, *part)]
@@ -214,7 +212,7 @@ class Trainer:
             self.accelerator.log(flat, step=self.step)
 
     def _save(self) -> None:
-        """A whole checkpoint or none: written beside, then renamed; only then is the one before deleted."""
+        """Write a checkpoint atomically (write, rename), then delete the previous one."""
         if self.accelerator.is_main_process:
             partial = self.folder / "checkpoint.part"
             shutil.rmtree(partial, ignore_errors=True)
@@ -238,10 +236,10 @@ class Trainer:
         return sorted(self.folder.glob("checkpoint-????????"))
 
     def resume(self) -> bool:
-        """Go on from the last checkpoint in the run's folder; whether there is one.
+        """Restore the last checkpoint in the run's folder; False if there is none.
 
         Raises:
-            ValueError: when it is another run's: its recipe, its data or its weights differ.
+            ValueError: when its recipe, data or weights differ from this run's.
         """
         if not (found := self._checkpoints()):
             return False
@@ -271,8 +269,8 @@ class Trainer:
 
 
 def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | None = None) -> Any:
-    """Device, precision and processes, as `accelerate launch` or a plain start set them."""
-    backbone.need("accelerate", "Training")
+    """An Accelerator for the current launch. Raises ValueError when a package is missing."""
+    backbone.require_package("accelerate", "Training")
     from accelerate import Accelerator
 
     for name in report:
@@ -285,7 +283,7 @@ def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | N
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's options: the recipe's fields, and where things are."""
+    """Command-line parser: the recipe's fields, and paths."""
     made = argparse.ArgumentParser(prog="python -m metaembed_demo.training.vlm.trainer", description=__doc__)
     made.add_argument("--backbone", required=True, help="a hub id or a folder: Qwen/Qwen2.5-VL-3B-Instruct")
     made.add_argument("--revision", help="of the backbone on the hub")
@@ -306,26 +304,26 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _budget(said: str) -> tuple[int, int]:
-    r_q, r_c = map(int, said.split("x"))
+def _budget(text: str) -> tuple[int, int]:
+    r_q, r_c = map(int, text.split("x"))
     return r_q, r_c
 
 
 def train(options: dict[str, Any]) -> None:
-    """One run, as the command's options tell.
+    """One run with the command's options.
 
     Raises:
-        ValueError, FileNotFoundError: when recipe, data or backbone are not as they must be.
+        ValueError, FileNotFoundError: when recipe, data or backbone are invalid or missing.
     """
     chosen = {name: options[name] for name in asdict(Recipe())}
     chosen["budgets"] = tuple(chosen["budgets"])
     chosen["weights"] = tuple(chosen["weights"] or [1.0] * len(chosen["budgets"]))
     recipe = Recipe(**chosen)
     examples = [e for path in options["data"] for e in dataset.load(path, options["images"])]
-    # Before the backbone is loaded: it says which GPU is this process's.
+    # Before loading the backbone: it selects this process's GPU.
     accelerator = new_accelerator(recipe, options["report"], options["out"])
-    sharded = bool(fsdp.asked_for(accelerator, SETTINGS))
-    with fsdp.turns(accelerator, sharded):
+    sharded = bool(fsdp.fsdp_settings(accelerator, SETTINGS))
+    with fsdp.one_at_a_time(accelerator, sharded):
         encoder = _fresh(recipe, options["backbone"], options["revision"], "cpu" if sharded else "")
         trainer = Trainer(recipe, encoder, examples, options["out"], accelerator, bool(options["report"]))
     if options["report"]:
@@ -335,7 +333,7 @@ def train(options: dict[str, Any]) -> None:
 
 
 def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VLM:
-    """The backbone `source` with untrained Meta Tokens, LoRA and projection: the same in all processes."""
+    """The backbone `source` with untrained Meta Tokens, LoRA and projection, equal in all processes."""
     model = backbone.load_model(source, revision, SETTINGS, device)
     processor = backbone.load_processor(source, revision)
     torch.manual_seed(recipe.seed)
@@ -352,7 +350,7 @@ def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VL
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when the model is written, 2 when it cannot be trained, with a message that says why."""
+    """Returns 0 when the model is written, 2 with a message when it cannot be trained."""
     options = vars(parser().parse_args(argv))
     try:
         train(options)
