@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from time import perf_counter
 from typing import Any
@@ -160,8 +159,6 @@ def show_push(result: dict[str, Any]) -> None:
 
 def run_eval(options: argparse.Namespace) -> dict[str, Any]:
     started, report = perf_counter(), Report()
-    if options.baselines and importlib.util.find_spec("bm25s") is None:
-        raise BadInput("--baselines needs bm25s: pip install bm25s")
     with told():
         beir = load_beir(options.folder)
         encoder = load_encoder(options.encoder)
