@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
-set_up requirements.txt
+set_up
 want_poppler
 # Reading the sample corpus takes a minute, once; from then on the app starts in seconds.
 ls "${METAEMBED_CACHE:-.cache}"/samples-*/manifest.json >/dev/null 2>&1 || .venv/bin/python -m metaembed_demo.evaluation.sample_corpus
