@@ -159,11 +159,11 @@ def read(kind: type[Kind]) -> Kind:
     try:
         return kind()
     except ValidationError as error:
-        known = variables(kind)
         lines = []
         for fault in error.errors():
-            field = str(fault["loc"][0])
-            names = known.get(field) or [field]
+            place = str(fault["loc"][0])  # the field, or the first of the names it has
+            known = variables(kind)
+            names = known.get(place) or next(names for names in known.values() if place in names)
             lines.append(f"{' or '.join(names)}: {fault['msg']}, not {fault['input']!r}.")
         raise SystemExit("\n".join([*lines, "docs/hosting.md lists the settings."])) from None
 
