@@ -42,6 +42,8 @@ from tests.support.sample_files import split
 from tests.support.sample_pages import random_vectors
 from tests.support.small_app import samples
 
+pytestmark = pytest.mark.slow
+
 # Missing packages
 
 

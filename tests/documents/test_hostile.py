@@ -34,6 +34,8 @@ from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
 
+pytestmark = pytest.mark.slow
+
 # So that what takes all of it ends sooner.
 FEW = LIMITS.model_copy(update={"max_pages": 3, "worker_megabytes": 1500})
 MARKUP = (

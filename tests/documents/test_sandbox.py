@@ -27,6 +27,8 @@ from metaembed_demo.documents.sandbox import pool as pool_module
 from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_files import make_pdf, png_bytes
 
+pytestmark = pytest.mark.slow
+
 ENCODER = DummyEncoder()
 NUMBERS = count()
 BRIEF = LIMITS.model_copy(update={"seconds_per_page": 5.0})  # where something hangs

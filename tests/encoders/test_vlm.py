@@ -32,6 +32,8 @@ from tests.support.tiny_vlm import (
     tokenizer,
 )
 
+pytestmark = pytest.mark.slow
+
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 CLOSE = 2e-5  # float32 sums in another order
 

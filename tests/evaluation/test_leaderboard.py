@@ -50,6 +50,8 @@ from tests.support.mteb_tasks import (
 )
 from tests.support.sample_pages import random_vectors
 
+pytestmark = pytest.mark.slow
+
 mteb = importlib.import_module("mteb")
 
 
