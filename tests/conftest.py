@@ -19,7 +19,14 @@ from tests.support.app_server import Served, free_port, serve
 from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener
 from tests.support.cli_faults import index, pdfs  # noqa: F401
 
-SERVED = {"address", "small", "locked", "strict", "browser", "visit"}  # fixtures that serve an app or start Chromium
+SERVED = {
+    "address",
+    "small",
+    "locked",
+    "strict",
+    "browser",
+    "visit",
+}  # fixtures that serve an app or start Chromium
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
