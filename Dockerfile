@@ -7,12 +7,14 @@ RUN apt-get update \
     && xargs -a /tmp/packages.txt apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/* /tmp/packages.txt
 
-# Hashes are compared on the way. With torch's CPU build it is 1.9 GB, with the one for GPUs it would be 6.9.
-COPY requirements.lock /tmp/requirements.lock
+# Hashes are compared on the way. torch comes first and without one: its CPU build, 1.9 GB with all the rest where
+# the one for GPUs makes 6.9, is published apart from the other packages.
+COPY constraints.txt requirements.lock /tmp/
 RUN pip install --no-cache-dir uv==0.13.9 \
-    && uv pip install --system --no-cache --torch-backend cpu -r /tmp/requirements.lock \
+    && uv pip install --system --no-cache --no-deps --torch-backend cpu -c /tmp/constraints.txt torch \
+    && uv pip install --system --no-cache --no-deps --require-hashes -r /tmp/requirements.lock \
     && pip uninstall -y uv \
-    && rm /tmp/requirements.lock
+    && rm /tmp/constraints.txt /tmp/requirements.lock
 
 # Nothing runs as root. 1000 is also the user of a Docker Space. The code stays root's: the app cannot change it.
 RUN useradd --create-home --uid 1000 app \

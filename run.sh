@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
-set_up requirements.txt
+set_up
 want_poppler
 exec .venv/bin/python app.py "$@"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Set everything up and run the tests. Arguments go to pytest.
+# Set everything up and run the tests. Arguments go to pytest: -m "not browser and not slow" is the quick part.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/setup.sh
-set_up requirements.txt requirements-dev.txt
+set_up dev
 want_poppler
 command -v rsvg-convert >/dev/null || apt_install librsvg2-bin # draws the dev sets' clip art
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return train(argv[1:])
         except ModuleNotFoundError as error:  # some that only training needs
-            print(f"metaembed_demo train: {missing(error)}", file=sys.stderr)
+            print(f"metaembed_demo train: {missing(error, 'train')}", file=sys.stderr)
             return BAD_INPUT
     options = parser().parse_args(argv)
     out = sys.stdout

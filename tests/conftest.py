@@ -19,6 +19,25 @@ from tests.support.app_server import Served, free_port, serve
 from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener
 from tests.support.cli_faults import index, pdfs  # noqa: F401
 
+SERVED = {
+    "address",
+    "small",
+    "locked",
+    "strict",
+    "browser",
+    "visit",
+}  # fixtures that serve an app or start Chromium
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what the quick loop leaves out by the fixtures it asks for; modules mark what else is slow."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if asked & SERVED or "browser" in item.path.parent.name:
+            item.add_marker(pytest.mark.browser)
+        if "mini" in asked:  # the real encoder
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def mini() -> Mini:

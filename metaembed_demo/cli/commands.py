@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from time import perf_counter
 from typing import Any
@@ -160,8 +159,6 @@ def show_push(result: dict[str, Any]) -> None:
 
 def run_eval(options: argparse.Namespace) -> dict[str, Any]:
     started, report = perf_counter(), Report()
-    if options.baselines and importlib.util.find_spec("bm25s") is None:
-        raise BadInput("--baselines needs bm25s: pip install bm25s")
     with told():
         beir = load_beir(options.folder)
         encoder = load_encoder(options.encoder)
@@ -175,7 +172,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         raise BadInput("None of the judged ids names a file or page of the corpus.")
     result = evaluate(collection, encoder, beir, judgements)
     if options.baselines:
-        from .baselines import baselines
+        from metaembed_demo.evaluation.baselines import baselines
 
         result["baselines"] = baselines(collection, beir, judgements)
     for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
@@ -209,7 +206,7 @@ def show_eval(result: dict[str, Any]) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> dict[str, Any]:
-    from .bench import SIZES, bench
+    from metaembed_demo.evaluation.speed import SIZES, bench
 
     with told():
         encoder = load_encoder(options.encoder)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from metaembed_demo.collection.progress import Progress
+from metaembed_demo.core.extras import install
 from metaembed_demo.core.types import Problem
 
 
@@ -26,10 +27,9 @@ def told() -> Iterator[None]:
         raise BadInput(str(error)) from error
 
 
-def missing(error: ModuleNotFoundError) -> str:
-    """What to do about a package that is not there."""
-    advice = "pip install -r requirements.txt brings what the app needs, requirements-dev.txt the rest."
-    return f"The Python package {error.name} is missing. {advice}"
+def missing(error: ModuleNotFoundError, extra: str = "") -> str:
+    """What to do about a package that is not there; `extra` of pyproject.toml brings it, or the app's own."""
+    return f"The Python package {error.name} is missing: {install(extra)}"
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import LIMITS, Limits
@@ -23,7 +23,7 @@ from .stored_page import Place, StoredPage
 __all__ = ["Collection", "Document", "Problem", "Progress", "Report", "StoredPage", "Upload"]
 
 # For the command line: the page limit of a session protects a shared server only.
-NO_SESSION = replace(LIMITS, max_session_pages=sys.maxsize)
+NO_SESSION = LIMITS.model_copy(update={"max_session_pages": sys.maxsize})
 
 
 @dataclass(frozen=True)

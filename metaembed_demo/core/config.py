@@ -1,10 +1,21 @@
-"""Settings as frozen dataclasses. The environment is read here, once, and nowhere else."""
+"""Settings, frozen. The environment is read here, once, and nowhere else."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -12,65 +23,59 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BYTES_PER_COMPONENT = 2
 
 
-def _env(name: str, default: str) -> str:
-    return os.environ.get(f"METAEMBED_{name}", default)
+class Settings(BaseSettings):
+    """A field is the variable METAEMBED_<NAME IN CAPITALS>, unless it names others. What is empty is not set.
+
+    A copy with other values: `LIMITS.model_copy(update={"max_pages": 3})`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="METAEMBED_", env_ignore_empty=True, frozen=True, populate_by_name=True
+    )
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one upload may cost. Each has an override METAEMBED_<NAME IN CAPITALS>."""
+def _names(text: Any) -> Any:
+    """What stands between commas, as a tuple."""
+    return tuple(n for n in map(str.strip, text.split(",")) if n) if isinstance(text, str) else text
 
-    max_file_bytes: int = field(default_factory=lambda: int(_env("MAX_FILE_BYTES", str(100 << 20))))
-    max_pages: int = field(default_factory=lambda: int(_env("MAX_PAGES", "500")))  # of one file
-    max_pixels: int = field(
-        default_factory=lambda: int(_env("MAX_PIXELS", "60000000"))
-    )  # of one image or page
-    max_archive_files: int = field(default_factory=lambda: int(_env("MAX_ARCHIVE_FILES", "1000")))
-    max_archive_ratio: int = field(
-        default_factory=lambda: int(_env("MAX_ARCHIVE_RATIO", "200"))
-    )  # unpacked : packed
-    max_archive_bytes: int = field(
-        default_factory=lambda: int(_env("MAX_ARCHIVE_BYTES", str(500 << 20)))
-    )  # unpacked
-    max_session_pages: int = field(default_factory=lambda: int(_env("MAX_SESSION_PAGES", "2000")))
-    session_ttl_s: int = field(default_factory=lambda: int(_env("SESSION_TTL_S", "3600")))
+
+IsSet = Annotated[bool, BeforeValidator(bool)]  # of a variable of which only its presence counts
+
+
+class Limits(Settings):
+    """What one upload may cost."""
+
+    max_file_bytes: NonNegativeInt = 100 << 20
+    max_pages: NonNegativeInt = 500  # of one file
+    max_pixels: PositiveInt = 60_000_000  # of one image or page
+    max_archive_files: NonNegativeInt = 1000
+    max_archive_ratio: NonNegativeInt = 200  # unpacked : packed
+    max_archive_bytes: NonNegativeInt = 500 << 20  # unpacked
+    max_session_pages: NonNegativeInt = 2000
+    session_ttl_s: NonNegativeInt = 3600
     # The server as a whole. Where it is full, a session unused for `yield_after_s` makes room.
-    max_session_bytes: int = field(
-        default_factory=lambda: int(_env("MAX_SESSION_BYTES", str(500 << 20)))
-    )  # uploaded in one session, all files together
-    max_upload_bytes: int = field(
-        default_factory=lambda: int(_env("MAX_UPLOAD_BYTES", str(4 << 30)))
-    )  # uploads on this disk, of all sessions together
-    max_sessions: int = field(default_factory=lambda: int(_env("MAX_SESSIONS", "64")))
-    yield_after_s: int = field(default_factory=lambda: int(_env("YIELD_AFTER_S", "600")))
-    leave_after_s: int = field(
-        default_factory=lambda: int(_env("LEAVE_AFTER_S", "900"))
-    )  # after its tab was closed, a session ends
-    max_queue: int = field(default_factory=lambda: int(_env("MAX_QUEUE", "100")))  # events that wait
+    max_session_bytes: NonNegativeInt = 500 << 20  # uploaded in one session, all files together
+    max_upload_bytes: NonNegativeInt = 4 << 30  # uploads on this disk, of all sessions together
+    max_sessions: NonNegativeInt = 64
+    yield_after_s: NonNegativeInt = 600
+    leave_after_s: NonNegativeInt = 900  # after its tab was closed, a session ends
+    max_queue: NonNegativeInt = 100  # events that wait
     # Of one client address; see app/server/rate_limit.py. A drag of the dial sends up to 20 requests a
     # second.
-    requests_per_minute: int = field(
-        default_factory=lambda: int(_env("REQUESTS_PER_MINUTE", "1200"))
-    )  # that cost something; 0: no bound
-    max_guesses: int = field(
-        default_factory=lambda: int(_env("MAX_GUESSES", "10"))
-    )  # wrong passwords or tokens in a row, after which the next has to wait; 0: no bound
-    seconds_per_job: float = field(
-        default_factory=lambda: float(_env("SECONDS_PER_JOB", "1800"))
-    )  # indexing one upload, opening one index file, one survey, one test
-    max_query_characters: int = field(default_factory=lambda: int(_env("MAX_QUERY_CHARACTERS", "2000")))
+    requests_per_minute: NonNegativeInt = 1200  # that cost something; 0: no bound
+    max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row, then the next waits; 0: no bound
+    seconds_per_job: NonNegativeFloat = 1800  # indexing an upload, opening an index file, a survey, a test
+    max_query_characters: NonNegativeInt = 2000
     # What the process that reads files may take; see documents/sandbox/pool.py. Two cores read a scanned
     # page in 2 s.
-    seconds_per_page: float = field(default_factory=lambda: float(_env("SECONDS_PER_PAGE", "60")))
-    seconds_per_file: float = field(default_factory=lambda: float(_env("SECONDS_PER_FILE", "1800")))
-    worker_megabytes: int = field(
-        default_factory=lambda: int(_env("WORKER_MEGABYTES", "3000"))
-    )  # of memory it allocates, 700 of them for its models; 0: no bound
+    seconds_per_page: NonNegativeFloat = 60
+    seconds_per_file: NonNegativeFloat = 1800
+    worker_megabytes: NonNegativeInt = 3000  # of memory it allocates, 700 for its models; 0: no bound
 
 
 @dataclass(frozen=True)
 class Render:
-    """How pages become pictures."""
+    """How pages become pictures. Not of the environment: indexes would differ by it."""
 
     dpi: int = 120  # of a rendered PDF page; enough for OCR of 10 pt type
     max_side: int = 2000  # pixels; longer pages and pictures are scaled down to this
@@ -78,69 +83,96 @@ class Render:
     view_quality: int = 82  # JPEG
 
 
-@dataclass(frozen=True)
-class Paths:
+class Paths(Settings):
     """Where things lie."""
 
-    assets: Path = ROOT / "assets"
-    mini_weights: Path = ROOT / "assets" / "mini.safetensors"
-    sample_corpus: Path = ROOT / "sample_corpus"
-    shipped_samples: Path = ROOT / "assets" / "samples.npz"
-    cache: Path = field(default_factory=lambda: Path(_env("CACHE", str(ROOT / ".cache"))))
+    assets: ClassVar[Path] = ROOT / "assets"
+    mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
+    shipped_samples: ClassVar[Path] = ROOT / "assets" / "samples.npz"
+    sample_corpus: ClassVar[Path] = ROOT / "sample_corpus"
+    cache: Path = ROOT / ".cache"
 
 
-@dataclass(frozen=True)
-class Server:
-    """Where the app listens and which encoder it loads."""
-
-    host: str = field(default_factory=lambda: _env("HOST", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")))
-    port: int = field(default_factory=lambda: int(_env("PORT", os.environ.get("GRADIO_SERVER_PORT", "7860"))))
-    encoder: str = field(default_factory=lambda: _env("ENCODER", "mini"))
-    password: str = field(default_factory=lambda: _env("PASSWORD", ""), repr=False)  # asked before the page
-    token: str = field(default_factory=lambda: _env("TOKEN", ""), repr=False)  # asked of API and MCP clients
-    worker: bool = field(default_factory=lambda: _env("WORKER", "1") != "0")  # 0: files are read in the app
-    trusted_proxies: int = field(
-        default_factory=lambda: int(_env("TRUSTED_PROXIES", "1" if os.environ.get("SPACE_ID") else "0"))
-    )  # that stand before this server and add their client's address to X-Forwarded-For
-    qdrant_key: str = field(default_factory=lambda: _env("QDRANT_KEY", ""), repr=False)  # of a Qdrant server
-    # Further ones that a visitor may switch to, with commas between.
-    encoders: tuple[str, ...] = field(
-        default_factory=lambda: tuple(n for n in map(str.strip, _env("ENCODERS", "").split(",")) if n)
-    )
-
-
-@dataclass(frozen=True)
-class Space:
+class Space(Settings):
     """Whether this is a Hugging Face Space, and one that lends GPUs (ZeroGPU)."""
 
-    here: bool = field(default_factory=lambda: bool(os.environ.get("SPACE_ID")))
-    zero_gpu: bool = field(default_factory=lambda: bool(os.environ.get("SPACES_ZERO_GPU")))
+    here: IsSet = Field(default=False, validation_alias="SPACE_ID")
+    zero_gpu: IsSet = Field(default=False, validation_alias="SPACES_ZERO_GPU")
 
 
-@dataclass(frozen=True)
-class Vlm:
-    """How an encoder on a vision-language model runs. Overrides: METAEMBED_VLM_<NAME IN CAPITALS>."""
+class Server(Settings):
+    """Where the app listens and which encoder it loads."""
 
-    max_visual_tokens: int = field(
-        default_factory=lambda: int(_env("VLM_MAX_VISUAL_TOKENS", "0"))
-    )  # of one page or picture; 0 leaves it to the checkpoint
-    max_text_tokens: int = field(default_factory=lambda: int(_env("VLM_MAX_TEXT_TOKENS", "1024")))
-    batch: int = field(default_factory=lambda: int(_env("VLM_BATCH", "0")))  # 0: by free GPU memory
-    quantization: str = field(default_factory=lambda: _env("VLM_QUANTIZATION", ""))  # "", "8bit", "4bit"
-    device_map: str = field(default_factory=lambda: _env("VLM_DEVICE_MAP", ""))  # "": one device; "auto": all
+    host: str = Field(
+        default="127.0.0.1", validation_alias=AliasChoices("METAEMBED_HOST", "GRADIO_SERVER_NAME")
+    )
+    port: int = Field(
+        default=7860, ge=0, le=65535, validation_alias=AliasChoices("METAEMBED_PORT", "GRADIO_SERVER_PORT")
+    )
+    encoder: str = "mini"
+    password: str = Field(default="", repr=False)  # asked before the page
+    token: str = Field(default="", repr=False)  # asked of API and MCP clients
+    worker: bool = True  # False: files are read in the app
+    # Proxies that stand before this server and add their client's address to X-Forwarded-For.
+    trusted_proxies: NonNegativeInt = Field(default_factory=lambda: int(Space().here))
+    qdrant_key: str = Field(default="", repr=False)  # of a Qdrant server
+    # Further ones that a visitor may switch to, with commas between.
+    encoders: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
 
 
-@dataclass(frozen=True)
-class Kernels:
+class Vlm(Settings):
+    """How an encoder on a vision-language model runs."""
+
+    model_config = SettingsConfigDict(env_prefix="METAEMBED_VLM_")
+
+    max_visual_tokens: NonNegativeInt = 0  # of one page or picture; 0 leaves it to the checkpoint
+    max_text_tokens: NonNegativeInt = 1024
+    batch: NonNegativeInt = 0  # 0: by free GPU memory
+    quantization: str = ""  # "", "8bit", "4bit"
+    device_map: str = ""  # "": one device; "auto": all
+
+
+class Kernels(Settings):
     """How MaxSim is computed."""
 
-    numba: bool = field(default_factory=lambda: _env("NUMBA", "1") != "0")  # METAEMBED_NUMBA=0: numpy only
+    numba: bool = True  # METAEMBED_NUMBA=0: numpy only
 
 
-LIMITS = Limits()
+def variables(kind: type[Settings]) -> dict[str, list[str]]:
+    """Field -> the environment variables that set it, the first first.
+
+    >>> variables(Space)["here"], variables(Vlm)["batch"]
+    (['SPACE_ID'], ['METAEMBED_VLM_BATCH'])
+    """
+    prefix, found = str(kind.model_config.get("env_prefix")), {}
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        named = alias.choices if isinstance(alias, AliasChoices) else [alias or (prefix + name).upper()]
+        found[name] = [str(one) for one in named]
+    return found
+
+
+Kind = TypeVar("Kind", bound=Settings)
+
+
+def read(kind: type[Kind]) -> Kind:
+    """The settings of the environment. Exits, naming the variable, where it has none that can be used."""
+    try:
+        return kind()
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            place = str(fault["loc"][0])  # the field, or the first of the names it has
+            known = variables(kind)
+            names = known.get(place) or next(names for names in known.values() if place in names)
+            lines.append(f"{' or '.join(names)}: {fault['msg']}, not {fault['input']!r}.")
+        raise SystemExit("\n".join([*lines, "docs/hosting.md lists the settings."])) from None
+
+
+LIMITS = read(Limits)
 RENDER = Render()
-PATHS = Paths()
-SERVER = Server()
-SPACE = Space()
-VLM = Vlm()
-KERNELS = Kernels()
+PATHS = read(Paths)
+SPACE = read(Space)
+SERVER = read(Server)
+VLM = read(Vlm)
+KERNELS = read(Kernels)

@@ -113,7 +113,7 @@ def picture_of(file: Upload, number: int, limits: Limits = LIMITS) -> Image.Imag
     if checked is None or isinstance(checked, Problem):
         raise ValueError(checked.message if checked else f"{file.name} holds no page.")
     try:
-        if checked.kind == "PDF":
+        if checked.file_type == "PDF":
             with pdf.PdfFile(checked.path, limits) as document:
                 return document.draw(number)
         found = next(islice(images.frames(checked.path, limits), number - 1, None), None)

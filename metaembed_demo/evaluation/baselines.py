@@ -27,11 +27,7 @@ SINGLE_TOKENS = 256
 
 
 def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
-    """Rows like a budget's: BM25, then MiniLM as one mean-pooled vector, as its best chunk, as all tokens.
-
-    Raises:
-        ImportError: when bm25s is missing; the message says how to get it.
-    """
+    """Rows like a budget's: BM25, then MiniLM as one mean-pooled vector, as its best chunk, as all tokens."""
     ids = list(collection.pages)
     texts = [" ".join(word.text for word in collection.pages[page_id].words) for page_id in ids]
     keys = list(judgements.judged)
@@ -64,15 +60,9 @@ def query_text(query: Query) -> str:
 
 
 def bm25(texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, float]:
-    """Scores (queries, n) of bm25s with its defaults (Lucene's variant, k1 1.5, b 0.75), and bytes a page.
+    """Scores (queries, n) of bm25s with its defaults (Lucene's variant, k1 1.5, b 0.75), and bytes a page."""
+    import bm25s  # half a second, which only this needs
 
-    Raises:
-        ImportError: when bm25s is not installed.
-    """
-    try:
-        import bm25s
-    except ImportError:
-        raise ImportError("The BM25 baseline needs bm25s: pip install bm25s") from None
     words = bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
     model = bm25s.BM25()
     if not any(words):

@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +186,9 @@ def test_every_limit_is_in_the_document_and_the_page(small: Served) -> None:
     for name in vars(LIMITS):
         assert f"METAEMBED_{name.upper()}" in text, name
     shown = limits(
-        replace(LIMITS, max_sessions=43, max_queue=57, seconds_per_job=61, max_session_bytes=9 << 20)
+        LIMITS.model_copy(
+            update={"max_sessions": 43, "max_queue": 57, "seconds_per_job": 61, "max_session_bytes": 9 << 20}
+        )
     )
     assert all(f"<dd>{value}</dd>" in shown for value in ("43", "57", "61 s", "9 MB"))
     assert "Sessions at a time</dt><dd>24</dd>" in httpx.get(f"{small.address}/config").text.replace(
@@ -225,7 +226,7 @@ def test_health_says_when_nothing_is_served_yet(base: Collection) -> None:
 
 def test_a_job_ends_when_its_time_is_up(base: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, *(make_page("long.pdf", number, f"page number {number}") for number in range(1, 30)))
-    allowed = replace(LIMITS, seconds_per_job=0)
+    allowed = LIMITS.model_copy(update={"seconds_per_job": 0})
     steps = list(jobs.index(base, DummyEncoder(), [], [], threading.Event(), allowed))
     ended = steps[-1]
     assert isinstance(ended, jobs.Indexed)

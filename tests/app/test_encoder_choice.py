@@ -26,6 +26,8 @@ from metaembed_demo.encoders.vlm.prompts import Item
 from tests.support import tiny_vlm
 from tests.support.app_server import Tab, serve
 
+pytestmark = pytest.mark.slow
+
 
 class Other(DummyEncoder):
     name, fingerprint = "Other", "other-1"

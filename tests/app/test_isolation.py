@@ -323,7 +323,10 @@ class Clock:
 
 
 def test_a_full_server_takes_no_more_and_pushes_nobody_out() -> None:
-    clock, allowed = Clock(), replace(LIMITS, max_sessions=2, yield_after_s=100, leave_after_s=5)
+    clock, allowed = (
+        Clock(),
+        LIMITS.model_copy(update={"max_sessions": 2, "yield_after_s": 100, "leave_after_s": 5}),
+    )
     sessions = Sessions(samples(DummyEncoder()), 1000, clock, allowed)
     first, second = sessions.open(), sessions.open()
     clock.now = 50
@@ -376,7 +379,7 @@ def test_lockers_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
     path = tmp_path / "hash" / "a.png"
     path.parent.mkdir()
     path.write_bytes(b"a" * 60)
-    allowed = replace(LIMITS, max_session_bytes=100)
+    allowed = LIMITS.model_copy(update={"max_session_bytes": 100})
     one, two = Locker(tmp_path, allowed), Locker(tmp_path, allowed)
     file = Upload(path, "a.png")
     assert one.take([file]) == two.take([file]) == [file]
@@ -429,7 +432,7 @@ def guarded(tmp_path: Path) -> TestClient:
             f"{len(body)} {request.url.query}", headers={"Referrer-Policy": "unsafe-url"}
         )
 
-    allowed = replace(LIMITS, max_session_bytes=1000, max_upload_bytes=50_000)
+    allowed = LIMITS.model_copy(update={"max_session_bytes": 1000, "max_upload_bytes": 50_000})
     secrets = {access.MCP: ["a"], access.CALL: ["a", "b"]}
     middleware = Middleware(Guard, limits=allowed, folder=tmp_path, secrets=secrets)
     return TestClient(

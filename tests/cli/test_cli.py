@@ -244,13 +244,6 @@ def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None
     assert "None of the judged ids" in err
 
 
-def test_baselines_need_their_library_and_say_so_at_once(pictures: Path, monkeypatch, capfd) -> None:
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
-    status, out, err = run(capfd, "eval", pictures, "--baselines", "--json")
-    assert (status, out) == (2, "")
-    assert "pip install bm25s" in err
-
-
 def test_bench_measures_every_stage(pictures: Path, monkeypatch, capfd) -> None:
     monkeypatch.setattr(bench_module, "REPEATS", 3)
     monkeypatch.setattr(bench_module, "PATHS", type("Paths", (), {"sample_corpus": pictures}))

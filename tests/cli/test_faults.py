@@ -25,6 +25,8 @@ from tests.support.cli_faults import COMMAND, book, documents, files, ok, refuse
 from tests.support.sample_files import split
 from tests.support.sample_pages import random_vectors
 
+pytestmark = pytest.mark.slow
+
 # Killed
 
 

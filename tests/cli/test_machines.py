@@ -22,6 +22,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
+from metaembed_demo.__main__ import main
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.app.visitors import uploads as uploads_module
 from metaembed_demo.cli.console import BadInput, told
@@ -40,6 +41,8 @@ from tests.support.cli_faults import ENCODER, documents, files, ok, refused, run
 from tests.support.sample_files import split
 from tests.support.sample_pages import random_vectors
 from tests.support.small_app import samples
+
+pytestmark = pytest.mark.slow
 
 # Missing packages
 
@@ -63,9 +66,8 @@ def test_without_optional_packages_pages_are_indexed_and_found(
 @pytest.mark.parametrize(
     ("blocked", "argv", "match"),
     [
-        ("qdrant_client", ["push", "INDEX", "PLACE"], r'pip install "qdrant-client'),
-        ("qdrant_edge", ["push", "INDEX", "edge:PLACE"], r'pip install "qdrant-edge-py'),
-        ("bm25s", ["eval", "PLACE", "--baselines"], "pip install bm25s"),
+        ("qdrant_client", ["push", "INDEX", "PLACE"], r'pip install .* -e "\.\[qdrant\]"'),
+        ("qdrant_edge", ["push", "INDEX", "edge:PLACE"], r'pip install .* -e "\.\[qdrant\]"'),
     ],
 )
 def test_a_command_says_which_package_it_needs(
@@ -76,13 +78,22 @@ def test_a_command_says_which_package_it_needs(
 
 
 def test_any_other_package_is_named() -> None:
-    with pytest.raises(BadInput, match=r"package lxml is missing. pip install -r requirements\.txt"), told():
+    with pytest.raises(BadInput, match=r"package plotly is missing: pip install .* -e \.$"), told():
+        raise ModuleNotFoundError(name="plotly")
+
+
+def test_training_names_its_extra(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def lacking(argv: object) -> int:
         raise ModuleNotFoundError(name="lxml")
+
+    monkeypatch.setattr("metaembed_demo.training.mini.trainer.main", lacking)
+    assert main(["train"]) == 2
+    assert 'lxml is missing: pip install -c constraints.txt -e ".[train]"' in capsys.readouterr().err
 
 
 def test_libraries_that_read_tables_or_fit_codes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ValueError, match="pip install datasets"):
+    with pytest.raises(ValueError, match=r"pip install .*\[train\]"):
         optional_import("pyarrow.parquet")
     monkeypatch.setitem(sys.modules, "faiss", None)
     index = LocalIndex(64, 32)

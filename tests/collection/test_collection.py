@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +144,7 @@ def test_an_upload_that_was_cancelled_goes_on_under_its_name(collection: Collect
 def test_the_page_limit_stops_with_a_problem(collection: Collection, monkeypatch) -> None:
     serve(monkeypatch, *[make_page("a.pdf", n, f"text {n}") for n in range(1, 9)])
     report = Report()
-    list(collection.add([], ENCODER, report, replace(LIMITS, max_session_pages=5)))
+    list(collection.add([], ENCODER, report, LIMITS.model_copy(update={"max_session_pages": 5})))
     assert len(collection) == report.added == 5
     assert not report.finished
     (problem,) = report.problems

@@ -29,6 +29,8 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_files import make_pdf
 
+pytestmark = pytest.mark.slow
+
 
 class Noting(DummyEncoder):
     """Writes down what it encodes: "source#number", a line a page. Its name is the file."""

@@ -310,20 +310,20 @@ def test_bytes_that_fail_their_checksum_in_the_archive_are_refused(
 
 
 def test_limits_of_pages_bytes_and_files_are_kept(home: Collection, packed: Upload, tmp_path: Path) -> None:
-    few = replace(LIMITS, max_session_pages=4)
+    few = LIMITS.model_copy(update={"max_session_pages": 4})
     assert "5 pages to add, over the limit of 4" in refused(home, packed, few)
-    assert "unpacks to" in refused(home, packed, replace(LIMITS, max_archive_bytes=10_000))
+    assert "unpacks to" in refused(home, packed, LIMITS.model_copy(update={"max_archive_bytes": 10_000}))
     assert "over the limit of 6 for an index" in refused(
-        home, packed, replace(LIMITS, max_archive_files=1, max_session_pages=5)
+        home, packed, LIMITS.model_copy(update={"max_archive_files": 1, "max_session_pages": 5})
     )
     others = Upload(index_file.pack(collection_of("six", "seven"), tmp_path), "others.zip")
-    told = refused(home, others, replace(LIMITS, max_session_pages=6))
+    told = refused(home, others, LIMITS.model_copy(update={"max_session_pages": 6}))
     assert "2 pages to add beside the 5 that are here, over the limit of 6" in told
-    assert index_file.add(home, others, replace(LIMITS, max_session_pages=7)) == (2, 2)
+    assert index_file.add(home, others, LIMITS.model_copy(update={"max_session_pages": 7})) == (2, 2)
 
 
 def test_pages_that_are_here_do_not_count_against_the_limit(home: Collection, packed: Upload) -> None:
-    assert index_file.add(home, packed, replace(LIMITS, max_session_pages=5)) == (0, 5)
+    assert index_file.add(home, packed, LIMITS.model_copy(update={"max_session_pages": 5})) == (0, 5)
 
 
 def test_opening_ends_when_the_time_of_a_job_is_up(packed: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +335,9 @@ def test_opening_ends_when_the_time_of_a_job_is_up(packed: Upload, monkeypatch: 
     assert whole > 20
     for seconds in range(whole - 1):
         looks = count()
-        told = refused(collection_of("other"), packed, replace(LIMITS, seconds_per_job=seconds + 0.5))
+        told = refused(
+            collection_of("other"), packed, LIMITS.model_copy(update={"seconds_per_job": seconds + 0.5})
+        )
         assert told.startswith(
             f"mine.zip takes more than {seconds + 0.5:g} s to open. Save an index of fewer"
         )
@@ -362,7 +364,9 @@ def _with_table(found: Entries, data: bytes) -> None:
 def test_a_bomb_inside_the_table_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path) -> None:
     bomb = gzip.compress(b"[" + b" " * (8 << 20) + b"]")
     file = repack(packed, lambda found: _with_table(found, bomb), tmp_path)
-    assert "its table is too long" in refused(home, file, replace(LIMITS, max_session_pages=100))
+    assert "its table is too long" in refused(
+        home, file, LIMITS.model_copy(update={"max_session_pages": 100})
+    )
 
 
 def _rewritten(found: Entries, change: Callable[[dict, list], None], pack: Callable[[bytes], bytes]) -> None:

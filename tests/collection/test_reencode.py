@@ -21,6 +21,8 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 
+pytestmark = pytest.mark.slow
+
 
 class Other(DummyEncoder):
     """Another model: other vectors of another size."""

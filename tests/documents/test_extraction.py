@@ -37,6 +37,8 @@ from metaembed_demo.documents.imagenet_labels import CATEGORIES, categories, lab
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.documents.reading_order import reading_order
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = """harbour lantern ledger copper meadow voyage engine timber quarter margin chapel orchard signal
 bridge winter cargo letter pasture kettle gravel council summit valley ribbon anchor mirror thunder basket
 compass farmer granite hollow island journey kingdom ladder market needle office pepper"""

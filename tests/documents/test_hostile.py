@@ -7,7 +7,6 @@ import logging
 import random
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import lxml.html
@@ -35,7 +34,10 @@ from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
 
-FEW = replace(LIMITS, max_pages=3, worker_megabytes=1500)  # so that what takes all of it ends sooner
+pytestmark = pytest.mark.slow
+
+# So that what takes all of it ends sooner.
+FEW = LIMITS.model_copy(update={"max_pages": 3, "worker_megabytes": 1500})
 MARKUP = (
     "<img src=x onerror=alert(1)>",
     '"><script>alert(2)</script>',

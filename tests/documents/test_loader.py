@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -309,13 +308,13 @@ def test_archive_limits(tmp_path: Path) -> None:
     assert len(pages) == 4
     assert problem.source == "big.zip/bomb.bmp"
     assert "decompression bomb" in problem.message
-    pages, problems = split(uploads([path]), replace(LIMITS, max_archive_files=3))
+    pages, problems = split(uploads([path]), LIMITS.model_copy(update={"max_archive_files": 3}))
     assert len(pages) == 2
     assert "5 files" in problems[-1].message
-    pages, problems = split(uploads([path]), replace(LIMITS, max_archive_bytes=4 << 20))
+    pages, problems = split(uploads([path]), LIMITS.model_copy(update={"max_archive_bytes": 4 << 20}))
     assert not pages
     assert "unpacks to more than 4.0 MB" in problems[-1].message
-    pages, problems = split(uploads([path]), replace(LIMITS, max_file_bytes=1 << 20))
+    pages, problems = split(uploads([path]), LIMITS.model_copy(update={"max_file_bytes": 1 << 20}))
     assert len(pages) == 4
     assert "over the limit of 1.0 MB" in problems[0].message
 

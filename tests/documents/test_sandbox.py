@@ -27,9 +27,11 @@ from metaembed_demo.documents.sandbox import pool as pool_module
 from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.sample_files import make_pdf, png_bytes
 
+pytestmark = pytest.mark.slow
+
 ENCODER = DummyEncoder()
 NUMBERS = count()
-BRIEF = replace(LIMITS, seconds_per_page=5.0)  # where something hangs
+BRIEF = LIMITS.model_copy(update={"seconds_per_page": 5.0})  # where something hangs
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_a_crash_affects_only_its_file(collection: Collection, tmp_path: Path, f
 
 def test_a_file_that_needs_too_much_memory(collection: Collection, tmp_path: Path) -> None:
     files = pictures(tmp_path, "before.png", "hog.png", "after.png")
-    added, [problem] = add(collection, files, replace(LIMITS, worker_megabytes=800))
+    added, [problem] = add(collection, files, LIMITS.model_copy(update={"worker_megabytes": 800}))
     assert added == ["before.png", "after.png"]
     assert problem.message.startswith("hog.png needs more memory than is allowed for one file.")
 
@@ -165,7 +167,7 @@ def test_an_archive_of_nothing_but_faults_ends(collection: Collection, tmp_path:
 def test_seconds_of_a_file_are_counted_over_its_pages(collection: Collection, tmp_path: Path) -> None:
     make_pdf(tmp_path / "slow.pdf", 9)
     files = [Upload(tmp_path / "slow.pdf", "slow.pdf"), *pictures(tmp_path, "after.png")]
-    added, [problem] = add(collection, files, replace(LIMITS, seconds_per_file=6.0))
+    added, [problem] = add(collection, files, LIMITS.model_copy(update={"seconds_per_file": 6.0}))
     assert 0 < added.count("slow.pdf") < 9
     assert added[-1] == "after.png"
     assert "past page" in problem.message

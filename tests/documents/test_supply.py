@@ -5,21 +5,32 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from metaembed_demo.core import config
 from metaembed_demo.core.config import ROOT
-from scripts import licences, lock
-from scripts.lock import normal, pins, plain
 
-LOCK = lock.LOCK.read_text(encoding="utf-8")
-LOCKED = pins(LOCK)
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+AGAIN = "run the command in the head of requirements.lock"
+
+
+def pins(text: str) -> dict[str, str]:
+    """Name, normalised, -> version of every pinned line of a requirements file; markers are passed over."""
+    found = re.findall(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", text, flags=re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+# torch is installed apart, as its CPU build, which no index has that holds the other packages.
+APART = "torch"
+HASHED = pins(LOCK)
+LOCKED = {**HASHED, APART: pins(CONSTRAINTS)[APART]}
 # What the lock is made for; extras are looked at where they are asked for.
 LINUX = {
     "python_version": "3.11",
@@ -53,13 +64,15 @@ def holds(requirement: Requirement, extra: str = "") -> bool:
 @pytest.mark.parametrize("file", ["requirements.txt", "constraints.txt"])
 def test_the_lock_satisfies(file: str) -> None:
     named = [requirement for requirement in required(file) if holds(requirement)]
-    if file == "constraints.txt":  # it names packages of requirements-dev.txt too
-        named = [requirement for requirement in named if normal(requirement.name) in LOCKED]
+    if file == "constraints.txt":  # it names packages of extras too
+        named = [requirement for requirement in named if canonicalize_name(requirement.name) in LOCKED]
     assert len(named) > 10
     wrong = [
-        str(r) for r in named if not r.specifier.contains(LOCKED.get(normal(r.name), "0.0"), prereleases=True)
+        str(r)
+        for r in named
+        if not r.specifier.contains(LOCKED.get(canonicalize_name(r.name), "0.0"), prereleases=True)
     ]
-    assert not wrong, "run: python scripts/lock.py"
+    assert not wrong, AGAIN
 
 
 def test_the_lock_is_complete() -> None:
@@ -68,10 +81,10 @@ def test_the_lock_is_complete() -> None:
     seen: set[tuple[str, str]] = set()
     while todo:
         requirement, extra = todo.pop()
-        name = normal(requirement.name)
+        name = canonicalize_name(requirement.name)
         if not holds(requirement, extra):
             continue
-        assert name in LOCKED, f"{requirement} is not locked; run: python scripts/lock.py"
+        assert name in LOCKED, f"{requirement} is not locked; {AGAIN}"
         assert requirement.specifier.contains(LOCKED[name], prereleases=True), str(requirement)
         for wanted in {"", *requirement.extras}:
             if (name, wanted) in seen:
@@ -79,19 +92,18 @@ def test_the_lock_is_complete() -> None:
             seen.add((name, wanted))
             found = distribution(name)
             # torch for a GPU asks for NVIDIA's libraries, which a lock for a CPU does without.
-            if name != lock.UNHASHED and found.version == LOCKED[name]:
+            if name != APART and found.version == LOCKED[name]:
                 todo += [(Requirement(text), wanted) for text in found.requires or []]
     assert {name for name, _ in seen} <= set(LOCKED)
     assert len(seen) > 60, "followed far enough to mean something"
 
 
-def test_every_locked_package_but_torch_has_hashes() -> None:
-    blocks = re.split(r"\n(?=\w)", LOCK[LOCK.index("\n" + next(iter(LOCKED))) + 1 :])
-    assert len(blocks) == len(LOCKED)
-    bare = [
-        block.partition("==")[0] for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", block)
-    ]
-    assert bare == [lock.UNHASHED]
+def test_every_locked_package_has_hashes_and_torch_stands_apart() -> None:
+    blocks = re.split(r"\n(?=\w)", LOCK[LOCK.index("\n" + next(iter(HASHED))) + 1 :])
+    assert len(blocks) == len(HASHED)
+    assert [b for b in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", b)] == []
+    assert APART not in HASHED
+    assert "-c /tmp/constraints.txt torch" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_lock_names_no_host_no_path_and_no_gpu_library() -> None:
@@ -100,86 +112,24 @@ def test_the_lock_names_no_host_no_path_and_no_gpu_library() -> None:
     assert [line for line in lines if not shape.fullmatch(line)] == []
     assert [name for name in LOCKED if name.startswith(("nvidia", "cuda", "triton"))] == []
     assert "+" not in "".join(LOCKED.values()), "a local version is found on no index"
-
-
-def test_torch_loses_its_local_version_and_hashes_and_nothing_else_does() -> None:
-    made = plain(
-        "a==1+x \\\n    --hash=sha256:00\ntorch==2.1+cpu \\\n    --hash=sha256:11 \\\n    --hash=sha256:22\n"
-    )
-    assert made == lock.HEADER + "a==1+x \\\n    --hash=sha256:00\ntorch==2.1\n"
-
-
-def test_pins_are_read_whatever_stands_around_them() -> None:
-    text = "# x==9\nHugging_Face.hub==1.2 ; python_version > '3'\nb>=2\nc==3 \\\n    --hash=sha256:00\n"
-    assert pins(text) == {"hugging-face-hub": "1.2", "c": "3"}
+    assert "://" not in LOCK
+    assert " /" not in LOCK
 
 
 # Licences
 
 
 def test_every_locked_package_is_in_the_table_with_its_licence() -> None:
-    text = licences.DOCUMENT.read_text(encoding="utf-8")
-    rows = text.partition(licences.BEGIN)[2].partition(licences.END)[0].strip().splitlines()
-    listed = {tuple(row.strip("| ").split(" | ")[:2]) for row in rows[2:]}
-    assert listed == set(LOCKED.items()), "run: python scripts/licences.py --write"
-    assert "not stated" not in text
-    # Another version that happens to be installed may have another licence.
-    here = [(n, v) for n, v in LOCKED.items() if distribution(n).version.partition("+")[0] == v]
-    assert len(here) > 10
-    missing = [row for row in licences.table(here).splitlines() if row not in rows]
-    assert not missing, "run: python scripts/licences.py --write"
-
-
-def test_the_script_puts_the_table_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = tmp_path / "licences.md"
-    document.write_text(f"before\n{licences.BEGIN}\nold\n{licences.END}\nafter\n")
-    one = tmp_path / "requirements.lock"
-    one.write_text(f"packaging=={distribution('packaging').version}\n")
-    monkeypatch.setattr(licences, "DOCUMENT", document)
-    monkeypatch.setattr(licences, "LOCK", one)
-    assert licences.main(["--write"]) == 0
-    written = document.read_text()
-    assert written.startswith("before\n")
-    assert written.endswith("\nafter\n")
-    assert "old" not in written
-    assert re.search(r"\| packaging \| [\d.]+ \| Apache-2.0 OR BSD-2-Clause \| https://\S+ \|", written)
-    one.write_text("no-such-package-here==1\n")
-    assert licences.main([]) == 1
-    with pytest.raises(ValueError, match="has no"):
-        licences.filled("no marks", "")
-
-
-# The audit
-
-
-def audited(folder: Path, answers: str) -> str:
-    """Output of scripts/audit.sh for two packages and given pip-audit results."""
-    (folder / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "audit.sh", folder / "scripts")
-    (folder / "requirements.lock").write_text("good==1 \\\n    --hash=sha256:00\nworse==2\n")
-    tool = folder / ".cache" / "audit" / "bin" / "pip-audit"
-    tool.parent.mkdir(parents=True)
-    tool.write_text(f"#!/bin/sh\n{answers}\n")
-    tool.chmod(0o755)
-    run = subprocess.run(["bash", "scripts/audit.sh"], cwd=folder, capture_output=True, text=True, check=True)
-    return run.stdout
-
-
-def test_the_audit_warns_of_what_is_known_and_never_fails(tmp_path: Path) -> None:
-    bad = {"name": "worse", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}]}
-    answer = json.dumps({"dependencies": [{"name": "good", "version": "1", "vulns": []}, bad]})
-    said = audited(tmp_path, f"echo '{answer}'; exit 1")
-    assert "WARNING worse 2 PYSEC-1 fixed in 3" in said
-    assert "2 packages asked about, 1 known" in said
-
-
-def test_the_audit_says_when_nothing_could_be_asked(tmp_path: Path) -> None:
-    skipped = json.dumps({"dependencies": [{"name": "good", "skip_reason": "not found"}]})
-    for folder, answers in (("a", f"echo '{skipped}'"), ("b", "echo broken >&2; exit 2")):
-        (tmp_path / folder).mkdir()
-        said = audited(tmp_path / folder, answers)
-        assert "nothing was asked" in said
-        assert "0 known" not in said
+    text = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")]
+        for row in text.partition("## Packages")[2].splitlines()
+        if row.startswith("|")
+    ]
+    listed = {canonicalize_name(name): version for name, version, *_ in rows[2:]}
+    assert listed == LOCKED, "docs/licences.md says which command makes the table"
+    unstated = [name for name, _, licence, _ in rows[2:] if licence in {"", "UNKNOWN"}]
+    assert [name for name in unstated if f"`{name}`" not in text] == [], "say above where it is stated"
 
 
 # No code runs what data says
@@ -289,22 +239,10 @@ def test_what_is_safe_passes(code: str) -> None:
 # Hosting
 
 
-def variables(source: str) -> set[str]:
-    """Environment variables that core/config.py reads: `_env("X")` is METAEMBED_X, `environ.get("X")` is
-    X."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            if dotted(node.func) == "_env":
-                found.add("METAEMBED_" + str(node.args[0].value))
-            elif dotted(node.func) in {"os.environ.get", "os.getenv"}:
-                found.add(str(node.args[0].value))
-    return found
-
-
 def test_hosting_lists_every_setting_and_no_other() -> None:
-    read = variables((ROOT / "metaembed_demo" / "core/config.py").read_text(encoding="utf-8"))
-    assert {"METAEMBED_CACHE", "METAEMBED_VLM_BATCH", "GRADIO_SERVER_NAME"} <= read
+    kinds = config.Settings.__subclasses__()
+    read = {name for kind in kinds for names in config.variables(kind).values() for name in names}
+    assert {"METAEMBED_CACHE", "METAEMBED_VLM_BATCH", "GRADIO_SERVER_NAME", "SPACE_ID"} <= read
     text = (ROOT / "docs" / "hosting.md").read_text(encoding="utf-8")
     rows = [
         row.split("|")[1] for row in text.partition("## Settings")[2].splitlines() if row.startswith("| `")

@@ -25,6 +25,8 @@ from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
 from metaembed_demo.encoders.vlm.published_layout import HEAD, TABLE, same_module
 from tests.support.tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone
 
+pytestmark = pytest.mark.slow
+
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 CLOSE = 2e-5
 R_Q, R_C, WIDTH = 3, 5, 32  # of the reference checkpoints made here, apart from the hidden width

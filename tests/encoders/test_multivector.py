@@ -26,6 +26,8 @@ from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-4
 # All that sentence-transformers and transformers can express; PaliGemma is tested to be refused.
 EXPORTED = [name for name in BACKBONES if name != "paligemma"]

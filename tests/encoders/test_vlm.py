@@ -32,6 +32,8 @@ from tests.support.tiny_vlm import (
     tokenizer,
 )
 
+pytestmark = pytest.mark.slow
+
 EVERY = pytest.mark.parametrize("name", BACKBONES)
 CLOSE = 2e-5  # float32 sums in another order
 
@@ -349,7 +351,7 @@ def test_quantization_that_cannot_be_is_refused(
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone, "installed", lambda package: package != "peft")
-    with pytest.raises(ValueError, match="needs the package peft: pip install"):
+    with pytest.raises(ValueError, match=r"needs the package peft: pip install .*\[vlm\]"):
         encoder("idefics3")
 
 

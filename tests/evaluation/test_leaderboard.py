@@ -49,6 +49,8 @@ from tests.support.mteb_tasks import (
 )
 from tests.support.sample_pages import random_vectors
 
+pytestmark = pytest.mark.slow
+
 mteb = importlib.import_module("mteb")
 
 
@@ -311,7 +313,7 @@ def test_unknown_names_and_unfit_tasks(run: Any) -> None:
 
 def test_without_mteb_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     monkeypatch.setitem(sys.modules, "mteb", None)
-    with pytest.raises(Unavailable, match="pip install mteb datasets"):
+    with pytest.raises(Unavailable, match=r"pip install .*\[dev\]"):
         run(Painter(), "VidoreDocVQARetrieval")
 
 

@@ -27,6 +27,8 @@ from tests.support.mteb_tasks import (  # before pyarrow: leaves this file out w
     squares,
 )
 
+pytestmark = pytest.mark.slow
+
 pa, pq = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
 mteb = importlib.import_module("mteb")
 

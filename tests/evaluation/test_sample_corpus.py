@@ -199,6 +199,7 @@ def test_merged_questions_are_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("module", documents(), ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.slow
 def test_script_writes_the_document_that_is_kept(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

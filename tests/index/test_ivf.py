@@ -18,6 +18,8 @@ from metaembed_demo.index.ivf_builder import NICE, Listing, stand_back
 from metaembed_demo.index.local import LocalIndex
 from tests.support.sample_pages import random_vectors, unit
 
+pytestmark = pytest.mark.slow
+
 DIM = 32
 
 

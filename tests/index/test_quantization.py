@@ -116,6 +116,7 @@ def test_layout_and_bytes_are_those_of_the_codes(kind: str) -> None:
     assert kept.bytes_per_page(R_C) == sum(array.nbytes for array in codes) / 3
 
 
+@pytest.mark.slow
 def test_bytes_of_a_page_of_64_by_128() -> None:
     sizes = {kind: made(kind, 64, 128).bytes_per_page(64) for kind in KINDS}
     assert sizes == {"float16": 16384, "int8": 8196, "pq": 2048, "binary": 1024}

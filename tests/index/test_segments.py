@@ -327,6 +327,7 @@ print(stop)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.slow
 def test_killed_at_any_instant_of_a_save_the_last_good_state_loads(tmp_path: Path) -> None:
     """The process ends at its n-th step on the file system, for every n."""
     paths = str(ROOT)

@@ -20,6 +20,8 @@ from metaembed_demo.training.vlm.trainer import Recipe, Trainer
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"qwen2_vl": False, "mllama": True}  # whether the embeddings are tied
 RECIPE = Recipe(
     steps=4,

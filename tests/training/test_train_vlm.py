@@ -26,6 +26,8 @@ from metaembed_demo.training.vlm.trainer import Recipe, Trainer, main
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
+pytestmark = pytest.mark.slow
+
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 180, 40),

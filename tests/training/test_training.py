@@ -19,6 +19,8 @@ from metaembed_demo.training.mini.dataset import ImageConcept, Question, Trainin
 from metaembed_demo.training.mini.teacher import Teacher, token_scores
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, main, single_answer_ndcg
 
+pytestmark = pytest.mark.slow
+
 TOPICS = ["bread", "trains", "taxes", "stars", "violins", "dogs", "rivers", "chess", "bees", "glass"]
 
 

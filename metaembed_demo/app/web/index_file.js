@@ -18,7 +18,7 @@ element.addEventListener("change", async (event) => {
     const { path } = await upload(files[0]);
     say(rest);
     trigger("upload", { files: [{ path, name: files[0].name }] });
-  } catch (error) {
+  } catch {
     say("The upload failed. Is the file too large?");
   }
 });

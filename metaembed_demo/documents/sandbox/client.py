@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar, cast
 
 from metaembed_demo.core.config import LIMITS, Limits
@@ -176,7 +175,7 @@ class _Run:
 
 
 def _request(file: Upload, limits: Limits) -> protocol.Message:
-    return {"path": str(file.path.absolute()), "name": file.name, "limits": asdict(limits)}
+    return {"path": str(file.path.absolute()), "name": file.name, "limits": limits.model_dump()}
 
 
 @contextlib.contextmanager

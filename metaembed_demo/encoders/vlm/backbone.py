@@ -20,6 +20,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import Vlm
+from metaembed_demo.core.extras import install
 
 R_Q, R_C = BUDGETS[-1]
 RANK = 32  # of LoRA, as in the published reference
@@ -51,7 +52,7 @@ def installed(package: str) -> bool:
 def require_package(package: str, purpose: str) -> None:
     """Raises ValueError naming what to install when `package` is missing."""
     if not installed(package):
-        raise ValueError(f"{purpose} needs the package {package}: pip install -r requirements-vlm.txt")
+        raise ValueError(f"{purpose} needs the package {package}: {install('vlm')}")
 
 
 def load_model(source: str, revision: str | None, settings: Vlm, device: str = "") -> Any:

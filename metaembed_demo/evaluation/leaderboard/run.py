@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.arguments import budget_of
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.core.extras import install
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
@@ -356,7 +357,7 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise Unavailable(
-            f"Benchmarks need mteb and datasets, on Python 3.11 or later: pip install mteb datasets ({error})"
+            f"Benchmarks need mteb and datasets, on Python 3.11 or later: {install('dev')} ({error})"
         ) from error
 
 

@@ -7,6 +7,7 @@ import re
 import threading
 from typing import Any
 
+from metaembed_demo.core.extras import install
 from metaembed_demo.index.cascade import PREFIX
 from metaembed_demo.index.maxsim import PAGE_ENDS
 
@@ -24,9 +25,7 @@ def models() -> Any:
     try:
         from qdrant_client import models as found
     except ImportError as error:
-        raise ImportError(
-            'An index on Qdrant needs its client: pip install "qdrant-client>=1.17".'
-        ) from error
+        raise ImportError(f"An index on Qdrant needs its client: {install('qdrant')}") from error
     return found
 
 

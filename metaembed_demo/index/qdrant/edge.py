@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from metaembed_demo.core import disk
+from metaembed_demo.core.extras import install
 
 OPTIMIZE_AFTER = 5_000  # points written between optimisations (merging segments, building HNSW)
 
@@ -28,9 +29,7 @@ class EdgeClient:
         try:
             import qdrant_edge
         except ImportError as error:
-            raise ImportError(
-                'Qdrant in this process needs its engine: pip install "qdrant-edge-py>=0.9".'
-            ) from error
+            raise ImportError(f"Qdrant in this process needs its engine: {install('qdrant')}") from error
         if not re.fullmatch(r"\w[\w.-]{0,199}", collection):
             raise ValueError(
                 f"{collection!r} cannot name a collection: use letters, digits, '.', '-' and '_'."

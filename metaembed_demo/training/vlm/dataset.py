@@ -22,6 +22,7 @@ from typing import Any
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.extras import install
 from metaembed_demo.documents.images import FORMATS, ImageError, upright
 from metaembed_demo.encoders.vlm.prompts import Item
 
@@ -240,7 +241,7 @@ def optional_import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError("Parquet files and saved data sets need a package: pip install datasets") from error
+        raise ValueError(f"Parquet files and saved data sets need a package: {install('train')}") from error
 
 
 def _columns(file: Path) -> set[str]:
