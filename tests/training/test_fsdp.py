@@ -113,7 +113,10 @@ def pull_the_plug(made: Trainer) -> None:
 
 def run_ranks(folder: Path) -> None:
     """Two processes, with the variables that `accelerate launch --use_fsdp --fsdp_version 2` sets."""
-    program = "import sys, pathlib; from tests.training.test_fsdp import as_rank; as_rank(pathlib.Path(sys.argv[1]))"
+    program = (
+        "import sys, pathlib; from tests.training.test_fsdp import as_rank; "
+        "as_rank(pathlib.Path(sys.argv[1]))"
+    )
     launched = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
     launched |= {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
     with two_ranks(program, folder, **launched) as ranks:
