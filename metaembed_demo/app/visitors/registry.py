@@ -75,6 +75,11 @@ class Visits:
         """The session of a visitor, if there is one; looking makes none, and is no use of it."""
         return self.sessions.look(self._session_ids.get(visitor or "", ""))
 
+    def is_anothers(self, visitor: str, tab: str) -> bool:
+        """Whether `tab` shows another visitor's open session, as where a browser has not kept its cookie."""
+        session = self.sessions.look(self._tabs.get(tab, ""))
+        return session is not None and session.id != self._session_ids.get(visitor)
+
     def tabs_of(self, session_id: str) -> list[Visit]:
         with self._lock:
             return list(self._visits.get(session_id, {}).values())
