@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -105,13 +104,11 @@ def test_tokens_are_not_guessed(small: Served, mine: tuple[Client, str, str]) ->
 def test_a_tab_cannot_name_another_s_session(small: Served, mine: tuple[Client, str, str]) -> None:
     _, session, page = mine
     tab = Tab(small.address)
-    # The state of a tab is kept by the server; what a browser sends in its place is not looked at.
+    # A browser is known by its cookie; what else it sends is not looked at.
     told = tab.send(None, "load", data=[session])
     assert "dog.pdf" in told
     assert "walrus" not in told
     assert session not in told
-    arrived = json.loads(told.rsplit("data:", 1)[1])["output"]["data"]
-    assert arrived[0] is None  # nor does the server tell a browser the session it is in
     for name, event, more in (
         ("listing", "delete", {"source": "walrus.png"}),
         ("results", "select", {"page": page}),
@@ -119,7 +116,22 @@ def test_a_tab_cannot_name_another_s_session(small: Served, mine: tuple[Client, 
         ("listing", "submit", {"action": "clear"}),
     ):
         assert "walrus" not in tab.send(name, event, more, data=[session])
+    client = httpx.Client(base_url=small.address, headers={"Cookie": f"metaembed_visitor={session}"})
+    assert "walrus" not in Tab(small.address, client).send(None, "load")
+    tab.hash = session
+    assert "walrus" not in tab.send(None, "load")
     assert mine[0].predict(session, api_name="/documents")["pages"] == 5
+
+
+def test_what_a_browser_is_told_opens_no_session_of_the_api(small: Served) -> None:
+    tab = Tab(small.address)
+    told = tab.send(None, "load") + tab.send("query", "submit", data=["dog"])
+    client = Client(small.address, verbose=False)
+    (key,) = set(re.findall(r"pictures/([\w-]+)/", told))
+    cookie = tab.http.cookies["metaembed_visitor"]
+    for guess in (key, cookie, cookie.split(".")[0], tab.hash):
+        with pytest.raises(AppError, match="no such session"):
+            client.predict(guess, api_name="/documents")
 
 
 def test_a_link_to_another_s_page_opens_nothing(small: Served, mine: tuple[Client, str, str]) -> None:

@@ -24,7 +24,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image, ImageDraw
 
-from metaembed_demo.app.server import launch, mcp_server
+from metaembed_demo.app.server import launch, mcp_server, pictures
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.visitor import Tools
@@ -190,9 +190,9 @@ def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "mcp.server.fastmcp", None)
         importlib.reload(mcp_server)
-        assert addresses() == {"/health"}
+        assert addresses() == {"/health", pictures.PATH}
     importlib.reload(mcp_server)
-    assert addresses() == {"/health", PATH, f"{PATH}/"}
+    assert addresses() == {"/health", pictures.PATH, PATH, f"{PATH}/"}
 
 
 def test_a_token_is_asked_for(locked: Served) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.links import TABS
+from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
+from metaembed_demo.app.visitors.registry import MOST_TABS, Visits
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
 from metaembed_demo.encoders.dummy import DummyEncoder
+from metaembed_demo.explain.explainer import Explainer
 
 TOPICS = ["coffee machine tank", "train platform bern", "energy quarter report", "island hotel beach"]
 
@@ -69,6 +74,10 @@ def current_hit(html: str | None) -> list[str]:
     return re.findall(r'data-page="(\w+)" aria-current="true"', html or "")
 
 
+def pictures(html: str | None) -> list[str]:
+    return re.findall(r'<img src="([^"]*)"', html or "")
+
+
 def test_moving_the_dial_through_every_stop_encodes_nothing(visit: Visit, encoder: Encoder) -> None:
     visit.search("coffee machine tank")
     assert encoder.queries == 1
@@ -93,13 +102,43 @@ def test_a_chosen_hit_stays_open_while_the_dial_moves(visit: Visit) -> None:
             break
 
 
-def test_the_picture_is_sent_once_while_it_stays_the_same(visit: Visit) -> None:
+def test_a_picture_is_sent_once_as_its_address_and_stays_while_its_page_is_open(visit: Visit) -> None:
     first = visit.search("coffee machine tank")
-    assert "data:image/jpeg" in (first.page or "")
     hits = shown_hits(first.results)
-    assert visit.choose(hits[0]).page is None
-    assert "data:image/jpeg" in (visit.choose(hits[1]).page or "")
-    assert visit.arrive().page  # a browser that has just loaded holds none
+    assert "page" in visit.changed(first)
+    assert pictures(first.page) == [f"pictures/{visit.session.picture_key}/{hits[0]}/page.jpg"]
+    again = visit.choose(hits[0])
+    assert "page" not in visit.changed(again)  # nor does a move of the dial send it again
+    visit.move(STOPS[3])
+    assert pictures(visit.screen().page) == pictures(first.page)
+    other = visit.choose(hits[1])
+    assert "page" in visit.changed(other)
+    assert pictures(other.page) == [f"pictures/{visit.session.picture_key}/{hits[1]}/page.jpg"]
+    assert visit.changed(visit.arrive())["page"]  # a browser that has just loaded holds none
+
+
+def test_only_what_differs_is_sent(visit: Visit) -> None:
+    visit.changed(visit.arrive())
+    first = visit.changed(visit.search("coffee machine tank"))
+    assert {"results", "page", "alignment", "link", "footer"} <= set(first)
+    assert {"header", "dial"} - set(first) == {"header"}, "there are as many pages as before"
+    assert visit.changed(visit.screen()) == {}
+    moved = visit.changed(visit.move(STOPS[1]))
+    assert {"dial", "results", "alignment", "link", "footer"} <= set(moved)
+    assert not {"header", "page", "ranks", "compare", "pagemap"} & set(moved)
+    gone = visit.changed(visit.search(""))
+    assert gone["page"] == gone["alignment"] == gone["link"] == ""
+    assert visit.changed(visit.search("")) == {}
+
+
+def test_forgetting_a_search_keeps_pages_and_budget(visit: Visit) -> None:
+    visit.search("cat")
+    visit.move(STOPS[1])
+    assert visit.trace is not None
+    assert visit.chosen is not None
+    visit.forget_search()
+    assert (visit.trace, visit.chosen, visit.budget) == (None, None, STOPS[1])
+    assert len(visit.collection) == 16
 
 
 def test_an_unknown_hit_changes_nothing(visit: Visit) -> None:
@@ -173,11 +212,200 @@ def test_a_visit_that_has_ended_starts_anew_and_never_meets_another(
     encoder: Encoder, base: Collection
 ) -> None:
     visits = Visits(Tools(encoder), base)
+    mine, yours = visits.get("me", "my tab"), visits.get("you", "your tab")
+    mine.clear()
+    assert len(visits.get("you", "your tab").collection) == 16
+    assert visits.get("me", "my tab") is mine
+    visits.close(mine.session.id)
+    again = visits.get("me", "my tab")
+    assert again is not mine
+    assert len(again.collection) == 16
+    assert again.session.id not in (mine.session.id, yours.session.id)
+    visits.close("nonsense")  # no error
+
+
+def test_a_program_s_session_is_known_until_it_is_closed(encoder: Encoder, base: Collection) -> None:
+    visits = Visits(Tools(encoder), base)
     mine, yours = visits.open(), visits.open()
     mine.clear()
-    assert len(visits.get(yours.session.id).collection) == 16
-    assert visits.get(mine.session.id) is mine
+    assert visits.known(mine.session.id) is mine
+    assert len(visits.known(yours.session.id).collection) == 16
     visits.close(mine.session.id)
-    assert visits.get(mine.session.id) is not mine
-    assert len(visits.get(None).collection) == 16
-    visits.close("nonsense")  # no error
+    for ended in (mine.session.id, "nonsense", "", None):
+        with pytest.raises(KeyError):
+            visits.known(ended)
+
+
+# Tabs of one visitor
+
+
+@pytest.fixture
+def visits(encoder: Encoder, base: Collection) -> Visits:
+    return Visits(Tools(encoder), base)
+
+
+def test_tabs_of_a_visitor_share_documents_and_not_their_searches(visits: Visits) -> None:
+    one, two, other = visits.get("me", "one"), visits.get("me", "two"), visits.get("you", "three")
+    assert one.session is two.session is not other.session
+    one.search("coffee machine tank")
+    one.move(STOPS[2])
+    two.search("train platform")
+    assert one.trace and two.trace
+    assert (one.trace.query_text, two.trace.query_text) == ("coffee machine tank", "train platform")
+    assert (one.budget, two.budget, other.budget) == (STOPS[2], STOPS[4], STOPS[4])
+    one.remove("document1.pdf")
+    assert len(two.collection) == 12
+    assert len(other.collection) == 16
+    assert "of 12 pages" in str(two.move(STOPS[3]).results)
+    assert visits.tabs_of(one.session.id) == [one, two]
+
+
+def test_a_page_that_another_tab_removed_is_shown_no_more(visits: Visits) -> None:
+    one, two = visits.get("me", "one"), visits.get("me", "two")
+    hits = shown_hits(two.search("coffee machine tank").results)
+    one.remove("document0.pdf")
+    gone = [page_id for page_id in hits if page_id not in two.collection.pages]
+    assert gone
+    for screen in (two.screen(), two.choose(gone[-1]), two.move(STOPS[1]), two.open_tab("ranks")):
+        assert not set(gone) & set(re.findall(r"[0-9a-f]{16,}", str(screen))), "no card, picture or line of it"
+    assert two.choose(gone[0]) == Screen()
+    assert two.explain().marks == ""
+    assert not set(gone) & set(re.findall(r"[0-9a-f]{16,}", two.trace_record()))
+    assert shown_hits(two.search("coffee").results)
+
+
+def test_an_encoder_switch_is_followed_by_the_other_tabs(visits: Visits, encoder: Encoder) -> None:
+    class Other(Encoder):
+        fingerprint = "other-1"
+
+    one, two = visits.get("me", "one"), visits.get("me", "two")
+    two.search("coffee machine tank")
+    other = Other()
+    made = Collection.for_encoder(other)
+    for page in one.collection.pages.values():
+        made.put(page, Embedding(one.collection.index.vectors([page.id])[0]))
+    one.take_over(Tools(other), made, made)
+    assert visits.get("me", "two") is two
+    assert two.tools.encoder is one.tools.encoder is other
+    assert two.trace is None, "its vectors are of the encoder before"
+    assert two.move(STOPS[1]).dial
+    before = encoder.queries
+    assert shown_hits(two.search("coffee machine tank").results)
+    assert (encoder.queries, other.queries) == (before, 1)
+    assert visits.get("me", "three").tools.encoder is other
+    assert visits.get("you", "four").tools.encoder is encoder
+
+
+def test_a_visitor_has_so_many_tabs_and_the_one_unused_for_longest_goes(visits: Visits) -> None:
+    now = [0.0]
+    visits.sessions._clock = lambda: now[0]
+    first = visits.get("me", "tab 0")
+    first.search("coffee")
+    for number in range(1, MOST_TABS):
+        now[0] += 1
+        visits.get("me", f"tab {number}")
+    now[0] += 1
+    assert visits.get("me", "tab 0") is first  # used again
+    second = visits.get("me", "tab 1")
+    now[0] += 1
+    visits.get("me", "one more")
+    tabs = visits.tabs_of(first.session.id)
+    assert len(tabs) == MOST_TABS
+    assert first in tabs and second in tabs
+    assert "tab 2" not in visits._tabs
+    assert len(visits.sessions) == 1
+
+
+def test_a_session_is_left_with_its_last_tab(visits: Visits) -> None:
+    one = visits.get("me", "one")
+    visits.get("me", "two")
+    visits.left("one")
+    visits.left("one")
+    visits.left("of nobody")
+    visits.left(None)
+    assert one.session.left is None
+    visits.left("two")
+    assert one.session.left is not None
+    assert visits.get("me", "three").session is one.session  # a reload
+    assert one.session.left is None
+
+
+def test_a_tab_that_only_lost_its_connection_finds_its_search_again(visits: Visits) -> None:
+    now = [0.0]
+    visits.sessions._clock = lambda: now[0]
+    one, _ = visits.get("me", "one"), visits.get("me", "two")
+    one.search("coffee")
+    now[0] += 2 * LIMITS.leave_after_s  # somebody reads
+    visits.get("me", "two")
+    visits.left("one")
+    visits.sweep()
+    assert visits.get("me", "one") is one
+    assert one.trace is not None
+    visits.left("one")
+    now[0] += LIMITS.leave_after_s + 1
+    visits.get("me", "two")
+    visits.sweep()
+    assert one not in visits.tabs_of(one.session.id)
+
+
+def test_what_was_read_of_a_visitor_s_pages_goes_however_its_tabs_were_closed(
+    encoder: Encoder, base: Collection
+) -> None:
+    forgotten: list[str] = []
+
+    class Memory(Explainer):
+        def forget(self, page_ids: Sequence[str]) -> None:
+            forgotten.extend(page_ids)
+
+    now = [0.0]
+    visits = Visits(Tools(encoder, explainer=Memory(encoder)), base)  # type: ignore[arg-type]
+    visits.sessions._clock = lambda: now[0]
+    visit = visits.get("me", "one")
+    own = replace(next(iter(base.pages.values())), id="mine").at([("mine.pdf", 1)])
+    visit.collection.put(own, Embedding(base.index.vectors([base.index.ids[0]])[0]))
+    now[0] += 2 * LIMITS.leave_after_s  # somebody reads, then closes the tab
+    visits.left("one")
+    now[0] += LIMITS.leave_after_s / 2
+    visits.sweep()
+    now[0] += LIMITS.leave_after_s
+    visits.sweep()
+    assert visits.session_of("me") is None
+    assert forgotten == ["mine"]
+    assert visit.stop.is_set()
+
+
+def test_looking_for_a_session_neither_makes_nor_holds_one(visits: Visits) -> None:
+    now = [0.0]
+    visits.sessions._clock = lambda: now[0]
+    assert visits.session_of("me") is visits.session_of("") is visits.session_of(None) is None
+    assert len(visits.sessions) == 0
+    session = visits.get("me", "one").session
+    visits.left("one")
+    now[0] += LIMITS.leave_after_s / 2
+    assert visits.session_of("me") is session  # such as a picture that is still being fetched
+    now[0] += LIMITS.leave_after_s
+    assert visits.session_of("me") is None
+    visits.sweep()
+    assert len(visits.sessions) == 0
+
+
+def test_hits_that_are_sent_hold_no_picture(visit: Visit) -> None:
+    for screen in (visit.arrive(), visit.search("coffee machine tank"), visit.move(STOPS[1])):
+        sent = visit.changed(screen)
+        assert not [name for name, html in sent.items() if "data:image" in html or ";base64" in html]
+    assert len(pictures(visit.screen().results)) == 10
+    assert all(re.fullmatch(r"pictures/[\w-]+/\w+/thumbnail\.jpg", src) for src in pictures(visit.screen().results))
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_only_the_open_evidence_tab_is_drawn(visit: Visit, name: str) -> None:
+    visit.open_tab(name)
+    screens = (visit.search("coffee machine tank"), visit.move(STOPS[2]), visit.choose(visit.trace.hits[1].page_id))  # type: ignore[union-attr]
+    for screen in (*screens, visit.screen()):
+        drawn = {region for region in REGION_OF.values() if getattr(screen, region)}
+        assert drawn == {REGION_OF[name]}
+    other = TABS[(TABS.index(name) + 1) % len(TABS)]
+    opened = visit.open_tab(other)
+    assert {key for key, html in vars(opened).items() if html is not None} == {REGION_OF[other]}
+    visit.open_tab("no such tab")
+    assert visit.tab == REGION_OF[other]

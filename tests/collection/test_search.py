@@ -174,15 +174,6 @@ def test_unused_sessions_expire(collection: Collection) -> None:
     assert len(sessions) == 0
 
 
-def test_a_session_forgets_its_search_when_asked(collection: Collection) -> None:
-    sessions = Sessions(collection)
-    session = sessions.get(sessions.open())
-    session.trace = search(session.collection, ENCODER, Query("cat"), session.budget)
-    session.chosen = session.trace.hits[0].page_id
-    session.forget_search()
-    assert (session.trace, session.chosen) == (None, None)
-
-
 def test_restored_samples_have_their_old_vectors(collection: Collection) -> None:
     sessions = Sessions(collection)
     session = sessions.get(sessions.open())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import random
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,8 @@ from reportlab.pdfgen.canvas import Canvas
 from benchmarks.robustness.hostile_files import files as files_module
 from benchmarks.robustness.hostile_files import pdfs, pictures
 from metaembed_demo.app.views import documents_tab, search_tab
-from metaembed_demo.app.visitors.page_state import Screen
+from metaembed_demo.app.visitors.links import TABS
+from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
@@ -189,7 +192,11 @@ def harmless(html: str | None) -> str:
         for name, value in element.attrib.items():
             assert not name.lower().startswith("on"), html
             assert not value.strip().lower().startswith("javascript:"), html
-        assert element.tag != "img" or element.get("src", "data:image/jpeg;").startswith("data:image/jpeg;")
+        if element.tag == "img" and "src" in element.attrib:
+            assert re.fullmatch(r"pictures/[\w-]{16}/\w+/(page|thumbnail)\.jpg", element.attrib["src"]), html
+        for name, value in element.attrib.items():
+            if name in ("data-map", "data-matrix", "data-link", "data-trace", "data-json", "data-rows"):
+                json.loads(value)  # whole, whatever quotes are in it
     return str(tree.text_content())
 
 
@@ -212,8 +219,20 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
     for hit in visit.trace.hits:
         screen = visit.choose(hit.page_id)
         shown = harmless_screen(screen)
-        if screen.page:  # the best hit's was sent before
-            assert f"also {visit.collection.pages[hit.page_id].source[:-4]}.png" in shown
+        page = visit.collection.pages[hit.page_id]
+        assert f"also {page.source[:-4]}.png" in shown
+        harmless_screen(visit.explain())
+        reading = json.loads(str(visit.panel.reading(page.id, visit.panel._reading_name())))
+        told = [word[4] for word in reading["words"] if word[4]]
+        assert told == [clean(word.text) for word in page.words], "as parsed, to be set as text"
+        marks = lxml.html.fromstring(str(visit.screen().marks))
+        assert markup in json.loads(marks.attrib["data-map"])["query"] or " " in markup
+        assert clean(marks.attrib["data-reading"]) == marks.attrib["data-reading"]
+        for tab in TABS:
+            opened = visit.open_tab(tab)
+            assert getattr(opened, REGION_OF[tab]), tab
+            harmless_screen(opened)
+        harmless(visit.trace_record())
         harmless_screen(visit.side("pin"))
         harmless_screen(visit.side("other", "2x4"))
     for stop in STOPS:
@@ -319,7 +338,7 @@ def test_a_query_that_fails_is_logged_in_short(
     def fail(*_: object) -> None:
         raise RuntimeError("<b>no</b>")
 
-    monkeypatch.setattr(Mini, "encode_queries", fail)
+    monkeypatch.setattr(Mini, "query_evidence", fail)
     with caplog.at_level(logging.ERROR):
         shown = harmless(visit.search("kettle " * 250).results)
     assert "<b>no</b>" in shown

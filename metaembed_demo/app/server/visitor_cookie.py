@@ -11,8 +11,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaembed_demo.core.config import SPACE
@@ -57,7 +57,7 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not MADE_FOR.fullmatch(scope["path"]) or visitor_of(cookies_of(scope)):
+        if scope["type"] != "http" or not MADE_FOR.fullmatch(scope["path"]) or visitor_of(HTTPConnection(scope).cookies):
             await self.app(scope, receive, send)
             return
         made = f"{NAME}={make()}"
@@ -68,20 +68,8 @@ class VisitorCookie:
                 message = {**message, "headers": [*message.get("headers", []), (b"set-cookie", line)]}
             await send(message)
 
+        # As it stands, with the new one last: what other programs of this host set is not always well-formed.
         others = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
-        held = [f"{name}={value}" for name, value in cookies_of(scope).items() if name != NAME]
-        joined = "; ".join([*held, made]).encode("latin-1")
+        held = [value for name, value in scope["headers"] if name == b"cookie"]
+        joined = b"; ".join([*held, made.encode()])
         await self.app({**scope, "headers": [*others, (b"cookie", joined)]}, receive, respond)
-
-
-def cookies_of(scope: Scope) -> dict[str, str]:
-    """The cookies of a request, by name; nothing where they make no sense."""
-    found: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        if name == b"cookie":
-            try:
-                jar = SimpleCookie(value.decode("latin-1"))
-            except CookieError:
-                continue
-            found |= {each: morsel.value for each, morsel in jar.items()}
-    return found

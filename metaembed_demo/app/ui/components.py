@@ -31,11 +31,11 @@ class Door:
         Raises:
             gr.Error: which the page shows, where there are too many sessions, or the browser keeps no cookie.
         """
-        visitor = visitor_of(request.cookies)
-        if visitor is None:
+        visitor, tab = visitor_of(request.cookies), request.session_hash or "page"
+        if visitor is None or self.visits.is_anothers(visitor, tab):
             raise gr.Error(NO_COOKIE, title="No cookie", print_exception=False)
         try:
-            return self.visits.get(visitor, request.session_hash or "page")
+            return self.visits.get(visitor, tab)
         except Full as full:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
-from metaembed_demo.app.visitors.page_state import Shelf
+from metaembed_demo.app.visitors.page_state import Screen, Shelf
 from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
@@ -98,7 +98,9 @@ class Store:
         return self._control(visit)
 
     def _control(self, visit: Visit) -> Updates:
-        return {self.control: visit.storage()}
+        told = visit.storage()
+        visit.changed(Screen(storage=told))  # what is sent now, the next search may have to replace
+        return {self.control: told}
 
     # Index files
 

@@ -80,10 +80,13 @@ class Visits:
             return self._visit(self.sessions.get(session_id or ""), "")
 
     def session_of(self, visitor: str | None) -> Session | None:
-        """The session of a visitor, if there is one; looking does not make one."""
-        with contextlib.suppress(KeyError):
-            return self.sessions.get(self._session_ids.get(visitor or "", ""))
-        return None
+        """The session of a visitor, if there is one; looking makes none, and is no use of it."""
+        return self.sessions.look(self._session_ids.get(visitor or "", ""))
+
+    def is_anothers(self, visitor: str, tab: str) -> bool:
+        """Whether `tab` shows another visitor's open session, as where a browser has not kept its cookie."""
+        session = self.sessions.look(self._tabs.get(tab, ""))
+        return session is not None and session.id != self._session_ids.get(visitor)
 
     def tabs_of(self, session_id: str) -> list[Visit]:
         with self._lock:
@@ -110,8 +113,10 @@ class Visits:
     def left(self, tab: str | None) -> None:
         """The tab was closed, or lost its connection; with its last tab, a session is left."""
         with self._lock:
-            session_id = self._tabs.pop(tab or "", None)
-            if session_id is not None and session_id not in self._tabs.values():
+            session_id = self._tabs.pop(tab or "", "")
+            for name, visit in self._visits.get(session_id, {}).items():
+                visit.used = self.sessions.now() if name == tab else visit.used
+            if session_id not in self._tabs.values():
                 self.sessions.leave(session_id)
 
     def called(self, name: str | None) -> None:
@@ -158,10 +163,12 @@ class Visits:
                 self._forget_pages(visit)
 
     def _drop_closed_tabs(self) -> None:
-        """A tab that was closed a while ago does not come back; one that lost its connection does, at
-        once."""
-        for session_id, tabs in self._visits.items():
-            now = self.sessions.now()
+        """A tab that was closed a while ago does not come back; one that lost its connection does, at once.
+
+        Where no tab is left, the session ends as a whole, and all that was derived from its pages with it.
+        """
+        for session_id in set(self._tabs.values()):
+            tabs, now = self._visits.get(session_id, {}), self.sessions.now()
             for name, visit in list(tabs.items()):
                 idle = now - visit.used > self.limits.leave_after_s
                 if name and name not in self._tabs and idle and not self.sessions.at_work(session_id):

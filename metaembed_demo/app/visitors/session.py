@@ -130,6 +130,12 @@ class Sessions:
         _end([session] if session else [])
         raise KeyError(ENDED)
 
+    def look(self, session_id: str) -> Session | None:
+        """The session called `session_id` while it is open; to look is no use of it."""
+        with self._lock:
+            session = self._open.get(session_id)
+            return None if session is None or self._is_over(session, self._clock()) else session
+
     def _is_over(self, session: Session, now: float) -> bool:
         if session.left is not None and now - session.left > self.limits.leave_after_s:
             return True

@@ -229,6 +229,8 @@ class Visit:
             screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
         elif self.tab == "ranks":
             screen.ranks = self.panel.ranks(self.collection, trace, page.id)
+        elif self.panel.explains and self.panel.explanation is None:
+            return  # it is on its way, see `explain`
         elif self.tab == "compare":
             screen.compare = self.panel.compare(self.collection, trace, page)
         elif self.tab == "pagemap":
