@@ -50,7 +50,7 @@ class MultiVector:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> MultiVector:
-        """From a folder with modules.json that `checkpoints.refuse_unsafe` has let pass."""
+        """From a folder with modules.json that `checkpoint_files.refuse_unsafe` has let pass."""
         backbone.need("sentence_transformers", "A MultiVectorEncoder checkpoint")
         from sentence_transformers import MultiVectorEncoder
 
