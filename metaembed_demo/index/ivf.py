@@ -17,11 +17,13 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.budgets import PAGE_SPANS
 from metaembed_demo.core.types import FloatArray
 
 from .cascade import PREFIX
 
-GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # candidate tokens 1 | 2-4 | 5-8 | 9-16
+# (first, last + 1) of the candidate tokens that the lists hold: 1 | 2-4 | 5-8 | 9-16.
+SPANS = tuple(span for span in PAGE_SPANS if span[1] <= PREFIX.r_c)
 COMPONENTS = 4  # of a vector, that share one 4-bit code
 A_LIST = 39  # training vectors a list, the fewest that FAISS wants
 LISTS = 4  # times the square root of the tokens
@@ -41,7 +43,7 @@ class TokenLists:
     """
 
     def __init__(self, r_c: int, dim: int) -> None:
-        self.groups = [(first, min(last, r_c)) for first, last in GROUPS if first < r_c]
+        self.groups = [(first, min(last, r_c)) for first, last in SPANS if first < r_c]
         self.dim = dim
         self.probed = PROBED
         self._faiss: list[Any] = []

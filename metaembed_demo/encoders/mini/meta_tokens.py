@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertModel
 
-from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import View
 
 from .image_projection import Sight
@@ -39,15 +39,15 @@ def segments() -> torch.Tensor:
     Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
     the order of the nested budgets. Without it all tokens learn the same thing and the curve stays flat.
     """
-    return _parts(1, 3, 4, 8, 48)
+    return _parts(PAGE_SIZES)
 
 
 def query_segments() -> torch.Tensor:
     """(R_Q, 2) the same for a query's tokens: twice the whole, then halves, quarters and eighths."""
-    return _parts(1, 1, 2, 4, 8)
+    return _parts(QUERY_SIZES)
 
 
-def _parts(*counts: int) -> torch.Tensor:
+def _parts(counts: Sequence[int]) -> torch.Tensor:
     """(sum of counts, 2): 0..1 cut into so many equal parts, for each count in turn."""
     return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 
