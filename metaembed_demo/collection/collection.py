@@ -162,7 +162,7 @@ class Collection:
     def copy(self) -> Collection:
         """The same pages in an index of their own; pictures and vectors are shared."""
         twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
-        if not isinstance(self.index, LocalIndex):
+        if not self.index.in_process:
             twin.merge(self)
             return twin
         with self.lock:
@@ -182,8 +182,7 @@ class Collection:
             raise ValueError("The two collections were made by different encoders.")
         with other.lock:
             pages = list(other.pages.values())
-            index, ids = other.index, [page.id for page in pages]
-            vectors = index.full(ids) if isinstance(index, LocalIndex) else index.vectors(ids)
+            vectors = other.index.full([page.id for page in pages])
         with self.lock:
             names = self._names_for(pages)
             added = 0

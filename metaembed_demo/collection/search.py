@@ -10,7 +10,6 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
-from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import align
 
 from .collection import Collection
@@ -108,7 +107,7 @@ def _run(
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
     """What hits were scored by, and how many of the best again by their full vectors."""
-    if not isinstance(index, LocalIndex) or index.storage == "float16":
+    if index.storage == "float16":
         return "float16", 0
     again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
     return index.storage, again if index.has_full else 0
@@ -119,7 +118,7 @@ def _align(
 ) -> Alignment:
     """With the vectors that the hit was scored by, so that gains sum to its score."""
     index = collection.index
-    scored_by = index.full if full and isinstance(index, LocalIndex) else index.vectors
+    scored_by = index.full if full else index.vectors
     page: FloatArray = scored_by([page_id])[0]
     return align(page_id, vectors[: budget.r_q], page[: budget.r_c])
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.index.local import NEVER, LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
 
 REFINE = 50  # of the best pages that are scored again by their full vectors, where that is asked for
 DEEP = 100  # ranks looked through for a page that only one of two searches has among its hits
@@ -55,7 +55,7 @@ class Exactness:
         return len(set(way.hits) & set(self.exact.hits))
 
 
-def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exactness:
+def measure(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) -> Exactness:
     """Ask `query` (R_q, D) for its best `k` pages at `budget`, each way; `index` stays as it is.
 
     Raises:
@@ -63,8 +63,8 @@ def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exa
     """
     if not index.has_full:
         raise ValueError("This index keeps no full vectors, so no search of it is exact.")
-    still = index.copy()  # so that pages which come or go meanwhile count nowhere; with the lists, if any
-    still.lists_from = NEVER
+    # A copy, so that pages which come or go meanwhile count nowhere; with the lists, if any.
+    still = index.copy(new_lists=False)
     pages = len(still)
     here = _asked(still, query, budget, k)
     hits, ms = _timed(lambda: still.search(query, budget, max(k, DEEP), exact=True))
@@ -78,7 +78,7 @@ def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exa
     return Exactness(pages, here, exact, refined, _moves(here.hits, exact.hits, found, true))
 
 
-def _asked(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Way:
+def _asked(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) -> Way:
     def ask() -> tuple[list[Hit], int]:
         candidates = index.coarse(query, budget, k)
         return index.rerank(query, budget, candidates, k), len(candidates)

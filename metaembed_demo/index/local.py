@@ -62,13 +62,15 @@ class LocalIndex:
         self._checked: segments.Check | None = None  # of the files that it was loaded from
 
     @property
+    def in_process(self) -> bool:
+        return True
+
+    @property
     def storage(self) -> str:
-        """How vectors are kept: one of `codecs.KINDS`."""
         return self._codec.kind
 
     @property
     def listing(self) -> tuple[int, int] | None:
-        """Pages in the inverted lists on their way, and of how many; None where none are made."""
         return None if self._lists is not None else self._listing.progress
 
     @property
@@ -110,11 +112,10 @@ class LocalIndex:
             self._blocks.kill(gone)
             self._compact()
 
-    def copy(self) -> LocalIndex:
-        """The same pages; adding and removing here and there do not meet. Vectors and lists are shared."""
+    def copy(self, new_lists: bool = True) -> LocalIndex:
         with self._lock:
             twin = self._snapshot()
-            twin.lists_from, twin._listing = self.lists_from, self._listing
+            twin.lists_from, twin._listing = self.lists_from if new_lists else NEVER, self._listing
             twin._lists = self._lists.copy() if self._lists else None
             twin._listing.join(twin)
             return twin
@@ -130,18 +131,9 @@ class LocalIndex:
             return twin
 
     def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
-        """The same pages kept as `kind`; this index stays as it is and can be searched meanwhile.
-
-        The full vectors move to a file, or are given up if not `keep_full`. PQ is fitted to the pages.
-
-        Raises:
-            ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
-                index were given up and another kind would have to be made from what is left.
-        """
         return finish(self.storing_as(kind, keep_full))
 
     def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, LocalIndex]:
-        """`stored_as`, telling how many pages are kept anew as it goes; closing it gives the work up."""
         source = self.copy()
         if kind == self.storage and (keep_full or kind == "float16" or not source.has_full):
             return source
@@ -208,7 +200,6 @@ class LocalIndex:
             return self._blocks.vectors(self._codec, self._find(ids), full=False)
 
     def full(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up."""
         with self._lock:
             return self._blocks.vectors(self._codec, self._find(ids), full=True)
 
@@ -261,9 +252,11 @@ class LocalIndex:
             segments.write_index(path, self._settled(), self._codec)
 
     def write(self, path: Path) -> segments.Head:
-        """Write the blocks that `path` lacks. The head that is returned is for the caller to keep, last."""
         with self._lock:
             return segments.write(path, self._settled(), self._codec)
+
+    def close(self) -> None:
+        """Nothing is held open: files are mapped, and let go with the last block that reads from them."""
 
     @classmethod
     def load(cls, path: Path, whole: bool = True) -> LocalIndex:

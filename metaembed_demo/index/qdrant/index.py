@@ -17,7 +17,7 @@ import numpy as np
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.index.base import check_new, cut
+from metaembed_demo.index.base import Elsewhere, check_new, cut
 from metaembed_demo.index.cascade import PREFIX, candidates
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim
@@ -66,7 +66,7 @@ def batches(n: int, components: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n, step))
 
 
-class QdrantIndex:
+class QdrantIndex(Elsewhere):
     """One collection, a point a page. Every method asks Qdrant, so several processes may share a collection.
 
     A page of 64 tokens is kept as five named vectors in float16: `first` (token 1, with HNSW) and, as
@@ -137,7 +137,6 @@ class QdrantIndex:
         return cls(link, r_c, dim)
 
     def close(self) -> None:
-        """Let go of the connection, or of the folder's lock."""
         self._link.close()
 
     # What is there
@@ -162,6 +161,9 @@ class QdrantIndex:
         kept = self._fetch(ids, self.r_c)
         self._refuse_unknown(ids, kept)
         return np.stack([kept[i] for i in ids]) if len(ids) else np.empty((0, self.r_c, self.dim), np.float32)
+
+    def full(self, ids: Sequence[str]) -> FloatArray:
+        return self.vectors(ids)
 
     def bytes_per_page(self, budget: Budget) -> int:
         """Bytes of the one named vector that a page is scored with at `budget`, cut to r_c."""
