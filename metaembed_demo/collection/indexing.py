@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Page, Problem, Upload
-from metaembed_demo.documents.sandbox.client import Unread, count_pages, read, read_files
+from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
 from metaembed_demo.encoders.base import Encoder
 
 from .progress import Progress, Report
@@ -39,14 +39,14 @@ class Adding:
         self.total = count_pages(files, self.limits)
         try:
             # Closed at once on a cancel, so that open files and unpacked archives go away.
-            items = cast(Generator[Page | Problem, None, None], read_files(files, self.limits))
+            items = cast(Generator[Rendered | Problem, None, None], read_files(files, self.limits))
             with contextlib.closing(items):
                 for item in items:
                     if isinstance(item, Problem):
                         yield self._problem(item)
                     elif self._full():
                         self._flush()
-                        yield self._problem(self._no_room(item))
+                        yield self._problem(self._no_room(item.page))
                         return
                     else:
                         yield self._page(item)
@@ -59,13 +59,14 @@ class Adding:
             # After an error of the encoder the batch is dropped: it would only fail again.
             self.report.seconds += perf_counter() - started
 
-    def _page(self, page: Page) -> Progress:
+    def _page(self, rendered: Rendered) -> Progress:
+        page = rendered.page
         self._begin_again(page)
         if page.id in self.home.pages or any(waiting.id == page.id for waiting in self.batch):
             self._flush()  # so that places and names are settled up to here
             return self._duplicate(page)
         try:
-            page = read(page)
+            page = rendered.read()
         except Unread as error:
             return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
         except Exception as error:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.captions import caption
 from metaembed_demo.collection.collection import Collection, Document
@@ -20,7 +19,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Problem, Word, page_id
 from metaembed_demo.encoders.dummy import DummyEncoder
-from tests.support.sample_pages import fill, make_page, serve
+from tests.support.sample_pages import fill, make_page, read_by, serve
 
 ENCODER = DummyEncoder()
 
@@ -65,7 +64,7 @@ def test_a_page_that_cannot_be_read_costs_that_page_alone(collection: Collection
             raise RuntimeError("the OCR gave up")
         return page
 
-    monkeypatch.setattr(adding_module, "read", read)
+    read_by(monkeypatch, read)
     report = Report()
     list(collection.add([], ENCODER, report))
     assert [p.message for p in report.problems] == ["a.pdf page 2 could not be read: the OCR gave up"]

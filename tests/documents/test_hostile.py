@@ -30,7 +30,7 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
 from metaembed_demo.documents.pdf import MOST_LETTERS
-from metaembed_demo.documents.sandbox.client import read_files
+from metaembed_demo.documents.sandbox.client import Rendered, read_files
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
@@ -122,8 +122,8 @@ def test_a_text_without_end_is_read_in_part(tmp_path: Path) -> None:
     made = {what: content for _, what, content in pdfs.written(random.Random(1))}
     (tmp_path / "long.pdf").write_bytes(made["150,000 letters in 3,240 rows"])
     page, problem = read_files([Upload(tmp_path / "long.pdf", "long.pdf")])
-    assert isinstance(page, Page)
-    assert 90_000 < len(page.text) <= MOST_LETTERS
+    assert isinstance(page, Rendered)
+    assert 90_000 < len(page.page.text) <= MOST_LETTERS
     assert isinstance(problem, Problem)
     assert problem.message.startswith("Page 1 of long.pdf has a text of 1")
     assert problem.message.endswith("of which the first 100,000 were read.")
@@ -147,7 +147,7 @@ def test_nothing_outside_a_document_is_read_or_asked_for(tmp_path: Path) -> None
         found = list(read_files(files))
         with pytest.raises(BlockingIOError):  # nobody called
             server.accept()
-    pages = [page for page in found if isinstance(page, Page)]
+    pages = [item.page for item in found if isinstance(item, Rendered)]
     assert len(pages) > 10
     assert not [page.source for page in pages if "secret" in page.text]
 

@@ -208,15 +208,15 @@ def test_its_temporary_files_go_with_it(collection: Collection, tmp_path: Path) 
 # Turns
 
 
-def desk_of(page: Page) -> str:
-    return client.read(page).words[-1].text
+def desk_of(rendered: client.Rendered) -> str:
+    return rendered.read().words[-1].text
 
 
 def test_one_process_serves_all_uploads(workers: pool_module.Workers, tmp_path: Path) -> None:
     served = set()
     for _ in range(3):
         for page in client.read_files(pictures(tmp_path, "a.png", "b.png")):
-            assert isinstance(page, Page)
+            assert isinstance(page, client.Rendered)
             served.add(desk_of(page))
     assert len(served) == 1
 
@@ -224,17 +224,18 @@ def test_one_process_serves_all_uploads(workers: pool_module.Workers, tmp_path: 
 def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, tmp_path: Path) -> None:
     pages = client.read_files([archive(tmp_path / "box.zip", "a.png", "b.png", "c.png")])
     first = next(pages)
-    assert isinstance(first, Page)
+    assert isinstance(first, client.Rendered)
     served = desk_of(first)
-    [idle] = [run.pool_module for run in client._runs]
+    run = first.reader.__self__  # type: ignore[attr-defined]
+    idle = run.worker
     assert idle is not None
     folder = Path(idle._folder.name)
     assert list(folder.glob("*/member"))  # on disk while it is looked at
     pages.close()  # type: ignore[attr-defined]
-    assert not client._runs
+    assert run.worker is None
     assert not list(folder.iterdir())
     again = next(client.read_files(pictures(tmp_path, "d.png")))
-    assert isinstance(again, Page)
+    assert isinstance(again, client.Rendered)
     workers.end()
     assert not folder.exists()
     assert served.startswith("desk")
@@ -251,6 +252,16 @@ def test_a_cancel_in_the_middle_keeps_what_was_read(collection: Collection, tmp_
     assert add(collection, pictures(tmp_path, "after.png")) == (["after.png"], [])
 
 
+def test_a_page_is_read_before_the_next_one_or_not_at_all(
+    workers: pool_module.Workers, tmp_path: Path
+) -> None:
+    first, second = client.read_files(pictures(tmp_path, "a.png", "b.png"))
+    for late in (first, second):
+        assert isinstance(late, client.Rendered)
+        with pytest.raises(RuntimeError, match=r"[ab]\.png page 1 was to be read before the next one"):
+            late.read()
+
+
 def test_uploads_take_turns(workers: pool_module.Workers, tmp_path: Path) -> None:
     found: dict[int, list[str]] = {}
     files = {i: pictures(tmp_path, *[f"{i}-{n}.png" for n in range(4)]) for i in range(3)}
@@ -258,8 +269,8 @@ def test_uploads_take_turns(workers: pool_module.Workers, tmp_path: Path) -> Non
     def upload(i: int) -> None:
         found[i] = []
         for page in client.read_files(files[i]):
-            assert isinstance(page, Page)
-            found[i].append(f"{page.source} {desk_of(page)}")
+            assert isinstance(page, client.Rendered)
+            found[i].append(f"{page.page.source} {desk_of(page)}")
 
     threads = [threading.Thread(target=upload, args=(i,)) for i in files]
     for thread in threads:
@@ -305,14 +316,14 @@ def test_where_no_process_starts_files_are_read_in_the_app(
     monkeypatch.setattr(pool_module, "COMMAND", [str(tmp_path / "no-such-python")])
     files = pictures(tmp_path, "a.png", "b.png")
     assert client.count_pages(files) == 2
-    assert [page.source for page in client.read_files(files)] == ["a.png", "b.png"]
+    assert [item.page.source for item in client.read_files(files)] == ["a.png", "b.png"]
     assert "Files are read in the app itself" in caplog.text
 
 
 def test_once_one_has_started_no_file_gets_into_the_app(
     workers: pool_module.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(next(client.read_files(pictures(tmp_path, "a.png"))), Page)
+    assert isinstance(next(client.read_files(pictures(tmp_path, "a.png"))), client.Rendered)
     workers.end()
     monkeypatch.setattr(pool_module, "COMMAND", [sys.executable, "-c", "raise SystemExit(9)"])
     [problem] = client.read_files(pictures(tmp_path, "b.png"))
@@ -336,7 +347,7 @@ def test_the_process_reads_what_the_app_would(tmp_path: Path) -> None:
     make_pdf(tmp_path / "manual.pdf", 2)
     Image.effect_mandelbrot((200, 140), (-2, -1.2, 1, 1.2), 40).save(tmp_path / "set.png")
     files = [Upload(tmp_path / name, name) for name in ("manual.pdf", "set.png")]
-    there = [(page, client.read(page)) for page in client.read_files(files) if isinstance(page, Page)]
+    there = [(item.page, item.read()) for item in client.read_files(files) if not isinstance(item, Problem)]
     here = [(page, read_here(page)) for page in loader.read_files(files) if isinstance(page, Page)]
     assert len(there) == len(here) == 3
     for (page, done), (page_here, done_here) in zip(there, here, strict=True):
