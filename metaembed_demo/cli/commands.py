@@ -10,6 +10,7 @@ from typing import Any
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
@@ -42,13 +43,13 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
             else Collection.for_encoder(encoder)
         )
     report, interrupted = Report(), False
-    adding = collection.add(files, encoder, report, NO_SESSION)
+    indexing = index_files(collection, files, encoder, report, NO_SESSION)
     try:
-        for progress in adding:
+        for progress in indexing:
             tell(progress)
     except KeyboardInterrupt:
         interrupted = True  # what was done is kept
-        adding.close()
+        indexing.close()
     if not report.added and not report.duplicates and not interrupted:
         raise BadInput("No page could be read." + ("" if report.problems else " There are no files."))
     with told():

@@ -23,6 +23,7 @@ from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
@@ -91,14 +92,14 @@ def test_bad_files_are_read_or_refused_and_take_nothing_with_them(
     collection = Collection.for_encoder(encoder)
     good = tmp_path / "good.png"
     pictures.sample(7).save(good)
-    list(collection.add([Upload(good, "good.png")], encoder, Report()))
+    list(index_files(collection, [Upload(good, "good.png")], encoder, Report()))
     [[kept, before]] = [(page_id, collection.index.vectors([page_id])) for page_id in collection.pages]
     tried = 0
     for number, bad in enumerate(bads):
         path = tmp_path / f"{number}{Path(bad.name).suffix}"
         path.write_bytes(bad.content)
         name, report = f"{number}-{bad.name}", Report()
-        list(collection.add([Upload(path, name)], encoder, report, FEW))
+        list(index_files(collection, [Upload(path, name)], encoder, report, FEW))
         about = f"{bad.kind}, {bad.what}: {report}"
         assert report.finished, about
         assert report.added or report.duplicates or report.problems, about

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Problem, Upload
@@ -67,7 +68,7 @@ def add(
 ) -> tuple[list[str], list[Problem]]:
     """Sources of the pages that were added, and the problems."""
     report, before = Report(), set(collection.pages)
-    list(collection.add(files, ENCODER, report, limits))  # type: ignore[arg-type]
+    list(index_files(collection, files, ENCODER, report, limits))  # type: ignore[arg-type]
     assert report.finished
     return [collection.pages[i].source for i in collection.pages if i not in before], report.problems
 
@@ -244,10 +245,10 @@ def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, 
 def test_a_cancel_in_the_middle_keeps_what_was_read(collection: Collection, tmp_path: Path) -> None:
     make_pdf(tmp_path / "long.pdf", 9)
     report = Report()
-    adding = collection.add([Upload(tmp_path / "long.pdf", "long.pdf")], ENCODER, report)
+    indexing = index_files(collection, [Upload(tmp_path / "long.pdf", "long.pdf")], ENCODER, report)
     for _ in range(3):
-        next(adding)
-    adding.close()
+        next(indexing)
+    indexing.close()
     assert (report.added, report.finished) == (3, False)
     assert add(collection, pictures(tmp_path, "after.png")) == (["after.png"], [])
 

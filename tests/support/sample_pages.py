@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.collection import indexing as adding_module
+from metaembed_demo.collection import indexing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import keeping
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
 from metaembed_demo.documents.sandbox.client import Rendered
@@ -26,10 +27,10 @@ def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> P
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, *items: Page | Problem) -> None:
-    """Let the next `Collection.add` meet `items` instead of files."""
-    monkeypatch.setattr(adding_module, "count_pages", lambda files, limits: _pages(items))
+    """Let the next `index_files` meet `items` instead of files."""
+    monkeypatch.setattr(indexing, "count_pages", lambda files, limits: _pages(items))
     ready = [item if isinstance(item, Problem) else Rendered(item, lambda page: page) for item in items]
-    monkeypatch.setattr(adding_module, "read_files", lambda files, limits: (item for item in ready))
+    monkeypatch.setattr(indexing, "read_files", lambda files, limits: (item for item in ready))
 
 
 def read_by(monkeypatch: pytest.MonkeyPatch, read: Callable[[Page], Page]) -> None:
@@ -43,7 +44,7 @@ def fill(
     """Add `items` to `collection` with the dummy encoder."""
     serve(monkeypatch, *items)
     report = Report()
-    return report, list(collection.add([], DummyEncoder(), report))
+    return report, list(index_files(collection, [], DummyEncoder(), report))
 
 
 def keep_as(collection: Collection, kind: str) -> None:
