@@ -70,7 +70,7 @@ def whole_query(trainer: Trainer) -> None:
 
 
 def flat_segments(trainer: Trainer) -> None:
-    trainer.meta.page_segments, trainer.meta.query_segments = equal_segments(R_C), equal_segments(R_Q)
+    trainer.meta.page_segments, trainer.meta.query_segments = equal_segments((R_C,)), equal_segments((R_Q,))
 
 
 def low_rank(trainer: Trainer) -> None:

@@ -1,7 +1,7 @@
 """What bad files and queries do: `python -m benchmarks.robustness.hostile [--only KIND]` writes
 benchmarks/results/hostile.json.
 
-All files of benchmarks/robustness/hostile_files/files.py go through `Collection.add`, one after the other,
+All files of benchmarks/robustness/hostile_files/files.py go through `index_files`, one after the other,
 into a collection that holds good pages; after each one those are looked at. Then bad queries are asked.
 Goals: nothing raised, nothing silent, no page lost.
 """
@@ -27,6 +27,7 @@ from benchmarks.robustness.hostile_files import files as files_module
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import LIMITS, PATHS, Limits
 from metaembed_demo.core.types import Upload
@@ -81,13 +82,19 @@ def main() -> None:
 def files(folder: Path, manifest: list[dict[str, str]], encoder: Encoder, limits: Limits) -> dict[str, Any]:
     """Add them all, and tell what became of each."""
     collection = Collection.for_encoder(encoder)
-    list(collection.add([Upload(PATHS.sample_corpus / name, name) for name in GOOD], encoder, Report()))
+    list(
+        index_files(
+            collection, [Upload(PATHS.sample_corpus / name, name) for name in GOOD], encoder, Report()
+        )
+    )
     good = {page_id: collection.index.vectors([page_id]) for page_id in collection.pages}
     rows, raised, lost = [], [], 0
     for row in manifest:
         report, began = Report(), time.perf_counter()
         try:
-            list(collection.add([Upload(folder / row["file"], row["name"])], encoder, report, limits))
+            list(
+                index_files(collection, [Upload(folder / row["file"], row["name"])], encoder, report, limits)
+            )
         except Exception as error:
             raised.append(f"{row['name']}: {type(error).__name__}: {error}")
         rows.append({**row, **outcome(row, report), "seconds": time.perf_counter() - began})
@@ -157,7 +164,7 @@ def messages(rows: list[dict[str, Any]]) -> dict[str, int]:
 def queries(encoder: Encoder) -> dict[str, Any]:
     """Ask bad queries of a visit; every answer is a page of results, or words that say why not."""
     collection = Collection.for_encoder(encoder)
-    list(collection.add([Upload(PATHS.sample_corpus / GOOD[0], GOOD[0])], encoder, Report()))
+    list(index_files(collection, [Upload(PATHS.sample_corpus / GOOD[0], GOOD[0])], encoder, Report()))
     sessions = Sessions(collection)
     visit = Visit(Tools(encoder), sessions.get(sessions.open()))
     answered, refused, raised, slowest = 0, {}, [], 0.0

@@ -19,19 +19,23 @@ from typing import Any
 
 from benchmarks import RESULTS
 from metaembed_demo.core.config import LIMITS, PATHS
-from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents import extraction, loader
 from metaembed_demo.documents.sandbox import client, pool
 
 from .laptop import KINDS
 
 TURNS = 5
-Read = Callable[[Page], Page]
-Files = Callable[[Sequence[Upload]], Iterator[Page | Problem]]
-WAYS: dict[str, tuple[Files, Read]] = {
-    "in the app": (loader.read_files, extraction.read),
-    "in the reading process": (client.read_files, client.read),
-}
+Files = Callable[[Sequence[Upload]], Iterator[client.Rendered | Problem]]
+
+
+def read_here(files: Sequence[Upload]) -> Iterator[client.Rendered | Problem]:
+    """`client.read_files`, but in this process."""
+    for item in loader.read_files(files):
+        yield item if isinstance(item, Problem) else client.Rendered(item, extraction.read)
+
+
+WAYS: dict[str, Files] = {"in the app": read_here, "in the reading process": client.read_files}
 
 
 def main() -> None:
@@ -45,7 +49,7 @@ def main() -> None:
         for kind, names in KINDS.items():
             for name in names:
                 for way in sorted(WAYS, reverse=bool(turn % 2)):
-                    found = pages(Upload(PATHS.sample_corpus / name, name), *WAYS[way])
+                    found = pages(Upload(PATHS.sample_corpus / name, name), WAYS[way])
                     times[kind, way] += found if turn else []  # the first turn loads models
     [idle] = pool.UPLOADS._idle
     found = {
@@ -59,12 +63,12 @@ def main() -> None:
     print(text)
 
 
-def pages(file: Upload, files: Files, read: Read) -> list[float]:
+def pages(file: Upload, files: Files) -> list[float]:
     """Milliseconds for each page, rendered and read."""
     spent, began = [], time.perf_counter()
     for page in files([file]):
-        assert isinstance(page, Page), page
-        read(page)
+        assert isinstance(page, client.Rendered), page
+        page.read()
         spent.append((time.perf_counter() - began) * 1000)
         began = time.perf_counter()
     return spent

@@ -9,6 +9,7 @@ from typing import Any
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
@@ -17,7 +18,6 @@ from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate
-from metaembed_demo.index.local import LocalIndex
 
 from .console import BadInput, problems, table, tell, told
 
@@ -42,13 +42,13 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
             else Collection.for_encoder(encoder)
         )
     report, interrupted = Report(), False
-    adding = collection.add(files, encoder, report, NO_SESSION)
+    indexing = index_files(collection, files, encoder, report, NO_SESSION)
     try:
-        for progress in adding:
+        for progress in indexing:
             tell(progress)
     except KeyboardInterrupt:
         interrupted = True  # what was done is kept
-        adding.close()
+        indexing.close()
     if not report.added and not report.duplicates and not interrupted:
         raise BadInput("No page could be read." + ("" if report.problems else " There are no files."))
     with told():
@@ -70,8 +70,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def keep(collection: Collection, kind: str, full: bool) -> None:
-    """Keep the vectors of `collection` as `kind`. Raises ValueError as `LocalIndex.stored_as` says."""
-    assert isinstance(collection.index, LocalIndex)
+    """Keep the vectors of `collection` as `kind`. Raises ValueError as `MultiVectorIndex.stored_as` says."""
     if collection.index.storage != kind or not full:
         collection.index = collection.index.stored_as(kind, full)
 
@@ -96,7 +95,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         collection = Collection.load(options.index, encoder.fingerprint)
         if options.qdrant:
             search_there(collection, options.qdrant, options.name)
-        elif isinstance(collection.index, LocalIndex):
+        else:
             collection.index.recall = options.recall or collection.index.recall
             collection.index.refine = options.refine or 0
     trace = search(collection, encoder, query, options.budget, options.k, options.exact)

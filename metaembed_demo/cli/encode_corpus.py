@@ -23,13 +23,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection import persistence
-from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.encoded_parts import (
     BadInput,
     Input,
@@ -41,13 +41,12 @@ from metaembed_demo.collection.encoded_parts import (
     listed,
     read_done,
 )
-from metaembed_demo.collection.indexing import Adding
+from metaembed_demo.collection.indexing import Places
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import ROOT, SERVER
 from metaembed_demo.core.types import Embedding, Page, Problem
-from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
 BATCH = 8  # pages given to the encoder at once
@@ -233,7 +232,7 @@ def _clear_away(out: Path, inputs: Sequence[Input]) -> list[Problem]:
 
 
 def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGES) -> tuple[int, Report]:
-    """Build the collection folder `out` from what `encode` wrote, as `Collection.add` would have.
+    """Build the collection folder `out` from what `encode` wrote, as `index_files` would have.
 
     After every so many pages the collection is saved and opened again, so that only the table of its pages
     and `every` pages are in memory. `out` appears when all is done. Returns its number of pages.
@@ -260,37 +259,37 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
     growing = out.with_name(f".{out.name}.merging")
     shutil.rmtree(growing, ignore_errors=True)  # of a merge that was killed
     home, report = Collection(head["fingerprint"], head["r_c"], head["dim"]), Report()
-    adding = Adding(home, cast(Encoder, None), report, NO_SESSION)  # nothing is left for an encoder to do
+    places = Places(home)
     for done in filter(None, (done for _, done in found)):
         for line, vectors in lines_of(parts, done):
-            if _replay(adding, line, vectors) and report.added % every == 0:
-                adding.home.save(growing)
-                adding.home = Collection.load(growing, home.fingerprint)
+            if _take(places, report, line, vectors) and report.added % every == 0:
+                places.home.save(growing)
+                places.home = Collection.load(growing, home.fingerprint)
         report.problems += [Problem(*problem) for problem in done.problems]
     if not report.added:
         raise BadInput(f"There is no page in {parts}.")
-    adding.home.save(growing)
+    places.home.save(growing)
     os.replace(growing, out)
     report.finished = not missing
     return report.added, report
 
 
-def _replay(adding: Adding, line: dict[str, Any], vectors: NDArray[np.float16]) -> bool:
-    """Take one page in the steps of `Collection.add`, so that names and duplicates come out alike.
+def _take(places: Places, report: Report, line: dict[str, Any], vectors: NDArray[np.float16]) -> bool:
+    """Take one page in the steps of `index_files`, so that names and duplicates come out alike.
 
     Returns whether a page was added.
     """
     page = Page(line["id"], line["source"], line["number"], None)
-    adding._begin_again(page)
-    if page.id in adding.home.pages:
-        adding._duplicate(page)
+    places.meet(page)
+    if page.id in places.home.pages:
+        report.duplicates.append(places.duplicate(page))
         return False
     if "page" not in line:  # a repeat of a page that could not be encoded
         return False
     stored = StoredPage.from_json(line["page"], base64.b64decode(line["picture"]))
-    place = (adding._name(page), page.number)
-    adding.home.put(stored.at([place]), Embedding(vectors[line["row"]].astype(np.float32)))
-    adding.report.added += 1
+    embedding = Embedding(vectors[line["row"]].astype(np.float32))
+    places.home.put(stored.at([places.place(page)]), embedding)
+    report.added += 1
     return True
 
 

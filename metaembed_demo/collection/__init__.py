@@ -1,1 +1,1 @@
-"""Pages with their vectors: adding, keeping, searching."""
+"""Pages with their vectors: indexing, keeping, searching."""

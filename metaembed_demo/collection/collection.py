@@ -1,26 +1,22 @@
-"""Collection: the pages that a user searches. An index, the stored pages, and what adds and removes them."""
+"""Collection: the pages that a user searches. An index, the stored pages, their places."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.types import Embedding, Problem, Upload
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
-from .indexing import Adding
 from .page_store import Book
-from .progress import Progress, Report
 from .stored_page import Place, StoredPage
-
-__all__ = ["Collection", "Document", "Problem", "Progress", "Report", "StoredPage", "Upload"]
 
 # For the command line: the page limit of a session protects a shared server only.
 NO_SESSION = LIMITS.model_copy(update={"max_session_pages": sys.maxsize})
@@ -65,20 +61,7 @@ class Collection:
                 "Index the files again."
             )
 
-    # Adding
-
-    def add(
-        self, files: Sequence[Upload], encoder: Encoder, report: Report, limits: Limits = LIMITS
-    ) -> Generator[Progress, None, None]:
-        """Read, encode and index `files`, a page at a time, telling the progress after each.
-
-        Closing the generator cancels: pages read so far are still encoded and stay searchable.
-
-        Raises:
-            ValueError: when `encoder` is not the one this collection was made with.
-        """
-        self.check_encoder(encoder)
-        return Adding(self, encoder, report, limits).run(files)
+    # Indexing
 
     def put(self, page: StoredPage, embedding: Embedding) -> None:
         """Index one page. Raises ValueError when its id is there already."""
@@ -162,7 +145,7 @@ class Collection:
     def copy(self) -> Collection:
         """The same pages in an index of their own; pictures and vectors are shared."""
         twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
-        if not isinstance(self.index, LocalIndex):
+        if not self.index.in_process:
             twin.merge(self)
             return twin
         with self.lock:
@@ -173,7 +156,7 @@ class Collection:
     def merge(self, other: Collection) -> int:
         """Add the pages of `other` that are missing here. Returns how many.
 
-        A source whose name stands for something else here comes under a new name, as in `add`.
+        A source whose name stands for something else here comes under a new name, as in `index_files`.
 
         Raises:
             ValueError: when the two were made by different encoders.
@@ -182,8 +165,7 @@ class Collection:
             raise ValueError("The two collections were made by different encoders.")
         with other.lock:
             pages = list(other.pages.values())
-            index, ids = other.index, [page.id for page in pages]
-            vectors = index.full(ids) if isinstance(index, LocalIndex) else index.vectors(ids)
+            vectors = other.index.full([page.id for page in pages])
         with self.lock:
             names = self._names_for(pages)
             added = 0
@@ -249,7 +231,7 @@ class Collection:
 
 
 def kind_of(source: str) -> str:
-    """ "pdf" or "image", from the name: `ingest` has made sure that names and contents agree."""
+    """ "pdf" or "image", from the name: the reading of files sees to it that names and contents agree."""
     return "pdf" if source.lower().endswith(".pdf") else "image"
 
 

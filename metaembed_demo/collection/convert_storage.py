@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, PQ_LEAST, codec, pq_parts
 
 from .collection import Collection
 
 
 def kind_of(collection: Collection) -> str:
-    """How the vectors of `collection` are kept: one of `codecs.KINDS`."""
-    return collection.index.storage if isinstance(collection.index, LocalIndex) else "float16"
+    """How the vectors of `collection` are kept: one of `quantization.KINDS`."""
+    return collection.index.storage
 
 
 def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
@@ -22,10 +22,9 @@ def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
     Closed before its end it changes nothing. Pages that come or go meanwhile do so in the new index too.
 
     Raises:
-        ValueError: as `LocalIndex.stored_as`; nothing is changed then.
+        ValueError: as `MultiVectorIndex.stored_as`; nothing is changed then.
     """
     old = collection.index
-    assert isinstance(old, LocalIndex)
     made = yield from old.storing_as(kind)
     _warm(made)
     with collection.lock:
@@ -34,7 +33,7 @@ def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
         collection.index = made
 
 
-def _warm(index: LocalIndex) -> None:
+def _warm(index: MultiVectorIndex) -> None:
     """Search once with all tokens and once with few: a kernel is compiled when it is first called."""
     if len(index):
         query = index.vectors(index.ids[:1])[0]
@@ -42,7 +41,7 @@ def _warm(index: LocalIndex) -> None:
             index.search(query, budget, 1)
 
 
-def catch_up(made: LocalIndex, old: LocalIndex) -> None:
+def catch_up(made: MultiVectorIndex, old: MultiVectorIndex) -> None:
     """Give `made`, which was made from `old`, the pages that `old` has now, in their order."""
     now = old.ids
     made.remove([page_id for page_id in made.ids if page_id not in old])

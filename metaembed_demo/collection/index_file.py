@@ -30,7 +30,6 @@ from metaembed_demo.core.disk import FULL_DISK, is_full
 from metaembed_demo.core.types import WORD_KINDS, Upload
 from metaembed_demo.documents import zip_archive
 from metaembed_demo.documents.file_types import mebibytes
-from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
 from .collection import Collection
@@ -296,7 +295,6 @@ def _is_page(page: StoredPage, limits: Limits) -> bool:
 
 def _check_vectors(name: str, found: Collection, home: Collection, in_time: InTime) -> None:
     index = found.index
-    assert isinstance(index, LocalIndex)
     if (index.r_c, index.dim) != (home.index.r_c, home.index.dim):
         raise _Refused(f"{name} is damaged: its vectors have another shape than this encoder's. {AGAIN}")
     ids = index.ids
@@ -304,4 +302,3 @@ def _check_vectors(name: str, found: Collection, home: Collection, in_time: InTi
         in_time()
         if not np.isfinite(index.full(ids[start : start + STEP])).all():
             raise _Refused(f"{name} is damaged: it holds vectors that are not finite. {AGAIN}")
-    index.refine = 1  # its `vectors`, which `merge` takes, are then the full ones

@@ -1,4 +1,4 @@
-"""Adding: files on their way into a collection, with their progress, problems and duplicates."""
+"""Indexing: files on their way into a collection, with their progress, problems and duplicates."""
 
 from __future__ import annotations
 
@@ -6,47 +6,109 @@ import contextlib
 import logging
 from collections.abc import Generator, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from metaembed_demo.core.config import Limits
+from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Page, Problem, Upload
-from metaembed_demo.documents.sandbox.client import Unread, count_pages, read, read_files
+from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
 from metaembed_demo.encoders.base import Encoder
 
+from .collection import Collection
 from .progress import Progress, Report
-from .stored_page import StoredPage
-
-if TYPE_CHECKING:
-    from .collection import Collection
+from .stored_page import Place, StoredPage
 
 log = logging.getLogger(__name__)
 ENCODE_BATCH = 4  # pages; enough to keep two cores busy, few enough that a cancel is prompt
 
 
-class Adding:
-    """One run of `Collection.add`."""
+def index_files(
+    collection: Collection,
+    files: Sequence[Upload],
+    encoder: Encoder,
+    report: Report,
+    limits: Limits = LIMITS,
+) -> Generator[Progress, None, None]:
+    """Read, encode and index `files` into `collection`, a page at a time, telling the progress after each.
+
+    `report` is filled as it goes. Closing the generator cancels: pages read so far are still encoded and stay
+    searchable.
+
+    Raises:
+        ValueError: at once, when `encoder` is not the one that `collection` was made with.
+    """
+    collection.check_encoder(encoder)
+    return _Indexing(collection, encoder, report, limits).run(files)
+
+
+class Places:
+    """Which name, and so which place, each page gets on its way into `home`, and what is there already.
+
+    Pages are to come in the order of their files. `home` may be replaced by a copy of it between two pages.
+    """
+
+    def __init__(self, home: Collection) -> None:
+        self.home = home
+        self._names: dict[str, str] = {}  # source -> the name it goes by after a clash
+        self._last: dict[str, int] = {}  # source -> its last page number
+        self._again: dict[
+            str, list[Place]
+        ] = {}  # source -> (page id, number) of pages that were there already
+
+    def starts_over(self, page: Page) -> bool:
+        """Whether the source of `page` begins anew, which makes it another upload of that name."""
+        return page.number <= self._last.get(page.source, 0)
+
+    def meet(self, page: Page) -> None:
+        """Take note that `page` comes next. An upload that begins anew has a name of its own to find."""
+        if self.starts_over(page):
+            self._names.pop(page.source, None)
+            self._again.pop(page.source, None)
+        self._last[page.source] = page.number
+
+    def place(self, page: Page) -> Place:
+        """Where `page` goes: under another name than its source's from the first page that clashes on."""
+        name = self._names.get(page.source, page.source)
+        if self.home.holder((name, page.number)) in (None, page.id):
+            return name, page.number
+        name = self._names[page.source] = self.home.free_name(page.source, page.number, page.id)
+        for page_id, number in self._again.pop(page.source, []):
+            if page_id in self.home.pages:
+                self.home.note_place(page_id, (name, number))
+        return name, page.number
+
+    def duplicate(self, page: Page) -> str:
+        """Note where else the content of `page`, which `home` holds, was met. Returns what to tell of it."""
+        with self.home.lock:
+            first, place = self.home.pages[page.id], self.place(page)
+            if self.home.holder(place) == page.id:
+                self._again.setdefault(page.source, []).append((page.id, page.number))
+                return f"{page.source} page {page.number} is already indexed."
+            self.home.note_place(page.id, place)
+            return f"{page.source} page {page.number} is the same as {first.source} page {first.number}."
+
+
+class _Indexing:
+    """One run of `index_files`."""
 
     def __init__(self, home: Collection, encoder: Encoder, report: Report, limits: Limits) -> None:
         self.home, self.encoder, self.report, self.limits = home, encoder, report, limits
+        self.places = Places(home)
         self.done = self.total = 0
         self.batch: list[Page] = []  # read, not yet encoded
-        self.names: dict[str, str] = {}  # source -> the name it goes by after a clash
-        self.last: dict[str, int] = {}  # source -> its last page number
-        self.again: dict[str, list[tuple[int, str]]] = {}  # source -> pages that were there already
 
     def run(self, files: Sequence[Upload]) -> Generator[Progress, None, None]:
         started = perf_counter()
         self.total = count_pages(files, self.limits)
         try:
             # Closed at once on a cancel, so that open files and unpacked archives go away.
-            items = cast(Generator[Page | Problem, None, None], read_files(files, self.limits))
+            items = cast(Generator[Rendered | Problem, None, None], read_files(files, self.limits))
             with contextlib.closing(items):
                 for item in items:
                     if isinstance(item, Problem):
                         yield self._problem(item)
                     elif self._full():
                         self._flush()
-                        yield self._problem(self._no_room(item))
+                        yield self._problem(self._no_room(item.page))
                         return
                     else:
                         yield self._page(item)
@@ -59,13 +121,16 @@ class Adding:
             # After an error of the encoder the batch is dropped: it would only fail again.
             self.report.seconds += perf_counter() - started
 
-    def _page(self, page: Page) -> Progress:
-        self._begin_again(page)
+    def _page(self, rendered: Rendered) -> Progress:
+        page = rendered.page
+        if self.places.starts_over(page):
+            self._flush()  # under the name that the upload before goes by
+        self.places.meet(page)
         if page.id in self.home.pages or any(waiting.id == page.id for waiting in self.batch):
             self._flush()  # so that places and names are settled up to here
-            return self._duplicate(page)
+            return self._progress(page.source, page.number, self._duplicate(page), 1)
         try:
-            page = read(page)
+            page = rendered.read()
         except Unread as error:
             return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
         except Exception as error:
@@ -91,42 +156,13 @@ class Adding:
                 if page.id in self.home.pages:  # another thread added it meanwhile
                     self._duplicate(page)
                 else:
-                    self.home.put(stored.at([(self._name(page), page.number)]), embedding)
+                    self.home.put(stored.at([self.places.place(page)]), embedding)
                     self.report.added += 1
 
-    def _begin_again(self, page: Page) -> None:
-        """A source that starts over is another upload of that name."""
-        if page.number <= self.last.get(page.source, 0):
-            self._flush()
-            self.names.pop(page.source, None)
-            self.again.pop(page.source, None)
-        self.last[page.source] = page.number
-
-    def _name(self, page: Page) -> str:
-        """What the page's source goes by: another name from the first page that clashes on."""
-        name = self.names.get(page.source, page.source)
-        if self.home.holder((name, page.number)) in (None, page.id):
-            return name
-        name = self.names[page.source] = self.home.free_name(page.source, page.number, page.id)
-        for number, page_id in self.again.pop(page.source, []):
-            if page_id in self.home.pages:
-                self.home.note_place(page_id, (name, number))
-        return name
-
-    def _duplicate(self, page: Page) -> Progress:
-        with self.home.lock:
-            first = self.home.pages[page.id]
-            place = (self._name(page), page.number)
-            if self.home.holder(place) == page.id:
-                message = f"{page.source} page {page.number} is already indexed."
-                self.again.setdefault(page.source, []).append((page.number, page.id))
-            else:
-                message = (
-                    f"{page.source} page {page.number} is the same as {first.source} page {first.number}."
-                )
-                self.home.note_place(page.id, place)
+    def _duplicate(self, page: Page) -> str:
+        message = self.places.duplicate(page)
         self.report.duplicates.append(message)
-        return self._progress(page.source, page.number, message, 1)
+        return message
 
     def _full(self) -> bool:
         return len(self.home) + len(self.batch) >= self.limits.max_session_pages

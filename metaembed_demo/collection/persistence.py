@@ -118,7 +118,7 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> 
         ValueError: when `path` holds something else than an index, or `index` does not lie in this process.
     """
     check_target(path)
-    if not isinstance(index, LocalIndex):
+    if not index.in_process:
         raise ValueError(f"Only an index in this process is saved in a folder, not {type(index).__name__}.")
     try:
         return _save(path, fingerprint, index, pages)
@@ -154,7 +154,7 @@ def _told(path: Path, error: OSError) -> OSError:
     return told
 
 
-def _save(path: Path, fingerprint: str, index: LocalIndex, pages: Book) -> int:
+def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,19 +1,15 @@
-"""How far adding files is, and what came of it."""
+"""How far indexing files is, and what came of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from metaembed_demo.core.types import Problem
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where `Collection.add` stands: `done` of `total` pages, the last one page `number` of `source`."""
+    """Where `index_files` stands: `done` of `total` pages, the last one page `number` of `source`."""
 
     done: int
     total: int
@@ -24,7 +20,7 @@ class Progress:
 
 @dataclass
 class Report:
-    """What `Collection.add` did; filled as it goes. `finished` means that every file was looked at."""
+    """What `index_files` did; filled as it goes. `finished` means that every file was looked at."""
 
     added: int = 0
     duplicates: list[str] = field(default_factory=list)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metaembed_demo.core.config import SERVER
-from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.qdrant.index import QdrantIndex
 
 from .collection import Collection
@@ -21,7 +20,7 @@ def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
         ConnectionError, PermissionError, RuntimeError: as `QdrantIndex` says.
     """
     source = collection.index
-    if isinstance(source, LocalIndex) and not source.has_full:
+    if not source.has_full:
         raise ValueError(
             f"This index keeps {source.storage} codes only; Qdrant needs the full vectors. "
             "Index the files again."
@@ -36,8 +35,7 @@ def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
     yield done
     for start in range(0, len(new), STEP):
         batch = new[start : start + STEP]
-        vectors = source.full(batch) if isinstance(source, LocalIndex) else source.vectors(batch)
-        remote.add(batch, vectors)
+        remote.add(batch, source.full(batch))
         done += len(batch)
         yield done
 

@@ -11,7 +11,6 @@ from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 from metaembed_demo.index.base import MultiVectorIndex
-from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
@@ -151,7 +150,7 @@ def _run(
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
     """What hits were scored by, and how many of the best again by their full vectors."""
-    if not isinstance(index, LocalIndex) or index.storage == "float16":
+    if index.storage == "float16":
         return "float16", 0
     again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
     return index.storage, again if index.has_full else 0
@@ -164,7 +163,7 @@ def _cosines(
     if not page_ids:
         return {}
     index = collection.index
-    scored_by = index.full if full and isinstance(index, LocalIndex) else index.vectors
+    scored_by = index.full if full else index.vectors
     return dict(zip(page_ids, cosines(vectors, scored_by(page_ids)), strict=True))
 
 

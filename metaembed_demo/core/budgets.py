@@ -73,14 +73,23 @@ class Group:
         return str(first) if first == last else f"{first}–{last}"
 
 
-def _groups() -> tuple[Group, ...]:
-    ends = [(0, 0), *BUDGETS]
-    return tuple(
-        Group(i, (q0 + 1, q1), (c0 + 1, c1)) for i, ((q0, c0), (q1, c1)) in enumerate(pairwise(ends))
-    )
+def _spans(ends: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """(first, last + 1) of each group, 0-based, where the nested groups end at `ends`."""
+    return tuple(pairwise((0, *ends)))
 
 
-GROUPS: tuple[Group, ...] = _groups()
+# The same groups as slices: (first, last + 1) token of each, 0-based.
+QUERY_SPANS: tuple[tuple[int, int], ...] = _spans([r_q for r_q, _ in BUDGETS])  # 1 | 2 | 3-4 | 5-8 | 9-16
+PAGE_SPANS: tuple[tuple[int, int], ...] = _spans([r_c for _, r_c in BUDGETS])  # 1 | 2-4 | 5-8 | 9-16 | 17-64
+
+# How many tokens each group has: what the budget at a stop adds to the stop before it.
+QUERY_SIZES: tuple[int, ...] = tuple(end - first for first, end in QUERY_SPANS)  # 1, 1, 2, 4, 8
+PAGE_SIZES: tuple[int, ...] = tuple(end - first for first, end in PAGE_SPANS)  # 1, 3, 4, 8, 48
+
+GROUPS: tuple[Group, ...] = tuple(
+    Group(i, (q0 + 1, q1), (c0 + 1, c1))
+    for i, ((q0, q1), (c0, c1)) in enumerate(zip(QUERY_SPANS, PAGE_SPANS, strict=True))
+)
 
 
 def group_of(token: int, side: str) -> Group:

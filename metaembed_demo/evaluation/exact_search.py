@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.index.local import NEVER, LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
 
 REFINE = 50  # top pages rescored with full vectors
 DEEP = 100  # ranks searched for a hit of only one of the two searches
@@ -55,16 +55,16 @@ class Exactness:
         return len(set(way.hits) & set(self.exact.hits))
 
 
-def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exactness:
-    """Search for the top `k` pages of `query` (R_q, D) at `budget` in each way; does not modify `index`.
+def measure(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) -> Exactness:
+    """Ask `query` (R_q, D) for its best `k` pages at `budget`, each way; `index` stays as it is.
 
     Raises:
         ValueError: when the index has no full vectors.
     """
     if not index.has_full:
         raise ValueError("This index keeps no full vectors, so no search of it is exact.")
-    still = index.copy()  # a snapshot, unaffected by concurrent changes
-    still.lists_from = NEVER
+    # A copy, so that pages which come or go meanwhile count nowhere; with the lists, if any.
+    still = index.copy(new_lists=False)
     pages = len(still)
     here = _asked(still, query, budget, k)
     hits, ms = _timed(lambda: still.search(query, budget, max(k, DEEP), exact=True))
@@ -78,7 +78,7 @@ def measure(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Exa
     return Exactness(pages, here, exact, refined, _moves(here.hits, exact.hits, found, true))
 
 
-def _asked(index: LocalIndex, query: FloatArray, budget: Budget, k: int) -> Way:
+def _asked(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) -> Way:
     def ask() -> tuple[list[Hit], int]:
         candidates = index.coarse(query, budget, k)
         return index.rerank(query, budget, candidates, k), len(candidates)

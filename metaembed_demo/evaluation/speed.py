@@ -21,7 +21,6 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim_numpy
 from metaembed_demo.index.quantization import KINDS
 
@@ -97,7 +96,6 @@ def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
     """
     full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
     plain = _random_collection(encoder, pages).index
-    assert isinstance(plain, LocalIndex)
     indexes = {kind: plain.stored_as(kind) for kind in KINDS}
     query = plain.full(plain.ids[:1])[0][: full.r_q]
     vectors = plain.full(plain.ids)

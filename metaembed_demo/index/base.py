@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Generator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,41 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 
+from .cascade import RECALL
+
 
 class MultiVectorIndex(Protocol):
-    """Pages of R_c vectors each, searched by MaxSim at any budget; larger budgets are clipped."""
+    """Pages as R_c vectors each, searched by MaxSim at any budget.
+
+    A budget larger than what the query or the index holds means all there is. An index that is not
+    `in_process` answers everything but `copy`, `stored_as`, `storing_as` and `write`, which raise ValueError.
+    """
 
     r_c: int
     dim: int
+    recall: float  # the share of the exact best that the coarse stage is to bring
+    refine: int  # how many of the best are scored again by their full vectors; 0 for none
+    exact_up_to: int  # pages; up to there a search scores them all
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the vectors lie in this process, or in files that it reads, and not on a server."""
+        ...
+
+    @property
+    def storage(self) -> str:
+        """How vectors are kept: one of `quantization.KINDS`."""
+        ...
+
+    @property
+    def has_full(self) -> bool:
+        """Whether the vectors are kept as they were added (in float16), and not their codes alone."""
+        ...
+
+    @property
+    def listing(self) -> tuple[int, int] | None:
+        """Pages in the inverted lists on their way, and of how many; None where none are made."""
+        ...
 
     @property
     def ids(self) -> list[str]:
@@ -25,6 +54,8 @@ class MultiVectorIndex(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+    def __contains__(self, page_id: str) -> bool: ...
 
     def add(self, ids: Sequence[str], vectors: FloatArray) -> None:
         """Add pages with `vectors` (n, R_c, D) float32.
@@ -54,13 +85,79 @@ class MultiVectorIndex(Protocol):
         """(n, R_c, D) float32 vectors that hits are scored by. Raises KeyError when an id is unknown."""
         ...
 
+    def full(self, ids: Sequence[str]) -> FloatArray:
+        """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up.
+
+        Raises:
+            KeyError: when an id is unknown.
+        """
+        ...
+
     def bytes_per_page(self, budget: Budget) -> int:
         """Bytes of the first r_c vectors of a page in the index."""
+        ...
+
+    def copy(self, new_lists: bool = True) -> MultiVectorIndex:
+        """The same pages; adding and removing here and there do not meet. Vectors are shared.
+
+        new_lists: whether the copy may make inverted lists once it has grown; it keeps those there are.
+        """
+        ...
+
+    def stored_as(self, kind: str, keep_full: bool = True) -> MultiVectorIndex:
+        """The same pages kept as `kind`; this index stays as it is and can be searched meanwhile.
+
+        The full vectors move to a file, or are given up if not `keep_full`. PQ is fitted to the pages.
+
+        Raises:
+            ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
+                index were given up and another kind would have to be made from what is left.
+        """
+        ...
+
+    def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, MultiVectorIndex]:
+        """`stored_as`, telling how many pages are kept anew as it goes; closing it gives the work up."""
         ...
 
     def save(self, path: Path) -> None:
         """Write to the folder `path`, created if missing."""
         ...
+
+    def write(self, path: Path) -> dict[str, Any]:
+        """Write what `path` lacks. Returns the head (index/segments.py), for the caller to keep."""
+        ...
+
+    def close(self) -> None:
+        """Let go of a connection or of a folder's lock, where there is one; the index is of no more use."""
+        ...
+
+
+class Elsewhere:
+    """What every index answers that keeps its vectors in float16 outside of this process.
+
+    `recall` and `refine` are there to be read: nobody tells a server of other values.
+    """
+
+    recall, refine, exact_up_to = RECALL, 0, 0
+    in_process = False
+    storage, has_full = "float16", True
+    listing: tuple[int, int] | None = None
+
+    def copy(self, new_lists: bool = True) -> NoReturn:
+        raise self._refusal()
+
+    def stored_as(self, kind: str, keep_full: bool = True) -> NoReturn:
+        raise self._refusal()
+
+    def storing_as(self, kind: str, keep_full: bool = True) -> NoReturn:
+        raise self._refusal()
+
+    def write(self, path: Path) -> NoReturn:
+        raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        what = type(self).__name__
+        return ValueError(f"Only an index in this process is copied or kept another way, not {what}.")
 
 
 def check_new(ids: Sequence[str], vectors: FloatArray, known: Container[str], r_c: int, dim: int) -> None:

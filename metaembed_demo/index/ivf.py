@@ -17,19 +17,21 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
+from metaembed_demo.core.budgets import PAGE_SPANS
 from metaembed_demo.core.types import FloatArray
 
 from .cascade import PREFIX
 
-GROUPS = ((0, 1), (1, 4), (4, 8), (8, 16))  # page tokens 1 | 2-4 | 5-8 | 9-16
-COMPONENTS = 4  # vector components per 4-bit code
-A_LIST = 39  # training vectors per list, FAISS's minimum
-LISTS = 4  # number of lists, relative to the square root of the tokens
-ROUNDS = 10  # k-means iterations
-PROBED = 1 / 32  # share of lists probed per query token
-FEWEST, TRAIN = 1_000, 20_000  # minimum and maximum training pages
-STEP = 1_024  # pages per adding step
-BROUGHT = 400  # minimum candidates: 4-bit codes rank less precisely than an int8 scan
+# (first, last + 1) of the candidate tokens that the lists hold: 1 | 2-4 | 5-8 | 9-16.
+SPANS = tuple(span for span in PAGE_SPANS if span[1] <= PREFIX.r_c)
+COMPONENTS = 4  # of a vector, that share one 4-bit code
+A_LIST = 39  # training vectors a list, the fewest that FAISS wants
+LISTS = 4  # times the square root of the tokens
+ROUNDS = 10  # of k-means
+PROBED = 1 / 32  # of the lists, by a query token
+FEWEST, TRAIN = 1_000, 20_000  # pages to train on
+STEP = 1_024  # pages added at a time
+BROUGHT = 400  # candidates at least: 4-bit codes put the best further down than a scan in int8 does
 
 Slots = NDArray[np.int64]
 
@@ -41,7 +43,7 @@ class TokenLists:
     """
 
     def __init__(self, r_c: int, dim: int) -> None:
-        self.groups = [(first, min(last, r_c)) for first, last in GROUPS if first < r_c]
+        self.groups = [(first, min(last, r_c)) for first, last in SPANS if first < r_c]
         self.dim = dim
         self.probed = PROBED
         self._faiss: list[Any] = []

@@ -61,13 +61,15 @@ class LocalIndex:
         self._checked: segments.Check | None = None  # of the files it was loaded from
 
     @property
+    def in_process(self) -> bool:
+        return True
+
+    @property
     def storage(self) -> str:
-        """The storage kind, one of `quantization.KINDS`."""
         return self._codec.kind
 
     @property
     def listing(self) -> tuple[int, int] | None:
-        """Progress of building inverted lists: pages done, total; None when idle."""
         return None if self._lists is not None else self._listing.progress
 
     @property
@@ -109,11 +111,10 @@ class LocalIndex:
             self._blocks.kill(gone)
             self._compact()
 
-    def copy(self) -> LocalIndex:
-        """An independent copy that shares vectors and lists."""
+    def copy(self, new_lists: bool = True) -> LocalIndex:
         with self._lock:
             twin = self._snapshot()
-            twin.lists_from, twin._listing = self.lists_from, self._listing
+            twin.lists_from, twin._listing = self.lists_from if new_lists else NEVER, self._listing
             twin._lists = self._lists.copy() if self._lists else None
             twin._listing.join(twin)
             return twin
@@ -129,18 +130,9 @@ class LocalIndex:
             return twin
 
     def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
-        """A copy with the storage kind `kind`; this index is unchanged and stays searchable.
-
-        The full vectors move to a file, or are dropped if not `keep_full`. PQ is trained on the pages.
-
-        Raises:
-            ValueError: on an unknown kind, too few pages for a codebook, or if the full vectors that
-                re-encoding needs were dropped.
-        """
         return finish(self.storing_as(kind, keep_full))
 
     def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, LocalIndex]:
-        """`stored_as` as a generator of the number of pages done; closing it cancels."""
         source = self.copy()
         if kind == self.storage and (keep_full or kind == "float16" or not source.has_full):
             return source
@@ -207,7 +199,6 @@ class LocalIndex:
             return self._blocks.vectors(self._codec, self._find(ids), full=False)
 
     def full(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32 vectors at float16 precision; decoded from codes if those were dropped."""
         with self._lock:
             return self._blocks.vectors(self._codec, self._find(ids), full=True)
 
@@ -260,9 +251,11 @@ class LocalIndex:
             segments.write_index(path, self._settled(), self._codec)
 
     def write(self, path: Path) -> segments.Head:
-        """Write missing blocks to `path`; returns the head, which the caller must write last."""
         with self._lock:
             return segments.write(path, self._settled(), self._codec)
+
+    def close(self) -> None:
+        """Nothing is held open: files are mapped, and let go with the last block that reads from them."""
 
     @classmethod
     def load(cls, path: Path, whole: bool = True) -> LocalIndex:

@@ -6,13 +6,12 @@ A smaller budget is a slice: `maxsim(q[:r_q], c[:, :r_c])`.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.budgets import PAGE_SPANS, QUERY_SPANS
 from metaembed_demo.core.types import Alignment, FloatArray
 
 from . import maxsim_kernels
@@ -24,11 +23,6 @@ CHUNK_COMPONENTS = 1 << 20
 KERNEL_FROM = 500 * 16 * 64 * 128
 # The same once numba is loaded: below, numpy is faster than the call overhead.
 KERNEL_AFTER = 8 * 16 * 64 * 128
-
-# First and last+1 query token of the nested groups: 1 | 2 | 3-4 | 5-8 | 9-16.
-_EDGES = (0, *(r_q for r_q, _ in BUDGETS))
-QUERY_GROUPS: tuple[tuple[int, int], ...] = tuple(pairwise(_EDGES))
-PAGE_ENDS = tuple(r_c for _, r_c in BUDGETS)  # last page token of each nested group
 
 
 def maxsim(q: FloatArray, c: NDArray[Any], rows: NDArray[np.int64] | None = None) -> FloatArray:
@@ -143,9 +137,9 @@ def prefix_gains(alignment: Alignment) -> FloatArray:
     >>> prefix_gains(one_each).tolist()
     [1.0, 1.0, 2.0, 4.0, 0.0]
     """
-    last = len(QUERY_GROUPS) - 1
+    last = len(QUERY_SPANS) - 1
     return np.array(
-        [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(QUERY_GROUPS)],
+        [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(QUERY_SPANS)],
         dtype=np.float32,
     )
 
@@ -162,7 +156,7 @@ def candidate_gains(alignment: Alignment) -> FloatArray:
     [0.25, 0.25, 0.25, 0.0, 0.0]
     """
     r_c = alignment.similarity.shape[1]
-    scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for end in PAGE_ENDS]
+    scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for _, end in PAGE_SPANS]
     return np.diff(np.array([0.0, *scores])).astype(np.float32)
 
 

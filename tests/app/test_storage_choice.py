@@ -24,6 +24,7 @@ from metaembed_demo.core.types import Embedding, Hit, Query
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation.exact_search import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.block import Parts
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.quantization import KINDS
@@ -60,8 +61,8 @@ def visit(base: Collection) -> Visit:
     return Visit(Tools(ENCODER), sessions.get(sessions.open()))
 
 
-def local(collection: Collection) -> LocalIndex:
-    assert isinstance(collection.index, LocalIndex)
+def local(collection: Collection) -> MultiVectorIndex:
+    assert collection.index.in_process
     return collection.index
 
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from metaembed_demo import __main__ as cli
-from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation import speed as bench_module
+from tests.support.sample_pages import read_by
 
 
 class Chatty(DummyEncoder):
@@ -38,7 +38,7 @@ def named(page: Page) -> Page:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(cli, "load_encoder", lambda name: Chatty())
-    monkeypatch.setattr(adding_module, "read", named)
+    read_by(monkeypatch, named)
     monkeypatch.setattr(bench_module, "read", named)
 
 
@@ -272,7 +272,8 @@ def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (
         "import sys; import tests.cli.test_cli as t; "
-        "t.cli.load_encoder = lambda name: t.Chatty(); t.adding_module.read = t.named; "
+        "t.cli.load_encoder = lambda name: t.Chatty(); "
+        "t.Rendered.read = lambda rendered: t.named(rendered.page); "
         "sys.exit(t.cli.main())"
     )
     command = [sys.executable, "-c", code]

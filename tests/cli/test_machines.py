@@ -26,6 +26,7 @@ from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.app.visitors import uploads as uploads_module
 from metaembed_demo.cli.console import BadInput, told
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
 from metaembed_demo.core.budgets import Budget
@@ -270,7 +271,7 @@ def test_a_jump_of_the_clock_changes_no_result_and_no_time(
 ) -> None:
     monkeypatch.setattr(time, "time", Jumping(time.time))
     found, report = Collection.for_encoder(ENCODER), Report()
-    for _ in found.add(uploads([pdfs[0]]), ENCODER, report):
+    for _ in index_files(found, uploads([pdfs[0]]), ENCODER, report):
         pass
     assert report.added == 3
     assert 0 < report.seconds < 600

@@ -1,4 +1,4 @@
-"""Collection: adding with progress, duplicates, clashes of names, removal, and its files."""
+"""Collection: indexing with progress, duplicates, clashes of names, removal, and its files."""
 
 import json
 import threading
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.captions import caption
 from metaembed_demo.collection.collection import Collection, Document
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
 from metaembed_demo.collection.stored_page import StoredPage
@@ -19,7 +19,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Problem, Word, page_id
 from metaembed_demo.encoders.dummy import DummyEncoder
-from tests.support.sample_pages import fill, make_page, serve
+from tests.support.sample_pages import fill, make_page, read_by, serve
 
 ENCODER = DummyEncoder()
 
@@ -64,9 +64,9 @@ def test_a_page_that_cannot_be_read_costs_that_page_alone(collection: Collection
             raise RuntimeError("the OCR gave up")
         return page
 
-    monkeypatch.setattr(adding_module, "read", read)
+    read_by(monkeypatch, read)
     report = Report()
-    list(collection.add([], ENCODER, report))
+    list(index_files(collection, [], ENCODER, report))
     assert [p.message for p in report.problems] == ["a.pdf page 2 could not be read: the OCR gave up"]
     assert list(collection.pages) == [pages[0].id, pages[2].id]
 
@@ -75,10 +75,10 @@ def test_what_was_read_before_a_cancel_stays_searchable(collection: Collection, 
     pages = [make_page("a.pdf", n, f"word{n} here") for n in range(1, 11)]
     serve(monkeypatch, *pages)
     report = Report()
-    adding = collection.add([], ENCODER, report)
+    indexing = index_files(collection, [], ENCODER, report)
     for _ in range(6):  # one whole batch of four, and two pages waiting
-        next(adding)
-    adding.close()
+        next(indexing)
+    indexing.close()
     assert list(collection.pages) == collection.index.ids == [page.id for page in pages[:6]]
     assert (report.added, report.finished) == (6, False)
 
@@ -94,7 +94,7 @@ def test_a_failing_encoder_is_reported_and_leaves_whole_pages_only(
 
     serve(monkeypatch, *[make_page("a.pdf", n, f"t{n}") for n in range(1, 7)])
     with pytest.raises(MemoryError):
-        list(collection.add([], Failing(), Report()))
+        list(index_files(collection, [], Failing(), Report()))
     assert len(collection.index) == len(collection.pages) == 4
 
 
@@ -144,7 +144,7 @@ def test_an_upload_that_was_cancelled_goes_on_under_its_name(collection: Collect
 def test_the_page_limit_stops_with_a_problem(collection: Collection, monkeypatch) -> None:
     serve(monkeypatch, *[make_page("a.pdf", n, f"text {n}") for n in range(1, 9)])
     report = Report()
-    list(collection.add([], ENCODER, report, LIMITS.model_copy(update={"max_session_pages": 5})))
+    list(index_files(collection, [], ENCODER, report, LIMITS.model_copy(update={"max_session_pages": 5})))
     assert len(collection) == report.added == 5
     assert not report.finished
     (problem,) = report.problems
@@ -201,7 +201,7 @@ def test_another_encoder_is_refused(collection: Collection) -> None:
     other = DummyEncoder()
     other.fingerprint = "dummy-2"
     with pytest.raises(ValueError, match="another encoder"):
-        collection.add([], other, Report())
+        index_files(collection, [], other, Report())
     with pytest.raises(ValueError, match="different encoders"):
         collection.merge(Collection("dummy-2", 64, 128))
 

@@ -1,4 +1,4 @@
-"""Encoding in parallel: what comes out is what Collection.add makes, and nothing is encoded twice."""
+"""Encoding in parallel: what comes out is what index_files makes, and nothing is encoded twice."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from metaembed_demo.cli.encode_corpus import encode, merge
 from metaembed_demo.collection import encoded_parts
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.encoded_parts import BadInput
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import Embedding, Page
@@ -120,7 +121,7 @@ def added(folder: Path) -> tuple[Collection, Report]:
     """What one process makes of the same files."""
     encoder, report = DummyEncoder(), Report()
     collection = Collection.for_encoder(encoder)
-    list(collection.add(uploads([folder]), encoder, report, NO_SESSION))
+    list(index_files(collection, uploads([folder]), encoder, report, NO_SESSION))
     return collection, report
 
 

@@ -27,7 +27,6 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.index.local import LocalIndex
 from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()
@@ -149,7 +148,6 @@ def test_pages_join_an_index_that_is_kept_as_codes(packed: Upload) -> None:
     home = collection_of("one", "two", "three", "four")
     keep_as(home, "int8")
     index_file.add(home, packed)
-    assert isinstance(home.index, LocalIndex)
     assert (home.index.storage, len(home.index)) == ("int8", 9)
     query = ENCODER.encode_pages([make_page("", 1, TEXTS[1])])[0].vectors[:16]
     best = home.index.search(query, STOPS[-1], 1)[0].page_id
@@ -448,7 +446,6 @@ def test_vectors_that_are_no_numbers_or_of_another_shape_are_refused(
 ) -> None:
     other = collection_of("one", "two")
     index = other.index
-    assert isinstance(index, LocalIndex)
     index._blocks[0].part("full")[1, 3, 5] = np.nan
     file = Upload(index_file.pack(other, tmp_path), "mine.zip")
     assert "vectors that are not finite" in refused(home, file)

@@ -25,6 +25,7 @@ from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
@@ -32,7 +33,7 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
 from metaembed_demo.documents.pdf import MOST_LETTERS
-from metaembed_demo.documents.sandbox.client import read_files
+from metaembed_demo.documents.sandbox.client import Rendered, read_files
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
@@ -96,14 +97,14 @@ def test_bad_files_are_read_or_refused_and_take_nothing_with_them(
     collection = Collection.for_encoder(encoder)
     good = tmp_path / "good.png"
     pictures.sample(7).save(good)
-    list(collection.add([Upload(good, "good.png")], encoder, Report()))
+    list(index_files(collection, [Upload(good, "good.png")], encoder, Report()))
     [[kept, before]] = [(page_id, collection.index.vectors([page_id])) for page_id in collection.pages]
     tried = 0
     for number, bad in enumerate(bads):
         path = tmp_path / f"{number}{Path(bad.name).suffix}"
         path.write_bytes(bad.content)
         name, report = f"{number}-{bad.name}", Report()
-        list(collection.add([Upload(path, name)], encoder, report, FEW))
+        list(index_files(collection, [Upload(path, name)], encoder, report, FEW))
         about = f"{bad.kind}, {bad.what}: {report}"
         assert report.finished, about
         assert report.added or report.duplicates or report.problems, about
@@ -127,8 +128,8 @@ def test_a_text_without_end_is_read_in_part(tmp_path: Path) -> None:
     made = {what: content for _, what, content in pdfs.written(random.Random(1))}
     (tmp_path / "long.pdf").write_bytes(made["150,000 letters in 3,240 rows"])
     page, problem = read_files([Upload(tmp_path / "long.pdf", "long.pdf")])
-    assert isinstance(page, Page)
-    assert 90_000 < len(page.text) <= MOST_LETTERS
+    assert isinstance(page, Rendered)
+    assert 90_000 < len(page.page.text) <= MOST_LETTERS
     assert isinstance(problem, Problem)
     assert problem.message.startswith("Page 1 of long.pdf has a text of 1")
     assert problem.message.endswith("of which the first 100,000 were read.")
@@ -152,7 +153,7 @@ def test_nothing_outside_a_document_is_read_or_asked_for(tmp_path: Path) -> None
         found = list(read_files(files))
         with pytest.raises(BlockingIOError):  # nobody called
             server.accept()
-    pages = [page for page in found if isinstance(page, Page)]
+    pages = [item.page for item in found if isinstance(item, Rendered)]
     assert len(pages) > 10
     assert not [page.source for page in pages if "secret" in page.text]
 

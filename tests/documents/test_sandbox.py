@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Problem, Upload
@@ -69,7 +70,7 @@ def add(
 ) -> tuple[list[str], list[Problem]]:
     """Sources of the pages that were added, and the problems."""
     report, before = Report(), set(collection.pages)
-    list(collection.add(files, ENCODER, report, limits))  # type: ignore[arg-type]
+    list(index_files(collection, files, ENCODER, report, limits))  # type: ignore[arg-type]
     assert report.finished
     return [collection.pages[i].source for i in collection.pages if i not in before], report.problems
 
@@ -212,15 +213,15 @@ def test_its_temporary_files_go_with_it(collection: Collection, tmp_path: Path) 
 # Turns
 
 
-def desk_of(page: Page) -> str:
-    return client.read(page).words[-1].text
+def desk_of(rendered: client.Rendered) -> str:
+    return rendered.read().words[-1].text
 
 
 def test_one_process_serves_all_uploads(workers: pool_module.Workers, tmp_path: Path) -> None:
     served = set()
     for _ in range(3):
         for page in client.read_files(pictures(tmp_path, "a.png", "b.png")):
-            assert isinstance(page, Page)
+            assert isinstance(page, client.Rendered)
             served.add(desk_of(page))
     assert len(served) == 1
 
@@ -228,17 +229,18 @@ def test_one_process_serves_all_uploads(workers: pool_module.Workers, tmp_path: 
 def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, tmp_path: Path) -> None:
     pages = client.read_files([archive(tmp_path / "box.zip", "a.png", "b.png", "c.png")])
     first = next(pages)
-    assert isinstance(first, Page)
+    assert isinstance(first, client.Rendered)
     served = desk_of(first)
-    [idle] = [run.worker for run in client._runs]
+    run = first.reader.__self__  # type: ignore[attr-defined]
+    idle = run.worker
     assert idle is not None
     folder = Path(idle._folder.name)
     assert list(folder.glob("*/member"))  # on disk while it is looked at
     pages.close()  # type: ignore[attr-defined]
-    assert not client._runs
+    assert run.worker is None
     assert not list(folder.iterdir())
     again = next(client.read_files(pictures(tmp_path, "d.png")))
-    assert isinstance(again, Page)
+    assert isinstance(again, client.Rendered)
     workers.end()
     assert not folder.exists()
     assert served.startswith("desk")
@@ -247,23 +249,33 @@ def test_a_cancel_frees_the_process_and_its_files(workers: pool_module.Workers, 
 def test_a_cancel_in_the_middle_keeps_what_was_read(collection: Collection, tmp_path: Path) -> None:
     make_pdf(tmp_path / "long.pdf", 9)
     report = Report()
-    adding = collection.add([Upload(tmp_path / "long.pdf", "long.pdf")], ENCODER, report)
+    indexing = index_files(collection, [Upload(tmp_path / "long.pdf", "long.pdf")], ENCODER, report)
     for _ in range(3):
-        next(adding)
-    adding.close()
+        next(indexing)
+    indexing.close()
     assert (report.added, report.finished) == (3, False)
     assert add(collection, pictures(tmp_path, "after.png")) == (["after.png"], [])
 
 
-def test_uploads_are_serialised(workers: pool_module.Workers, tmp_path: Path) -> None:
+def test_a_page_is_read_before_the_next_one_or_not_at_all(
+    workers: pool_module.Workers, tmp_path: Path
+) -> None:
+    first, second = client.read_files(pictures(tmp_path, "a.png", "b.png"))
+    for late in (first, second):
+        assert isinstance(late, client.Rendered)
+        with pytest.raises(RuntimeError, match=r"[ab]\.png page 1 was to be read before the next one"):
+            late.read()
+
+
+def test_uploads_take_turns(workers: pool_module.Workers, tmp_path: Path) -> None:
     found: dict[int, list[str]] = {}
     files = {i: pictures(tmp_path, *[f"{i}-{n}.png" for n in range(4)]) for i in range(3)}
 
     def upload(i: int) -> None:
         found[i] = []
         for page in client.read_files(files[i]):
-            assert isinstance(page, Page)
-            found[i].append(f"{page.source} {desk_of(page)}")
+            assert isinstance(page, client.Rendered)
+            found[i].append(f"{page.page.source} {desk_of(page)}")
 
     threads = [threading.Thread(target=upload, args=(i,)) for i in files]
     for thread in threads:
@@ -309,14 +321,14 @@ def test_where_no_process_starts_files_are_read_in_the_app(
     monkeypatch.setattr(pool_module, "COMMAND", [str(tmp_path / "no-such-python")])
     files = pictures(tmp_path, "a.png", "b.png")
     assert client.count_pages(files) == 2
-    assert [page.source for page in client.read_files(files)] == ["a.png", "b.png"]
+    assert [item.page.source for item in client.read_files(files)] == ["a.png", "b.png"]
     assert "Files are read in the app itself" in caplog.text
 
 
 def test_once_one_has_started_no_file_gets_into_the_app(
     workers: pool_module.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(next(client.read_files(pictures(tmp_path, "a.png"))), Page)
+    assert isinstance(next(client.read_files(pictures(tmp_path, "a.png"))), client.Rendered)
     workers.end()
     monkeypatch.setattr(pool_module, "COMMAND", [sys.executable, "-c", "raise SystemExit(9)"])
     [problem] = client.read_files(pictures(tmp_path, "b.png"))
@@ -328,7 +340,7 @@ def test_once_one_has_started_no_file_gets_into_the_app(
 def test_secrets_are_not_in_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("METAEMBED_QDRANT_KEY", "x")
-    given_on = pool_module._surroundings("/tmp/x")
+    given_on = pool_module.process_environment("/tmp/x")
     assert not {"HF_TOKEN", "METAEMBED_QDRANT_KEY"} & set(given_on)
     assert given_on["PATH"] == os.environ["PATH"]
 
@@ -340,7 +352,7 @@ def test_the_process_reads_what_the_app_would(tmp_path: Path) -> None:
     make_pdf(tmp_path / "manual.pdf", 2)
     Image.effect_mandelbrot((200, 140), (-2, -1.2, 1, 1.2), 40).save(tmp_path / "set.png")
     files = [Upload(tmp_path / name, name) for name in ("manual.pdf", "set.png")]
-    there = [(page, client.read(page)) for page in client.read_files(files) if isinstance(page, Page)]
+    there = [(item.page, item.read()) for item in client.read_files(files) if not isinstance(item, Problem)]
     here = [(page, read_here(page)) for page in loader.read_files(files) if isinstance(page, Page)]
     assert len(there) == len(here) == 3
     for (page, done), (page_here, done_here) in zip(there, here, strict=True):

@@ -17,11 +17,12 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
+from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.export import export_multi_vector
-from metaembed_demo.encoders.vlm.multi_vector_encoder import PAGE_LEVELS, QUERY_LEVELS, MultiVector, pooled
+from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector, pooled
 from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
@@ -152,21 +153,21 @@ def tokens_of(n: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 2, 5, 64, 300])
 def test_pooled_levels_cover_the_whole_coarse_to_fine(n: int) -> None:
     rows = tokens_of(n)
-    for levels, r in ((PAGE_LEVELS, 64), (QUERY_LEVELS, 16)):
+    for levels, r in ((PAGE_SIZES, 64), (QUERY_SIZES, 16)):
         found = pooled(rows, levels)
         assert found.shape == (r, 12)
         assert np.isfinite(found).all()
         mean = rows.mean(0)
         np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
-    fine = [float((pooled(rows, PAGE_LEVELS)[:r] @ rows.T).max(0).mean()) for r in (1, 4, 8, 16, 64)]
+    fine = [float((pooled(rows, PAGE_SIZES)[:r] @ rows.T).max(0).mean()) for r in (1, 4, 8, 16, 64)]
     assert fine == sorted(fine), "a token finds a nearer vector, the larger the budget"
 
 
 def test_few_tokens_of_a_page_are_all_there() -> None:
     rows = tokens_of(20)
-    np.testing.assert_allclose(maxsim(rows, pooled(rows, PAGE_LEVELS)[None]), 20, atol=1e-4)
+    np.testing.assert_allclose(maxsim(rows, pooled(rows, PAGE_SIZES)[None]), 20, atol=1e-4)
 
 
 def test_a_query_of_like_tokens_scores_in_proportion() -> None:
     rows = np.repeat(tokens_of(1), 7, axis=0)
-    assert maxsim(pooled(rows, QUERY_LEVELS), rows[None])[0] == pytest.approx(16, abs=1e-4)
+    assert maxsim(pooled(rows, QUERY_SIZES), rows[None])[0] == pytest.approx(16, abs=1e-4)

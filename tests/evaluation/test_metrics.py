@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import ndcg_score
 
-from metaembed_demo.collection import indexing as adding_module
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.types import Page, Query, Word
+from metaembed_demo.documents.sandbox.client import Rendered
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation.baselines import best_chunk, bm25, token_maxsim, without_mmr
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate, quality
 from metaembed_demo.evaluation.metrics import gain, interval, ndcg, recall, reciprocal_rank
-from tests.support.sample_pages import fill, make_page
+from tests.support.sample_pages import fill, make_page, read_by
 
 ENCODER = DummyEncoder()
 
@@ -263,7 +263,7 @@ def named(page: Page) -> Page:
 def folder(tmp_path: Path, monkeypatch) -> Path:
     write_folder(tmp_path / "set", QUERIES[:1], "1\tred.png\t1\n1\tblue.png\t1\n1\tbroken.png\t1\n")
     (tmp_path / "set" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk" * 20)
-    monkeypatch.setattr(adding_module, "read", named)
+    read_by(monkeypatch, named)
     return tmp_path
 
 
@@ -277,14 +277,14 @@ def test_a_kept_index_follows_the_folder(folder: Path, monkeypatch) -> None:
     assert sources == ["ask.png", "corpus/red.png", "deep/er/blue.png"]
     assert [problem.source for problem in report.problems] == ["broken.png"]
 
-    monkeypatch.setattr(adding_module, "read", None)  # nothing is read again...
+    monkeypatch.setattr(Rendered, "read", None)  # nothing is read again...
     sources, report = run()
     assert (len(sources), report.added) == (3, 0)
     assert [problem.source for problem in report.problems] == [
         "broken.png"
     ]  # ...but what failed is told again
 
-    monkeypatch.setattr(adding_module, "read", named)
+    read_by(monkeypatch, named)
     Image.new("RGB", (50, 50), "blue").save(folder / "set" / "deep/er/blue.png")
     (folder / "set" / "ask.png").unlink()
     Image.new("RGB", (60, 60), "blue").save(folder / "set" / "more.png")

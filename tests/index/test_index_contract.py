@@ -46,8 +46,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
         def remembering(r_c: int, dim: int) -> MultiVectorIndex:
             index = empty(r_c, dim)
-            if isinstance(index, QdrantIndex):
-                stack.callback(index.close)
+            stack.callback(index.close)
             return index
 
         yield remembering
@@ -257,3 +256,19 @@ def test_saved_it_loads_as_the_in_memory_index(make: Make, tmp_path: Path) -> No
     assert [hit.page_id for hit in again.search(query, FULL, 5)] == [
         hit.page_id for hit in index.search(query, FULL, 5)
     ]
+
+
+def test_callers_need_not_ask_for_the_class(make: Make, tmp_path: Path) -> None:
+    index, vectors = make(8, 16), kept(40, 8, 16)
+    index.add(names(40), vectors)
+    assert "p1" in index
+    assert "p99" not in index
+    assert (index.storage, index.has_full, index.refine, index.listing) == ("float16", True, 0, None)
+    np.testing.assert_array_equal(index.full(["p2", "p0"]), vectors[[2, 0]])
+    if index.in_process:
+        assert index.copy().ids == index.ids
+        assert index.stored_as("int8").storage == "int8"
+    else:
+        for refused in (index.copy, lambda: index.stored_as("int8"), lambda: index.write(tmp_path)):
+            with pytest.raises(ValueError, match="Only an index in this process"):
+                refused()

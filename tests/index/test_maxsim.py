@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sentence_transformers.util import maxsim as reference
 
-from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.index.maxsim import QUERY_GROUPS, align, maxsim, prefix_gains
+from metaembed_demo.core.budgets import PAGE_SPANS, QUERY_SPANS, STOPS
+from metaembed_demo.index.maxsim import align, maxsim, prefix_gains
 from tests.support.sample_pages import random_vectors
 
 
@@ -54,7 +54,8 @@ def test_alignment_explains_the_score(budget) -> None:
 
 
 def test_prefix_gains_follow_the_nested_groups() -> None:
-    assert QUERY_GROUPS == ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16))
+    assert QUERY_SPANS == ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16))
+    assert PAGE_SPANS == ((0, 1), (1, 4), (4, 8), (8, 16), (16, 64))
     q = np.eye(16, dtype=np.float32)
     page = np.diag(np.arange(16)).astype(np.float32) / 16
     gains = prefix_gains(align("p", q, page)) * 16

@@ -11,6 +11,7 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
 from metaembed_demo.core.budgets import Budget
@@ -115,7 +116,7 @@ def pdfs(tmp_path: Path) -> tuple[Path, Path]:
 def index(pdfs: tuple[Path, Path], tmp_path: Path) -> Path:
     """A saved index of the first."""
     found = Collection.for_encoder(ENCODER)
-    for _ in found.add(uploads([pdfs[0]]), ENCODER, Report()):
+    for _ in index_files(found, uploads([pdfs[0]]), ENCODER, Report()):
         pass
     found.save(tmp_path / "ix")
     return tmp_path / "ix"

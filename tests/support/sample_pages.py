@@ -1,18 +1,20 @@
-"""Pages made by hand, and `ingest` and `reading` replaced by them: what these tests are about comes later."""
+"""Pages made by hand, and the reading of files replaced by them: what these tests are about comes later."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from metaembed_demo.collection import indexing as adding_module
+from metaembed_demo.collection import indexing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import keeping
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
+from metaembed_demo.documents.sandbox.client import Rendered
 from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.index.base import finish
 
@@ -25,10 +27,15 @@ def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> P
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, *items: Page | Problem) -> None:
-    """Let the next `Collection.add` meet `items` instead of files."""
-    monkeypatch.setattr(adding_module, "count_pages", lambda files, limits: _pages(items))
-    monkeypatch.setattr(adding_module, "read_files", lambda files, limits: (item for item in items))
-    monkeypatch.setattr(adding_module, "read", lambda page: page)
+    """Let the next `index_files` meet `items` instead of files."""
+    monkeypatch.setattr(indexing, "count_pages", lambda files, limits: _pages(items))
+    ready = [item if isinstance(item, Problem) else Rendered(item, lambda page: page) for item in items]
+    monkeypatch.setattr(indexing, "read_files", lambda files, limits: (item for item in ready))
+
+
+def read_by(monkeypatch: pytest.MonkeyPatch, read: Callable[[Page], Page]) -> None:
+    """Let pages be read by `read` instead of OCR and the picture network."""
+    monkeypatch.setattr(Rendered, "read", lambda rendered: read(rendered.page))
 
 
 def fill(
@@ -37,7 +44,7 @@ def fill(
     """Add `items` to `collection` with the dummy encoder."""
     serve(monkeypatch, *items)
     report = Report()
-    return report, list(collection.add([], DummyEncoder(), report))
+    return report, list(index_files(collection, [], DummyEncoder(), report))
 
 
 def keep_as(collection: Collection, kind: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from PIL.Image import Image
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Problem, Upload
@@ -46,9 +47,9 @@ def index(
     """
     report, error = Report(problems=list(refused)), ""
     ends = time.monotonic() + limits.seconds_per_job
-    adding = collection.add(files, encoder, report, limits)
+    indexing = index_files(collection, files, encoder, report, limits)
     try:
-        for at in adding:
+        for at in indexing:
             if stop.is_set():
                 break
             if time.monotonic() > ends:
@@ -59,7 +60,7 @@ def index(
         log.exception("Indexing stopped early")
         error = str(stopped) or type(stopped).__name__
     finally:  # closing keeps what was read
-        adding.close()
+        indexing.close()
     yield Indexed(report, error, stop.is_set() and not report.finished)
 
 

@@ -15,7 +15,7 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
 from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
-from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, codec
 
 TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
@@ -35,7 +35,7 @@ class Storing:
     def control(self, collection: Collection, budget: Budget, trace: Trace | None) -> str:
         """The control as HTML; nothing for an index that does not lie in this process."""
         index = collection.index
-        if not isinstance(index, LocalIndex):
+        if not index.in_process:
             return ""
         stored = storage_control.Stored(
             kind=index.storage,
@@ -53,7 +53,7 @@ class Storing:
         )
         return storage_control.control(stored)
 
-    def _found(self, collection: Collection, index: LocalIndex, trace: Trace | None) -> str:
+    def _found(self, collection: Collection, index: MultiVectorIndex, trace: Trace | None) -> str:
         if self._checked is None or trace is None or self._checked[0] != _state(index, trace):
             return ""
         found = self._checked[1]
@@ -78,7 +78,7 @@ class Storing:
         `told` says why; that, setting `stop` and closing the generator leave all as it was.
         """
         index = collection.index
-        if kind not in KINDS or not isinstance(index, LocalIndex) or self.changing or kind == index.storage:
+        if kind not in KINDS or not index.in_process or self.changing or kind == index.storage:
             return
         self.changing, self.done = kind, 0
         self.stop.clear()
@@ -106,18 +106,18 @@ class Storing:
 
     def refine(self, collection: Collection, on: bool) -> None:
         """Whether the best pages are scored again by their full vectors."""
-        if isinstance(collection.index, LocalIndex):
+        if collection.index.in_process:
             collection.index.refine = REFINE if on and collection.index.storage != "float16" else 0
 
     def aim(self, collection: Collection, recall: float) -> None:
         """Set the recall target, one of `vault.TARGETS`; another value changes nothing."""
-        if isinstance(collection.index, LocalIndex) and recall in storage_control.TARGETS:
+        if collection.index.in_process and recall in storage_control.TARGETS:
             collection.index.recall = recall
 
     def check(self, collection: Collection, trace: Trace | None, k: int) -> None:
         """Compare the open search with one that scores every page by its full vectors."""
         index = collection.index
-        if trace is not None and isinstance(index, LocalIndex) and index.has_full and len(index):
+        if trace is not None and index.in_process and index.has_full and len(index):
             state = _state(index, trace)
             self._checked = (state, measure(index, trace.query_vectors, trace.budget, k))
 
@@ -149,7 +149,7 @@ def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Lim
         steps.close()
 
 
-def _state(index: LocalIndex, trace: Trace) -> object:
+def _state(index: MultiVectorIndex, trace: Trace) -> object:
     """What a comparison holds for: the query, the budget, the pages found, and how they were scored."""
     hits = tuple(hit.page_id for hit in trace.hits)
     return (

@@ -1,5 +1,5 @@
-"""Files -> pages, read in a process of their own: what `ingest` and `reading` do, where a bad file cannot
-harm the app.
+"""Files -> pages, read in a process of their own: what documents/loader.py and documents/extraction.py do,
+where a bad file cannot harm the app.
 
 When the process crashes, hangs or needs too much memory, the file at hand gets a Problem, the pages read
 before stay, and a new process goes on with the next file.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from metaembed_demo.core.config import LIMITS, Limits
@@ -25,11 +26,30 @@ MOST_SAID = 2_000  # characters of a message
 CURE = "Save or print it to a new file and add that."
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_runs: set[_Run] = set()
 
 
 class Unread(Exception):
     """A page that could not be read: why, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A page as it came out of its file, without the words that OCR and the picture network find.
+
+    `reader` reads it in the process that it comes from, as long as no later page is asked for.
+    """
+
+    page: Page
+    reader: Callable[[Page], Page]
+
+    def read(self) -> Page:
+        """`extraction.read` of the page.
+
+        Raises:
+            Unread: when it took too long or too much memory, or made the process crash.
+            RuntimeError: when the next page was asked for, or `read_files` was closed, before.
+        """
+        return self.reader(self.page)
 
 
 class _Run:
@@ -61,7 +81,6 @@ class _Run:
             raise
 
     def close(self) -> None:
-        _runs.discard(self)
         worker, self.worker, self.page = self.worker, None, None
         if worker is None:
             return
@@ -152,7 +171,9 @@ class _Run:
         return Problem(self.name, f"{past}: {lost}. {CURE}")
 
     def read(self, page: Page) -> Page:
-        """The page with what OCR and the picture network find. Raises Unread."""
+        """The page with what OCR and the picture network find. Raises as `Rendered.read` says."""
+        if self.page is not page:
+            raise RuntimeError(f"{page.source} page {page.number} was to be read before the next one.")
         try:
             message, blobs = self._ask("read")
             if message.get("is") == "unread":
@@ -182,7 +203,6 @@ def _request(file: Upload, limits: Limits) -> protocol.Message:
 def _run(workers: Workers, limits: Limits) -> Iterator[_Run]:
     with workers.turn():
         run = _Run(workers, limits)
-        _runs.add(run)
         try:
             yield run
         finally:
@@ -190,7 +210,7 @@ def _run(workers: Workers, limits: Limits) -> Iterator[_Run]:
 
 
 def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
-    """How many pages `read_files` will try to read; as `ingest.count_pages`, in the reading process."""
+    """How many pages `read_files` will try to read; as `loader.count_pages`, in the reading process."""
     if not files:
         return 0
     with _run(UPLOADS, limits) as run:
@@ -201,34 +221,25 @@ def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
 
 def read_files(
     files: Sequence[Upload], limits: Limits = LIMITS, workers: Workers | None = None
-) -> Iterator[Page | Problem]:
-    """The pages of all files in turn, as `ingest.read_files` gives them, from the reading process.
+) -> Iterator[Rendered | Problem]:
+    """The pages of all files in turn, as `loader.read_files` gives them, from the reading process.
 
-    A page may be handed to `read` until the next one is asked for. Closing the generator frees the process.
+    A page may be read until the next one is asked for. Closing the generator frees the process.
     """
     if not files:
         return
     with _run(workers or UPLOADS, limits) as run:
         if run.start():
             for file in files:
-                yield from run.file(file)
+                for item in run.file(file):
+                    yield item if isinstance(item, Problem) else Rendered(item, run.read)
             return
-    yield from loader.read_files(files, limits)
+    for item in loader.read_files(files, limits):
+        yield item if isinstance(item, Problem) else Rendered(item, extraction.read)
 
 
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
     """The first page of a file, unread, as a query's picture: without a wait for uploads, or their models."""
     with contextlib.closing(cast(Generator[Any], read_files([file], limits, PICTURES))) as pages:
-        return next(pages, None)
-
-
-def read(page: Page) -> Page:
-    """`reading.read`, in the process that the page comes from.
-
-    Raises:
-        Unread: when it cannot be read: it took too long or too much memory, or made the process crash.
-    """
-    for run in tuple(_runs):
-        if run.page is page:
-            return run.read(page)
-    return extraction.read(page)
+        first = next(pages, None)
+    return first.page if isinstance(first, Rendered) else first

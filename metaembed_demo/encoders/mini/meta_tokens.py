@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertModel
 
-from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import View
 
 from .image_projection import ImageProjection
@@ -47,15 +47,15 @@ def segments() -> torch.Tensor:
     Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
     the order of the nested budgets. Without segments all tokens converge and larger budgets gain nothing.
     """
-    return equal_segments(1, 3, 4, 8, 48)
+    return equal_segments(PAGE_SIZES)
 
 
 def query_segments() -> torch.Tensor:
     """(R_Q, 2) segments of the query tokens: the whole twice, then halves, quarters and eighths."""
-    return equal_segments(1, 1, 2, 4, 8)
+    return equal_segments(QUERY_SIZES)
 
 
-def equal_segments(*counts: int) -> torch.Tensor:
+def equal_segments(counts: Sequence[int]) -> torch.Tensor:
     """(sum of counts, 2): for each count n in turn, n equal segments of 0..1."""
     return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 

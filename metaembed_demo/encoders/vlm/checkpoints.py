@@ -16,7 +16,7 @@ import json
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -37,11 +37,9 @@ from .checkpoint_files import (
     weight_keys,
 )
 from .encoder import VLM, Manifest
+from .multi_vector_encoder import MultiVector
 from .prompts import Prompts
 from .published_layout import TABLE, base_identity, linear, published_encoder
-
-if TYPE_CHECKING:
-    from .multi_vector_encoder import MultiVector
 
 
 def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS) -> VLM | MultiVector:
@@ -54,8 +52,6 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
     folder = checkpoint_folder(str(source), revision)
     refuse_unsafe(folder)
     if (folder / "modules.json").is_file():
-        from .multi_vector_encoder import MultiVector
-
         return MultiVector.load(folder, name=str(source))
     keys = weight_keys(folder)
     if any(TABLE.search(key) for key in keys):
@@ -74,7 +70,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = vlm.network.model
     if merged or not hasattr(model, "peft_config"):
-        model = merge(vlm)
+        model = vlm.merge()
         model.save_pretrained(folder)
     else:
         # Meta Token rows are stored separately; the rest of the embedding never changes.
@@ -85,24 +81,6 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
         save_file(weights, folder / PROJECTION)
     manifest = replace(vlm.manifest, versions=_versions())
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-
-
-def merge(vlm: VLM) -> Any:
-    """Merge LoRA and Meta Tokens into the backbone, in place, and return it.
-
-    Raises:
-        ValueError: when the weights are quantised.
-    """
-    if vlm.settings.quantization:
-        raise ValueError(
-            "Quantised weights cannot be merged. Unset METAEMBED_VLM_QUANTIZATION and load again."
-        )
-    if hasattr(vlm.network.model, "merge_and_unload"):
-        backbone.merge_token_rows(
-            vlm.network.model, False
-        )  # PEFT merges them itself, and warns if they already are
-        vlm.network.model = vlm.network.model.merge_and_unload()
-    return vlm.network.model
 
 
 def _load_own(folder: Path, settings: Vlm) -> VLM:

@@ -157,6 +157,21 @@ class VLM:
                 found |= {i: Embedding(vectors[k].copy()) for k, i in enumerate(batch)}
         return [found[i] for i in range(len(items))]
 
+    def merge(self) -> Any:
+        """LoRA and Meta Tokens written into the backbone, in place; the transformers model that it becomes.
+
+        Raises:
+            ValueError: when the weights are quantised.
+        """
+        if self.settings.quantization:
+            raise ValueError(
+                "Quantised weights cannot be merged. Unset METAEMBED_VLM_QUANTIZATION and load again."
+            )
+        if hasattr(self.network.model, "merge_and_unload"):
+            backbone.merge_token_rows(self.network.model, False)  # PEFT merges them, and warns of merged ones
+            self.network.model = self.network.model.merge_and_unload()
+        return self.network.model
+
     def inputs(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> tuple[Inputs, slice]:
         """Processor inputs, and the positions of the Meta Tokens; all items have an image, or none does."""
         meta, keep = self._meta(of_queries, r)

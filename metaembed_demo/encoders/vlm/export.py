@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import backbone, checkpoints
+from . import backbone
 from .encoder import VLM
 
 ST_MODULES = "sentence_transformers.base.modules"
@@ -64,7 +64,7 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
     _check_expressible(vlm)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints.merge(vlm).save_pretrained(folder)
+    vlm.merge().save_pretrained(folder)
     _save_processor(vlm, folder)
     parts: list[Any] = []
     if (linear := vlm.network.projection) is not None:

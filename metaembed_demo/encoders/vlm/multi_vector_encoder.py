@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 from . import backbone, checkpoint_files
 
-PAGE_LEVELS = (1, 3, 4, 8, 48)  # page vectors added by each budget: 1, 4, 8, 16, 64
-QUERY_LEVELS = (1, 1, 2, 4, 8)  # query vectors added by each budget: 1, 2, 4, 8, 16
 BATCH = 4
 
 
@@ -61,7 +59,8 @@ class MultiVector:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-        digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {PAGE_LEVELS} {QUERY_LEVELS}".encode())
+        # The sizes are written as tuples: an index that is saved already bears this fingerprint.
+        digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {PAGE_SIZES} {QUERY_SIZES}".encode())
         for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
             digest.update(path.read_bytes())
         return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
@@ -85,7 +84,7 @@ class MultiVector:
     def _embeddings(self, inputs: Sequence[Any], of_queries: bool) -> list[Embedding]:
         found = self._vectors(inputs, of_queries)
         if not self.constant:
-            found = [pooled(vectors, QUERY_LEVELS if of_queries else PAGE_LEVELS) for vectors in found]
+            found = [pooled(vectors, QUERY_SIZES if of_queries else PAGE_SIZES) for vectors in found]
         return [Embedding(_unit(vectors)) for vectors in found]
 
     def _vectors(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:

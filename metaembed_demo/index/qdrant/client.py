@@ -7,9 +7,9 @@ import re
 import threading
 from typing import Any
 
+from metaembed_demo.core.budgets import PAGE_SPANS
 from metaembed_demo.core.extras import install
 from metaembed_demo.index.cascade import PREFIX
-from metaembed_demo.index.maxsim import PAGE_ENDS
 
 MEMORY = ":memory:"
 EDGE = "edge:"
@@ -131,7 +131,7 @@ def vector_names(r_c: int) -> dict[int, str]:
     >>> vector_names(6)
     {1: 'first', 4: 'prefix4', 6: 'full'}
     """
-    return {end: f"prefix{end}" for end in PAGE_ENDS if end < r_c} | {r_c: "full"} | {1: "first"}
+    return {end: f"prefix{end}" for _, end in PAGE_SPANS if end < r_c} | {r_c: "full"} | {1: "first"}
 
 
 def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Hit
-from metaembed_demo.index.base import check_new, cut
+from metaembed_demo.index.base import Elsewhere, check_new, cut
 from metaembed_demo.index.cascade import PREFIX, candidates
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim
@@ -66,8 +66,8 @@ def batches(n: int, components: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n, step))
 
 
-class QdrantIndex:
-    """One collection with one point per page. Keeps no page list, so processes can share a collection.
+class QdrantIndex(Elsewhere):
+    """One collection, a point a page. Every method asks Qdrant, so several processes may share a collection.
 
     A page of 64 tokens is stored as five named float16 vectors: `first` (token 1, with HNSW) and, as
     multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64 = 93
@@ -137,7 +137,6 @@ class QdrantIndex:
         return cls(link, r_c, dim)
 
     def close(self) -> None:
-        """Close the connection, or release the folder's lock."""
         self._link.close()
 
     # What is there
@@ -162,6 +161,9 @@ class QdrantIndex:
         kept = self._fetch(ids, self.r_c)
         self._refuse_unknown(ids, kept)
         return np.stack([kept[i] for i in ids]) if len(ids) else np.empty((0, self.r_c, self.dim), np.float32)
+
+    def full(self, ids: Sequence[str]) -> FloatArray:
+        return self.vectors(ids)
 
     def bytes_per_page(self, budget: Budget) -> int:
         """Bytes of the named vector scored at `budget`, clipped to r_c."""

@@ -1,0 +1,1 @@
+"""Tests of metaembed_demo/core, and of what holds for every room."""
