@@ -17,7 +17,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 
 TOPICS = ["coffee machine tank", "train platform bern", "energy quarter report", "island hotel beach"]
 

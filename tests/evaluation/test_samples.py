@@ -10,9 +10,9 @@ from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation import sample_corpus
 from metaembed_demo.evaluation.sample_corpus import open_samples
+from tests.support.dummy_encoder import DummyEncoder
 
 PAGES = {
     "coffee.pdf": ["Fill the tank and press the steam button to descale", "Grind size sets the taste"],
