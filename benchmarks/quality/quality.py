@@ -16,18 +16,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from benchmarks import RESULTS
+from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
-from metaembed_demo.core.config import PATHS, ROOT
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import BYTES_PER_COMPONENT, PATHS, ROOT
+from metaembed_demo.core.types import Page
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.evaluation.baselines import baselines, without_mmr
-from metaembed_demo.evaluation.beir import Judgements, collect, load_beir
-from metaembed_demo.evaluation.evaluate import evaluate
-from metaembed_demo.evaluation.metrics import Row, gain
+from metaembed_demo.evaluation.baselines import baselines
+from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
+from metaembed_demo.evaluation.evaluate import encode, evaluate, quality
+from metaembed_demo.evaluation.metrics import Row, gain, rank
+from metaembed_demo.index.maxsim import maxsim
 from scripts.screenshots import launch
 
 SETS = {
@@ -87,6 +92,32 @@ def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, 
     for row in [*budgets, *rows]:
         del row["each"]
     return found
+
+
+def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
+    """Mini trained at the finest budget alone, whole and cut to one vector, as in the paper's ablation.
+
+    `encoder` reads the same words as stand in `collection`.
+    """
+    ids = list(collection.pages)
+    pages = [Page(i, page.source, page.number, None, page.words) for i, page in collection.pages.items()]
+    vectors = np.stack([embedding.vectors for embedding in encoder.encode_pages(pages)])
+    queries, _ = encode(encoder, beir, list(judgements.judged))
+    rows = []
+    for budget in (STOPS[-1], STOPS[0]):
+        rankings = {
+            key: rank(maxsim(query[: budget.r_q], vectors[:, : budget.r_c]), ids)
+            for key, query in queries.items()
+        }
+        size = BYTES_PER_COMPONENT * encoder.dim * budget.r_c
+        rows.append(
+            {
+                "name": f"Mini trained without MMR, {budget}",
+                **quality(rankings, judgements),
+                "bytes_per_page": size,
+            }
+        )
+    return rows
 
 
 def tell(name: str, found: dict[str, Any]) -> None:

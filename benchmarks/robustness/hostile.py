@@ -82,19 +82,15 @@ def main() -> None:
 def files(folder: Path, manifest: list[dict[str, str]], encoder: Encoder, limits: Limits) -> dict[str, Any]:
     """Add them all, and tell what became of each."""
     collection = Collection.for_encoder(encoder)
-    list(
-        index_files(
-            collection, [Upload(PATHS.sample_corpus / name, name) for name in GOOD], encoder, Report()
-        )
-    )
+    uploads = [Upload(PATHS.sample_corpus / name, name) for name in GOOD]
+    list(index_files(collection, uploads, encoder, Report()))
     good = {page_id: collection.index.vectors([page_id]) for page_id in collection.pages}
     rows, raised, lost = [], [], 0
     for row in manifest:
         report, began = Report(), time.perf_counter()
         try:
-            list(
-                index_files(collection, [Upload(folder / row["file"], row["name"])], encoder, report, limits)
-            )
+            upload = Upload(folder / row["file"], row["name"])
+            list(index_files(collection, [upload], encoder, report, limits))
         except Exception as error:
             raised.append(f"{row['name']}: {type(error).__name__}: {error}")
         rows.append({**row, **outcome(row, report), "seconds": time.perf_counter() - began})

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
-from metaembed_demo.core.types import FloatArray, Page, Query
+from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.documents.extraction import read_image
-from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index.maxsim import maxsim
 
 from .beir import Beir, Judgements
-from .evaluate import encode, quality
+from .evaluate import quality
 from .metrics import Row, rank
 
 if TYPE_CHECKING:
@@ -103,29 +100,3 @@ def token_maxsim(model: MiniLM, texts: Sequence[str], asked: Sequence[str]) -> t
         tokens += len(vectors)
         scores[:, at] = np.add.reduceat((stacked @ vectors.T).max(1), starts)
     return scores, tokens
-
-
-def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
-    """Mini trained at the finest budget alone, whole and cut to one vector, as in the paper's ablation.
-
-    `encoder` reads the same words as stand in `collection`.
-    """
-    ids = list(collection.pages)
-    pages = [Page(i, page.source, page.number, None, page.words) for i, page in collection.pages.items()]
-    vectors = np.stack([embedding.vectors for embedding in encoder.encode_pages(pages)])
-    queries, _ = encode(encoder, beir, list(judgements.judged))
-    rows = []
-    for budget in (STOPS[-1], STOPS[0]):
-        rankings = {
-            key: rank(maxsim(query[: budget.r_q], vectors[:, : budget.r_c]), ids)
-            for key, query in queries.items()
-        }
-        size = BYTES_PER_COMPONENT * encoder.dim * budget.r_c
-        rows.append(
-            {
-                "name": f"Mini trained without MMR, {budget}",
-                **quality(rankings, judgements),
-                "bytes_per_page": size,
-            }
-        )
-    return rows

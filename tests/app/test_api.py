@@ -27,8 +27,8 @@ from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, ROOT
-from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.app_server import Served
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page, serve
 from tests.support.small_app import samples
 

@@ -19,10 +19,10 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.token_statistics import Habit, habit, summary
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as
 
 NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905

@@ -18,13 +18,13 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import Space
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.encoders.vlm.checkpoints import save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM, create
 from metaembed_demo.encoders.vlm.prompts import Item
 from tests.support import tiny_vlm
 from tests.support.app_server import Tab, serve
+from tests.support.dummy_encoder import DummyEncoder
 
 pytestmark = pytest.mark.slow
 

@@ -23,9 +23,9 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Query, Upload, Word
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
+from tests.support.dummy_encoder import DummyEncoder
 
 TEXTS = [
     "Descale the espresso machine every month: dissolve citric acid in water and run the pump twice.",

@@ -14,8 +14,8 @@ from gradio.state_holder import StateHolder
 from metaembed_demo.app.server.gradio_compat import Kept
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import registry
-from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.support.app_server import Tab
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
 

@@ -31,9 +31,9 @@ from metaembed_demo.app.visitors.uploads import Locker
 from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain.explainer import Explainer
 from tests.support.app_server import Served, Tab, until
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 from tests.support.small_app import samples
 

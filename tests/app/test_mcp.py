@@ -29,9 +29,9 @@ from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS, SERVER
-from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.app.test_api import check
 from tests.support.app_server import Served
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
 PATH = "/gradio_api/mcp"

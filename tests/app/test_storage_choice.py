@@ -21,13 +21,13 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Embedding, Hit, Query
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation.exact_search import REFINE, Exactness, Move, Way, measure
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.block import Parts
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.quantization import KINDS
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as, make_page, random_vectors
 
 ENCODER = DummyEncoder()

@@ -21,8 +21,8 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.explain.explainer import Explainer
+from tests.support.dummy_encoder import DummyEncoder
 
 TOPICS = ["coffee machine tank", "train platform bern", "energy quarter report", "island hotel beach"]
 

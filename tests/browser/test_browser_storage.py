@@ -17,10 +17,10 @@ from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import ROOT
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.index.block import Parts
 from metaembed_demo.index.local import LocalIndex
 from tests.support.browsing import ANSWER_MS, Opener, ask, room
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
 QUERY = "how do I descale it?"

@@ -12,8 +12,8 @@ from PIL import Image
 from metaembed_demo import __main__ as cli
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation import speed as bench_module
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import read_by
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.encoders.dummy import DummyEncoder
 from tests.cli.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
+from tests.support.dummy_encoder import DummyEncoder
 
 FINGERPRINT = DummyEncoder().fingerprint
 

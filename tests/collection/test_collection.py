@@ -18,7 +18,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Problem, Word, page_id
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page, read_by, serve
 
 ENCODER = DummyEncoder()

@@ -27,7 +27,7 @@ from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.core.types import Embedding, Page
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_files import make_pdf
 
 pytestmark = pytest.mark.slow

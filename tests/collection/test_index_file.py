@@ -26,7 +26,7 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.loader import read_files
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as, make_page
 
 ENCODER = DummyEncoder()

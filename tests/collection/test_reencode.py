@@ -18,8 +18,8 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.extraction import read
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
+from tests.support.dummy_encoder import DummyEncoder
 
 pytestmark = pytest.mark.slow
 

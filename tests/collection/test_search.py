@@ -9,8 +9,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import explain_hit, research, search
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Query
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.index.maxsim import maxsim
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

@@ -34,9 +34,9 @@ from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
 from metaembed_demo.documents.pdf import MOST_LETTERS
 from metaembed_demo.documents.sandbox.client import Rendered, read_files
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
+from tests.support.dummy_encoder import DummyEncoder
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ from metaembed_demo.documents import loader
 from metaembed_demo.documents.extraction import read as read_here
 from metaembed_demo.documents.sandbox import client
 from metaembed_demo.documents.sandbox import pool as pool_module
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_files import make_pdf, png_bytes
 
 pytestmark = pytest.mark.slow

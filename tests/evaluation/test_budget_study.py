@@ -15,7 +15,6 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.evaluation.beir import Judgements
 from metaembed_demo.evaluation.budget_study import (
     REPEATS,
@@ -31,6 +30,7 @@ from metaembed_demo.evaluation.budget_study import (
 from metaembed_demo.evaluation.evaluate import ENCODE_BATCH, quality
 from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.evaluation.metrics import kendall_tau, overlap
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page
 
 ENCODER = DummyEncoder()

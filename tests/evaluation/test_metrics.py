@@ -9,15 +9,16 @@ import pytest
 from PIL import Image
 from sklearn.metrics import ndcg_score
 
+from benchmarks.quality.quality import without_mmr
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.sandbox.client import Rendered
-from metaembed_demo.encoders.dummy import DummyEncoder
-from metaembed_demo.evaluation.baselines import best_chunk, bm25, token_maxsim, without_mmr
+from metaembed_demo.evaluation.baselines import best_chunk, bm25, token_maxsim
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate, quality
 from metaembed_demo.evaluation.metrics import gain, interval, ndcg, recall, reciprocal_rank
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page, read_by
 
 ENCODER = DummyEncoder()

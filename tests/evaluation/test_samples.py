@@ -23,13 +23,13 @@ from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.documents import poppler
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation import sample_corpus, shipped_samples
 from metaembed_demo.evaluation.beir import Beir, collect, digests_of, load_beir
 from metaembed_demo.evaluation.sample_corpus import Samples, open_samples, ship
 from metaembed_demo.evaluation.shipped_samples import Shipped, pack_vectors, unpack_vectors
 from metaembed_demo.index.local import LocalIndex
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as, random_vectors
 
 PAGES = {

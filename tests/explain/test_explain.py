@@ -13,11 +13,11 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.index.maxsim import align
+from tests.support.dummy_encoder import DummyEncoder
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "

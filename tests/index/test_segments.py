@@ -15,9 +15,9 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.index import row_reader, segments
 from metaembed_demo.index.local import LocalIndex
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page, random_vectors
 
 ALL = Budget(16, 64)
@@ -282,7 +282,7 @@ import os, sys
 from pathlib import Path
 from tests.support.sample_pages import make_page
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 
 ENCODER = DummyEncoder()

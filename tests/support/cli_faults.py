@@ -18,7 +18,7 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Query
 from metaembed_demo.documents.file_types import uploads
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 
 resource = pytest.importorskip("resource")  # not on Windows
 ENCODER = DummyEncoder()
@@ -30,7 +30,7 @@ import os, signal, sys, time
 for name in os.environ.get("BLOCKED", "").split():
     sys.modules[name] = None
 from metaembed_demo import __main__ as cli
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 
 stop, seen = os.environ.get("STOP", ""), 0
 

@@ -15,8 +15,8 @@ from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
 from metaembed_demo.documents.sandbox.client import Rendered
-from metaembed_demo.encoders.dummy import DummyEncoder
 from metaembed_demo.index.base import finish
+from tests.support.dummy_encoder import DummyEncoder
 
 
 def make_page(source: str, number: int, text: str, kind: WordKind = "text") -> Page:

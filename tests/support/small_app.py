@@ -6,7 +6,7 @@ from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import SERVER
-from metaembed_demo.encoders.dummy import DummyEncoder
+from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
 TEXTS = ("coffee machine descale", "energy use by quarter", "dog and cat", "holiday request form")
