@@ -32,7 +32,7 @@ ENV HOME=/home/app \
     METAEMBED_CACHE=/data/metaembed \
     NUMBA_CACHE_DIR=/data/numba
 # Reads the sample corpus once, here, so that a container serves within seconds.
-RUN python -m metaembed_demo.evaluation.sample_corpus
+RUN python -m metaembed_demo samples
 
 EXPOSE 7860
 # The first start with an empty volume at /data reads the sample corpus again, which takes minutes.

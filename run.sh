@@ -6,5 +6,5 @@ cd "$(dirname "$0")"
 set_up requirements.txt
 want_poppler
 # Reading the sample corpus takes a minute, once; from then on the app starts in seconds.
-ls "${METAEMBED_CACHE:-.cache}"/samples-*/manifest.json >/dev/null 2>&1 || .venv/bin/python -m metaembed_demo.evaluation.sample_corpus
+ls "${METAEMBED_CACHE:-.cache}"/samples-*/manifest.json >/dev/null 2>&1 || .venv/bin/python -m metaembed_demo samples
 exec .venv/bin/python app.py "$@"

@@ -174,7 +174,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         raise BadInput("None of the judged ids names a file or page of the corpus.")
     result = evaluate(collection, encoder, beir, judgements)
     if options.baselines:
-        from .baselines import baselines
+        from metaembed_demo.evaluation.baselines import baselines
 
         result["baselines"] = baselines(collection, beir, judgements)
     for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
@@ -208,7 +208,7 @@ def show_eval(result: dict[str, Any]) -> None:
 
 
 def run_bench(options: argparse.Namespace) -> dict[str, Any]:
-    from .bench import SIZES, bench
+    from metaembed_demo.evaluation.speed import SIZES, bench
 
     with told():
         encoder = load_encoder(options.encoder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import hashlib
 import json
@@ -204,5 +205,9 @@ def _spread(items: Sequence[str], n: int) -> list[str]:
     return [items[round(i * len(items) / n)] for i in range(n)]
 
 
-if __name__ == "__main__":  # set-up indexes the samples, so that the first start does not have to
+def main(argv: Sequence[str] | None = None) -> int:
+    """The `samples` command: set-up indexes them, so that the app's first start does not have to. 0."""
+    said = "Index the sample corpus, unless that is done, so that the app's first start does not have to."
+    argparse.ArgumentParser(prog="python -m metaembed_demo samples", description=said).parse_args(argv)
     open_samples(load_encoder(SERVER.encoder))
+    return 0

@@ -1,5 +1,4 @@
-"""An encoder on public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark
-"ViDoRe(v2)" --out DIR`.
+"""An encoder on public benchmarks: `python -m metaembed_demo leaderboard --benchmark "ViDoRe(v2)" --out DIR`.
 
 mteb brings tasks, data and metrics, but for MMEB's tasks (evaluation/leaderboard/mmeb.py); an encoder at
 one budget is a late-interaction model to it. The app does not need mteb, so it is only loaded where it is
@@ -311,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell=lambda task: print(task, file=sys.stderr, flush=True),
         )
     except (Unavailable, ValueError, OSError) as error:
-        print(f"metaembed_demo.evaluation.leaderboard.run: {error}", file=sys.stderr)
+        print(f"metaembed_demo leaderboard: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
@@ -330,7 +329,7 @@ def _asked(options: argparse.Namespace) -> str | Sequence[str] | Group:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m metaembed_demo.evaluation.leaderboard.run",
+        prog="python -m metaembed_demo leaderboard",
         description="Public benchmarks through mteb.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -365,7 +364,3 @@ def _module(name: str) -> Any:
         raise Unavailable(
             f"Benchmarks need mteb and datasets, on Python 3.11 or later: pip install mteb datasets ({error})"
         ) from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())
