@@ -197,7 +197,7 @@ def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
 
 
 def manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the index at `path`. Raises ValueError when it is missing, foreign or of another format."""
+    """The manifest of the index at `path`. Raises ValueError when there is none of this format."""
     if not path.is_dir():
         raise ValueError(f"There is no index at {path}: no such folder. Make one with the index command.")
     if not is_shelf(path):

@@ -159,7 +159,7 @@ def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> t
 def _cosines(
     collection: Collection, vectors: FloatArray, page_ids: Sequence[str], full: bool = False
 ) -> dict[str, FloatArray]:
-    """(R_q, R_c) cosines of each page, with the vectors it was scored with, so that gains sum to the score."""
+    """(R_q, R_c) cosines with the vectors each page was scored with, so that gains sum to the score."""
     if not page_ids:
         return {}
     index = collection.index
