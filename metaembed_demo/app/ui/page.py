@@ -1,5 +1,4 @@
-"""Layout and wiring of the page in Gradio. What it shows is made in app/visitors/visitor.py; no torch, no
-faiss here."""
+"""Layout and event wiring of the page in Gradio. Its HTML comes from app/visitors/visitor.py."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ from .components import Door, Updates, html
 from .storage_tab import Store
 from .survey_tabs import Rooms
 
-SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
+SEARCHES, UPLOADS, TESTS = 2, 1, 1  # concurrent events, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -98,7 +97,7 @@ class Page:
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")
             with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs") as self.tabs:
-                # One tab for each way of looking at the chosen hit: a region of Screen and a component.
+                # Evidence tabs: each is a region of Screen and a component.
                 with gr.Tab("Alignment", id="alignment"):
                     self.alignment = html("alignment", script="alignment_chart.js")
                 with gr.Tab("Page map", id="page-map", render_children=True):
@@ -126,7 +125,7 @@ class Page:
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
-        # First, so that the endpoints and not handlers of the page get the names.
+        # First, so that the endpoints get the API names and not the page's handlers.
         Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
         search_outputs = [*self.regions.values(), self.r_q, self.r_c, self.text]
         shelf_outputs = [
@@ -140,13 +139,13 @@ class Page:
             self.rooms,
         ]
 
-        # Gradio's "always_last" may answer an older move, so the dials' scripts hold moves back themselves.
+        # Gradio's "always_last" may answer an older move, so the scripts send one move at a time.
         def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
             return event(fn, inputs, more.pop("outputs"), **{**quiet, **SEARCHING, **more})
 
         looking = {"outputs": search_outputs}
-        # A search may wait for the encoder: web/search.css draws a line while it does.
+        # While a search waits for the encoder, web/search.css shows a progress line.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.surveys.wire(on, self.rooms, self._screen, search_outputs)
@@ -186,7 +185,7 @@ class Page:
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
-    # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
+    # Handlers: each calls its visit for HTML and maps it to components.
 
     def arrive(self, request: gr.Request) -> Updates:
         link = Link.parse(dict(request.query_params))
@@ -199,7 +198,7 @@ class Page:
             **self._shelf(visit, visit.shelf(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        asked = {self.text: link.query} if link.query else {}  # else what was typed meanwhile would go
+        asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
         return {**updates, **places, **asked, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
@@ -223,7 +222,7 @@ class Page:
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Search for an example alone, so the picture goes."""
+        """Search for an example, without the query picture."""
         visit, text = self.visits.of(request), str(said(event, "query"))
         visit.picture = visit.session.locker.swap(visit.picture, [])
         self._turn += 1
@@ -239,7 +238,7 @@ class Page:
         visit = self.visits.of(request)
         budget, turn = Budget.parse(str(said(event, "budget"))), int(said(event, "turn", 0))
         updates = self._screen(visit, visit.move(budget))
-        for slider in (self.r_q, self.r_c):  # they may have gone on moving
+        for slider in (self.r_q, self.r_c):  # they may have moved on
             updates.pop(slider, None)
         return {**updates, self.free_hint: search_tab.free_hint(turn)}
 
@@ -248,12 +247,12 @@ class Page:
         return self._screen(visit, visit.choose(str(said(event, "page")))) or gr.skip()
 
     def explain(self, request: gr.Request) -> Updates:
-        """The marks of the open hit, which the page asks for once the hits are there."""
+        """The marks of the open hit; requested by the page after it shows the hits."""
         visit = self.visits.of(request)
         return self._screen(visit, visit.explain()) or gr.skip()
 
     def open_tab(self, request: gr.Request, event: gr.SelectData) -> Updates:
-        """An evidence tab is drawn when it is opened."""
+        """Draw an evidence tab when it is opened."""
         visit = self.visits.of(request)
         return self._screen(visit, visit.open_tab(str(event.value).lower().replace(" ", "-"))) or gr.skip()
 
@@ -262,7 +261,7 @@ class Page:
         return self._screen(visit, Screen(link=visit.trace_record())) or gr.skip()
 
     def open_at(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """A click on a line of ranks: that page, at that stop."""
+        """A click in the rank chart: open that page at that stop."""
         visit = self.visits.of(request)
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
         return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
@@ -283,7 +282,7 @@ class Page:
         visit.panel.stop.set()
 
     def act(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """The one action that a state offers, by name."""
+        """Run the action that an empty or error state offers, by name."""
         visit = self.visits.of(request)
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
@@ -308,7 +307,7 @@ class Page:
             yield self._shelf(visit, shelf)
 
     def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Another encoder, or another resolution, for this visitor's pages."""
+        """Switch to another encoder or resolution."""
         visit = self.visits.of(request)
         with job(visit.session, visit.stop):
             name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
@@ -326,10 +325,10 @@ class Page:
         self.visits.of(request).stop.set()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
-    # Screens and shelves to components
+    # Regions to components
 
     def _screen(self, visit: Visit, screen: Screen) -> Updates:
-        """What of `screen` the browser does not have yet."""
+        """Updates for the regions of `screen` that have changed."""
         changed = visit.changed(screen)
         updates: Updates = {self.regions[name]: html for name, html in changed.items()}
         if "dial" in changed:
@@ -344,7 +343,7 @@ class Page:
                 updates[getattr(self, name)] = html
         if whole:
             updates[self.cancel] = gr.Button("Cancel", visible=shelf.busy, interactive=True)
-            if shelf.listing is not None:  # the pages changed, and so did what a search finds
+            if shelf.listing is not None:  # the pages changed, so the search results may have too
                 updates |= self._screen(visit, visit.screen())
         return updates
 
@@ -356,22 +355,22 @@ def build_ui(
     examples: Sequence[str] = (),
     notice: str = "",
 ) -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page, and the options to `launch` it with.
+    """Build the page. Returns it with its options for `launch`.
 
     Args:
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
         examples: queries offered under the query box.
-        notice: why another encoder than the one asked for is in use; shown on top.
+        notice: why the configured encoder is not in use; shown on top.
 
     Raises:
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
     folder = private_folder(gradio_compat.upload_folder())
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio looks whenever something is uploaded
-    # Gradio sums up all events with pandas after each of them, for a monitor that is off.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
+    # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)

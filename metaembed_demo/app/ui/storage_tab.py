@@ -1,4 +1,4 @@
-"""Storage and index files in Gradio: layout, wiring, and handlers that ask the visit."""
+"""Storage and index files in Gradio: layout, wiring and handlers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from metaembed_demo.core.types import Upload
 
 from .components import Door, Updates, html
 
-CONVERSIONS, PARCELS = 1, 1  # at a time, for all visitors together
-# The file is there once the button that holds it has changed.
+CONVERSIONS, PARCELS = 1, 1  # concurrent events, for all visitors together
+# Runs when the download button has its file.
 SAVE = "() => { document.querySelector('#parcel-file')?.click(); }"
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Store:
         shelf_outputs: list[Any],
         news: Any,
     ) -> None:
-        """Args: how the page wires an event, how it shows a shelf, and where."""
+        """Args: the page's functions to wire an event and to show the Documents tab, and its components."""
         self.news, self._shelf = news, shelf
         packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
@@ -63,7 +63,7 @@ class Store:
         self.file.change(None, js=SAVE)
 
     def convert(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Another storage for this visitor's pages; the old one is searched until it is done."""
+        """Convert this visitor's pages to another storage kind; the old index is searched meanwhile."""
         visit = self.visits.of(request)
         collection = visit.collection
         with visit.session.at_work():
@@ -74,12 +74,12 @@ class Store:
                     yield self._control(visit)
 
     def stop(self, request: gr.Request) -> None:
-        """Give the conversion under way up; its own handler says so."""
+        """Cancel the running conversion; its own handler updates the page."""
         visit = self.visits.of(request)
         visit.storing.stop.set()
 
     def set(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Re-ranking by the full vectors, or the recall target."""
+        """Set re-ranking with full vectors, or the recall target."""
         visit = self.visits.of(request)
         name, value = str(said(event, "name")), said(event, "value")
         if name == "refine":
@@ -89,7 +89,7 @@ class Store:
         return self._shelf(visit, visit.stored_anew())
 
     def check(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """The open search against one that scores every page by its full vectors."""
+        """Compare the open search with an exact search over full vectors."""
         visit = self.visits.of(request)
         if str(said(event, "action")) == "check":
             visit.storing.check(visit.collection, visit.trace, HITS)
@@ -99,7 +99,7 @@ class Store:
 
     def _control(self, visit: Visit) -> Updates:
         told = visit.storage()
-        visit.changed(Screen(storage=told))  # what is sent now, the next search may have to replace
+        visit.changed(Screen(storage=told))  # record it as sent, so that the next search can replace it
         return {self.control: told}
 
     # Index files
@@ -122,7 +122,7 @@ class Store:
         yield {**rest, self.news: told, self.file: str(file)}
 
     def open(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Add the pages of index files to this visitor's."""
+        """Add the pages of index files to this visitor's pages."""
         visit = self.visits.of(request)
         files = visit.session.locker.take(uploads(event))
         refused = "".join(
@@ -144,7 +144,7 @@ class Store:
             added, held = index_file.add(visit.collection, file)
         except ValueError as error:
             return documents_tab.not_opened(file.name, str(error))
-        except Exception as error:  # whatever is wrong with a file of somebody's making, the visit goes on
+        except Exception as error:  # an untrusted file must not end the visit
             log.exception("The index file %s could not be opened", file.name)
             return documents_tab.not_opened(
                 file.name, f"{file.name} could not be opened: {type(error).__name__}."

@@ -1,4 +1,4 @@
-"""The rooms Budget and Tokens in Gradio: layout, wiring, and handlers that ask the visit."""
+"""The tabs Budget and Tokens in Gradio: layout, wiring and handlers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from metaembed_demo.core.budgets import Budget
 
 from .components import Door, Updates, html
 
-SURVEYS = 1  # at a time, for all visitors together
+SURVEYS = 1  # concurrent events, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
 
 class Rooms:
-    """Budget and Tokens. `lay_out` stands inside the tabs of the page."""
+    """The tabs Budget and Tokens. Call `lay_out` inside the page's tabs."""
 
     def __init__(self, visits: Door) -> None:
         self.visits = visits
@@ -40,7 +40,7 @@ class Rooms:
         screen: Callable[[Visit, Screen], Updates],
         searched: list[Any],
     ) -> None:
-        """Args: how the page wires an event; its tabs; how it shows a screen, and what a search updates."""
+        """Args: the page's functions to wire an event and show a screen, its tabs, and a search's outputs."""
         self.tabs, self._screen = rooms, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
         on(self.budget_tab.select, self.open_budget, [], outputs=[self.budget, self.cost])
@@ -71,7 +71,7 @@ class Rooms:
                 yield {self.budget: told}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """How much quality to keep, or the budget that this advises."""
+        """Set the share of quality to keep, or use the recommended budget."""
         visit = self.visits.of(request)
         action, value = str(said(event, "action")), str(said(event, "value"))
         if action == "use":

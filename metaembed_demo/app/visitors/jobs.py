@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Indexed:
-    """Result of indexing: the report, the error that stopped it early, if any, and whether it was cancelled."""
+    """Result of indexing: the report, the error that stopped it, if any, and whether it was cancelled."""
 
     report: Report
     error: str

@@ -23,7 +23,7 @@ WORDS = 50  # words of an explanation in a trace
 
 @dataclass(frozen=True)
 class Link:
-    """The view that a deep link restores: query, budget, open hit, and open tabs. Query pictures are left out."""
+    """The view that a deep link restores: query text, budget, open hit, open tabs. Not the query picture."""
 
     query: str = ""
     budget: Budget = STOPS[-1]

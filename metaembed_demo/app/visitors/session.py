@@ -62,8 +62,8 @@ class Session:
 class Sessions:
     """All open sessions by their random id. `sweep` closes those unused for `ttl_s` seconds.
 
-    At `limits.max_sessions`, a new session replaces the one unused for longest, but only if it has been idle
-    for `limits.yield_after_s`. Otherwise `open` raises `Full`, so that newcomers cannot evict active sessions.
+    At `limits.max_sessions`, a new session replaces the one unused for longest if that has been idle for
+    `limits.yield_after_s`. Otherwise `open` raises `Full`, so that newcomers cannot evict active sessions.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One visitor's storage control: storage kind, re-ranking, recall target, and the check against exact search."""
+"""One visitor's storage control: storage kind, re-ranking, recall target, check against exact search."""
 
 from __future__ import annotations
 
