@@ -40,13 +40,13 @@ OPEN = re.compile(
 FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
 LOGIN = "/login"
-CHECK = "metaembed.check"  # where a request's scope has `check` as it is for this client
+CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
 READING = ("GET", "HEAD", "OPTIONS")
-FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # what ends work, or starts none
-BODY = 1 << 20  # bytes of a request that is no upload
-TOOL_BODY = 32 << 20  # of a call of an MCP tool, which may carry files
-FRAMING = 1 << 20  # bytes that a multipart upload may have around its files
-COUNTED_S = 5  # for so long, the size of all uploads is taken as known
+FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # not rate-limited
+BODY = 1 << 20  # maximum bytes of a request that is no upload
+TOOL_BODY = 32 << 20  # of an MCP tool call, which may carry files
+FRAMING = 1 << 20  # maximum multipart overhead of an upload, in bytes
+COUNTED_S = 5  # how long the measured size of all uploads is cached
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),  # a link names the query

@@ -129,7 +129,7 @@ class Api:
     def search(
         self, query: Any, budget: Any, k: Any, session: Any = "", picture: Upload | None = None
     ) -> Answer:
-        """The best `k` pages of a session, or of the sample corpus, for words, a picture, or both."""
+        """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both."""
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
         trace = search(collection, tools.encoder, asked, wanted, min(max(_whole(k, "k"), 1), MOST_HITS))

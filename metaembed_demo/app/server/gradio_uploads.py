@@ -22,7 +22,7 @@ def said(event: gr.EventData, name: str, default: Any = "") -> Any:
 
 
 def uploads(event: gr.EventData) -> list[Upload]:
-    """The files of an upload event. Paths outside the upload folder, which a browser could send, are ignored."""
+    """The files of an upload event. Paths outside the upload folder, as a browser may send, are ignored."""
     return uploaded(said(event, "files", []))
 
 

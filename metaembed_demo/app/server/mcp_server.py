@@ -69,7 +69,7 @@ class Toolbox:
     def __init__(self, api: Api) -> None:
         self.api = api
         self._searching, self._indexing = CapacityLimiter(SEARCHES), CapacityLimiter(UPLOADS)
-        # Gradio's server answers to any host name, and so does this: a Space stands behind another.
+        # Any host name is accepted, as by Gradio's server, because a Space is behind a proxy.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         self.server = FastMCP(
             NAME,

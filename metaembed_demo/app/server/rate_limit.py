@@ -39,10 +39,10 @@ class Requests:
     """A token bucket per client. It holds a minute's worth and refills evenly."""
 
     def __init__(self, per_minute: int, clock: Clock = time.monotonic) -> None:
-        """per_minute: 0 lets everything in."""
+        """per_minute: 0 means no limit."""
         self.most, self.clock = per_minute, clock
         self._lock = threading.Lock()
-        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and when there were so many
+        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and the time of that count
 
     def take(self, client: str) -> float:
         """Take a token for a request. Returns 0, or the seconds until one is available."""

@@ -105,11 +105,11 @@ class Store:
     # Index files
 
     def download(self, request: gr.Request) -> Iterator[Updates]:
-        """Pack the index for this visitor's browser. It lies here until they take another, or leave."""
+        """Pack the index for download. The file is kept until the next download or the session's end."""
         visit = self.visits.of(request)
         pages = len(visit.collection)
         busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.parcel(busy=True)}
-        yield {**busy, self.file: None}  # so that the same file once more is a change, too
+        yield {**busy, self.file: None}  # so that the same file again counts as a change
         rest = {self.index_file: documents_tab.parcel()}
         try:
             file = visit.session.locker.hand_out(index_file.NAME)

@@ -82,7 +82,7 @@ def _heights(curve: Curve | None) -> list[float] | None:
     if curve is None:
         return None
     low, high = min(curve.scores), max(curve.scores)
-    span = max(high - low, 0.05)  # a flat curve is drawn flat, not as noise
+    span = max(high - low, 0.05)  # a flat curve is drawn flat, without magnifying noise
     return [20 + 44 * (score - low) / span for score in curve.scores]
 
 

@@ -34,7 +34,7 @@ class State:
     pages: int
     now: Budget
     worth: Worth | None
-    advice: Advice | str  # a sentence when there is no advice
+    advice: Advice | str  # a message when there is no advice
     share: float
     searches: int  # of this session
     labels: Labels | None

@@ -1,4 +1,4 @@
-"""What each Meta Token of a page reads over a corpus, as a chart. Pure functions."""
+"""Chart of the parts of a page that each Meta Token reads, over a corpus. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// An index file: ask for it, or choose one and hand on its path and name.
+// Index files: request a download, or upload one and send its path and name.
 const say = (words) => { element.querySelector(".parcel-words").textContent = words; };
 
 element.addEventListener("click", (event) => {

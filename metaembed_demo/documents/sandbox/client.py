@@ -238,7 +238,7 @@ def read_files(
 
 
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
-    """The first page of a file, for use as a query picture. Does not wait for uploads or load their models."""
+    """The first page of a file, as a query picture. Does not wait for uploads or load their models."""
     with contextlib.closing(cast(Generator[Any], read_files([file], limits, PICTURES))) as pages:
         first = next(pages, None)
     return first.page if isinstance(first, Rendered) else first
