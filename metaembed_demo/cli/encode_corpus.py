@@ -1,8 +1,8 @@
 """Encode a large corpus in parallel, then merge it into one collection that the app and the CLI open.
 
     # run it again to go on
-    python metaembed_demo/cli/encode_corpus.py encode FOLDER --out PARTS --workers 8
-    python metaembed_demo/cli/encode_corpus.py merge PARTS --out my-index
+    python -m metaembed_demo encode-corpus encode FOLDER --out PARTS --workers 8
+    python -m metaembed_demo encode-corpus merge PARTS --out my-index
 
 `encode` uses Ray Data (`pip install "ray[data]>=2.40"`); `--workers 0` does the same in this process
 without Ray. What is done stays done: an input whose size and hash are those of its done-file is not
@@ -84,7 +84,7 @@ def encode(
     """Encode every file of `paths` that is not done yet into the folder `out`.
 
     Args:
-        paths: files and folders, as for `ingest.uploads`.
+        paths: files and folders, as for `file_types.uploads`.
         encoder: a name for `load`.
         workers: processes of Ray Data; 0 works in this one.
         batch: pages given to the encoder at once.
@@ -301,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _encode(options) if options.command == "encode" else _merge(options)
     except (BadInput, OSError) as error:  # a full disk, say
-        print(f"encode_corpus: {error}", file=sys.stderr)
+        print(f"metaembed_demo encode-corpus: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted. What is done is kept: run the same command again to go on.", file=sys.stderr)
@@ -309,7 +309,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = argparse.ArgumentParser(
+        prog="python -m metaembed_demo encode-corpus",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = top.add_subparsers(dest="command", required=True)
     sub = commands.add_parser("encode", help="encode files into parts; again to go on")
     sub.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="PDFs, pictures, zips, folders")
@@ -369,7 +373,3 @@ def _merge(options: argparse.Namespace) -> int:
 def _tell(problems: Sequence[Problem]) -> None:
     for problem in problems:
         print(problem.message, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

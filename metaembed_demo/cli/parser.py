@@ -24,12 +24,15 @@ from .commands import (
     show_push,
     show_search,
 )
+from .programs import PROGRAMS
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
-        prog="python -m metaembed_demo", description="Search PDFs and pictures at any token budget."
+        prog="python -m metaembed_demo",
+        description="Search PDFs and pictures at any token budget.",
+        epilog="Each command's own --help says more.",
     )
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -82,5 +85,6 @@ def parser() -> argparse.ArgumentParser:
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
     sub.add_argument("--sizes", type=sizes_of, metavar="N,N,...", help="numbers of random pages to search")
 
-    commands.add_parser("train", help="Train MetaEmbed-Mini; 'train --help' says more.", add_help=False)
+    for name, program in PROGRAMS.items():  # run by cli/dispatch.py; here for --help alone
+        commands.add_parser(name, help=program.text, add_help=False)
     return top

@@ -1,6 +1,6 @@
 """The sample corpus, which every visitor starts with, and the dial's curve: kept, shipped, or read now.
 
-`python -m metaembed_demo.evaluation.sample_corpus` reads it into the cache where it is not shipped;
+`python -m metaembed_demo samples` reads it into the cache where it is not shipped;
 with `--ship` it writes assets/samples.npz anew.
 """
 
@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -296,8 +295,10 @@ def _spread(items: Sequence[str], n: int) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Make the sample corpus ready to search.")
+    """The `samples` command. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m metaembed_demo samples", description="Make the sample corpus ready to search."
+    )
     parser.add_argument("--ship", action="store_true", help="write the file that is shipped, with Mini")
     parser.add_argument(
         "--out", type=Path, default=PATHS.shipped_samples, metavar="F", help="default: %(default)s"
@@ -308,7 +309,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:  # reads it where neither the cache nor the shipped file serves, as for another encoder
         open_samples(load_encoder(SERVER.encoder))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

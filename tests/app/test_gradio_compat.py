@@ -12,6 +12,7 @@ import pytest
 from gradio.state_holder import StateHolder
 
 from metaembed_demo.app.server.gradio_compat import Kept
+from metaembed_demo.app.server.visitor_cookie import visitor_of
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import registry
 from tests.support.app_server import Tab
@@ -98,18 +99,23 @@ def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, re
     app, registry = demo
     address = app.local_url.rstrip("/")
     tab, other = Tab(address), Tab(address)
-    tab.join("query", "submit", data=[None, "energy use by quarter"])
+    tab.join("query", "submit", data=["energy use by quarter"])
     tab.join(None, "load")
     assert tab.hear(2).count("energy.pdf") > 1
     assert len(registry.sessions) == 1
     other.send(None, "load")
     assert len(registry.sessions) == 2
     (mine, theirs) = registry._tabs[tab.hash], registry._tabs[other.hash]
-    assert registry.get(None, tab.hash).session.id == mine
-    assert registry.get(theirs, tab.hash).session.id == theirs
+    visitors = [visitor_of(dict(each.http.cookies)) for each in (tab, other)]
+    me, you = (str(each) for each in visitors)
+    assert registry.get(me, tab.hash).session.id == mine
+    assert registry.get(you, other.hash).session.id == theirs
+    assert registry.is_anothers(you, tab.hash)
+    assert not registry.is_anothers(me, tab.hash)
     registry.close(mine)
-    assert registry.get(mine, tab.hash).session.id not in (mine, theirs)
-    assert registry.get(None).session.id != registry.get(None).session.id
+    assert not registry.is_anothers(you, tab.hash)
+    assert registry.get(me, tab.hash).session.id not in (mine, theirs)
+    assert registry.open().session.id != registry.open().session.id
 
 
 def test_freed_memory_goes_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     held = buttons(screen.storage)[kind][1]
     assert f">{held}<" in (screen.dial or ""), "the dial's last stop shows the same bytes"
     name = "PQ" if kind == "pq" else kind
-    assert f"scored by their {name} codes" in (screen.timing or "")
+    assert f"scored by their {name} codes" in (visit.open_tab("timing").timing or "")
     shelf = visit.shelf()
     assert f"{name} codes of 128-component vectors" in (shelf.statistics or "")
     assert "The full vectors, 192 KB, lie in a file" in (shelf.statistics or "")  # 12 pages of 16 KB
@@ -495,7 +495,7 @@ def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> 
     assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact
     assert (trace.storage, trace.refined, trace.by_full_vectors) == ("binary", 12, True)  # of 12 pages
     assert 'data-set="refine" checked' in visit.storage()
-    assert "codes, the best 12 again by their full vectors" in (visit.screen().timing or "")
+    assert "codes, the best 12 again by their full vectors" in (visit.open_tab("timing").timing or "")
     keep(visit, "float16")
     assert "refine" not in visit.storage()
     assert local(visit.collection).refine == 0

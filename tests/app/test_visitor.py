@@ -250,7 +250,8 @@ def test_tabs_of_a_visitor_share_documents_and_not_their_searches(visits: Visits
     one.search("coffee machine tank")
     one.move(STOPS[2])
     two.search("train platform")
-    assert one.trace and two.trace
+    assert one.trace
+    assert two.trace
     assert (one.trace.query_text, two.trace.query_text) == ("coffee machine tank", "train platform")
     assert (one.budget, two.budget, other.budget) == (STOPS[2], STOPS[4], STOPS[4])
     one.remove("document1.pdf")
@@ -313,7 +314,8 @@ def test_a_visitor_has_so_many_tabs_and_the_one_unused_for_longest_goes(visits: 
     visits.get("me", "one more")
     tabs = visits.tabs_of(first.session.id)
     assert len(tabs) == MOST_TABS
-    assert first in tabs and second in tabs
+    assert first in tabs
+    assert second in tabs
     assert "tab 2" not in visits._tabs
     assert len(visits.sessions) == 1
 

@@ -61,7 +61,8 @@ def test_a_query_by_enter_then_the_dial_through_all_stops_by_keyboard(visit: Ope
         assert cost
         assert float(cost[1]) > 0
         shades.append(page.locator(".hit").first.locator(".bar i").count())
-        assert page.locator(".matrix rect.ring").count() == [1, 2, 4, 8, 16][stop]
+        expect(page.locator(".matrix rect.ring")).to_have_count([1, 2, 4, 8, 16][stop])  # by its script
+        expect(page.locator(".matrix .as-table tbody tr")).to_have_count([1, 2, 4, 8, 16][stop])
     assert shades == [1, 2, 3, 4, 5]
     slider.press("ArrowRight")  # at the end of the dial nothing happens
     expect(slider).to_have_attribute("aria-valuenow", "5")
@@ -120,7 +121,11 @@ def test_a_hit_opens_large_with_its_alignment_and_timing(visit: Opener) -> None:
     expect(third).to_have_attribute("aria-current", "true")
     expect(page.locator(".page h2")).to_contain_text(title)
     assert page.get_attribute(".picture img", "src") != before
-    assert page.evaluate("document.querySelector('.picture img').naturalWidth") > 200
+    page.wait_for_function("document.querySelector('.picture img').naturalWidth > 200")
+    assert all(
+        re.match(r"pictures/[\w-]+/\w+/", str(each.get_attribute("src")))
+        for each in page.locator(".hit img").all()
+    )
 
     page.locator(".cells").focus()
     page.keyboard.press("ArrowDown")  # to the first row's maximum, then one row down
@@ -271,6 +276,30 @@ def test_visitors_do_not_see_each_others_documents(visit: Opener, tmp_path: Path
     room(yours, "Documents")
     expect(yours.locator(".listing li").first).to_be_visible()
     expect(yours.locator(".listing")).not_to_contain_text("secret.pdf")
+
+
+def test_a_reload_and_another_tab_find_the_uploads_again(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    room(page, "Documents")
+    page.set_input_files("#drop input[type=file]", [str(make_pdf(tmp_path / "diary.pdf", ["My diary."]))])
+    page.wait_for_selector(".outcome")
+    (cookie,) = [each for each in page.context.cookies() if each["name"] == "metaembed_visitor"]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+    assert "metaembed_visitor" not in page.evaluate("document.cookie")
+    page.reload()
+    page.wait_for_selector("#dial [role=slider]")
+    room(page, "Documents")
+    expect(page.locator(".listing")).to_contain_text("diary.pdf")
+    second = page.context.new_page()
+    second.goto(page.url)
+    room(second, "Documents")
+    expect(second.locator(".listing")).to_contain_text("diary.pdf")
+    room(second, "Search")
+    ask(second, "my diary")
+    expect(second.locator(".hit").first).to_contain_text("diary.pdf")
+    second.wait_for_function("document.querySelector('.picture img').naturalWidth > 200")
+    room(page, "Search")
+    expect(page.locator("#results .state.ready")).to_be_visible()
 
 
 # The API

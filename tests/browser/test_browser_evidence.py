@@ -53,7 +53,8 @@ def test_a_map_that_comes_before_its_page_is_no_error(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
     wait_marked(page)
-    far = json.dumps({"map": [[99_999, 500, 1], [0, 500, 1]], "query": [], "read": []})
+    rows = [[99_999, 500, 1, 100, 100, 200, 120, 1], [0, 500, 1, 100, 200, 200, 220, 0]]
+    far = json.dumps({"map": rows, "query": [], "read": []})
     page.eval_on_selector("#marks [data-map]", "(each, map) => { each.dataset.map = map; }", far)
     page.evaluate("metaembed.tell('map')")
     expect(page.locator("#page .picture .overlay rect:not(.ring)")).to_have_count(1)
@@ -98,6 +99,8 @@ def test_the_word_under_the_pointer_is_told(visit: Opener) -> None:
     sheet = page.locator("#page .sheet").first
     box = sheet.bounding_box()
     assert box
+    page.mouse.move(box["x"] + 2, box["y"] + 2)  # then it is fetched what stands where
+    page.wait_for_function("metaembed.reading() !== null")
     place = page.evaluate(
         "metaembed.reading().words.find((word) => /^descale$/i.test(word[4])).slice(0, 4)"
         ".map((edge) => edge / 1000)"
@@ -154,7 +157,7 @@ def test_two_budgets_then_two_queries_side_by_side(visit: Opener) -> None:
     ask(page, QUERY)
     tab(page, "Compare")
     expect(page.locator(".sides section")).to_have_count(2)
-    assert page.evaluate(
+    page.wait_for_function(
         "[...document.querySelectorAll('.sides img')].every((each) => each.naturalWidth > 200)"
     )
     page.click(".stops button:has-text('4×8')")

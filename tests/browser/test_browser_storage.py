@@ -93,6 +93,8 @@ def test_int8_halves_the_bytes_and_keeps_the_hits(visit: Opener) -> None:
     assert set(hits(page)) == set(found)
     assert hits(page)[0] == found[0]
     assert index_size(page) == pytest.approx(whole / 2, rel=0.03)
+    page.click("[data-copy=trace]")
+    page.wait_for_selector("#link .link[data-trace]")
     trace = json.loads(str(page.get_attribute("#link .link", "data-trace")))
     jsonschema.validate(trace, SCHEMA)
     assert trace["storage"] == "int8"

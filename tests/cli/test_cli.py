@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from metaembed_demo import __main__ as cli
+from metaembed_demo.cli import commands
+from metaembed_demo.cli.programs import PROGRAMS
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.evaluation import speed as bench_module
@@ -37,7 +41,7 @@ def named(page: Page) -> Page:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(cli, "load_encoder", lambda name: Chatty())
+    monkeypatch.setattr(commands, "load_encoder", lambda name: Chatty())
     read_by(monkeypatch, named)
     monkeypatch.setattr(bench_module, "read", named)
 
@@ -181,7 +185,7 @@ def test_bad_input_is_status_2_and_a_word_on_standard_error(
 def test_an_index_of_another_encoder_is_refused(index: Path, pictures: Path, monkeypatch, capfd) -> None:
     other = Chatty()
     other.fingerprint = "dummy-2"
-    monkeypatch.setattr(cli, "load_encoder", lambda name: other)
+    monkeypatch.setattr(commands, "load_encoder", lambda name: other)
     for argv in (["search", index, "cat"], ["index", pictures, "--out", index]):
         status, out, err = run(capfd, *argv, "--json")
         assert (status, out) == (2, "")
@@ -192,7 +196,7 @@ def test_an_unknown_or_missing_encoder_is_bad_input(index: Path, monkeypatch, ca
     def load(name: str):
         raise FileNotFoundError("The weights are missing: train them.")
 
-    monkeypatch.setattr(cli, "load_encoder", load)
+    monkeypatch.setattr(commands, "load_encoder", load)
     status, out, err = run(capfd, "search", index, "cat", "--encoder", "x")
     assert (status, out) == (2, "")
     assert "weights are missing" in err
@@ -206,7 +210,7 @@ def test_an_interrupted_index_keeps_what_was_done(pictures: Path, tmp_path: Path
         if len(told) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "tell", interrupt)
+    monkeypatch.setattr(commands, "tell", interrupt)
     status, out, _ = run(capfd, "index", pictures, "--out", tmp_path / "ix", "--json")
     assert status == 130
     found = json.loads(out)
@@ -268,12 +272,39 @@ def test_train_is_handed_its_own_arguments(monkeypatch) -> None:
     assert seen == [["--steps", "3"]]
 
 
+def test_help_lists_every_command_in_a_line(capfd) -> None:
+    status, out, _ = run(capfd, "--help")
+    assert status == 0
+    for name, program in PROGRAMS.items():
+        assert re.search(rf"^ +{name} +{re.escape(program.text)}$", out, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_gets_its_own_arguments_and_says_what_is_missing(name: str, monkeypatch, capfd) -> None:
+    seen = []
+    program = types.ModuleType("program")
+    program.main = lambda argv: seen.append(argv) or 7
+    monkeypatch.setitem(sys.modules, PROGRAMS[name].module, program)
+    assert cli.main([name, "--steps", "3"]) == 7
+    assert seen == [["--steps", "3"]]
+    monkeypatch.setitem(sys.modules, PROGRAMS[name].module, None)
+    status, out, err = run(capfd, name)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"metaembed_demo {name}: The Python package")
+
+
+def test_samples_takes_no_options(capfd) -> None:
+    assert run(capfd, "samples", "--help")[0] == 0
+    assert run(capfd, "samples", "more")[0] == 2
+
+
 def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path, tmp_path: Path) -> None:
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (
         "import sys; import tests.cli.test_cli as t; "
-        "t.cli.load_encoder = lambda name: t.Chatty(); "
-        "t.Rendered.read = lambda rendered: t.named(rendered.page); "
+        "t.commands.load_encoder = lambda name: t.Chatty(); "
+        "from metaembed_demo.documents.sandbox.client import Rendered; "
+        "Rendered.read = lambda rendered: t.named(rendered.page); "
         "sys.exit(t.cli.main())"
     )
     command = [sys.executable, "-c", code]

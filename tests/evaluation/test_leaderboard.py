@@ -332,7 +332,7 @@ def test_the_command(
     assert "| ColourPages | hit_rate_at_1 | 60.0 | 100.0 |" in told.out
     assert "ColourPages" in told.err
     assert main([*command, "--benchmark", name]) == 2
-    assert "metaembed_demo.evaluation.leaderboard.run: The data of NoHub" in capsys.readouterr().err
+    assert "metaembed_demo leaderboard: The data of NoHub" in capsys.readouterr().err
     assert main([*command, "--benchmark", "MMEB"]) == 2
     assert "no such benchmark" in capsys.readouterr().err
     monkeypatch.setattr(run_module, "evaluate", _interrupt)
@@ -391,7 +391,7 @@ def test_the_commands_are_as_documented(documentation: str) -> None:
     parse = run_module._parser().parse_args
     joined = documentation.replace("\\\n", " ")
     commands = re.findall(
-        r"^(?:\.venv/bin/)?python -m metaembed_demo\.evaluation\.leaderboard\.run (.+)$", joined, re.MULTILINE
+        r"^(?:\.venv/bin/)?python -m metaembed_demo leaderboard (.+)$", joined, re.MULTILINE
     )
     assert len(commands) >= 3
     for command in commands:

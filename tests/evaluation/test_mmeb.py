@@ -251,10 +251,7 @@ def test_the_command(
     assert "| MMEB-WebQA | precision_at_1 | 60.0 |" in told.out
     assert json.loads((tmp_path / "out/summary.json").read_text())["benchmark"] == "MMEB"
     assert main([*command, "--tasks", "DocVQA"]) == 2
-    assert (
-        "metaembed_demo.evaluation.leaderboard.run: There is no picture colours/asks-"
-        in capsys.readouterr().err
-    )
+    assert "metaembed_demo leaderboard: There is no picture colours/asks-" in capsys.readouterr().err
     assert main(["--task", "X", "--tasks", "GQA", "--out", str(tmp_path)]) == 2
     assert "--tasks and --images belong to --mmeb" in capsys.readouterr().err
     damaged = tmp_path / "pictures/colours/asks-2.png"

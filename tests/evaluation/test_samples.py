@@ -286,7 +286,7 @@ def test_vectors_keep_their_directions(kind: type, least: float) -> None:
     assert (again * vectors).sum(-1).min() > least
 
 
-# The file in assets/. Where one of these fails: python -m metaembed_demo.evaluation.sample_corpus --ship
+# The file in assets/. Where one of these fails: python -m metaembed_demo samples --ship
 
 
 @pytest.fixture(scope="module")

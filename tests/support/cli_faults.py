@@ -30,6 +30,7 @@ import os, signal, sys, time
 for name in os.environ.get("BLOCKED", "").split():
     sys.modules[name] = None
 from metaembed_demo import __main__ as cli
+from metaembed_demo.cli import commands
 from tests.support.dummy_encoder import DummyEncoder
 
 stop, seen = os.environ.get("STOP", ""), 0
@@ -56,7 +57,7 @@ if "FILE_BYTES" in os.environ:
     import resource
     most = int(os.environ["FILE_BYTES"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-cli.load_encoder = lambda name: Slow()
+commands.load_encoder = lambda name: Slow()
 sys.exit(cli.main())
 """
 

@@ -1,4 +1,4 @@
-"""Public benchmarks: `python -m metaembed_demo.evaluation.leaderboard.run --benchmark NAME --out DIR`.
+"""An encoder on public benchmarks: `python -m metaembed_demo leaderboard --benchmark "ViDoRe(v2)" --out DIR`.
 
 Tasks, data and metrics come from mteb, except MMEB's tasks (evaluation/leaderboard/mmeb.py). An encoder at
 one budget is a late-interaction model for mteb. mteb is imported lazily, as the app does not need it.
@@ -305,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell=lambda task: print(task, file=sys.stderr, flush=True),
         )
     except (Unavailable, ValueError, OSError) as error:
-        print(f"metaembed_demo.evaluation.leaderboard.run: {error}", file=sys.stderr)
+        print(f"metaembed_demo leaderboard: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("Stopped. Run the same command to resume.", file=sys.stderr)
@@ -324,7 +324,7 @@ def _asked(options: argparse.Namespace) -> str | Sequence[str] | Group:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m metaembed_demo.evaluation.leaderboard.run",
+        prog="python -m metaembed_demo leaderboard",
         description="Public benchmarks through mteb.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -359,7 +359,3 @@ def _module(name: str) -> Any:
         raise Unavailable(
             f"Benchmarks need mteb and datasets, on Python 3.11 or later: {install('dev')} ({error})"
         ) from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo.training.vlm.trainer`.
+"""Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo train-vlm`.
 
 Recipe of the paper (arXiv 2509.18095): MMR over all budgets, temperature 0.03, in-batch and hard negatives,
 LoRA of rank 32, batches of thousands, on one GPU with GradCache (training/vlm/grad_cache.py).
@@ -284,7 +284,7 @@ def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | N
 
 def parser() -> argparse.ArgumentParser:
     """Command-line parser: the recipe's fields, and paths."""
-    made = argparse.ArgumentParser(prog="python -m metaembed_demo.training.vlm.trainer", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m metaembed_demo train-vlm", description=__doc__)
     made.add_argument("--backbone", required=True, help="a hub id or a folder: Qwen/Qwen2.5-VL-3B-Instruct")
     made.add_argument("--revision", help="of the backbone on the hub")
     made.add_argument("--data", nargs="+", required=True, type=Path, help="files or folders; see docs")
@@ -355,10 +355,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         train(options)
     except (ValueError, FileNotFoundError) as error:
-        print(f"metaembed_demo.training.vlm.trainer: {error}", file=sys.stderr)
+        print(f"metaembed_demo train-vlm: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
