@@ -81,7 +81,7 @@ class Collection:
         return self._places.get(place)
 
     def free_name(self, source: str, number: int, page_id: str) -> str:
-        """The first of "name (2).pdf", "name (3).pdf", ... that is free or has `page_id` as its page `number`."""
+        """The first of "name (2).pdf", "name (3).pdf", ... that is free or has this page as its `number`."""
         with self.lock:
             taken = {place[0] for place in self._places}
             stem, suffix = _split_name(source)

@@ -124,7 +124,7 @@ class MultiVectorIndex(Protocol):
         ...
 
     def write(self, path: Path) -> dict[str, Any]:
-        """Write the files that `path` lacks. Returns the head (index/segments.py), which the caller stores."""
+        """Write the files that `path` lacks. Returns the head (index/segments.py) for the caller to store."""
         ...
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ class Kept:
             holder.time_last_used.pop(name, None)
 
     def sweep(self, tabs: Container[str]) -> None:
-        """Drop all state except of `tabs` and of names new since the last sweep, which may be loading tabs."""
+        """Drop all state except of `tabs` and of names new since the last sweep (tabs that are loading)."""
         holder = self._holder()
         if holder is None:
             return

@@ -67,7 +67,7 @@ def batches(n: int, components: int) -> Iterator[slice]:
 
 
 class QdrantIndex(Elsewhere):
-    """One collection, one point per page. No page data is cached, so several processes may share a collection.
+    """One collection, one point per page. No page data is cached, so processes may share a collection.
 
     A page of 64 tokens is stored as five named float16 vectors: `first` (token 1, with HNSW) and, as
     multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64 = 93
