@@ -223,7 +223,9 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
         page = visit.collection.pages[hit.page_id]
         assert f"also {page.source[:-4]}.png" in shown
         harmless_screen(visit.explain())
-        reading = json.loads(str(visit.panel.reading(page.id, visit.panel._reading_name())))
+        reading = json.loads(
+            str(visit.explanation_tabs.reading(page.id, visit.explanation_tabs._reading_name()))
+        )
         told = [word[4] for word in reading["words"] if word[4]]
         assert told == [clean(word.text) for word in page.words], "as parsed, to be set as text"
         marks = lxml.html.fromstring(str(visit.screen().marks))

@@ -51,6 +51,6 @@ class Pictures:
         if name == PICTURE:
             return Response(page.picture, media_type="image/jpeg", headers=KEPT)
         for visit in self.visits.tabs_of(session.id):
-            if (reading := visit.panel.reading(page_id, name)) is not None:
+            if (reading := visit.explanation_tabs.reading(page_id, name)) is not None:
                 return Response(reading, media_type="application/json", headers=KEPT)
         return None

@@ -279,7 +279,7 @@ class Page:
 
     def stop_test(self, request: gr.Request) -> None:
         visit = self.visits.of(request)
-        visit.panel.stop.set()
+        visit.explanation_tabs.stop.set()
 
     def act(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Run the action that an empty or error state offers, by name."""

@@ -36,7 +36,7 @@ class Ranked:
 
 
 @dataclass
-class Panel:
+class ExplanationTabs:
     """State of one visitor's evidence tabs."""
 
     explainer: Explainer | None

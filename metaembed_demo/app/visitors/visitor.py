@@ -27,7 +27,7 @@ from metaembed_demo.explain.token_statistics import Habit
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .corpus_study import Kind, Survey
-from .explanation_tabs import Panel, nearest
+from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
 from .page_state import EMPTY, REGION_OF, Screen, Shelf
@@ -66,7 +66,7 @@ class Visit:
     chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
-    panel: Panel = field(init=False)  # the evidence tabs
+    explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     survey: Survey = field(init=False)  # the tabs Budget and Tokens
     storing: Storing = field(init=False)  # the storage control
     used: float = 0.0  # time of this tab's last event, on the session's clock
@@ -77,7 +77,7 @@ class Visit:
 
     def _begin(self, tools: Tools) -> None:
         self.tools = tools
-        self.panel, self.storing = Panel(tools.explainer), Storing()
+        self.explanation_tabs, self.storing = ExplanationTabs(tools.explainer), Storing()
         self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
 
     @property
@@ -127,10 +127,15 @@ class Visit:
             check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), picture(self.picture) if self.picture else None)
             trace = search(
-                self.collection, self.tools.encoder, query, self.budget, HITS, evidence=self.panel.explains
+                self.collection,
+                self.tools.encoder,
+                query,
+                self.budget,
+                HITS,
+                evidence=self.explanation_tabs.explains,
             )
-            self.panel.ask(query)
-            self.panel.note(trace)
+            self.explanation_tabs.ask(query)
+            self.explanation_tabs.note(trace)
         except Exception as error:  # the visitor gets a message for any error of the encoder
             if not isinstance(error, ValueError):
                 log.exception("The search for %.100r failed", text)
@@ -146,7 +151,7 @@ class Visit:
         if self.trace is None:
             return Screen(dial=self._dial("", self.bytes_per_stop()), storage=self.storage())
         self._again()
-        self.panel.note(self.trace)
+        self.explanation_tabs.note(self.trace)
         return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
 
     def choose(self, page_id: str) -> Screen:
@@ -209,11 +214,11 @@ class Visit:
             self._open_tab(trace, None, screen)
             return
         page = pages[chosen]
-        rank, explains = self._rank(page, trace), self.panel.explains
+        rank, explains = self._rank(page, trace), self.explanation_tabs.explains
         screen.page = search_tab.page(page, rank, self._address, overlay=explains)
         screen.link = link(trace, chosen)
-        self.panel.follow(page, trace)
-        screen.marks = self.panel.marks(trace, self._address)
+        self.explanation_tabs.follow(page, trace)
+        screen.marks = self.explanation_tabs.marks(trace, self._address)
         self._open_tab(trace, page, screen)
 
     def _open_tab(self, trace: Trace, page: StoredPage | None, screen: Screen) -> None:
@@ -221,19 +226,19 @@ class Visit:
         if self.tab == "timing":
             how = storage_control.scored(trace)
             screen.timing = timing(trace.timings, trace.pages_searched, trace.candidates, how)
-            screen.timing += self.panel.history()
+            screen.timing += self.explanation_tabs.history()
         elif page is None or trace.alignment is None:
             return
         elif self.tab == "alignment":
             screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
         elif self.tab == "ranks":
-            screen.ranks = self.panel.ranks(self.collection, trace, page.id)
-        elif self.panel.explains and self.panel.explanation is None:
+            screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
+        elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
             return  # requested by the page afterwards, see `explain`
         elif self.tab == "compare":
-            screen.compare = self.panel.compare(self.collection, trace, page)
+            screen.compare = self.explanation_tabs.compare(self.collection, trace, page)
         elif self.tab == "pagemap":
-            screen.pagemap = self.panel.page_map(trace)
+            screen.pagemap = self.explanation_tabs.page_map(trace)
 
     def open_tab(self, name: str) -> Screen:
         """Open the evidence tab `name`, one of `links.TABS`, and draw it."""
@@ -242,7 +247,7 @@ class Visit:
         if self.trace is not None:
             page = self.collection.pages.get(self.chosen or "")
             if page is not None:
-                self.panel.follow(page, self.trace)
+                self.explanation_tabs.follow(page, self.trace)
             self._open_tab(self.trace, page, screen)
         return screen
 
@@ -252,8 +257,8 @@ class Visit:
         screen = Screen()
         if trace is None or page is None:
             return screen
-        self.panel.explain(page, trace)
-        screen.marks = self.panel.marks(trace, self._address)
+        self.explanation_tabs.explain(page, trace)
+        screen.marks = self.explanation_tabs.marks(trace, self._address)
         if self.tab in ("pagemap", "compare"):
             self._open_tab(trace, page, screen)
         return screen
@@ -268,7 +273,7 @@ class Visit:
         with self.collection.lock:
             ids = [hit.page_id for hit in trace.hits if self._has(hit.page_id)]
             pages = {page_id: self.collection.pages[page_id] for page_id in ids}
-        return link(trace, chosen, trace_json(trace, pages, self.panel.explanation))
+        return link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
 
     def _address(self, page_id: str, name: str) -> str:
         """The URL of a page's picture or data, see app/server/pictures.py."""
@@ -277,7 +282,7 @@ class Visit:
     def _rank(self, page: StoredPage, trace: Trace) -> int:
         rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
         if rank is None:  # opened from the rank chart, beyond the hits
-            rank = self.panel.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
+            rank = self.explanation_tabs.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
         return rank
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
@@ -295,18 +300,22 @@ class Visit:
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
         if action == "pin":
-            self.panel.pin(trace)
+            self.explanation_tabs.pin(trace)
         elif action == "unpin":
-            self.panel.unpin()
+            self.explanation_tabs.unpin()
         elif action == "other":
-            self.panel.set_other(Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c))
-        return Screen(compare=self.panel.compare(self.collection, trace, self.collection.pages[chosen]))
+            self.explanation_tabs.set_other(
+                Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+            )
+        return Screen(
+            compare=self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
+        )
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""
         if self.trace is not None:
-            with job(self.session, self.panel.stop):
-                for html in self.panel.test(self.trace):
+            with job(self.session, self.explanation_tabs.stop):
+                for html in self.explanation_tabs.test(self.trace):
                     yield Screen(pagemap=html)
 
     def _is_weak(self, trace: Trace) -> bool:
@@ -349,7 +358,7 @@ class Visit:
 
     def budget_room(self) -> str:
         """The Budget tab for the current state."""
-        return self.survey.room(self.collection, self.budget, len(self.panel.queries))
+        return self.survey.room(self.collection, self.budget, len(self.explanation_tabs.queries))
 
     def cost_room(self) -> str:
         """The index size at each stop, at the current storage kind."""
@@ -359,7 +368,7 @@ class Visit:
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
         with job(self.session, self.survey.stop):
-            yield from self.survey.measure(kind, self.collection, self.budget, self.panel.queries)
+            yield from self.survey.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
 
     def read_all(self) -> Iterator[str]:
         """Compute the token statistics of this visitor's pages."""
@@ -425,7 +434,7 @@ class Visit:
 
     def stored_anew(self, pages: bool = False) -> Shelf:
         """Repeat the open search after a change of the scoring, or (`pages`) of the pages themselves."""
-        self.panel.forget_ranks()
+        self.explanation_tabs.forget_ranks()
         shelf = self._after_change(pages)
         shelf.news, shelf.busy = None, self.indexing
         return shelf
