@@ -250,15 +250,15 @@ def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     shown = "".join(harmless(html) for html in vars(visit.shelf()).values() if isinstance(html, str))
     for name in MARKUP:
         assert f"{name}.pdf" in shown
-    for html in (visit.budget_room(), visit.survey.cost(visit.collection), visit.survey.tokens()):
+    for html in (visit.budget_room(), visit.study.cost(visit.collection), visit.study.tokens()):
         harmless(html)
-    for html in (*visit.measure("session"), *visit.survey.read_all(visit.collection)):
+    for html in (*visit.measure("session"), *visit.study.read_all(visit.collection)):
         harmless(html)
     labels = [Upload(tmp_path / f"{MARKUP[0]}.{kind}", f"{MARKUP[0]}.{kind}") for kind in ("jsonl", "tsv")]
     for file in labels:
         file.path.write_text(MARKUP[0])
-    visit.survey.take_labels(labels, visit.collection)
-    assert visit.survey.problem
+    visit.study.take_labels(labels, visit.collection)
+    assert visit.study.problem
     harmless(visit.budget_room())
     for name in MARKUP:
         for html in (

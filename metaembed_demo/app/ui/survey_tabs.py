@@ -60,7 +60,7 @@ class Rooms:
     def open_tokens(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
         return {
-            self.tokens: visit.survey.tokens(empty=not len(visit.collection)),
+            self.tokens: visit.study.tokens(empty=not len(visit.collection)),
         }
 
     def measure(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
@@ -78,13 +78,13 @@ class Rooms:
             found = visit.move(Budget.parse(value))
             return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
         if action == "share":
-            visit.survey.share = min(max(float(value), 0.01), 1.0)
+            visit.study.share = min(max(float(value), 0.01), 1.0)
         return {self.budget: visit.budget_room()}
 
     def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         files = visit.session.locker.take(uploads(event))
-        visit.survey.take_labels(files, visit.collection)
+        visit.study.take_labels(files, visit.collection)
         visit.session.locker.release(files)
         return {self.budget: visit.budget_room()}
 
@@ -95,4 +95,4 @@ class Rooms:
 
     def stop(self, request: gr.Request) -> None:
         visit = self.visits.of(request)
-        visit.survey.stop.set()
+        visit.study.stop.set()

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Survey:
+class CorpusStudy:
     """State of one visitor's tabs Budget and Tokens."""
 
     encoder: Encoder

@@ -26,7 +26,7 @@ from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit
 from metaembed_demo.index.maxsim import prefix_gains
 
-from .corpus_study import Kind, Survey
+from .corpus_study import CorpusStudy, Kind
 from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
@@ -67,7 +67,7 @@ class Visit:
     budget: Budget = STOPS[-1]
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
-    survey: Survey = field(init=False)  # the tabs Budget and Tokens
+    study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
     storing: Storing = field(init=False)  # the storage control
     used: float = 0.0  # time of this tab's last event, on the session's clock
     _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
@@ -78,7 +78,7 @@ class Visit:
     def _begin(self, tools: Tools) -> None:
         self.tools = tools
         self.explanation_tabs, self.storing = ExplanationTabs(tools.explainer), Storing()
-        self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
+        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.habits)
 
     @property
     def collection(self) -> Collection:
@@ -358,22 +358,22 @@ class Visit:
 
     def budget_room(self) -> str:
         """The Budget tab for the current state."""
-        return self.survey.room(self.collection, self.budget, len(self.explanation_tabs.queries))
+        return self.study.room(self.collection, self.budget, len(self.explanation_tabs.queries))
 
     def cost_room(self) -> str:
         """The index size at each stop, at the current storage kind."""
         kind = kind_of(self.collection)
-        return self.survey.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
+        return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
     def measure(self, kind: Kind) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
-        with job(self.session, self.survey.stop):
-            yield from self.survey.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
+        with job(self.session, self.study.stop):
+            yield from self.study.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
 
     def read_all(self) -> Iterator[str]:
         """Compute the token statistics of this visitor's pages."""
-        with job(self.session, self.survey.stop):
-            yield from self.survey.read_all(self.collection)
+        with job(self.session, self.study.stop):
+            yield from self.study.read_all(self.collection)
 
     # Documents
 
@@ -413,7 +413,7 @@ class Visit:
             self.session.locker.release(files)
             self.indexing = False
         self._again()
-        self.survey.forget()
+        self.study.forget()
         yield self.shelf(documents_tab.outcome(_outcome(ended)))
 
     def remove(self, source: str) -> Shelf:
@@ -457,7 +457,7 @@ class Visit:
             self._begin(self.session.tools)
 
     def _after_change(self, pages: bool = True) -> Shelf:
-        self.survey.forget(pages)
+        self.study.forget(pages)
         if len(self.collection):
             self._again()
         else:
