@@ -12,7 +12,7 @@ import pytest
 from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Sessions
-from metaembed_demo.app.visitors.storage_choice import Storing
+from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
@@ -68,7 +68,7 @@ def local(collection: Collection) -> MultiVectorIndex:
 
 def keep(visit: Visit, kind: str) -> list[bool]:
     """Convert as the page does, and ask again; the first step and the last."""
-    steps = list(visit.storing.convert(visit.collection, kind))
+    steps = list(visit.storage_choice.convert(visit.collection, kind))
     if steps and steps[-1]:
         visit.stored_anew()
     return [*steps[:1], *steps[1:][-1:]]
@@ -187,13 +187,13 @@ def test_an_empty_index_can_be_kept_otherwise(visit: Visit) -> None:
 
 
 def test_one_conversion_at_a_time_and_a_closed_one_can_be_asked_for_again(visit: Visit) -> None:
-    steps: Iterator[bool] = visit.storing.convert(visit.collection, "int8")
+    steps: Iterator[bool] = visit.storage_choice.convert(visit.collection, "int8")
     assert next(steps) is False
     control = visit.storage()
     assert "Converting to int8; until then searches read float16" in control
     assert 'Converting: <span class="num">0 of 12 pages</span>' in control
     assert 'class="coming"' in control
-    assert list(visit.storing.convert(visit.collection, "binary")) == []
+    assert list(visit.storage_choice.convert(visit.collection, "binary")) == []
     steps.close()  # type: ignore[attr-defined]  # the browser tab was closed
     assert keep(visit, "binary") == [False, True]
 
@@ -226,7 +226,7 @@ def told(visit: Visit) -> str:
 
 def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, slow: list[int]) -> None:
     seen = []
-    for kept in visit.storing.convert(visit.collection, "int8"):
+    for kept in visit.storage_choice.convert(visit.collection, "int8"):
         seen.append(told(visit))
         if not kept:
             assert 'data-action="cancel"' in visit.storage()
@@ -240,7 +240,7 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
 
 def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monkeypatch) -> None:
     monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 3_600)
-    assert list(visit.storing.convert(visit.collection, "int8")) == [False, True]
+    assert list(visit.storage_choice.convert(visit.collection, "int8")) == [False, True]
     assert len(slow) == 12
 
 
@@ -248,10 +248,10 @@ def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monk
 def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[int], kind: str) -> None:
     visit.search("boat harbour")
     index, hits = visit.collection.index, [hit.page_id for hit in visit.trace.hits]
-    steps = visit.storing.convert(visit.collection, kind)
-    while visit.storing.done < 3:
+    steps = visit.storage_choice.convert(visit.collection, kind)
+    while visit.storage_choice.done < 3:
         assert next(steps) is False
-    visit.storing.stop.set()
+    visit.storage_choice.stop.set()
     assert list(steps) == [False]
     assert len(slow) == 4, "one more at most than was told"
     assert visit.collection.index is index
@@ -265,7 +265,7 @@ def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[in
 
 def test_a_conversion_that_takes_too_long_ends_and_says_so(visit: Visit, slow: list[int]) -> None:
     index = visit.collection.index
-    steps = list(visit.storing.convert(visit.collection, "int8", Limits(seconds_per_job=0)))
+    steps = list(visit.storage_choice.convert(visit.collection, "int8", Limits(seconds_per_job=0)))
     assert not any(steps)
     assert len(slow) == 1
     assert visit.collection.index is index
@@ -275,7 +275,7 @@ def test_a_conversion_that_takes_too_long_ends_and_says_so(visit: Visit, slow: l
 def test_the_end_of_the_visit_ends_the_conversion(base: Collection, slow: list[int]) -> None:
     visits = Visits(Tools(ENCODER), base)
     visit = visits.open()
-    steps = visit.storing.convert(visit.collection, "int8")
+    steps = visit.storage_choice.convert(visit.collection, "int8")
     assert (next(steps), next(steps)) == (False, False)
     visits.close(visit.session.id)
     assert list(steps) == [False]
@@ -283,10 +283,10 @@ def test_the_end_of_the_visit_ends_the_conversion(base: Collection, slow: list[i
 
 
 def test_another_encoder_ends_the_conversion_of_what_is_left_behind(visit: Visit, base: Collection) -> None:
-    storing = visit.storing
+    storing = visit.storage_choice
     visit.take_over(Tools(ENCODER), base.copy(), base)
     assert storing.stop.is_set()
-    assert visit.storing is not storing
+    assert visit.storage_choice is not storing
 
 
 def test_lists_on_their_way_are_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,7 +442,7 @@ def test_without_full_vectors_there_is_nothing_to_compare_with() -> None:
 def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
     assert 'data-action="check" disabled' in visit.storage(), "there is no search to check"
     visit.search("boat harbour")
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "10 of 10 hits agree with exact search, in the same order" in visit.storage()
     assert "12 of 12" in visit.storage()
     hits = [hit.page_id for hit in visit.trace.hits] if visit.trace else []
@@ -450,13 +450,13 @@ def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
     assert "10 of 10 hits agree" in visit.storage()
     visit.move(Budget(2, 4))
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "hits agree" in visit.storage()
     keep(visit, "int8")
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "Best 50 re-ranked by full vectors" in visit.storage()
-    visit.storing.hide()
+    visit.storage_choice.hide()
     assert "hits agree" not in visit.storage()
 
 
@@ -484,11 +484,11 @@ def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
 def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> None:
     visit.search("boat harbour")
     exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.trace.hits]  # type: ignore[union-attr]
-    visit.storing.refine(visit.collection, True)
+    visit.storage_choice.refine(visit.collection, True)
     assert local(visit.collection).refine == 0, "float16 keeps the full vectors: there is nothing to re-rank"
     keep(visit, "binary")
     assert 'data-set="refine">' in visit.storage()
-    visit.storing.refine(visit.collection, True)
+    visit.storage_choice.refine(visit.collection, True)
     visit.stored_anew()
     trace = visit.trace
     assert trace is not None
@@ -518,7 +518,7 @@ def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
 
 
 def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Visit) -> None:
-    storing = Storing()
+    storing = StorageChoice()
     assert "Recall target" not in storing.control(visit.collection, STOPS[-1], None)
     local(visit.collection).exact_up_to = 5
     shown = storing.control(visit.collection, STOPS[-1], None)

@@ -67,7 +67,7 @@ class Store:
         visit = self.visits.of(request)
         collection = visit.collection
         with visit.session.at_work():
-            for done in visit.storing.convert(collection, str(said(event, "value"))):
+            for done in visit.storage_choice.convert(collection, str(said(event, "value"))):
                 if done and visit.collection is collection:
                     yield self._shelf(visit, visit.stored_anew())
                 else:
@@ -76,25 +76,25 @@ class Store:
     def stop(self, request: gr.Request) -> None:
         """Cancel the running conversion; its own handler updates the page."""
         visit = self.visits.of(request)
-        visit.storing.stop.set()
+        visit.storage_choice.stop.set()
 
     def set(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Set re-ranking with full vectors, or the recall target."""
         visit = self.visits.of(request)
         name, value = str(said(event, "name")), said(event, "value")
         if name == "refine":
-            visit.storing.refine(visit.collection, bool(value))
+            visit.storage_choice.refine(visit.collection, bool(value))
         elif name == "recall":
-            visit.storing.aim(visit.collection, float(value))
+            visit.storage_choice.aim(visit.collection, float(value))
         return self._shelf(visit, visit.stored_anew())
 
     def check(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Compare the open search with an exact search over full vectors."""
         visit = self.visits.of(request)
         if str(said(event, "action")) == "check":
-            visit.storing.check(visit.collection, visit.trace, HITS)
+            visit.storage_choice.check(visit.collection, visit.trace, HITS)
         else:
-            visit.storing.hide()
+            visit.storage_choice.hide()
         return self._control(visit)
 
     def _control(self, visit: Visit) -> Updates:

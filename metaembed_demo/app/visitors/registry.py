@@ -172,7 +172,7 @@ class Visits:
 
     def _stop(self, visit: Visit) -> None:
         """Stop a tab's running jobs."""
-        for stop in (visit.stop, visit.study.stop, visit.explanation_tabs.stop, visit.storing.stop):
+        for stop in (visit.stop, visit.study.stop, visit.explanation_tabs.stop, visit.storage_choice.stop):
             stop.set()
 
     def _forget_pages(self, visit: Visit) -> None:

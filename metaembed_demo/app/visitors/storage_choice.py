@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Storing:
+class StorageChoice:
     """State and actions of one visitor's storage control."""
 
     changing: str = ""  # the target kind of a running conversion

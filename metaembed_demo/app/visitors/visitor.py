@@ -32,7 +32,7 @@ from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
 from .page_state import EMPTY, REGION_OF, Screen, Shelf
 from .session import Session
-from .storage_choice import Storing
+from .storage_choice import StorageChoice
 
 HITS = 10
 PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
@@ -68,7 +68,7 @@ class Visit:
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
-    storing: Storing = field(init=False)  # the storage control
+    storage_choice: StorageChoice = field(init=False)  # the storage control
     used: float = 0.0  # time of this tab's last event, on the session's clock
     _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
 
@@ -77,7 +77,7 @@ class Visit:
 
     def _begin(self, tools: Tools) -> None:
         self.tools = tools
-        self.explanation_tabs, self.storing = ExplanationTabs(tools.explainer), Storing()
+        self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
         self.study = CorpusStudy(tools.encoder, tools.explainer, tools.habits)
 
     @property
@@ -343,7 +343,7 @@ class Visit:
 
     def storage(self) -> str:
         """The storage control for the current state."""
-        return self.storing.control(self.collection, self.budget, self.trace)
+        return self.storage_choice.control(self.collection, self.budget, self.trace)
 
     def _footer(self, sizes: Sequence[int]) -> str:
         pages = len(self.collection)
@@ -382,7 +382,7 @@ class Visit:
         return Shelf(
             news,
             documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
-            self.storing.statistics(self.collection, self.bytes_per_stop()),
+            self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 
     def receive(self, files: Sequence[Upload]) -> Shelf:
@@ -442,7 +442,7 @@ class Visit:
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
         asked = self.trace.query_text if self.trace else ""
-        self.storing.stop.set()  # a conversion of the old index
+        self.storage_choice.stop.set()  # a conversion of the old index
         with self.session.lock:
             self.session.tools, self.session.collection, self.session.base = tools, collection, base
             self.forget_search()
