@@ -83,14 +83,14 @@ class Api:
         if not files:
             raise ValueError("There are no files to index. Give at least one.")
         visit = self._visit(session) if session else self._open()
-        taken = visit.session.locker.take(files)
-        refused, collection = visit.session.locker.refusals(), visit.collection
+        taken = visit.session.files.take(files)
+        refused, collection = visit.session.files.refusals(), visit.collection
         run = jobs.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
         try:
             with visit.session.at_work():
                 ended = next(at for at in run if isinstance(at, jobs.Indexed))
         finally:
-            visit.session.locker.release(taken)
+            visit.session.files.release(taken)
         report = ended.report
         return {
             "version": VERSION,

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
-from metaembed_demo.app.visitors.uploads import Locker
+from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Upload
 
@@ -163,7 +163,7 @@ class Endpoints:
             yield None
             return
         found = self._files([image])
-        holder = Locker(self.api.visits.folder, self.api.limits)
+        holder = UploadedFiles(self.api.visits.folder, self.api.limits)
         try:
             picture = holder.swap(None, found)
             if picture is None:

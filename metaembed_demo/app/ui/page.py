@@ -211,20 +211,20 @@ class Page:
 
     def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        visit.picture = visit.session.locker.swap(visit.picture, uploads(event))
-        for refused in visit.session.locker.refusals():
+        visit.picture = visit.session.files.swap(visit.picture, uploads(event))
+        for refused in visit.session.files.refusals():
             gr.Warning(refused.message)
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
-        visit.picture = visit.session.locker.swap(visit.picture, [])
+        visit.picture = visit.session.files.swap(visit.picture, [])
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Search for an example, without the query picture."""
         visit, text = self.visits.of(request), str(said(event, "query"))
-        visit.picture = visit.session.locker.swap(visit.picture, [])
+        visit.picture = visit.session.files.swap(visit.picture, [])
         self._turn += 1
         picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
         return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}

@@ -112,7 +112,7 @@ class Store:
         yield {**busy, self.file: None}  # so that the same file again counts as a change
         rest = {self.index_file: documents_tab.parcel()}
         try:
-            file = visit.session.locker.hand_out(index_file.NAME)
+            file = visit.session.files.hand_out(index_file.NAME)
             index_file.pack(visit.collection, file.parent)
         except (ValueError, OSError) as error:
             log.warning("The index could not be packed: %s", error)
@@ -124,9 +124,9 @@ class Store:
     def open(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Add the pages of index files to this visitor's pages."""
         visit = self.visits.of(request)
-        files = visit.session.locker.take(uploads(event))
+        files = visit.session.files.take(uploads(event))
         refused = "".join(
-            documents_tab.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
+            documents_tab.not_opened(each.source, each.message) for each in visit.session.files.refusals()
         )
         names = [file.name for file in files]
         yield {
@@ -134,7 +134,7 @@ class Store:
             self.index_file: documents_tab.parcel(busy=True),
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
-        visit.session.locker.release(files)
+        visit.session.files.release(files)
         shelf = visit.stored_anew(pages=True)
         shelf.news = told
         yield {**self._shelf(visit, shelf), self.index_file: documents_tab.parcel()}

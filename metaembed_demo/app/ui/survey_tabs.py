@@ -83,9 +83,9 @@ class Rooms:
 
     def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        files = visit.session.locker.take(uploads(event))
+        files = visit.session.files.take(uploads(event))
         visit.study.take_labels(files, visit.collection)
-        visit.session.locker.release(files)
+        visit.session.files.release(files)
         return {self.budget: visit.budget_room()}
 
     def read_all(self, request: gr.Request) -> Iterator[Updates]:

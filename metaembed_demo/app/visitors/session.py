@@ -13,7 +13,7 @@ from typing import Any
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
-from .uploads import Locker
+from .uploads import UploadedFiles
 
 ENDED = "This session has ended. Reload the page to start a new one."
 
@@ -29,11 +29,11 @@ class Session:
     part of the URLs of the session's pictures.
     """
 
-    def __init__(self, session_id: str, base: Collection, locker: Locker | None = None) -> None:
+    def __init__(self, session_id: str, base: Collection, files: UploadedFiles | None = None) -> None:
         self.id = session_id
         self.picture_key = secrets.token_urlsafe(12)
         self.collection = base.copy()
-        self.locker = locker or Locker()
+        self.files = files or UploadedFiles()
         self.tools: Any = None  # `visitor.Tools` after a switch to another encoder
         self.lock = threading.RLock()  # held for consistent reads and writes of several of the above
         self.clock: Callable[[], float] = time.monotonic
@@ -74,7 +74,7 @@ class Sessions:
         limits: Limits = LIMITS,
         folder: Path | None = None,
     ) -> None:
-        """folder: the upload folder, see `Locker`."""
+        """folder: the upload folder, see `UploadedFiles`."""
         self.base, self.ttl_s, self.limits, self.folder = base, ttl_s, limits, folder
         self._clock = clock
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class Sessions:
             Full: when the session limit is reached and no session is idle.
         """
         self.sweep()
-        session = Session(secrets.token_urlsafe(24), self.base, Locker(self.folder, self.limits))
+        session = Session(secrets.token_urlsafe(24), self.base, UploadedFiles(self.folder, self.limits))
         with self._lock:
             session.clock = self._clock
             session.used = self._clock()
@@ -175,4 +175,4 @@ class Sessions:
 
 def _end(sessions: list[Session]) -> None:
     for session in sessions:
-        session.locker.clear()
+        session.files.clear()

@@ -31,7 +31,7 @@ _handed: set[Path] = set()  # files that visitors may download
 _seen: dict[Path, dict[tuple[Held, int], float]] = {}  # folder -> its files and when `sweep` first saw each
 
 
-class Locker:
+class UploadedFiles:
     """The files of one session. Files outside the upload `folder` are counted but never removed."""
 
     def __init__(self, folder: Path | None = None, limits: Limits = LIMITS) -> None:

@@ -389,13 +389,13 @@ class Visit:
         """Accept uploaded files; `index_inbox` indexes them."""
         if not self.indexing:  # otherwise a pending cancel would be lost
             self.stop.clear()
-        self.inbox += self.session.locker.take(files)
+        self.inbox += self.session.files.take(files)
         return Shelf(documents_tab.waiting(len(files)), busy=True)
 
     def index_inbox(self) -> Iterator[Shelf]:
         """Index the received files until done or until `stop` is set. Yields the progress."""
         files, self.inbox = self.inbox, []
-        refused, last = self.session.locker.refusals(), 0.0
+        refused, last = self.session.files.refusals(), 0.0
         if not files and not refused:
             return
         self.indexing = True
@@ -410,7 +410,7 @@ class Visit:
                             documents_tab.progress(at.done, at.total, at.source, at.number), busy=True
                         )
         finally:
-            self.session.locker.release(files)
+            self.session.files.release(files)
             self.indexing = False
         self._again()
         self.study.forget()
