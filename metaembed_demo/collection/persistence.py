@@ -89,7 +89,7 @@ class Record:
         return cls(path, page_id, pairs, _plain(file), offset, length, digest)
 
 
-def is_shelf(path: Path) -> bool:
+def is_saved(path: Path) -> bool:
     """Whether a collection was saved at `path`."""
     return (path / "manifest.json").is_file()
 
@@ -98,9 +98,9 @@ def check_target(path: Path) -> None:
     """Raises ValueError when `path` holds anything other than a collection."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file. Name a folder for the index.")
-    if path.is_dir() and not is_shelf(path) and not _is_left(path):
+    if path.is_dir() and not is_saved(path) and not _is_left(path):
         raise ValueError(f"{path} holds other files and no index. Name a new or an empty folder.")
-    if is_shelf(path):
+    if is_saved(path):
         manifest(path)
 
 
@@ -129,7 +129,7 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> 
 def _give_back(path: Path) -> None:
     """Remove the files of a failed save, as far as possible."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        if is_shelf(path):
+        if is_saved(path):
             head = manifest(path)
             _clear_away(path, head, _read_table(path, head["table"]))
         elif _is_left(path):
@@ -200,7 +200,7 @@ def manifest(path: Path) -> dict[str, Any]:
     """The manifest of the index at `path`. Raises ValueError when there is none of this format."""
     if not path.is_dir():
         raise ValueError(f"There is no index at {path}: no such folder. Make one with the index command.")
-    if not is_shelf(path):
+    if not is_saved(path):
         raise ValueError(f"There is no index at {path}: the folder has no manifest.json.")
     head = disk.read_json(path / "manifest.json")
     if head.get("kind") != KIND:

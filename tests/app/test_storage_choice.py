@@ -130,9 +130,9 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     assert f">{held}<" in (screen.dial or ""), "the dial's last stop shows the same bytes"
     name = "PQ" if kind == "pq" else kind
     assert f"scored by their {name} codes" in (visit.open_tab("timing").timing or "")
-    shelf = visit.shelf()
-    assert f"{name} codes of 128-component vectors" in (shelf.statistics or "")
-    assert "The full vectors, 192 KB, lie in a file" in (shelf.statistics or "")  # 12 pages of 16 KB
+    tab = visit.documents_tab()
+    assert f"{name} codes of 128-component vectors" in (tab.statistics or "")
+    assert "The full vectors, 192 KB, lie in a file" in (tab.statistics or "")  # 12 pages of 16 KB
 
 
 def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: Collection) -> None:

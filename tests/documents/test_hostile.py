@@ -247,7 +247,7 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
 
 def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     visit.search(f"lantern {MARKUP[1]}")
-    shown = "".join(harmless(html) for html in vars(visit.shelf()).values() if isinstance(html, str))
+    shown = "".join(harmless(html) for html in vars(visit.documents_tab()).values() if isinstance(html, str))
     for name in MARKUP:
         assert f"{name}.pdf" in shown
     for html in (visit.budget_room(), visit.study.cost(visit.collection), visit.study.tokens()):
@@ -293,8 +293,8 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
     files.append(Upload(tmp_path / "0.pdf", "bell\x07 turned \u202efdp.exe half \ud800 null\0.pdf"))
     harmless(visit.receive(files).news)
     told = ""
-    for shelf in visit.index_inbox():
-        told = "".join(harmless(html) for html in (shelf.news, shelf.listing, shelf.statistics) if html)
+    for tab in visit.index_inbox():
+        told = "".join(harmless(html) for html in (tab.news, tab.listing, tab.statistics) if html)
     for markup in MARKUP:
         assert f"bad {markup}.png" in told
         assert f"twice {markup}.pdf" in told

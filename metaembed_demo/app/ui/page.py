@@ -20,7 +20,7 @@ from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import job
 from metaembed_demo.app.visitors.links import Link
-from metaembed_demo.app.visitors.page_state import Screen, Shelf
+from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Tools, Visit
@@ -110,15 +110,15 @@ class Page:
                     self.timing = html("timing")
 
     def _documents_room(self) -> None:
-        with gr.Row(elem_id="shelf"):
-            with gr.Column(elem_id="shelf-add"):
+        with gr.Row(elem_id="documents-columns"):
+            with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
                 self.store.lay_out_parcel()
-            with gr.Column(elem_id="shelf-list"):
+            with gr.Column(elem_id="documents-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")
 
@@ -128,7 +128,7 @@ class Page:
         # First, so that the endpoints get the API names and not the page's handlers.
         Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
         search_outputs = [*self.regions.values(), self.r_q, self.r_c, self.text]
-        shelf_outputs = [
+        documents_outputs = [
             *self.regions.values(),
             self.r_q,
             self.r_c,
@@ -149,8 +149,8 @@ class Page:
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.surveys.wire(on, self.rooms, self._screen, search_outputs)
-        self.store.wire(on, self._shelf, shelf_outputs, self.news)
-        shelf = {"outputs": shelf_outputs}
+        self.store.wire(on, self._documents_tab, documents_outputs, self.news)
+        tab = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
         on(demo.load, self.arrive, [], outputs=arriving)
@@ -169,15 +169,15 @@ class Page:
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
-        on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
-        on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
-        on(self.listing.delete, self.remove, [], **shelf)
-        on(self.encoder.submit, self.switch, [], outputs=[*shelf_outputs, self.encoder], **INDEXING)
+        on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.delete, self.remove, [], **tab)
+        on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **shelf).then(
+        on(self.drop.upload, self.receive, [], **tab).then(
             self.index,
             None,
-            shelf_outputs,
+            documents_outputs,
             show_progress="hidden",
             api_visibility="private",
             **INDEXING,
@@ -195,7 +195,7 @@ class Page:
             return {self.results: search_tab.failure(full.message, link.query)}
         updates = {
             **self._screen(visit, visit.arrive(link)),
-            **self._shelf(visit, visit.shelf(), whole=False),
+            **self._documents_tab(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
         asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
@@ -290,29 +290,29 @@ class Page:
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):
-            return self._shelf(visit, visit.restore() if name == "restore" else visit.clear())
+            return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
         return gr.skip()
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        return self._shelf(visit, visit.remove(str(said(event, "source"))))
+        return self._documents_tab(visit, visit.remove(str(said(event, "source"))))
 
     def receive(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        return self._shelf(visit, visit.receive(uploads(event)))
+        return self._documents_tab(visit, visit.receive(uploads(event)))
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
-        for shelf in visit.index_inbox():
-            yield self._shelf(visit, shelf)
+        for tab in visit.index_inbox():
+            yield self._documents_tab(visit, tab)
 
     def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Switch to another encoder or resolution."""
         visit = self.visits.of(request)
         with job(visit.session, visit.stop):
             name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
-            for shelf in switch(visit, self.encoders, name, tokens):
-                yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
+            for tab in switch(visit, self.encoders, name, tokens):
+                yield {**self._documents_tab(visit, tab), self.encoder: self._choice(visit, tab.busy)}
 
     def _choice(self, visit: Visit, busy: bool = False) -> str:
         name, tokens = self.encoders.choice(visit.tools)
@@ -335,15 +335,15 @@ class Page:
             updates |= {self.r_q: visit.budget.r_q, self.r_c: visit.budget.r_c}
         return updates
 
-    def _shelf(self, visit: Visit, shelf: Shelf, whole: bool = True) -> Updates:
+    def _documents_tab(self, visit: Visit, tab: DocumentsTab, whole: bool = True) -> Updates:
         updates: Updates = {}
         for name in ("news", "listing", "statistics"):
-            html = getattr(shelf, name)
+            html = getattr(tab, name)
             if html is not None:
                 updates[getattr(self, name)] = html
         if whole:
-            updates[self.cancel] = gr.Button("Cancel", visible=shelf.busy, interactive=True)
-            if shelf.listing is not None:  # the pages changed, so the search results may have too
+            updates[self.cancel] = gr.Button("Cancel", visible=tab.busy, interactive=True)
+            if tab.listing is not None:  # the pages changed, so the search results may have too
                 updates |= self._screen(visit, visit.screen())
         return updates
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
-from metaembed_demo.app.visitors.page_state import Screen, Shelf
+from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
@@ -40,16 +40,16 @@ class Store:
     def wire(
         self,
         on: Callable[..., Any],
-        shelf: Callable[[Visit, Shelf], Updates],
-        shelf_outputs: list[Any],
+        tab: Callable[[Visit, DocumentsTab], Updates],
+        documents_outputs: list[Any],
         news: Any,
     ) -> None:
         """Args: the page's functions to wire an event and to show the Documents tab, and its components."""
-        self.news, self._shelf = news, shelf
+        self.news, self._documents_tab = news, tab
         packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
-        on(self.control.submit, self.convert, [], outputs=shelf_outputs, **converting)
-        on(self.control.input, self.set, [], outputs=shelf_outputs)
+        on(self.control.submit, self.convert, [], outputs=documents_outputs, **converting)
+        on(self.control.input, self.set, [], outputs=documents_outputs)
         on(self.control.select, self.check, [], outputs=[self.control])
         on(self.control.clear, self.stop, [], outputs=[], concurrency_id="stop")
         on(
@@ -59,7 +59,7 @@ class Store:
             outputs=[news, self.index_file, self.file],
             **packing,
         )
-        on(self.index_file.upload, self.open, [], outputs=[*shelf_outputs, self.index_file], **packing)
+        on(self.index_file.upload, self.open, [], outputs=[*documents_outputs, self.index_file], **packing)
         self.file.change(None, js=SAVE)
 
     def convert(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
@@ -69,7 +69,7 @@ class Store:
         with visit.session.at_work():
             for done in visit.storage_choice.convert(collection, str(said(event, "value"))):
                 if done and visit.collection is collection:
-                    yield self._shelf(visit, visit.stored_anew())
+                    yield self._documents_tab(visit, visit.stored_anew())
                 else:
                     yield self._control(visit)
 
@@ -86,7 +86,7 @@ class Store:
             visit.storage_choice.refine(visit.collection, bool(value))
         elif name == "recall":
             visit.storage_choice.aim(visit.collection, float(value))
-        return self._shelf(visit, visit.stored_anew())
+        return self._documents_tab(visit, visit.stored_anew())
 
     def check(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Compare the open search with an exact search over full vectors."""
@@ -135,9 +135,9 @@ class Store:
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.files.release(files)
-        shelf = visit.stored_anew(pages=True)
-        shelf.news = told
-        yield {**self._shelf(visit, shelf), self.index_file: documents_tab.parcel()}
+        tab = visit.stored_anew(pages=True)
+        tab.news = told
+        yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.parcel()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:

@@ -17,7 +17,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.explain.explainer import explainer
 
-from .page_state import Shelf
+from .page_state import DocumentsTab
 from .visitor import PROGRESS_EVERY_S, Tools, Visit
 
 log = logging.getLogger(__name__)
@@ -97,22 +97,22 @@ class Encoders:
         return next(found, (self.names[0] if self.names else "", 0))
 
 
-def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iterator[Shelf]:
+def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iterator[DocumentsTab]:
     """Encode the visitor's pages with the encoder `name` and switch to it. A stop changes nothing.
 
     tokens: visual tokens per page, one of `encoders.limits`; 0: the encoder's default.
     """
     visit.stop.clear()
     if not encoders.loaded(name):
-        yield Shelf(documents_tab.loading(name), busy=True)
+        yield DocumentsTab(documents_tab.loading(name), busy=True)
     try:
         tools = encoders.tools(name, tokens)
     except Exception as error:  # a model that fails to load must not end the visit
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
-        yield visit.shelf(documents_tab.refused(name, str(error) or type(error).__name__))
+        yield visit.documents_tab(documents_tab.refused(name, str(error) or type(error).__name__))
         return
-    yield Shelf(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
+    yield DocumentsTab(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None
     last = 0.0
     for step in reencode(visit.collection, tools.encoder, visit.stop):
@@ -120,10 +120,16 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
             made = step
         elif time.monotonic() - last >= PROGRESS_EVERY_S:
             last = time.monotonic()
-            yield Shelf(documents_tab.progress(step.done, step.total, step.source, step.number), busy=True)
+            yield DocumentsTab(
+                documents_tab.progress(step.done, step.total, step.source, step.number), busy=True
+            )
     if made is None:
-        yield visit.shelf(documents_tab.refused(name, "Stopped. The pages stay with the encoder before."))
+        yield visit.documents_tab(
+            documents_tab.refused(name, "Stopped. The pages stay with the encoder before.")
+        )
         return
     base = encoders.base(tools.encoder, made, visit.session.base)
     visit.take_over(tools, made, base)
-    yield visit.shelf(documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens))
+    yield visit.documents_tab(
+        documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens)
+    )

@@ -36,7 +36,7 @@ class Screen:
 
 
 @dataclass
-class Shelf:
+class DocumentsTab:
     """The Documents tab; None leaves a region unchanged. `busy`: whether an upload is being indexed."""
 
     news: str | None = None

@@ -30,7 +30,7 @@ from .corpus_study import CorpusStudy, Kind
 from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
-from .page_state import EMPTY, REGION_OF, Screen, Shelf
+from .page_state import EMPTY, REGION_OF, DocumentsTab, Screen
 from .session import Session
 from .storage_choice import StorageChoice
 
@@ -377,22 +377,22 @@ class Visit:
 
     # Documents
 
-    def shelf(self, news: str | None = None) -> Shelf:
+    def documents_tab(self, news: str | None = None) -> DocumentsTab:
         """The Documents tab for the current state."""
-        return Shelf(
+        return DocumentsTab(
             news,
             documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
             self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 
-    def receive(self, files: Sequence[Upload]) -> Shelf:
+    def receive(self, files: Sequence[Upload]) -> DocumentsTab:
         """Accept uploaded files; `index_inbox` indexes them."""
         if not self.indexing:  # otherwise a pending cancel would be lost
             self.stop.clear()
         self.inbox += self.session.files.take(files)
-        return Shelf(documents_tab.waiting(len(files)), busy=True)
+        return DocumentsTab(documents_tab.waiting(len(files)), busy=True)
 
-    def index_inbox(self) -> Iterator[Shelf]:
+    def index_inbox(self) -> Iterator[DocumentsTab]:
         """Index the received files until done or until `stop` is set. Yields the progress."""
         files, self.inbox = self.inbox, []
         refused, last = self.session.files.refusals(), 0.0
@@ -406,7 +406,7 @@ class Visit:
                         ended = at
                     elif time.monotonic() - last >= PROGRESS_EVERY_S:
                         last = time.monotonic()
-                        yield Shelf(
+                        yield DocumentsTab(
                             documents_tab.progress(at.done, at.total, at.source, at.number), busy=True
                         )
         finally:
@@ -414,30 +414,30 @@ class Visit:
             self.indexing = False
         self._again()
         self.study.forget()
-        yield self.shelf(documents_tab.outcome(_outcome(ended)))
+        yield self.documents_tab(documents_tab.outcome(_outcome(ended)))
 
-    def remove(self, source: str) -> Shelf:
+    def remove(self, source: str) -> DocumentsTab:
         """Remove a document and repeat the open search. An unknown `source` is ignored."""
         if source in {document.source for document in self.collection.documents()}:
             self.collection.remove(source)
         return self._after_change()
 
-    def clear(self) -> Shelf:
+    def clear(self) -> DocumentsTab:
         """Remove every document."""
         self.collection.clear()
         return self._after_change()
 
-    def restore(self) -> Shelf:
+    def restore(self) -> DocumentsTab:
         """Restore removed sample pages; the visitor's own pages stay."""
         self.session.restore_samples()
         return self._after_change()
 
-    def stored_anew(self, pages: bool = False) -> Shelf:
+    def stored_anew(self, pages: bool = False) -> DocumentsTab:
         """Repeat the open search after a change of the scoring, or (`pages`) of the pages themselves."""
         self.explanation_tabs.forget_ranks()
-        shelf = self._after_change(pages)
-        shelf.news, shelf.busy = None, self.indexing
-        return shelf
+        tab = self._after_change(pages)
+        tab.news, tab.busy = None, self.indexing
+        return tab
 
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
@@ -456,13 +456,13 @@ class Visit:
             self.forget_search()
             self._begin(self.session.tools)
 
-    def _after_change(self, pages: bool = True) -> Shelf:
+    def _after_change(self, pages: bool = True) -> DocumentsTab:
         self.study.forget(pages)
         if len(self.collection):
             self._again()
         else:
             self.forget_search()
-        return self.shelf("")
+        return self.documents_tab("")
 
 
 def _outcome(ended: Indexed) -> documents_tab.Outcome:
