@@ -118,7 +118,7 @@ def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Vis
     visit.study.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\n"), visit.collection)
     list(visit.measure("labels"))
     keep_as(visit.collection, "int8")
-    visit.stored_anew()
+    visit.refresh()
     assert visit.study.worth is None
     assert 'data-action="labels"' in visit.budget_room()
     visit.remove("page01.pdf")

@@ -70,7 +70,7 @@ def keep(visit: Visit, kind: str) -> list[bool]:
     """Convert as the page does, and ask again; the first step and the last."""
     steps = list(visit.storage_choice.convert(visit.collection, kind))
     if steps and steps[-1]:
-        visit.stored_anew()
+        visit.refresh()
     return [*steps[:1], *steps[1:][-1:]]
 
 
@@ -258,7 +258,7 @@ def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[in
     assert kind_of(visit.collection) == "float16"
     assert told(visit) == ""
     assert "keep-problem" not in visit.storage(), "that it ended is no surprise"
-    visit.stored_anew()
+    visit.refresh()
     assert [hit.page_id for hit in visit.trace.hits] == hits
     assert keep(visit, kind) == [False, True], "it can be asked for again"
 
@@ -344,7 +344,7 @@ def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pyt
     assert visit.trace.storage == "float16"
     go_on.set()
     work.join(30)
-    visit.stored_anew()
+    visit.refresh()
     assert visit.trace.storage == "int8"
     assert visit.trace.query_text == "cat printer"
 
@@ -489,7 +489,7 @@ def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> 
     keep(visit, "binary")
     assert 'data-set="refine">' in visit.storage()
     visit.storage_choice.refine(visit.collection, True)
-    visit.stored_anew()
+    visit.refresh()
     trace = visit.trace
     assert trace is not None
     assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact

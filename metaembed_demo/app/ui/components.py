@@ -19,7 +19,7 @@ NO_COOKIE = (
 )
 
 
-class Door:
+class PageVisits:
     """Access to visits for the page's handlers, with errors shown to the visitor."""
 
     def __init__(self, visits: Visits) -> None:

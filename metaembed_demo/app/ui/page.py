@@ -32,7 +32,7 @@ from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
-from .components import Door, Updates, html
+from .components import PageVisits, Updates, html
 from .storage_tab import Store
 from .survey_tabs import Rooms
 
@@ -46,7 +46,7 @@ class Page:
     """The components of the page and the handlers between them."""
 
     def __init__(self, visits: Visits, base: Collection) -> None:
-        self.visits, self.tools = Door(visits), visits.tools
+        self.visits, self.tools = PageVisits(visits), visits.tools
         self.all = visits
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
@@ -150,7 +150,7 @@ class Page:
         searching = {**looking, **asking}
         self.surveys.wire(on, self.rooms, self._screen, search_outputs)
         self.store.wire(on, self._documents_tab, documents_outputs, self.news)
-        tab = {"outputs": documents_outputs}
+        documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
         on(demo.load, self.arrive, [], outputs=arriving)
@@ -171,10 +171,10 @@ class Page:
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
-        on(self.listing.delete, self.remove, [], **tab)
+        on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **tab).then(
+        on(self.drop.upload, self.receive, [], **documents).then(
             self.index,
             None,
             documents_outputs,

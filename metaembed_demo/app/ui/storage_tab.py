@@ -15,7 +15,7 @@ from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
 
-from .components import Door, Updates, html
+from .components import PageVisits, Updates, html
 
 CONVERSIONS, PARCELS = 1, 1  # concurrent events, for all visitors together
 # Runs when the download button has its file.
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Store:
     """The storage control under the dial, and the index file in the Documents tab."""
 
-    def __init__(self, visits: Door) -> None:
+    def __init__(self, visits: PageVisits) -> None:
         self.visits = visits
 
     def lay_out_control(self) -> gr.HTML:
@@ -40,12 +40,12 @@ class Store:
     def wire(
         self,
         on: Callable[..., Any],
-        tab: Callable[[Visit, DocumentsTab], Updates],
+        show: Callable[[Visit, DocumentsTab], Updates],
         documents_outputs: list[Any],
         news: Any,
     ) -> None:
         """Args: the page's functions to wire an event and to show the Documents tab, and its components."""
-        self.news, self._documents_tab = news, tab
+        self.news, self._documents_tab = news, show
         packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
         on(self.control.submit, self.convert, [], outputs=documents_outputs, **converting)
@@ -69,7 +69,7 @@ class Store:
         with visit.session.at_work():
             for done in visit.storage_choice.convert(collection, str(said(event, "value"))):
                 if done and visit.collection is collection:
-                    yield self._documents_tab(visit, visit.stored_anew())
+                    yield self._documents_tab(visit, visit.refresh())
                 else:
                     yield self._control(visit)
 
@@ -86,7 +86,7 @@ class Store:
             visit.storage_choice.refine(visit.collection, bool(value))
         elif name == "recall":
             visit.storage_choice.aim(visit.collection, float(value))
-        return self._documents_tab(visit, visit.stored_anew())
+        return self._documents_tab(visit, visit.refresh())
 
     def check(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Compare the open search with an exact search over full vectors."""
@@ -135,7 +135,7 @@ class Store:
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.files.release(files)
-        tab = visit.stored_anew(pages=True)
+        tab = visit.refresh(pages=True)
         tab.news = told
         yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.parcel()}
 

@@ -13,7 +13,7 @@ from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.core.budgets import Budget
 
-from .components import Door, Updates, html
+from .components import PageVisits, Updates, html
 
 SURVEYS = 1  # concurrent events, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
@@ -22,7 +22,7 @@ DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels
 class Rooms:
     """The tabs Budget and Tokens. Call `lay_out` inside the page's tabs."""
 
-    def __init__(self, visits: Door) -> None:
+    def __init__(self, visits: PageVisits) -> None:
         self.visits = visits
 
     def lay_out(self) -> None:

@@ -432,7 +432,7 @@ class Visit:
         self.session.restore_samples()
         return self._after_change()
 
-    def stored_anew(self, pages: bool = False) -> DocumentsTab:
+    def refresh(self, pages: bool = False) -> DocumentsTab:
         """Repeat the open search after a change of the scoring, or (`pages`) of the pages themselves."""
         self.explanation_tabs.forget_ranks()
         tab = self._after_change(pages)
