@@ -33,8 +33,8 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
-from .storage_tab import Store
-from .survey_tabs import Rooms
+from .storage_tab import StorageTab
+from .survey_tabs import SurveyTabs
 
 SEARCHES, UPLOADS, TESTS = 2, 1, 1  # concurrent events, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
@@ -50,7 +50,7 @@ class Page:
         self.all = visits
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
-        self.store = Store(self.visits)
+        self.storage_tab = StorageTab(self.visits)
         self.api = Api(visits, base)
         self._turn = 0  # see `views.drop`
 
@@ -63,8 +63,8 @@ class Page:
                 self._search_room()
             with gr.Tab("Documents", id="documents", render_children=True):
                 self._documents_room()
-            self.surveys = Rooms(self.visits)
-            self.surveys.lay_out()
+            self.survey_tabs = SurveyTabs(self.visits)
+            self.survey_tabs.lay_out()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
         self.link = html("link", script="links.js")
@@ -87,7 +87,7 @@ class Page:
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="budget_dial.js")
-        self.storage = self.store.lay_out_control()
+        self.storage = self.storage_tab.lay_out_control()
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
@@ -117,7 +117,7 @@ class Page:
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
-                self.store.lay_out_parcel()
+                self.storage_tab.lay_out_parcel()
             with gr.Column(elem_id="documents-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")
@@ -148,8 +148,8 @@ class Page:
         # While a search waits for the encoder, web/search.css shows a progress line.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
-        self.surveys.wire(on, self.rooms, self._screen, search_outputs)
-        self.store.wire(on, self._documents_tab, documents_outputs, self.news)
+        self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
+        self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]

@@ -23,7 +23,7 @@ SAVE = "() => { document.querySelector('#parcel-file')?.click(); }"
 log = logging.getLogger(__name__)
 
 
-class Store:
+class StorageTab:
     """The storage control under the dial, and the index file in the Documents tab."""
 
     def __init__(self, visits: PageVisits) -> None:

@@ -19,7 +19,7 @@ SURVEYS = 1  # concurrent events, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
 
-class Rooms:
+class SurveyTabs:
     """The tabs Budget and Tokens. Call `lay_out` inside the page's tabs."""
 
     def __init__(self, visits: PageVisits) -> None:
