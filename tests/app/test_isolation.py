@@ -237,7 +237,7 @@ def test_files_go_with_the_session(locked: Served, tmp_path: Path) -> None:
     told = page.send("picture", "upload", {"files": [{"path": picture, "name": "query.png"}]}, data=[""])
     assert '"success":true' in told
     assert Path(picture).exists()  # as long as it is asked with
-    told = page.send("parcel", "submit", {})
+    told = page.send("index-file", "submit", {})
     (packed,) = set(re.findall(r'/gradio_api/file=([^"\\]+metaembed-index\.zip)', told))
     assert re.search(r"/[\w-]{43}/metaembed-index\.zip$", packed)
     assert page.http.get(f"/gradio_api/file={packed}").content[:2] == b"PK"

@@ -117,7 +117,7 @@ class Page:
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
-                self.storage_tab.lay_out_parcel()
+                self.storage_tab.lay_out_index_file()
             with gr.Column(elem_id="documents-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")

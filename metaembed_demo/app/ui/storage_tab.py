@@ -17,9 +17,9 @@ from metaembed_demo.core.types import Upload
 
 from .components import PageVisits, Updates, html
 
-CONVERSIONS, PARCELS = 1, 1  # concurrent events, for all visitors together
+CONVERSIONS, INDEX_FILES = 1, 1  # concurrent events, for all visitors together
 # Runs when the download button has its file.
-SAVE = "() => { document.querySelector('#parcel-file')?.click(); }"
+SAVE = "() => { document.querySelector('#index-file-download')?.click(); }"
 log = logging.getLogger(__name__)
 
 
@@ -33,9 +33,9 @@ class StorageTab:
         self.control = html("storage", script="storage_control.js")
         return self.control
 
-    def lay_out_parcel(self) -> None:
-        self.index_file = html("parcel", documents_tab.parcel(), script="index_file.js")
-        self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
+    def lay_out_index_file(self) -> None:
+        self.index_file = html("index-file", documents_tab.index_file_buttons(), script="index_file.js")
+        self.file = gr.DownloadButton(visible="hidden", elem_id="index-file-download")
 
     def wire(
         self,
@@ -46,7 +46,7 @@ class StorageTab:
     ) -> None:
         """Args: the page's functions to wire an event and to show the Documents tab, and its components."""
         self.news, self._documents_tab = news, show
-        packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
+        packing = {"concurrency_id": "index-file", "concurrency_limit": INDEX_FILES}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
         on(self.control.submit, self.convert, [], outputs=documents_outputs, **converting)
         on(self.control.input, self.set, [], outputs=documents_outputs)
@@ -108,9 +108,12 @@ class StorageTab:
         """Pack the index for download. The file is kept until the next download or the session's end."""
         visit = self.visits.of(request)
         pages = len(visit.collection)
-        busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.parcel(busy=True)}
+        busy = {
+            self.news: documents_tab.packing(pages),
+            self.index_file: documents_tab.index_file_buttons(busy=True),
+        }
         yield {**busy, self.file: None}  # so that the same file again counts as a change
-        rest = {self.index_file: documents_tab.parcel()}
+        rest = {self.index_file: documents_tab.index_file_buttons()}
         try:
             file = visit.session.files.hand_out(index_file.NAME)
             index_file.pack(visit.collection, file.parent)
@@ -131,13 +134,13 @@ class StorageTab:
         names = [file.name for file in files]
         yield {
             self.news: documents_tab.opening(names),
-            self.index_file: documents_tab.parcel(busy=True),
+            self.index_file: documents_tab.index_file_buttons(busy=True),
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.files.release(files)
         tab = visit.refresh(pages=True)
         tab.news = told
-        yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.parcel()}
+        yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.index_file_buttons()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:

@@ -138,14 +138,14 @@ def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
     )
 
 
-def parcel(busy: bool = False) -> str:
+def index_file_buttons(busy: bool = False) -> str:
     """The two buttons for index files, see web/index_file.js."""
     shut = " disabled" if busy else ""
     return (
-        '<section class="parcel"><h3>Index file</h3><div class="ways">'
+        '<section class="index-file"><h3>Index file</h3><div class="ways">'
         f'<button type="button" class="quiet" data-action="download"{shut}>Download the index</button>'
         f'<label class="quiet"><input type="file" accept=".zip" class="hidden"{shut}>'
-        '<span class="parcel-words">Open an index</span></label></div>'
+        '<span class="index-file-words">Open an index</span></label></div>'
         '<p class="hint">A .zip with the vectors, words and pictures of all pages. Opening one adds its '
         "pages without reading them again; it must come from the same encoder.</p></section>"
     )
