@@ -11,12 +11,12 @@ from metaembed_demo.index.quantization import KINDS, PQ_LEAST, codec, pq_parts
 from .collection import Collection
 
 
-def kind_of(collection: Collection) -> str:
+def storage_of(collection: Collection) -> str:
     """The storage kind of `collection`'s vectors: one of `quantization.KINDS`."""
     return collection.index.storage
 
 
-def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
+def convert(collection: Collection, kind: str) -> Generator[int, None, None]:
     """Convert the vectors of `collection` to `kind`. Yields the number of pages converted.
 
     Closing the generator early changes nothing. Pages added or removed meanwhile are added to or removed from

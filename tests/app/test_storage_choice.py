@@ -15,7 +15,7 @@ from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
+from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -114,7 +114,7 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     visit.search("boat harbour")
     before = visit.chosen
     assert keep(visit, kind) == [False, True]
-    assert kind_of(visit.collection) == kind
+    assert storage_of(visit.collection) == kind
     trace = visit.trace
     assert trace is not None
     assert trace.storage == kind
@@ -147,9 +147,9 @@ def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: C
 
 def test_other_visitors_keep_theirs(visit: Visit, base: Collection) -> None:
     keep(visit, "binary")
-    assert kind_of(base) == "float16"
+    assert storage_of(base) == "float16"
     yours = base.copy()
-    assert kind_of(yours) == "float16"
+    assert storage_of(yours) == "float16"
 
 
 def test_pq_needs_pages_and_says_how_many(visit: Visit) -> None:
@@ -234,7 +234,7 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
             assert visit.trace is not None
             assert visit.trace.storage == "float16"
     assert seen == [*(f"Converting: {n} of 12 pages | {n}" for n in range(13)), ""]
-    assert kind_of(visit.collection) == "int8"
+    assert storage_of(visit.collection) == "int8"
     assert 'data-action="cancel"' not in visit.storage()
 
 
@@ -255,7 +255,7 @@ def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[in
     assert list(steps) == [False]
     assert len(slow) == 4, "one more at most than was told"
     assert visit.collection.index is index
-    assert kind_of(visit.collection) == "float16"
+    assert storage_of(visit.collection) == "float16"
     assert told(visit) == ""
     assert "keep-problem" not in visit.storage(), "that it ended is no surprise"
     visit.refresh()
@@ -317,7 +317,7 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
 
     monkeypatch.setattr(LocalIndex, "storing_as", slow)
     keep_as(collection, "int8")
-    assert kind_of(collection) == "int8"
+    assert storage_of(collection) == "int8"
     assert len(collection) == 9
     assert collection.index.ids == list(collection.pages), "in the order that saving needs"
     assert np.allclose(local(collection).full([again.id])[0], vectors, atol=1e-3)

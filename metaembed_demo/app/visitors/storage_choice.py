@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import keeping, kind_of, pages_for_pq, sizes
+from metaembed_demo.collection.convert_storage import convert, pages_for_pq, sizes, storage_of
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
@@ -65,7 +65,7 @@ class StorageChoice:
     def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
         """Statistics of the index, as HTML for the Documents tab."""
         index, pages = collection.index, len(collection)
-        kind = kind_of(collection)
+        kind = storage_of(collection)
         full = 0
         if kind != "float16":
             full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
@@ -88,10 +88,10 @@ class StorageChoice:
                 problem = f"PQ is fitted to at least {least} pages; there are {len(index)}. Add pages first."
             else:
                 yield False
-                for done in _heard(keeping(collection, kind), self.stop, limits):
+                for done in _heard(convert(collection, kind), self.stop, limits):
                     self.done = done
                     yield False
-                kept = kind_of(collection) == kind
+                kept = storage_of(collection) == kind
         except TimeoutError as error:
             problem = f"The pages stay {index.storage}: {error}"
         except ValueError as error:

@@ -13,7 +13,7 @@ from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import kind_of
+from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -339,7 +339,7 @@ class Visit:
         return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
-        return dial(self.budget, sizes, self.tools.curve, cost, kind_of(self.collection))
+        return dial(self.budget, sizes, self.tools.curve, cost, storage_of(self.collection))
 
     def storage(self) -> str:
         """The storage control for the current state."""
@@ -362,7 +362,7 @@ class Visit:
 
     def cost_room(self) -> str:
         """The index size at each stop, at the current storage kind."""
-        kind = kind_of(self.collection)
+        kind = storage_of(self.collection)
         return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
     def measure(self, kind: Kind) -> Iterator[str]:
