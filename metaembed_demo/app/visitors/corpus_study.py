@@ -25,7 +25,7 @@ from metaembed_demo.explain.token_statistics import Habit, TokenHabit, habit, su
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
 KNOWN = 2000  # pages with cached token statistics
-Kind = Literal["known", "labels", "session"]
+QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +83,7 @@ class CorpusStudy:
             return str(error)
 
     def measure(
-        self, kind: Kind, collection: Collection, now: Budget, past: Sequence[Query]
+        self, kind: QuerySource, collection: Collection, now: Budget, past: Sequence[Query]
     ) -> Iterator[str]:
         """Measure the budgets on these pages. Yields the HTML of the tab."""
         self.stop.clear()
@@ -100,7 +100,9 @@ class CorpusStudy:
             self.problem = str(error)
         yield self.room(collection, now, searches)
 
-    def _asked(self, kind: Kind, collection: Collection, past: Sequence[Query]) -> Sequence[Asked] | Labels:
+    def _asked(
+        self, kind: QuerySource, collection: Collection, past: Sequence[Query]
+    ) -> Sequence[Asked] | Labels:
         if kind == "labels":
             if self.labels is None:
                 raise ValueError("There are no labels yet. Drop queries.jsonl and qrels.tsv together.")

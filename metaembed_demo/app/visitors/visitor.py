@@ -26,7 +26,7 @@ from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit
 from metaembed_demo.index.maxsim import prefix_gains
 
-from .corpus_study import CorpusStudy, Kind
+from .corpus_study import CorpusStudy, QuerySource
 from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
@@ -365,7 +365,7 @@ class Visit:
         kind = storage_of(self.collection)
         return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
-    def measure(self, kind: Kind) -> Iterator[str]:
+    def measure(self, kind: QuerySource) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
         with job(self.session, self.study.stop):
             yield from self.study.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
