@@ -15,7 +15,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
-from .page_store import Book
+from .page_store import PageStore
 from .stored_page import Place, StoredPage
 
 # For the command line: the page limit of a session only protects a shared server.
@@ -41,7 +41,7 @@ class Collection:
     def __init__(self, encoder_fingerprint: str, r_c: int, dim: int) -> None:
         self.fingerprint = encoder_fingerprint
         self.index: MultiVectorIndex = LocalIndex(r_c, dim)
-        self.pages = Book()
+        self.pages = PageStore()
         self.lock = threading.RLock()
         self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
 
@@ -188,7 +188,7 @@ class Collection:
                 names.setdefault(source, source)
         return names
 
-    def _fill(self, pages: Book) -> None:
+    def _fill(self, pages: PageStore) -> None:
         """Add all of `pages`, without loading those on disk."""
         for page_id, page in pages.entries():
             self.pages.keep(page_id, page)

@@ -1,4 +1,4 @@
-"""Book: the pages of a collection by id. Pages of a large saved collection are loaded on demand."""
+"""PageStore: the pages of a collection by id. Pages of a large saved collection are loaded on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Saved(Protocol):
         ...
 
 
-class Book(MutableMapping[str, StoredPage]):
+class PageStore(MutableMapping[str, StoredPage]):
     """Pages in the order they were added."""
 
     def __init__(self) -> None:

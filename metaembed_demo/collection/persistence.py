@@ -31,7 +31,7 @@ from metaembed_demo.index import segments
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
-from .page_store import Book
+from .page_store import PageStore
 from .stored_page import Place, StoredPage
 
 FORMAT = 2
@@ -109,7 +109,7 @@ def _is_left(path: Path) -> bool:
     return all(LEFT.fullmatch(file.relative_to(path).as_posix()) for file in path.rglob("*"))
 
 
-def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
+def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
     """Write a collection into the folder `path`. Returns its size in bytes.
 
     Raises:
@@ -153,7 +153,7 @@ def _explained(path: Path, error: OSError) -> OSError:
     return explained
 
 
-def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
+def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) ->
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
+def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:
     """Read what `save` wrote. Raises ValueError as `Collection.load`."""
     head = manifest(path)
     if head["encoder"] != fingerprint:
@@ -186,14 +186,14 @@ def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
     try:
         index = LocalIndex.of(*segments.read(path, head["index"]))
         records = _read_table(path, head["table"])
-        book = Book()
+        store = PageStore()
         for record in records:
-            book.keep(record.id, record.load() if len(records) <= EAGER else record)
+            store.keep(record.id, record.load() if len(records) <= EAGER else record)
     except FileNotFoundError as error:
         raise _damaged(path, f"{Path(str(error.filename)).name} is missing") from error
-    if index.ids != list(book) or len(book) != head["pages"]:
+    if index.ids != list(store) or len(store) != head["pages"]:
         raise _damaged(path, "its pages and its vectors do not match")
-    return index, book
+    return index, store
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class _Writing:
         self.data: list[bytes] = []
         self.size = 0
 
-    def records(self, pages: Book) -> Iterator[Record]:
+    def records(self, pages: PageStore) -> Iterator[Record]:
         """A record for every page, in order. The new file is written before the first record is yielded."""
         found = [self._record(page_id, page) for page_id, page in pages.entries()]
         data = b"".join(self.data)
