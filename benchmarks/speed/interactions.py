@@ -111,7 +111,7 @@ def walk(visit: Visit, encoder: Watched, text: str, times: dict[str, list[tuple[
     act("compare: another budget", visit.side, "other", "4x8")
     act("compare: keep as A", visit.side, "pin")
     act("the Budget room", visit.budget_room)
-    act("the Tokens room", visit.survey.tokens)
+    act("the Tokens room", visit.study.tokens)
     act("the page loaded again", visit.arrive)
 
 

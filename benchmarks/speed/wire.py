@@ -14,9 +14,9 @@ browser's cache does not count, and a first pass, which is not measured, has sho
 Server time: stamped in ASGI middleware around all of the app. A queued event lasts from the arrival of POST
 /queue/join until `process_completed` was handed to the connection, less its wait for the browser to open the
 stream; events that follow one another add up, without the browser's time between them. Any other request
-lasts until its last byte. Overlaps count once; time between requests, heartbeats and the tab's icon do not. `own_ms` leaves out what the
-encoder takes to encode, and to look at a page again to explain it; `own_cpu_ms` is that in CPU time of the
-process, for a busy machine. Chromium has a low priority, or its drawing would slow the server.
+lasts until its last byte. Overlaps count once; time between requests, heartbeats and the tab's icon do not.
+`own_ms` leaves out what the encoder takes to encode, and to look at a page again to explain it; `own_cpu_ms`
+is that in CPU time of the process, for a busy machine. Chromium has a low priority, or its drawing would slow the server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The look: five shades of granularity, the Gradio theme, and the page's CSS and script.
+"""Theme: the five group colors, the Gradio theme, and the page's CSS and scripts.
 
-Meta Tokens come in five nested groups. Each group has one shade, and the shade means the same group wherever
-it appears: on the dial, in score bars, along the matrix's margins. Shades run dark to light with rising
-lightness, so they keep their order without colour vision and in grey print.
+Meta Tokens form five nested groups. Each group has one shade everywhere: on the dial, in score bars, along
+the matrix's margins. Lightness increases with the group, so that shades keep their order without color vision
+and in grayscale print.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHADES_DARK = ("#6d70e0", "#5b9be8", "#46b7cf", "#62d3a6", "#cdec8b")
 
 
 def css() -> str:
-    """The whole style sheet: the shades of both modes, then the files of web/."""
+    """The style sheet: the shades of both modes, then the files of web/."""
     shades = "".join(
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
@@ -43,7 +43,7 @@ def css() -> str:
 
 
 def head() -> str:
-    """What goes into <head>: light or dark before the first paint, what scripts share, figures' downloads."""
+    """Scripts for <head>: light or dark mode before the first paint, shared functions, figure downloads."""
     scripts = (WEB / name for name in ("theme_early.js", "shared.js", "figure_download.js"))
     return "".join(f"<script>{script.read_text('utf-8')}</script>" for script in scripts)
 
@@ -54,7 +54,7 @@ def script(name: str) -> str:
 
 
 def theme() -> gr.themes.Base:
-    """Gradio's own controls in the colours of the page (custom properties of web/page.css)."""
+    """Gradio's controls in the page's colors (custom properties of web/page.css)."""
     hair, ink, muted = "var(--hair)", "var(--ink)", "var(--muted)"
     look = gr.themes.Base(
         font=[gr.themes.Font(name) for name in FONTS],

@@ -38,7 +38,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
         encoder = load_encoder(options.encoder)
         collection = (
             Collection.load(options.out, encoder.fingerprint)
-            if persistence.is_shelf(options.out)
+            if persistence.is_saved(options.out)
             else Collection.for_encoder(encoder)
         )
     report, interrupted = Report(), False

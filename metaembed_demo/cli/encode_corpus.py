@@ -241,7 +241,7 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
         BadInput: when there are no parts, one is damaged, inputs are left to encode and not `partial`, or
             `out` holds something.
     """
-    if persistence.is_shelf(out):
+    if persistence.is_saved(out):
         raise BadInput(f"{out} holds an index already. Name a new or an empty folder.")
     try:
         persistence.check_target(out)

@@ -1,1 +1,1 @@
-"""Pages with their vectors: indexing, keeping, searching."""
+"""Pages and their vectors: indexing, storage, search."""

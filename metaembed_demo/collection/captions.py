@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from metaembed_demo.core.types import Word
 
 TITLE_LENGTH = 60  # characters
-FEW_WORDS = 4  # a picture with fewer words of text than this is named by what it shows
-LARGER = 1.15  # a heading's type is at least this much larger than the page's middle size
+FEW_WORDS = 4  # with fewer words of text, the title names what the picture shows
+LARGER = 1.15  # minimum ratio of a heading's type size to the page's median size
 
 
 def caption(source: str, words: Sequence[Word]) -> str:
@@ -34,7 +34,7 @@ def caption(source: str, words: Sequence[Word]) -> str:
 
 
 def _heading(words: Sequence[Word]) -> list[Word]:
-    """The line with the largest type in the upper half, and lines of that size right after it; or nothing."""
+    """The line with the largest type in the upper half and the following lines of that size; may be empty."""
     body = statistics.median(_height(word) for word in words)
     lines = [line for line in _lines(words) if line[0].box[1] < 0.5 and _letters(line) >= 3]
     if not lines:
@@ -52,7 +52,7 @@ def _heading(words: Sequence[Word]) -> list[Word]:
 
 
 def _lines(words: Sequence[Word]) -> list[list[Word]]:
-    """Words in reading order, cut where the next one stands at another height or back to the left."""
+    """Words in reading order, split where the next word is at another height or further left."""
     lines: list[list[Word]] = []
     for word in words:
         last = lines[-1][-1] if lines else None
@@ -80,7 +80,7 @@ def _letters(line: Sequence[Word]) -> int:
 
 
 def _short(parts: Sequence[str]) -> str:
-    """Joined by spaces, control characters dropped, cut at a word where too long."""
+    """Parts joined by spaces, without control characters, cut at a word boundary to TITLE_LENGTH."""
     text = " ".join("".join(c if c.isprintable() else " " for c in " ".join(parts)).split())
     if len(text) <= TITLE_LENGTH:
         return text

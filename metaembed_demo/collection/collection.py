@@ -1,4 +1,4 @@
-"""Collection: the pages that a user searches. An index, the stored pages, their places."""
+"""Collection: the pages that a user searches, as an index, the stored pages and their places."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
 from . import persistence
-from .page_store import Book
+from .page_store import PageStore
 from .stored_page import Place, StoredPage
 
-# For the command line: the page limit of a session protects a shared server only.
+# For the command line: the page limit of a session only protects a shared server.
 NO_SESSION = LIMITS.model_copy(update={"max_session_pages": sys.maxsize})
 
 
 @dataclass(frozen=True)
 class Document:
-    """One source in the collection. `shared` of its pages are indexed under another source too."""
+    """One source in the collection. `shared` counts its pages that another source holds too."""
 
     source: str
     pages: int
@@ -33,7 +33,7 @@ class Document:
 
 
 class Collection:
-    """Pages by id, their vectors, and where each one comes from. Safe to use from several threads.
+    """Pages by id, their vectors and places. Safe to use from several threads.
 
     Readers that need pages and index to agree over several calls hold `lock`.
     """
@@ -41,20 +41,20 @@ class Collection:
     def __init__(self, encoder_fingerprint: str, r_c: int, dim: int) -> None:
         self.fingerprint = encoder_fingerprint
         self.index: MultiVectorIndex = LocalIndex(r_c, dim)
-        self.pages = Book()
+        self.pages = PageStore()
         self.lock = threading.RLock()
-        self._places: dict[Place, str] = {}  # every (source, number), aliases too -> page id
+        self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
 
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
-        """An empty one that fits `encoder`."""
+        """An empty collection for `encoder`."""
         return cls(encoder.fingerprint, encoder.r_c, encoder.dim)
 
     def __len__(self) -> int:
         return len(self.pages)
 
     def check_encoder(self, encoder: Encoder) -> None:
-        """Raises ValueError when the vectors here come from another encoder."""
+        """Raises ValueError when the collection was made by another encoder."""
         if encoder.fingerprint != self.fingerprint:
             raise ValueError(
                 f"This index was made by another encoder ({self.fingerprint}, not {encoder.fingerprint}). "
@@ -64,13 +64,13 @@ class Collection:
     # Indexing
 
     def put(self, page: StoredPage, embedding: Embedding) -> None:
-        """Index one page. Raises ValueError when its id is there already."""
+        """Index one page. Raises ValueError when its id is already indexed."""
         with self.lock:
             self.index.add([page.id], embedding.vectors[None])
             self._keep(page)
 
     def note_place(self, page_id: str, place: Place) -> None:
-        """Remember that the content of `page_id` is found at `place` as well."""
+        """Add `place` to the places of `page_id`."""
         with self.lock:
             page = self.pages[page_id]
             if place not in self._places:
@@ -81,10 +81,7 @@ class Collection:
         return self._places.get(place)
 
     def free_name(self, source: str, number: int, page_id: str) -> str:
-        """`source`, or "name (2).pdf" and so on: the first name under which this page clashes with nothing.
-
-        A name whose page of that number is this very page counts as fitting.
-        """
+        """The first of "name (2).pdf", "name (3).pdf", ... that is free or has this page as its `number`."""
         with self.lock:
             taken = {place[0] for place in self._places}
             stem, suffix = _split_name(source)
@@ -95,7 +92,7 @@ class Collection:
                     return name
                 n += 1
 
-    # Looking and removing
+    # Listing and removing
 
     def documents(self) -> list[Document]:
         """Every source with its page count, in the order of their first pages."""
@@ -111,7 +108,7 @@ class Collection:
             return [Document(s, pages, kind_of(s), shared) for s, (pages, shared) in counts.items()]
 
     def remove(self, source: str) -> int:
-        """Take a document out, and with it the pages that no other document holds. Returns how many.
+        """Remove a document and the pages that no other document holds. Returns the number of pages removed.
 
         Raises:
             KeyError: when there is no such document.
@@ -136,14 +133,14 @@ class Collection:
             return len(gone)
 
     def clear(self) -> None:
-        """Take every page out."""
+        """Remove every page."""
         with self.lock:
             self.index.remove(self.index.ids)
             self.pages.clear()
             self._places.clear()
 
     def copy(self) -> Collection:
-        """The same pages in an index of their own; pictures and vectors are shared."""
+        """A copy with its own index; pictures and vectors are shared."""
         twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
         if not self.index.in_process:
             twin.merge(self)
@@ -154,9 +151,9 @@ class Collection:
         return twin
 
     def merge(self, other: Collection) -> int:
-        """Add the pages of `other` that are missing here. Returns how many.
+        """Add the pages of `other` that are missing here. Returns the number added.
 
-        A source whose name stands for something else here comes under a new name, as in `index_files`.
+        A source is renamed if its name is taken here, as in `index_files`.
 
         Raises:
             ValueError: when the two were made by different encoders.
@@ -191,8 +188,8 @@ class Collection:
                 names.setdefault(source, source)
         return names
 
-    def _fill(self, pages: Book) -> None:
-        """Take all of `pages`, those on disk unread."""
+    def _fill(self, pages: PageStore) -> None:
+        """Add all of `pages`, without loading those on disk."""
         for page_id, page in pages.entries():
             self.pages.keep(page_id, page)
             self._places.update(dict.fromkeys(page.places, page_id))
@@ -205,12 +202,12 @@ class Collection:
     # Disk
 
     def save(self, path: Path) -> int:
-        """Write everything into the folder `path`, replacing an index that is there. Returns its bytes.
+        """Write the collection into the folder `path`, replacing an index there. Returns its size in bytes.
 
-        A crash at any instant leaves the last good state.
+        A crash at any instant leaves the previous state.
 
         Raises:
-            ValueError: when `path` is a file, or a folder that holds something else than an index.
+            ValueError: when `path` is a file, or a folder that holds something other than an index.
         """
         with self.lock:
             return persistence.save(path, self.fingerprint, self.index, self.pages)
@@ -220,8 +217,8 @@ class Collection:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: when the folder is missing, not ours, of another version, made by another encoder,
-                or damaged. The message says which and what to do.
+            ValueError: when the folder is missing, no index, of another format, made by another encoder, or
+                damaged. The message says which, and gives a remedy.
         """
         index, pages = persistence.load(path, encoder_fingerprint)
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
@@ -231,7 +228,7 @@ class Collection:
 
 
 def kind_of(source: str) -> str:
-    """ "pdf" or "image", from the name: the reading of files sees to it that names and contents agree."""
+    """ "pdf" or "image", by the name, which the loader has checked against the content."""
     return "pdf" if source.lower().endswith(".pdf") else "image"
 
 

@@ -1,4 +1,4 @@
-"""A collection's vectors converted to another storage kind, beside the searches."""
+"""Converting a collection's vectors to another storage kind while searches continue."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from metaembed_demo.index.quantization import KINDS, PQ_LEAST, codec, pq_parts
 from .collection import Collection
 
 
-def kind_of(collection: Collection) -> str:
-    """How the vectors of `collection` are kept: one of `quantization.KINDS`."""
+def storage_of(collection: Collection) -> str:
+    """The storage kind of `collection`'s vectors: one of `quantization.KINDS`."""
     return collection.index.storage
 
 
-def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
-    """Keep the pages of `collection` as `kind`, telling how many are.
+def convert(collection: Collection, kind: str) -> Generator[int, None, None]:
+    """Convert the vectors of `collection` to `kind`. Yields the number of pages converted.
 
-    Closed before its end it changes nothing. Pages that come or go meanwhile do so in the new index too.
+    Closing the generator early changes nothing. Pages added or removed meanwhile are added to or removed from
+    the new index too.
 
     Raises:
         ValueError: as `MultiVectorIndex.stored_as`; nothing is changed then.
@@ -34,7 +35,7 @@ def keeping(collection: Collection, kind: str) -> Generator[int, None, None]:
 
 
 def _warm(index: MultiVectorIndex) -> None:
-    """Search once with all tokens and once with few: a kernel is compiled when it is first called."""
+    """Search once at the largest and once at the smallest budget, to compile the kernels."""
     if len(index):
         query = index.vectors(index.ids[:1])[0]
         for budget in (STOPS[-1], STOPS[0]):
@@ -42,10 +43,10 @@ def _warm(index: MultiVectorIndex) -> None:
 
 
 def catch_up(made: MultiVectorIndex, old: MultiVectorIndex) -> None:
-    """Give `made`, which was made from `old`, the pages that `old` has now, in their order."""
+    """Update `made`, which was converted from `old`, to the pages that `old` has now, in their order."""
     now = old.ids
     made.remove([page_id for page_id in made.ids if page_id not in old])
-    same = 0  # pages in the same places; one that was taken out and put back stands at the end
+    same = 0  # length of the common prefix; a page that was removed and added again is at the end
     for ours, theirs in zip(made.ids, now, strict=False):
         if ours != theirs:
             break
@@ -57,13 +58,13 @@ def catch_up(made: MultiVectorIndex, old: MultiVectorIndex) -> None:
 
 
 def sizes(budget: Budget, r_c: int, dim: int) -> dict[str, int]:
-    """Bytes that a page (r_c, dim) takes at `budget`, for each kind of storage.
+    """Bytes of a page (r_c, dim) at `budget`, for each storage kind.
 
     >>> sizes(Budget(8, 16), 64, 128)
     {'float16': 4096, 'int8': 2052, 'pq': 512, 'binary': 256}
     """
     kept = min(budget.r_c, r_c)
-    # A codebook is not needed to know how long its codes are.
+    # PQ: the code length is known without a codebook.
     return {
         kind: kept * pq_parts(dim) if kind == "pq" else codec(kind, r_c, dim).bytes_per_page(kept)
         for kind in KINDS
@@ -71,7 +72,7 @@ def sizes(budget: Budget, r_c: int, dim: int) -> dict[str, int]:
 
 
 def pages_for_pq(r_c: int) -> int:
-    """How many pages of `r_c` vectors a codebook needs.
+    """The number of pages of `r_c` vectors needed to train a codebook.
 
     >>> pages_for_pq(64), pages_for_pq(100)
     (4, 3)

@@ -1,4 +1,4 @@
-"""Drawing: a page's picture that is not kept but drawn from the page's file when it is first asked for."""
+"""Drawing: a page picture that is rendered from the page's file on first use instead of being stored."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from metaembed_demo.documents.loader import picture_of
 
 from .stored_page import StoredPage, jpeg_of, view_of
 
-AT_ONCE = 2  # pages drawn together: each starts a process, and visitors ask for ten at a time
-NICE = 10  # how far the thread that draws beforehand stands back
+AT_ONCE = 2  # pages drawn concurrently: each starts a process, and a result list requests ten
+NICE = 10  # niceness of the thread that draws in the background
 _turns = threading.BoundedSemaphore(AT_ONCE)
 log = logging.getLogger(__name__)
 
 
 class Drawing:
-    """Page `number` of `file`, which must stay where it is. Safe to use from several threads.
+    """Page `number` of `file`, which must not move. Safe to use from several threads.
 
-    Once drawn the JPEG is kept, about 100 kB a page; all who hold this very object share it.
+    The JPEG, about 100 kB per page, is cached in this object.
     """
 
     def __init__(self, file: Upload, number: int, width: int, height: int) -> None:
@@ -32,21 +32,21 @@ class Drawing:
         self._drawn: bytes | None = None
 
     def jpeg(self) -> bytes:
-        """A JPEG of width x height pixels. Raises ValueError when the file is gone or cannot be drawn."""
+        """A JPEG of width x height pixels. Raises ValueError when the file is missing or cannot be drawn."""
         with self._lock:
             if self._drawn is None:
                 with _turns:
                     image = view_of(picture_of(self._file, self._number))
-                if image.size != self._size:  # drawn under other limits than when the page was read
+                if image.size != self._size:  # the render limits changed since the page was read
                     image = image.resize(self._size, Image.Resampling.LANCZOS)
                 self._drawn = jpeg_of(image)
             return self._drawn
 
 
 def draw_behind(pages: Iterable[StoredPage]) -> threading.Thread:
-    """Make the pictures and thumbnails of `pages` in a thread of low priority, so that nobody waits for them.
+    """Make the pictures and thumbnails of `pages` ahead of use, in a daemon thread of low priority.
 
-    It ends at the first picture that cannot be made, which is logged, and with the process.
+    The thread ends at the first picture that cannot be made, which is logged.
     """
     thread = threading.Thread(target=_draw, args=(list(pages),), name="metaembed-draw", daemon=True)
     thread.start()
@@ -54,11 +54,11 @@ def draw_behind(pages: Iterable[StoredPage]) -> threading.Thread:
 
 
 def _draw(pages: list[StoredPage]) -> None:
-    if hasattr(os, "sched_getaffinity"):  # Linux, where niceness belongs to a thread and what it starts
+    if hasattr(os, "sched_getaffinity"):  # Linux, where niceness is per thread and inherited by children
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     try:
         for page in pages:
-            page.picture  # noqa: B018  # first, for a cached_property of Python 3.11 has all others wait
+            page.picture  # noqa: B018  # first, because cached_property in Python 3.11 locks all instances
             page.thumbnail  # noqa: B018
     except (ValueError, OSError) as error:
         log.warning("The pictures of pages are drawn when they are asked for: %s", error)

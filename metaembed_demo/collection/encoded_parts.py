@@ -1,11 +1,11 @@
-"""Parts: a corpus encoded file by file into a folder that a later run goes on with. See encode_corpus.py.
+"""Parts: a corpus encoded file by file into a folder, so that a later run can resume. See encode_corpus.py.
 
 PARTS/encoder.json         the encoder's name, fingerprint, r_c and dim
-PARTS/inputs.jsonl         every input of the last run in order, which is the order of the merged pages
-PARTS/done/<aa>/<key>.json one an input: size, sha256, the slices of parts with its pages, its problems
+PARTS/inputs.jsonl         every input of the last run, in the order of the merged pages
+PARTS/done/<aa>/<key>.json one per input: size, sha256, the slices of parts with its pages, its problems
 PARTS/parts/<part>.npy     vectors (n, R_c, D) float16
-PARTS/parts/<part>.jsonl   a line a page: id, source, number, row, stored page, JPEG in base64; a page
-                           that the same input holds a second time has id, source and number alone
+PARTS/parts/<part>.jsonl   one line per page: id, source, number, row, stored page, JPEG in base64; a repeated
+                           page of the same input has only id, source and number
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from metaembed_demo.encoders.base import Encoder
 from .collection import NO_SESSION
 from .stored_page import StoredPage
 
-PART_PAGES = 128  # from which a part is written: what an interruption can cost a worker, and its memory
+PART_PAGES = 128  # pages per part; bounds a worker's memory and the loss from an interruption
 CRASHED = (
     "ended the process that was reading or encoding it: a crash, or no memory was left. It was left out; "
     "split it, export it again, or use fewer workers."
@@ -42,7 +42,7 @@ Loader = Callable[[str], Encoder]
 
 
 class BadInput(Exception):
-    """What the user gave cannot be worked with; the message says why."""
+    """Invalid user input; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Input:
 
 @dataclass
 class Done:
-    """What became of one input. A slice is (part, first byte, last byte + 1) of its lines."""
+    """The result for one input. A slice is (part, first byte, last byte + 1) of its lines."""
 
     name: str
     size: int
@@ -64,16 +64,14 @@ class Done:
     run: str
     slices: list[tuple[str, int, int]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
-    again: bool = (
-        False  # a page was lost to the encoder or a crash: the rest counts; the next run tries again
-    )
+    again: bool = False  # a page failed in the encoder or by a crash: the next run tries the input again
 
 
 # Files in PARTS
 
 
 def inputs_of(paths: Sequence[Path]) -> list[Input]:
-    """Every file of `paths`, named as the app names them. Two of one name get keys of their own."""
+    """Every file of `paths`, named as in the app. Two files with the same name get different keys."""
     met: dict[str, int] = {}
     found = []
     for upload in uploads(paths):
@@ -84,7 +82,7 @@ def inputs_of(paths: Sequence[Path]) -> list[Input]:
 
 
 def listed(file: Path) -> list[Path]:
-    """The paths in a list file, one a line, relative to its folder. Raises BadInput if it is unreadable."""
+    """The paths in a list file, one per line, relative to its folder. Raises BadInput if it is unreadable."""
     try:
         lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError as error:
@@ -93,7 +91,7 @@ def listed(file: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, str]:
-    """Size and sha256; (-1, "") for what cannot be read, which `read_files` then says better."""
+    """Size and sha256; (-1, "") for an unreadable file, which `read_files` reports."""
     try:
         return path.stat().st_size, disk.sha256_of(path)
     except OSError:
@@ -105,7 +103,7 @@ def done_file(out: Path, key: str) -> Path:
 
 
 def read_done(out: Path, key: str) -> Done | None:
-    """None where the input was not done, or a part of it is gone."""
+    """None when the input was not encoded, or one of its parts is missing."""
     try:
         done = Done(**disk.read_json(done_file(out, key)))
     except (FileNotFoundError, ValueError, TypeError):
@@ -121,11 +119,11 @@ def is_done(out: Path, one: Input) -> bool:
         return False
     path = Path(one.path)
     size = path.stat().st_size if path.is_file() else -1
-    return size == done.size and (done.size, done.sha256) == identity(path)  # the cheap question first
+    return size == done.size and (done.size, done.sha256) == identity(path)  # avoids hashing if sizes differ
 
 
 def lines_of(parts: Path, done: Done) -> Iterator[tuple[dict[str, Any], NDArray[np.float16]]]:
-    """The lines of an input, with the vectors (n, R_c, D) of the whole part, which are mapped, not read."""
+    """The lines of an input, each with the memory-mapped vectors (n, R_c, D) of its whole part."""
     for part, first, last in done.slices:
         try:
             vectors = np.load(parts / "parts" / f"{part}.npy", mmap_mode="r", allow_pickle=False)
@@ -154,7 +152,7 @@ def limit_threads(threads: int) -> None:
 
 
 class Worker:
-    """Loads the encoder once; then encodes task after task. An actor of Ray Data, or a plain object."""
+    """Loads the encoder once, then encodes tasks. An actor of Ray Data, or a plain object."""
 
     def __init__(self, out: str, encoder: str, load: Loader, batch: int, threads: int, run: str) -> None:
         self.out, self.batch, self.run = Path(out), batch, run
@@ -165,26 +163,26 @@ class Worker:
             self.encoder = load(encoder)
             self._claim(encoder)
         except (ValueError, OSError, ImportError) as error:
-            self.fault = str(error)  # told instead of raised: Ray would start the actor again, for ever
+            self.fault = str(error)  # returned, not raised: Ray would restart the actor forever
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
         return {"told": [json.dumps(self.work(task)) for task in rows["task"]]}
 
     def work(self, task: str) -> dict[str, Any]:
-        """Encode the inputs of one task (JSON). What was done, or {"fault": why no task can be done}."""
+        """Encode the inputs of one task (JSON). Returns counts, or {"fault": reason} if no task can run."""
         import torch
 
         inputs = [Input(**one) for one in json.loads(task)]
         try:
             pages = 0 if self.fault else _Task(self, inputs).run()
-        except OSError as error:  # a full disk, say; what is wrong with an input is a Problem instead
+        except OSError as error:  # such as a full disk; a faulty input gives a Problem instead
             self.fault = str(error)
         if self.fault:
             return {"fault": self.fault}
         return {"inputs": len(inputs), "pages": pages, "threads": torch.get_num_threads()}
 
     def _claim(self, name: str) -> None:
-        """Note the encoder in PARTS. Raises ValueError when the parts there are another's."""
+        """Record the encoder in PARTS. Raises ValueError when its parts were made by another encoder."""
         mine = {
             "name": name,
             "fingerprint": self.encoder.fingerprint,
@@ -202,10 +200,10 @@ class Worker:
 
 
 class _Task:
-    """Inputs read one after another; pages are encoded in batches across them and written in parts.
+    """Reads inputs one by one, encodes pages in batches across inputs, and writes them in parts.
 
-    Where a process died over a task, Ray hands it out again. Then (`careful`) each input is encoded by itself
-    and named in a marker first, so that after another death the one to blame is known and left out.
+    Ray retries a task whose process died. Then (`careful`) each input is encoded alone and named in a marker
+    first, so that if the process dies again, the faulty input is known and skipped.
     """
 
     def __init__(self, worker: Worker, inputs: Sequence[Input]) -> None:
@@ -213,7 +211,7 @@ class _Task:
         self.waiting: list[tuple[Page, Done, bool]] = []  # read, not yet encoded; whether it is a repeat
         self.lines: list[tuple[Done, dict[str, Any]]] = []  # encoded, not yet written
         self.vectors: list[NDArray[np.float16]] = []
-        self.open: list[tuple[Input, Done]] = []  # whose done-file is due
+        self.open: list[tuple[Input, Done]] = []  # read, done-file not yet written
         self.pages = 0
         self.marker = worker.out / "trying" / f"{inputs[0].key}.json"
         self.blamed: list[str] = []
@@ -259,12 +257,12 @@ class _Task:
             if isinstance(item, Problem):
                 done.problems.append((item.source, item.message))
                 continue
-            if item.id in seen:  # its picture is let go: a long scan may have hundreds of blank pages
+            if item.id in seen:  # without its picture: a long scan may have hundreds of blank pages
                 self.waiting.append((Page(item.id, item.source, item.number, None), done, True))
                 continue
             try:
                 page = read(item)
-            except Exception as error:  # one odd page must not cost the rest of its file
+            except Exception as error:  # one faulty page must not lose the rest of its file
                 what = f"{item.source} page {item.number} could not be read: {error}"
                 done.problems.append((item.source, what))
                 continue
@@ -295,7 +293,7 @@ class _Task:
             self._write()
 
     def _embeddings(self, pages: Sequence[Page]) -> Sequence[Embedding | Exception]:
-        """As `encode_pages`; where that fails the pages go one by one: a bad one costs only itself."""
+        """As `encode_pages`; if that fails, page by page, so that only faulty pages are lost."""
         if not pages:
             return []
         try:
@@ -309,7 +307,7 @@ class _Task:
         return [self._embeddings([page])[0] for page in pages]
 
     def _write(self) -> None:
-        """Write a part, then the done-files of the inputs that are in parts to their last page."""
+        """Write a part, then the done-files of the inputs whose pages are all written."""
         out = self.worker.out
         if self.lines:
             name, at, text = secrets.token_hex(8), 0, bytearray()

@@ -1,8 +1,7 @@
-"""A collection as one .zip file: packed, to be kept elsewhere; opened within the limits, checked, and added.
+"""Index files: a collection packed as one .zip file, and the checked import of such a file.
 
-A file that is opened may come from anybody. Only names that a saved collection has are unpacked; what they
-hold is measured before it is decompressed, and looked through before it is added, so that a file which is
-refused changes nothing.
+An index file is untrusted. Only file names of a saved collection are unpacked. Sizes are checked before
+decompression and the content is checked before it is added, so that a refused file changes nothing.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ KNOWN = re.compile(
 )
 MOST_ROW = 16 << 10  # bytes of the table for a page
 MOST_WORDS = 16 << 20  # bytes of a page's words, unpacked
-STEP = 256  # pages whose vectors are looked at together
+STEP = 256  # pages whose vectors are checked together
 AGAIN = "Download it again."
-InTime = Callable[[], None]  # raises where the time is up
+InTime = Callable[[], None]  # raises when the time limit is exceeded
 log = logging.getLogger(__name__)
 
 
 def pack(collection: Collection, folder: Path) -> Path:
-    """Write `collection` into one .zip in `folder`, which exists. Returns where it lies.
+    """Write `collection` as one .zip into `folder`, which exists. Returns its path.
 
     Raises:
-        OSError: when it cannot be written; `folder` is left without it.
+        OSError: when it cannot be written; no partial file is left.
         ValueError: when there are no pages.
     """
     if not len(collection):
@@ -69,11 +68,11 @@ def pack(collection: Collection, folder: Path) -> Path:
 
 
 def _pack(collection: Collection, target: Path) -> Path:
-    # In that folder, which is cleared away when this process is killed, as the system's is not.
+    # Not in the system's temporary folder: this folder is removed even after this process was killed.
     with tempfile.TemporaryDirectory(prefix="metaembed-", dir=target.parent) as scratch:
         saved = Path(scratch, "index")
         collection.save(saved)
-        # Neither JPEG pictures nor vectors get smaller, so nothing is compressed.
+        # JPEG pictures and vectors do not compress.
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
             for file in sorted(each for each in saved.rglob("*") if each.is_file()):
                 packed.write(file, f"{FOLDER}/{file.relative_to(saved).as_posix()}")
@@ -81,15 +80,15 @@ def _pack(collection: Collection, target: Path) -> Path:
 
 
 def add(collection: Collection, file: Upload, limits: Limits = LIMITS) -> tuple[int, int]:
-    """Add the pages of an index file to `collection`, under other names where theirs are taken.
+    """Add the pages of an index file to `collection`. Sources whose names are taken are renamed.
 
     Returns:
-        How many pages were added, and how many the file holds.
+        The number of pages added, and the number of pages in the file.
 
     Raises:
         ValueError: when it is no index file, is damaged, was made by another encoder, holds more than the
-            limits allow, or takes longer than a job may. The message names the file, what is wrong and the
-            fix; nothing is added.
+            limits allow, or takes longer than a job may. The message names the file, the error and a remedy;
+            nothing is added.
     """
     in_time = _until(monotonic() + limits.seconds_per_job, file.name, limits)
     with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as scratch:
@@ -103,7 +102,7 @@ def add(collection: Collection, file: Upload, limits: Limits = LIMITS) -> tuple[
 
 
 def _until(ends: float, name: str, limits: Limits) -> InTime:
-    """What raises _Refused once the monotonic clock is past `ends`."""
+    """A check that raises _Refused once the monotonic clock is past `ends`."""
 
     def in_time() -> None:
         if monotonic() > ends:
@@ -119,7 +118,7 @@ def _until(ends: float, name: str, limits: Limits) -> InTime:
 
 
 def unpack(file: Upload, folder: Path, limits: Limits, in_time: InTime = lambda: None) -> None:
-    """Write what an index consists of into `folder`, and nothing else. Raises ValueError as `add` says."""
+    """Write only the files of an index into `folder`. Raises ValueError as `add`."""
     name = file.name
     try:
         packed = zipfile.ZipFile(file.path)
@@ -133,14 +132,14 @@ def unpack(file: Upload, folder: Path, limits: Limits, in_time: InTime = lambda:
             in_time()
             try:
                 zip_archive.unpack(packed, info, target)
-            except Exception as error:  # zipfile raises whatever a damaged stream makes of its decoders
+            except Exception as error:  # zipfile passes on any error of its decoders
                 if is_full(error):
                     raise ValueError(f"{name} cannot be unpacked: {zip_archive.NO_ROOM}") from error
                 raise ValueError(f"{name} is damaged: {path} cannot be unpacked. {AGAIN}") from error
 
 
 def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> dict[str, zipfile.ZipInfo]:
-    """Path in the index -> entry. Nothing is read yet."""
+    """Path in the index -> entry, from the archive's directory alone."""
     files = [info for info in entries if not info.is_dir()]
     for info in files:
         if _strays(info):
@@ -156,7 +155,7 @@ def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> di
         )
     inside = {info.filename[len(root) :]: info for info in files if info.filename.startswith(root)}
     wanted = {path: info for path, info in inside.items() if KNOWN.fullmatch(path)}
-    most = limits.max_archive_files + limits.max_session_pages  # a picture a page, and the rest
+    most = limits.max_archive_files + limits.max_session_pages  # one picture per page, plus other files
     if len(wanted) > most:
         raise ValueError(f"{name} holds {len(wanted):,} files, over the limit of {most:,} for an index.")
     size = sum(info.file_size for info in wanted.values())
@@ -177,7 +176,7 @@ def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> di
 
 
 def _strays(info: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a link, or its path leads out of the folder it is unpacked in."""
+    """Whether an entry is a link, or its path leads out of the target folder."""
     path = PurePosixPath(info.filename)
     return (
         stat.S_ISLNK(info.external_attr >> 16)
@@ -189,17 +188,17 @@ def _strays(info: zipfile.ZipInfo) -> bool:
 
 
 def _root(files: Sequence[zipfile.ZipInfo]) -> str | None:
-    """What stands before the index's own paths: nothing, or the one folder that holds it."""
+    """The path prefix of the index: empty, or the one folder that holds it. None if there is no manifest."""
     heads = [info.filename for info in files if PurePosixPath(info.filename).name == "manifest.json"]
     roots = [head.removesuffix("manifest.json") for head in heads if head.count("/") <= 1]
     return min(roots, key=len, default=None)
 
 
-# Looking through what was unpacked
+# Checking the unpacked files
 
 
 def _load(name: str, folder: Path, home: Collection, limits: Limits, in_time: InTime) -> Collection:
-    """The collection in `folder`, which fits `home`. Raises ValueError as `add` says."""
+    """The collection in `folder`, checked to be compatible with `home`. Raises ValueError as `add`."""
     try:
         head = disk.read_json(folder / "manifest.json")
         _check_head(name, head, home, limits)
@@ -209,24 +208,24 @@ def _load(name: str, folder: Path, home: Collection, limits: Limits, in_time: In
         _check_vectors(name, found, home, in_time)
     except _Refused as refused:
         raise ValueError(str(refused)) from refused
-    except Exception as error:  # a file of somebody's making can be wrong in any way
+    except Exception as error:  # an untrusted file can be wrong in any way
         log.info("%s was refused", name, exc_info=True)
         raise ValueError(f"{name} is damaged: {_reason(error)}. {AGAIN}") from error
     return found
 
 
 class _Refused(ValueError):
-    """What the visitor is told as it stands."""
+    """A message that is shown to the visitor unchanged."""
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, without this machine's paths and the advice for a folder."""
-    told = re.search(r"damaged: (.+?)(\. [A-Z]|\.?$)", str(error))
+    """The reason, without this machine's paths and without the remedy, which is for saved folders."""
+    reason = re.search(r"damaged: (.+?)(\. [A-Z]|\.?$)", str(error))
     if isinstance(error, FileNotFoundError):
         return f"{Path(str(error.filename)).name} is missing"
-    if isinstance(error, ValueError) and told:
-        return told[1]
-    return "what it holds is not what an index holds"
+    if isinstance(error, ValueError) and reason:
+        return reason[1]
+    return "its content is not that of an index"
 
 
 def _check_head(name: str, head: dict[str, Any], home: Collection, limits: Limits) -> None:
@@ -255,7 +254,7 @@ def _check_room(name: str, new: int, here: int, limits: Limits) -> None:
 
 
 def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits, in_time: InTime) -> None:
-    """Unpack the table and every page's words no further than they may go."""
+    """Check that the table and every page's words stay within their size limits when unpacked."""
     most = max(1, limits.max_session_pages) * MOST_ROW
     with gzip.open(folder / Path(head["table"]["file"]).name) as table:
         text = table.read(most + 1)
@@ -273,7 +272,7 @@ def _check_sizes(name: str, folder: Path, head: dict[str, Any], limits: Limits, 
 
 
 def _check_pages(name: str, found: Collection, limits: Limits, in_time: InTime) -> None:
-    """Checksums say that pages are what was written; this says that they are pages."""
+    """Check the types and sizes of pages: checksums only show that they were not altered."""
     for page in found.pages.values():
         in_time()
         if not _is_page(page, limits):
@@ -288,7 +287,7 @@ def _is_page(page: StoredPage, limits: Limits) -> bool:
         isinstance(word.text, str) and word.kind in WORD_KINDS and np.isfinite(word.box).all()
         for word in page.words
     )
-    with Image.open(io.BytesIO(page.picture)) as picture:  # reads the head only
+    with Image.open(io.BytesIO(page.picture)) as picture:  # reads only the header
         shape = picture.format == "JPEG" and picture.size == (page.width, page.height)
     return places and words and shape and page.width * page.height <= limits.max_pixels
 

@@ -1,4 +1,4 @@
-"""Indexing: files on their way into a collection, with their progress, problems and duplicates."""
+"""Indexing files into a collection, with progress, problems and duplicates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .progress import Progress, Report
 from .stored_page import Place, StoredPage
 
 log = logging.getLogger(__name__)
-ENCODE_BATCH = 4  # pages; enough to keep two cores busy, few enough that a cancel is prompt
+ENCODE_BATCH = 4  # pages; keeps two cores busy, and small enough for a prompt cancel
 
 
 def index_files(
@@ -28,45 +28,43 @@ def index_files(
     report: Report,
     limits: Limits = LIMITS,
 ) -> Generator[Progress, None, None]:
-    """Read, encode and index `files` into `collection`, a page at a time, telling the progress after each.
+    """Read, encode and index `files` into `collection`. Yields the progress after each page.
 
-    `report` is filled as it goes. Closing the generator cancels: pages read so far are still encoded and stay
-    searchable.
+    `report` is updated along the way. Closing the generator cancels: pages read so far are still encoded and
+    stay searchable.
 
     Raises:
-        ValueError: at once, when `encoder` is not the one that `collection` was made with.
+        ValueError: immediately, when `collection` was made by another encoder.
     """
     collection.check_encoder(encoder)
     return _Indexing(collection, encoder, report, limits).run(files)
 
 
 class Places:
-    """Which name, and so which place, each page gets on its way into `home`, and what is there already.
+    """Assigns a place in `home` to each new page, with a new source name on a clash, and notes duplicates.
 
-    Pages are to come in the order of their files. `home` may be replaced by a copy of it between two pages.
+    Pages must come in the order of their files. `home` may be replaced by a copy of it between two pages.
     """
 
     def __init__(self, home: Collection) -> None:
         self.home = home
-        self._names: dict[str, str] = {}  # source -> the name it goes by after a clash
+        self._names: dict[str, str] = {}  # source -> its new name after a clash
         self._last: dict[str, int] = {}  # source -> its last page number
-        self._again: dict[
-            str, list[Place]
-        ] = {}  # source -> (page id, number) of pages that were there already
+        self._again: dict[str, list[Place]] = {}  # source -> (page id, number) of already indexed pages
 
     def starts_over(self, page: Page) -> bool:
-        """Whether the source of `page` begins anew, which makes it another upload of that name."""
+        """Whether page numbers of its source restart at `page`, which means another upload of that name."""
         return page.number <= self._last.get(page.source, 0)
 
     def meet(self, page: Page) -> None:
-        """Take note that `page` comes next. An upload that begins anew has a name of its own to find."""
+        """Register `page` as the next one. A new upload of the same name gets its own name."""
         if self.starts_over(page):
             self._names.pop(page.source, None)
             self._again.pop(page.source, None)
         self._last[page.source] = page.number
 
     def place(self, page: Page) -> Place:
-        """Where `page` goes: under another name than its source's from the first page that clashes on."""
+        """The place of `page`. From the first page that clashes, its source goes under a new name."""
         name = self._names.get(page.source, page.source)
         if self.home.holder((name, page.number)) in (None, page.id):
             return name, page.number
@@ -77,7 +75,7 @@ class Places:
         return name, page.number
 
     def duplicate(self, page: Page) -> str:
-        """Note where else the content of `page`, which `home` holds, was met. Returns what to tell of it."""
+        """Note another place of `page`, whose content `home` holds. Returns a message for the user."""
         with self.home.lock:
             first, place = self.home.pages[page.id], self.place(page)
             if self.home.holder(place) == page.id:
@@ -100,7 +98,7 @@ class _Indexing:
         started = perf_counter()
         self.total = count_pages(files, self.limits)
         try:
-            # Closed at once on a cancel, so that open files and unpacked archives go away.
+            # Closed immediately on a cancel, so that open files and unpacked archives are removed.
             items = cast(Generator[Rendered | Problem, None, None], read_files(files, self.limits))
             with contextlib.closing(items):
                 for item in items:
@@ -115,27 +113,27 @@ class _Indexing:
             self._flush()
             self.report.finished = True
         except (GeneratorExit, KeyboardInterrupt):
-            self._flush()  # what was read before the cancel stays
+            self._flush()  # pages read before the cancel are kept
             raise
         finally:
-            # After an error of the encoder the batch is dropped: it would only fail again.
+            # After an encoder error the batch is dropped, because it would fail again.
             self.report.seconds += perf_counter() - started
 
     def _page(self, rendered: Rendered) -> Progress:
         page = rendered.page
         if self.places.starts_over(page):
-            self._flush()  # under the name that the upload before goes by
+            self._flush()  # under the name of the previous upload
         self.places.meet(page)
         if page.id in self.home.pages or any(waiting.id == page.id for waiting in self.batch):
-            self._flush()  # so that places and names are settled up to here
+            self._flush()  # so that all earlier pages have their places
             return self._progress(page.source, page.number, self._duplicate(page), 1)
         try:
             page = rendered.read()
         except Unread as error:
             return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
         except Exception as error:
-            # One odd page must not cost the user the rest of the batch; the log has the whole story.
-            if not isinstance(error, ImportError):  # which says what to install
+            # One faulty page must not lose the rest of the batch; the traceback goes to the log.
+            if not isinstance(error, ImportError):  # its message says what to install
                 log.exception("%s page %d could not be read", page.source, page.number)
             return self._problem(
                 Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")

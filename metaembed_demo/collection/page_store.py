@@ -1,4 +1,4 @@
-"""Book: the pages of a collection by id. Those of a large saved one stay on disk until they are asked for."""
+"""PageStore: the pages of a collection by id. Pages of a large saved collection are loaded on demand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .stored_page import Place, StoredPage
 
-KEPT = 64  # pages read from disk that stay in memory, the last ones used
+KEPT = 64  # pages loaded from disk that stay in memory (least recently used ones are dropped)
 
 
 class Saved(Protocol):
@@ -18,11 +18,11 @@ class Saved(Protocol):
     def places(self) -> tuple[Place, ...]: ...
 
     def load(self) -> StoredPage:
-        """Read it. Raises ValueError when what is on disk is damaged or gone."""
+        """Read the page. Raises ValueError when it is damaged or missing."""
         ...
 
 
-class Book(MutableMapping[str, StoredPage]):
+class PageStore(MutableMapping[str, StoredPage]):
     """Pages in the order they were added."""
 
     def __init__(self) -> None:
@@ -58,14 +58,14 @@ class Book(MutableMapping[str, StoredPage]):
         return page_id in self._pages
 
     def keep(self, page_id: str, page: StoredPage | Saved) -> None:
-        """Take a page that is in memory or on disk."""
+        """Store a page that is in memory or on disk."""
         self._pages[page_id] = page
         self._read.pop(page_id, None)
 
     def places(self, page_id: str) -> tuple[Place, ...]:
-        """Where a page's content is found, without reading it."""
+        """A page's places, without loading it."""
         return self._pages[page_id].places
 
     def entries(self) -> Iterator[tuple[str, StoredPage | Saved]]:
-        """Every id and its page, those on disk not read."""
+        """Every id and its page, without loading those on disk."""
         return iter(self._pages.items())

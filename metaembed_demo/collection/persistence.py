@@ -1,14 +1,13 @@
-"""A collection on disk: manifest.json names all that is in force, and is replaced last.
+"""A collection on disk. manifest.json lists all files in use and is replaced last.
 
     DIR/manifest.json            format, encoder fingerprint, counts, checksums, the head of index/segments.py
-    DIR/segments/<digest>/       vectors, a folder a block of the index
-    DIR/texts/<digest>.bin       pages' words: compressed records one after the other, written once
-    DIR/table-<digest>.json.gz   each page's places, and where its record lies
-    DIR/images/<page id>.jpg     pages' pictures
+    DIR/segments/<digest>/       vectors, one folder per block of the index
+    DIR/texts/<digest>.bin       page words: concatenated compressed records, written once
+    DIR/table-<digest>.json.gz   each page's places and the location of its record
+    DIR/images/<page id>.jpg     page pictures
 
 Adding to a saved collection writes the new pages, the table and the manifest. A crash before the manifest is
-replaced leaves the last good state; after that, only files of the old one are left to clear away, which the
-next save does.
+replaced leaves the previous state; a crash afterwards leaves unused files, which the next save removes.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from metaembed_demo.index import segments
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
-from .page_store import Book
+from .page_store import PageStore
 from .stored_page import Place, StoredPage
 
 FORMAT = 2
 KIND = "metaembed-demo collection"
-EAGER = 5_000  # pages; larger collections leave words and pictures on disk until they are asked for
-FEW_TEXTS = 16  # files of words; beyond, the small ones are written together
+EAGER = 5_000  # pages; larger collections load words and pictures on demand
+FEW_TEXTS = 16  # files of words; above this number the small ones are merged
 SMALL_TEXT = 1 << 20  # bytes
 PIECE = 1 << 20  # bytes compared at a time
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -51,7 +50,7 @@ LEFT = re.compile(
 
 @dataclass(frozen=True)
 class Record:
-    """Where a page lies in a saved collection: `length` bytes of texts/`file` from `offset`."""
+    """Location of a page in a saved collection: `length` bytes of texts/`file` from `offset`."""
 
     path: Path  # of the collection
     id: str
@@ -62,7 +61,7 @@ class Record:
     digest: str
 
     def load(self) -> StoredPage:
-        """Raises ValueError when the record or the picture is damaged or gone."""
+        """Raises ValueError when the record or the picture is damaged or missing."""
         value = json.loads(zlib.decompress(self.packed()))
         picture = _picture(self.path, self.id).read_bytes()
         if disk.sha256(picture) != value["picture_sha256"]:
@@ -71,7 +70,7 @@ class Record:
         return StoredPage.from_json(value, picture).at(self.places)
 
     def packed(self) -> bytes:
-        """The record as it lies on disk. Raises ValueError when it is not what was written."""
+        """The compressed record. Raises ValueError when its checksum is wrong."""
         with (self.path / "texts" / self.file).open("rb") as file:
             file.seek(self.offset)
             data = file.read(self.length)
@@ -90,32 +89,32 @@ class Record:
         return cls(path, page_id, pairs, _plain(file), offset, length, digest)
 
 
-def is_shelf(path: Path) -> bool:
+def is_saved(path: Path) -> bool:
     """Whether a collection was saved at `path`."""
     return (path / "manifest.json").is_file()
 
 
 def check_target(path: Path) -> None:
-    """Raises ValueError when saving at `path` would mix with, or replace, something that is not ours."""
+    """Raises ValueError when `path` holds anything other than a collection."""
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file. Name a folder for the index.")
-    if path.is_dir() and not is_shelf(path) and not _is_left(path):
+    if path.is_dir() and not is_saved(path) and not _is_left(path):
         raise ValueError(f"{path} holds other files and no index. Name a new or an empty folder.")
-    if is_shelf(path):
+    if is_saved(path):
         manifest(path)
 
 
 def _is_left(path: Path) -> bool:
-    """Whether `path` holds only what a first save that was cut off left, which the next may remove."""
+    """Whether `path` holds only the remains of an interrupted first save, which the next save may remove."""
     return all(LEFT.fullmatch(file.relative_to(path).as_posix()) for file in path.rglob("*"))
 
 
-def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
-    """Write a collection into the folder `path`. Returns the bytes it takes there.
+def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
+    """Write a collection into the folder `path`. Returns its size in bytes.
 
     Raises:
-        OSError: when the disk is full or cannot be written. An index that was there stays as it was.
-        ValueError: when `path` holds something else than an index, or `index` does not lie in this process.
+        OSError: when the disk is full or not writable. An existing index remains unchanged.
+        ValueError: when `path` holds something other than an index, or `index` is not in this process.
     """
     check_target(path)
     if not index.in_process:
@@ -124,13 +123,13 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> 
         return _save(path, fingerprint, index, pages)
     except OSError as error:
         _give_back(path)
-        raise _told(path, error) from error
+        raise _explained(path, error) from error
 
 
 def _give_back(path: Path) -> None:
-    """Remove what a save wrote that came to nothing, as far as that goes."""
+    """Remove the files of a failed save, as far as possible."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        if is_shelf(path):
+        if is_saved(path):
             head = manifest(path)
             _clear_away(path, head, _read_table(path, head["table"]))
         elif _is_left(path):
@@ -138,8 +137,8 @@ def _give_back(path: Path) -> None:
                 shutil.rmtree(each) if each.is_dir() else each.unlink()
 
 
-def _told(path: Path, error: OSError) -> OSError:
-    """`error` in words, where it is the disk's, with the folder and what to do."""
+def _explained(path: Path, error: OSError) -> OSError:
+    """`error` with the folder and a remedy in its message, if the disk is full or not writable."""
     if is_full(error):
         why = (
             f"There is no room for the index in {path} ({error.strerror}). What was saved there before is "
@@ -149,12 +148,12 @@ def _told(path: Path, error: OSError) -> OSError:
         why = f"{path} cannot be written ({error.strerror}). Change its permissions, or name another folder."
     else:
         return error
-    told = OSError(why)
-    told.errno = error.errno  # without a strerror, `why` is all that it says
-    return told
+    explained = OSError(why)
+    explained.errno = error.errno  # set without strerror, so that str() gives `why` alone
+    return explained
 
 
-def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) -> int:
+def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,8 +175,8 @@ def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: Book) ->
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
-    """What `save` wrote. Raises ValueError as `Collection.load` says."""
+def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:
+    """Read what `save` wrote. Raises ValueError as `Collection.load`."""
     head = manifest(path)
     if head["encoder"] != fingerprint:
         raise ValueError(
@@ -187,21 +186,21 @@ def load(path: Path, fingerprint: str) -> tuple[LocalIndex, Book]:
     try:
         index = LocalIndex.of(*segments.read(path, head["index"]))
         records = _read_table(path, head["table"])
-        book = Book()
+        store = PageStore()
         for record in records:
-            book.keep(record.id, record.load() if len(records) <= EAGER else record)
+            store.keep(record.id, record.load() if len(records) <= EAGER else record)
     except FileNotFoundError as error:
         raise _damaged(path, f"{Path(str(error.filename)).name} is missing") from error
-    if index.ids != list(book) or len(book) != head["pages"]:
+    if index.ids != list(store) or len(store) != head["pages"]:
         raise _damaged(path, "its pages and its vectors do not match")
-    return index, book
+    return index, store
 
 
 def manifest(path: Path) -> dict[str, Any]:
-    """The head of the index at `path`. Raises ValueError when there is none that this program reads."""
+    """The manifest of the index at `path`. Raises ValueError when there is none of this format."""
     if not path.is_dir():
         raise ValueError(f"There is no index at {path}: no such folder. Make one with the index command.")
-    if not is_shelf(path):
+    if not is_saved(path):
         raise ValueError(f"There is no index at {path}: the folder has no manifest.json.")
     head = disk.read_json(path / "manifest.json")
     if head.get("kind") != KIND:
@@ -218,7 +217,7 @@ def manifest(path: Path) -> dict[str, Any]:
 
 
 class _Writing:
-    """One save: the records of pages that `path` lacks are gathered into one new file of texts."""
+    """One save. Records of pages that are new to `path` go into one new file of texts."""
 
     def __init__(self, path: Path, known: dict[str, Record]) -> None:
         self.path = path
@@ -227,8 +226,8 @@ class _Writing:
         self.data: list[bytes] = []
         self.size = 0
 
-    def records(self, pages: Book) -> Iterator[Record]:
-        """A record for every page, in order; the new file is written before the first one is given out."""
+    def records(self, pages: PageStore) -> Iterator[Record]:
+        """A record for every page, in order. The new file is written before the first record is yielded."""
         found = [self._record(page_id, page) for page_id, page in pages.entries()]
         data = b"".join(self.data)
         name = f"{disk.sha256(data)[:20]}.bin"
@@ -239,7 +238,7 @@ class _Writing:
 
     def _record(self, page_id: str, page: Any) -> Record:
         if isinstance(page, Record) and page.path == self.path:
-            # Read from here and left alone since: its picture and its words lie where they were.
+            # Loaded from here and unchanged: its picture and words are on disk already.
             return page if page.file not in self.rewritten else self._add(page_id, page.places, page.packed())
         if isinstance(page, Record):
             page = page.load()
@@ -257,22 +256,22 @@ class _Writing:
 
 
 def _packed(page: StoredPage) -> bytes:
-    """A page's words as a record. Its places are kept in the table, for they may change."""
+    """A page's words as a compressed record. Its places are in the table because they may change."""
     value = {**page.as_json(), "source": "", "number": 0, "also": []}
     value["picture_sha256"] = disk.sha256(page.picture)
     return zlib.compress(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"), 6)
 
 
 def _known(path: Path) -> dict[str, Record]:
-    """The records that a collection at `path` holds already, as far as they can be read."""
+    """The records of the collection at `path`; empty if there is none or it is damaged."""
     try:
         return {record.id: record for record in _read_table(path, manifest(path)["table"])}
     except (ValueError, OSError):
-        return {}  # nothing there, or damaged: then all is written anew
+        return {}  # so everything is written again
 
 
 def _worn(path: Path, known: dict[str, Record]) -> set[str]:
-    """Files of texts of which less than half is in use, and small ones where there are many."""
+    """Files of texts to rewrite: those less than half in use, and the small ones if there are many files."""
     used: dict[str, int] = {}
     for record in known.values():
         used[record.file] = used.get(record.file, 0) + record.length
@@ -303,7 +302,7 @@ def _read_table(path: Path, about: dict[str, str]) -> list[Record]:
 
 @cache
 def _plain(name: str) -> str:
-    """A file name without any folder, whatever a table says. Few names come many times."""
+    """A file name without any folder, because the table is not trusted. Cached: few names repeat often."""
     return Path(name).name
 
 
@@ -314,7 +313,7 @@ def _write_picture(path: Path, page: StoredPage) -> None:
 
 
 def _is(file: Path, data: bytes) -> bool:
-    """Whether `file` holds exactly `data`: compared, which takes no hash of either."""
+    """Whether `file` holds exactly `data`. Comparing is cheaper than hashing both."""
     if not file.is_file() or file.stat().st_size != len(data):
         return False
     there = memoryview(data)
@@ -339,7 +338,7 @@ def _clear_away(path: Path, head: dict[str, Any], records: list[Record]) -> None
 
 
 def _clear_unfinished(path: Path) -> None:
-    """What processes that were killed had begun to write."""
+    """Remove temporary files of killed processes."""
     for folder in (path, path / "images", path / "texts"):
         for file in folder.glob(".*.tmp"):
             file.unlink(missing_ok=True)

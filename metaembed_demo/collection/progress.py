@@ -1,4 +1,4 @@
-"""How far indexing files is, and what came of it."""
+"""Progress and result of indexing files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metaembed_demo.core.types import Problem
 
 @dataclass(frozen=True)
 class Progress:
-    """Where `index_files` stands: `done` of `total` pages, the last one page `number` of `source`."""
+    """Progress of `index_files`: `done` of `total` pages; the last one was page `number` of `source`."""
 
     done: int
     total: int
@@ -20,7 +20,7 @@ class Progress:
 
 @dataclass
 class Report:
-    """What `index_files` did; filled as it goes. `finished` means that every file was looked at."""
+    """Result of `index_files`, updated as it runs. `finished` means that every file was processed."""
 
     added: int = 0
     duplicates: list[str] = field(default_factory=list)

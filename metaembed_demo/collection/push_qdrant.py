@@ -1,4 +1,4 @@
-"""A saved collection's vectors on Qdrant: copied there, and searched there with the pages from the folder."""
+"""A saved collection on Qdrant: its vectors are copied and searched there, its pages stay in the folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STEP = 1_000  # pages copied at a time
 
 
 def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
-    """Copy the pages that `remote` lacks and remove those that `collection` lacks; tells how many are there.
+    """Copy missing pages to `remote` and remove extra ones. Yields the number of pages there.
 
     Raises:
-        ValueError: when the full vectors of `collection` were given up for codes.
+        ValueError: when `collection` has only codes and no full vectors.
         ConnectionError, PermissionError, RuntimeError: as `QdrantIndex` says.
     """
     source = collection.index
@@ -43,7 +43,7 @@ def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
 def open_remote(
     collection: Collection, location: str, name: str, shards: int = 1, replicas: int = 1
 ) -> QdrantIndex:
-    """The collection `name` at `location`, made where missing. Raises as `QdrantIndex.open`."""
+    """The collection `name` at `location`, created if missing. Raises as `QdrantIndex.open`."""
     index = collection.index
     return QdrantIndex.open(
         location,
@@ -58,7 +58,7 @@ def open_remote(
 
 
 def search_there(collection: Collection, location: str, name: str) -> None:
-    """Let `collection` find its pages at `location` from now on.
+    """Make `collection` search the index at `location`.
 
     Raises:
         ValueError: when the two do not hold the same pages.

@@ -1,4 +1,4 @@
-"""The same pages under another encoder: every page is encoded again from what is kept of it."""
+"""Encoding a collection again with another encoder, from the stored pages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .stored_page import StoredPage
 def reencode(
     collection: Collection, encoder: Encoder, stop: threading.Event
 ) -> Iterator[Progress | Collection]:
-    """Encode every page of `collection` with `encoder`, telling the progress; at last, the new collection.
+    """Encode every page of `collection` with `encoder`. Yields the progress, and finally the new collection.
 
-    The old one is left as it is, so that a search during the work, or a stop, finds it whole; embeddings of
-    two encoders never stand in one index. Where `stop` is set there is no new collection. Pages added to the
-    old one meanwhile are not in the new one.
+    The old collection is not changed, so it can be searched meanwhile; an index never mixes embeddings of two
+    encoders. If `stop` is set, no new collection is yielded. Pages added to the old collection meanwhile are
+    not in the new one.
     """
     with collection.lock:
         pages = list(collection.pages.values())
@@ -43,7 +43,7 @@ def reencode(
 
 
 def opened(stored: StoredPage) -> Page:
-    """A kept page as an encoder takes it: its picture, its words as they were read, its pictures' views."""
+    """A stored page as the encoder's input: its picture, its words and the views of its pictures."""
     image = Image.open(io.BytesIO(stored.picture)).convert("RGB")
     page = Page(stored.id, stored.source, stored.number, image, stored.words)
     return page.with_words(page.words, [picture.view for picture in recompute_views(page)])

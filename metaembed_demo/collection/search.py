@@ -1,4 +1,4 @@
-"""The one way from a Query to a Trace: encode, coarse, rerank, align."""
+"""Search: from a Query to a Trace in the stages encode, coarse, rerank, align."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def search(
 
     Args:
         exact: score every page, however many there are.
-        evidence: keep what the query's tokens read, where the encoder can tell: it comes from the same pass.
+        evidence: keep the evidence of the query's tokens, if the encoder gives it (in the same forward pass).
 
     Raises:
         ValueError: when `collection` was made by another encoder, or `k` is below 1.
@@ -46,9 +46,9 @@ def search(
 
 
 def research(collection: Collection, trace: Trace, budget: Budget, k: int = 10) -> Trace:
-    """The same question at another budget, without encoding.
+    """Search again with the same query embedding at another budget.
 
-    `movement` gives, for pages found both times, the places gained (+) or lost (-).
+    `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
         ValueError: when `k` is below 1.
@@ -78,10 +78,10 @@ def explain_hit(collection: Collection, trace: Trace, page_id: str) -> Trace:
 
 
 def alignment_in(trace: Trace, page_id: str, budget: Budget | None = None) -> Alignment:
-    """The alignment of a page that `trace` has the cosines of, at the trace's budget or another one.
+    """The alignment of a page at `budget`, by default the trace's, from the cosines in `trace`.
 
     Raises:
-        KeyError: when the trace does not have them.
+        KeyError: when the trace has no cosines of that page.
     """
     budget = budget or trace.budget
     return alignment_of(page_id, trace.cosines[page_id][: budget.r_q, : budget.r_c])
@@ -89,7 +89,7 @@ def alignment_in(trace: Trace, page_id: str, budget: Budget | None = None) -> Al
 
 @dataclass(frozen=True)
 class _Asked:
-    """A query as it is searched for: vectors (R_q, D), its words, and what its tokens read."""
+    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence."""
 
     vectors: FloatArray
     text: str
@@ -123,7 +123,7 @@ def _run(
         rerank_ms, started = _ms(started), perf_counter()
         searched = len(index)
         storage, refined = _storage(index, len(candidates), k, exact)
-        # Pages found before, and scored by the same vectors then, have their cosines already.
+        # Cosines of the previous search are valid if it scored pages with the same vectors.
         alike = before is not None and (before.storage, before.refined > 0) == (storage, refined > 0)
         known = before.cosines if before is not None and alike else {}
         new = [hit.page_id for hit in hits if hit.page_id not in known]
@@ -149,7 +149,7 @@ def _run(
 
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
-    """What hits were scored by, and how many of the best again by their full vectors."""
+    """The storage kind hits were scored with, and how many of the best were rescored with full vectors."""
     if index.storage == "float16":
         return "float16", 0
     again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
@@ -159,7 +159,7 @@ def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> t
 def _cosines(
     collection: Collection, vectors: FloatArray, page_ids: Sequence[str], full: bool = False
 ) -> dict[str, FloatArray]:
-    """(R_q, R_c) cosines of each page, of the vectors it was scored by, so that gains sum to its score."""
+    """(R_q, R_c) cosines with the vectors each page was scored with, so that gains sum to the score."""
     if not page_ids:
         return {}
     index = collection.index

@@ -1,4 +1,4 @@
-"""StoredPage: what is kept of a page once it is indexed, and its caption."""
+"""StoredPage: an indexed page with its words, picture, places and title."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Place = tuple[str, int]  # source and 1-based number
 
 
 class Picture(Protocol):
-    """A page's picture that is made when it is asked for."""
+    """A page picture that is made on demand."""
 
     def jpeg(self) -> bytes:
         """The same bytes each time. Raises ValueError when it cannot be made."""
@@ -29,10 +29,10 @@ class Picture(Protocol):
 
 @dataclass(frozen=True)
 class StoredPage:
-    """A page as it is kept: its words, a JPEG of at most `RENDER.view_side` pixels, and where else it occurs.
+    """An indexed page: its words, a JPEG of at most `RENDER.view_side` pixels a side, and its places.
 
-    `kept` is that JPEG, or what makes it; `picture` gives it. `width` and `height` are its size in pixels.
-    `also` lists other (source, number) places of the very same content, in the order they were met.
+    `kept` is the JPEG or a `Picture` that makes it; `picture` returns the JPEG. `width` and `height` are its
+    size in pixels. `also` lists the other (source, number) places of the same content, in indexing order.
     """
 
     id: str
@@ -46,7 +46,7 @@ class StoredPage:
 
     @classmethod
     def of(cls, page: Page) -> StoredPage:
-        """From a page that has been read. Raises ValueError when its image is gone."""
+        """From a page that has been read. Raises ValueError when it has no image."""
         if page.image is None:
             raise ValueError(f"{page.source} page {page.number} has no image to keep.")
         image = view_of(page.image)
@@ -54,7 +54,7 @@ class StoredPage:
 
     @property
     def picture(self) -> bytes:
-        """The JPEG. Raises ValueError when it has to be made and cannot be."""
+        """The JPEG. Raises ValueError when it cannot be made."""
         return self.kept if isinstance(self.kept, bytes) else self.kept.jpeg()
 
     @property
@@ -63,9 +63,9 @@ class StoredPage:
         return ((self.source, self.number), *self.also)
 
     def at(self, places: Sequence[Place]) -> StoredPage:
-        """The same page at other places, of which there is at least one."""
+        """The same page at `places`, which are not empty."""
         if tuple(places) == self.places:
-            return self  # with the thumbnail that it may have made
+            return self  # keeps the cached thumbnail
         return replace(self, source=places[0][0], number=places[0][1], also=tuple(places[1:]))
 
     @cached_property
@@ -82,7 +82,7 @@ class StoredPage:
         return jpeg_of(image.convert("RGB"))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain types, without the picture; boxes to a hundred-thousandth of the page."""
+        """JSON types, without the picture; box coordinates rounded to 5 decimals."""
         return {
             "id": self.id,
             "source": self.source,
@@ -108,14 +108,14 @@ class StoredPage:
 
 
 def view_of(image: Image.Image) -> Image.Image:
-    """RGB, of at most `RENDER.view_side` pixels a side: what is kept of a page's picture."""
+    """An RGB copy of at most `RENDER.view_side` pixels a side, as stored for a page."""
     view = image.convert("RGB")  # a copy
     view.thumbnail((RENDER.view_side, RENDER.view_side), Image.Resampling.LANCZOS)
     return view
 
 
 def jpeg_of(image: Image.Image) -> bytes:
-    """A JPEG as pages keep it."""
+    """A JPEG at the quality of stored pages."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=RENDER.view_quality)
     return buffer.getvalue()

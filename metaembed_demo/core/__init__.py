@@ -1,1 +1,1 @@
-"""What every room uses: types, budgets, settings, text, files on disk."""
+"""Shared by all packages: types, budgets, settings, text formatting, atomic file writes."""

@@ -1,4 +1,4 @@
-"""Values of command-line options, checked."""
+"""Parsers for command-line option values. They raise argparse.ArgumentTypeError."""
 
 from __future__ import annotations
 

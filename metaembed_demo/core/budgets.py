@@ -14,7 +14,7 @@ BUDGETS: tuple[tuple[int, int], ...] = ((1, 1), (2, 4), (4, 8), (8, 16), (16, 64
 
 @dataclass(frozen=True, slots=True, order=True)
 class Budget:
-    """How many Meta Tokens a search uses: the first `r_q` of the query, the first `r_c` of a page.
+    """The number of Meta Tokens a search uses: the first `r_q` of the query, the first `r_c` of a page.
 
     >>> Budget.parse("8x16")
     Budget(r_q=8, r_c=16)
@@ -32,7 +32,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """From "8x16" or "8,16". Raises ValueError that says what is accepted."""
+        """Parse "8x16" or "8,16". Raises ValueError with the accepted format."""
         match = re.fullmatch(r"\s*\(?\s*(\d{1,4})\s*[x×,]\s*(\d{1,4})\s*\)?\s*", text, re.IGNORECASE)
         if not match:
             raise ValueError(f"{text!r} is not a budget. Write r_q x r_c, for example {STOPS[3]}.")
@@ -44,7 +44,7 @@ class Budget:
         return self in STOPS
 
     def clip(self, r_q: int, r_c: int) -> Budget:
-        """This budget, at most (r_q, r_c)."""
+        """This budget, capped at (r_q, r_c)."""
         return Budget(min(self.r_q, r_q), min(self.r_c, r_c))
 
 
@@ -53,7 +53,7 @@ STOPS: tuple[Budget, ...] = tuple(Budget(*pair) for pair in BUDGETS)
 
 @dataclass(frozen=True)
 class Group:
-    """One nested group of Meta Tokens: what the budget at stop `index` adds to the stop before it.
+    """One nested group of Meta Tokens: the tokens that stop `index` adds to the previous stop.
 
     `query` and `candidate` are 1-based inclusive token ranges.
     """
@@ -64,7 +64,7 @@ class Group:
 
     @property
     def shade(self) -> str:
-        """The CSS value of this group's shade."""
+        """The CSS color of this group."""
         return f"var(--shade-{self.index + 1})"
 
     def label(self, side: str) -> str:
@@ -82,7 +82,7 @@ def _spans(ends: Sequence[int]) -> tuple[tuple[int, int], ...]:
 QUERY_SPANS: tuple[tuple[int, int], ...] = _spans([r_q for r_q, _ in BUDGETS])  # 1 | 2 | 3-4 | 5-8 | 9-16
 PAGE_SPANS: tuple[tuple[int, int], ...] = _spans([r_c for _, r_c in BUDGETS])  # 1 | 2-4 | 5-8 | 9-16 | 17-64
 
-# How many tokens each group has: what the budget at a stop adds to the stop before it.
+# Tokens per group.
 QUERY_SIZES: tuple[int, ...] = tuple(end - first for first, end in QUERY_SPANS)  # 1, 1, 2, 4, 8
 PAGE_SIZES: tuple[int, ...] = tuple(end - first for first, end in PAGE_SPANS)  # 1, 3, 4, 8, 48
 
@@ -105,12 +105,12 @@ def group_of(token: int, side: str) -> Group:
 
 
 def reach(budget: Budget) -> int:
-    """How many shades a budget reaches into, 1 to 5: a stop reaches as many as its place."""
+    """The number of groups a budget uses, 1 to 5. Stop i (1-based) uses i groups."""
     return max(group_of(budget.r_q - 1, "query").index, group_of(budget.r_c - 1, "candidate").index) + 1
 
 
 def position(budget: Budget) -> float:
-    """Where a budget stands on the dial: 0 to 4 at the trained stops, between them elsewhere.
+    """A budget's position on the dial: 0 to 4 at the trained stops, interpolated between them.
 
     >>> [position(stop) for stop in STOPS]
     [0.0, 1.0, 2.0, 3.0, 4.0]

@@ -1,4 +1,4 @@
-"""Settings, frozen. The environment is read here, once, and nowhere else."""
+"""Frozen settings. This is the only module that reads the environment; it does so once, on import."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# Size of one stored vector component: the index keeps float16.
+# Size of one stored vector component: the index stores float16.
 BYTES_PER_COMPONENT = 2
 
 
 class Settings(BaseSettings):
-    """A field is the variable METAEMBED_<NAME IN CAPITALS>, unless it names others. What is empty is not set.
+    """Each field is read from METAEMBED_<FIELD>, unless it has an alias. An empty variable counts as unset.
 
     A copy with other values: `LIMITS.model_copy(update={"max_pages": 3})`.
     """
@@ -35,15 +35,15 @@ class Settings(BaseSettings):
 
 
 def _names(text: Any) -> Any:
-    """What stands between commas, as a tuple."""
+    """Split a comma-separated list."""
     return tuple(n for n in map(str.strip, text.split(",")) if n) if isinstance(text, str) else text
 
 
-IsSet = Annotated[bool, BeforeValidator(bool)]  # of a variable of which only its presence counts
+IsSet = Annotated[bool, BeforeValidator(bool)]  # True for any value of the variable
 
 
 class Limits(Settings):
-    """What one upload may cost."""
+    """Limits on uploads, sessions, requests and the file worker."""
 
     max_file_bytes: NonNegativeInt = 100 << 20
     max_pages: NonNegativeInt = 500  # of one file
@@ -53,38 +53,37 @@ class Limits(Settings):
     max_archive_bytes: NonNegativeInt = 500 << 20  # unpacked
     max_session_pages: NonNegativeInt = 2000
     session_ttl_s: NonNegativeInt = 3600
-    # The server as a whole. Where it is full, a session unused for `yield_after_s` makes room.
+    # When `max_sessions` is reached, a session unused for `yield_after_s` is ended to make room.
     max_session_bytes: NonNegativeInt = 500 << 20  # uploaded in one session, all files together
     max_upload_bytes: NonNegativeInt = 4 << 30  # uploads on this disk, of all sessions together
     max_sessions: NonNegativeInt = 64
     yield_after_s: NonNegativeInt = 600
-    leave_after_s: NonNegativeInt = 900  # after its tab was closed, a session ends
-    max_queue: NonNegativeInt = 100  # events that wait
-    # Of one client address; see app/server/rate_limit.py. A drag of the dial sends up to 20 requests a
-    # second.
-    requests_per_minute: NonNegativeInt = 1200  # that cost something; 0: no bound
-    max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row, then the next waits; 0: no bound
+    leave_after_s: NonNegativeInt = 900  # a session ends this long after its last tab was closed
+    max_queue: NonNegativeInt = 100  # waiting events
+    # Per client address; see app/server/rate_limit.py. Dragging the dial sends up to 20 requests a second.
+    requests_per_minute: NonNegativeInt = 1200  # of those that compute something; 0: no limit
+    max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row before a delay; 0: no limit
     seconds_per_job: NonNegativeFloat = 1800  # indexing an upload, opening an index file, a survey, a test
     max_query_characters: NonNegativeInt = 2000
-    # What the process that reads files may take; see documents/sandbox/pool.py. Two cores read a scanned
-    # page in 2 s.
+    # Limits of the process that reads files; see documents/sandbox/pool.py. Two cores read a scanned page in
+    # 2 s.
     seconds_per_page: NonNegativeFloat = 60
     seconds_per_file: NonNegativeFloat = 1800
-    worker_megabytes: NonNegativeInt = 3000  # of memory it allocates, 700 for its models; 0: no bound
+    worker_megabytes: NonNegativeInt = 3000  # allocated memory, 700 of it for its models; 0: no limit
 
 
 @dataclass(frozen=True)
 class Render:
-    """How pages become pictures. Not of the environment: indexes would differ by it."""
+    """How pages are rendered. Not configurable, because indexes would depend on it."""
 
     dpi: int = 120  # of a rendered PDF page; enough for OCR of 10 pt type
     max_side: int = 2000  # pixels; longer pages and pictures are scaled down to this
-    view_side: int = 1200  # pixels of the picture kept for showing
+    view_side: int = 1200  # pixels of the stored picture
     view_quality: int = 82  # JPEG
 
 
 class Paths(Settings):
-    """Where things lie."""
+    """Asset and cache folders."""
 
     assets: ClassVar[Path] = ROOT / "assets"
     mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
@@ -94,7 +93,7 @@ class Paths(Settings):
 
 
 class Space(Settings):
-    """Whether this is a Hugging Face Space, and one that lends GPUs (ZeroGPU)."""
+    """Whether the app runs on a Hugging Face Space, and whether that Space uses ZeroGPU."""
 
     here: IsSet = Field(default=False, validation_alias="SPACE_ID")
     zero_gpu: IsSet = Field(default=False, validation_alias="SPACES_ZERO_GPU")
@@ -110,22 +109,22 @@ class Server(Settings):
         default=7860, ge=0, le=65535, validation_alias=AliasChoices("METAEMBED_PORT", "GRADIO_SERVER_PORT")
     )
     encoder: str = "mini"
-    password: str = Field(default="", repr=False)  # asked before the page
-    token: str = Field(default="", repr=False)  # asked of API and MCP clients
-    worker: bool = True  # False: files are read in the app
-    # Proxies that stand before this server and add their client's address to X-Forwarded-For.
+    password: str = Field(default="", repr=False)  # for the page
+    token: str = Field(default="", repr=False)  # for API and MCP clients
+    worker: bool = True  # False: files are read in the app's process
+    # Number of proxies in front of this server that append their client's address to X-Forwarded-For.
     trusted_proxies: NonNegativeInt = Field(default_factory=lambda: int(Space().here))
-    qdrant_key: str = Field(default="", repr=False)  # of a Qdrant server
-    # Further ones that a visitor may switch to, with commas between.
+    qdrant_key: str = Field(default="", repr=False)  # API key of a Qdrant server
+    # Further encoders that a visitor may switch to, comma-separated.
     encoders: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
 
 
 class Vlm(Settings):
-    """How an encoder on a vision-language model runs."""
+    """Runtime options of an encoder based on a vision-language model."""
 
     model_config = SettingsConfigDict(env_prefix="METAEMBED_VLM_")
 
-    max_visual_tokens: NonNegativeInt = 0  # of one page or picture; 0 leaves it to the checkpoint
+    max_visual_tokens: NonNegativeInt = 0  # per page or picture; 0: the checkpoint's default
     max_text_tokens: NonNegativeInt = 1024
     batch: NonNegativeInt = 0  # 0: by free GPU memory
     quantization: str = ""  # "", "8bit", "4bit"
@@ -133,13 +132,13 @@ class Vlm(Settings):
 
 
 class Kernels(Settings):
-    """How MaxSim is computed."""
+    """MaxSim implementation."""
 
     numba: bool = True  # METAEMBED_NUMBA=0: numpy only
 
 
 def variables(kind: type[Settings]) -> dict[str, list[str]]:
-    """Field -> the environment variables that set it, the first first.
+    """Field -> the environment variables that set it, in order of precedence.
 
     >>> variables(Space)["here"], variables(Vlm)["batch"]
     (['SPACE_ID'], ['METAEMBED_VLM_BATCH'])
@@ -156,13 +155,13 @@ Kind = TypeVar("Kind", bound=Settings)
 
 
 def read(kind: type[Kind]) -> Kind:
-    """The settings of the environment. Exits, naming the variable, where it has none that can be used."""
+    """Read settings from the environment. Exits with a message that names the variable if one is invalid."""
     try:
         return kind()
     except ValidationError as error:
         lines = []
         for fault in error.errors():
-            place = str(fault["loc"][0])  # the field, or the first of the names it has
+            place = str(fault["loc"][0])  # the field's name or its first alias
             known = variables(kind)
             names = known.get(place) or next(names for names in known.values() if place in names)
             lines.append(f"{' or '.join(names)}: {fault['msg']}, not {fault['input']!r}.")

@@ -1,4 +1,4 @@
-"""Writing so that a crash at any instant leaves the last good state, and reading rows of large arrays."""
+"""Atomic, durable file writes, checksums, and detection of a full disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sha256(data: bytes) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read a piece at a time."""
+    """Hex digest of a file, read in pieces of 1 MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -25,7 +25,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put `data` at `path` whole or not at all, replacing what was there."""
+    """Write `data` to `path` atomically, replacing an existing file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -39,7 +39,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames within a folder durable. Not every system lets a folder be opened; then it can't."""
+    """Make renames within a folder durable. Does nothing on systems that cannot open a folder."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -55,11 +55,11 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from `path`.
+    """Read a JSON object from `path`.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when it holds something else than a JSON object.
+        ValueError: when it is not a JSON object.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -70,11 +70,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what a system says that has no room left
-# To a visitor, so without this machine's paths.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Shown to visitors, so it names no path of this machine.
 FULL_DISK = "The server's disk is full. Try again later, or tell whoever runs it."
 
 
 def is_full(error: Exception) -> bool:
-    """Whether it says that the disk, or what one may have of it, is used up."""
+    """Whether `error` means that the disk is full or a quota is used up."""
     return isinstance(error, OSError) and error.errno in FULL

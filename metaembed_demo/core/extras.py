@@ -1,8 +1,8 @@
-"""What to install where a package is missing that only some need."""
+"""Install commands for missing optional packages."""
 
 
 def install(extra: str = "") -> str:
-    """The command that brings an extra of pyproject.toml, or without one what the app itself needs.
+    """The command that installs an extra of pyproject.toml; without `extra`, the app's own dependencies.
 
     >>> install("vlm")
     'pip install -c constraints.txt -e ".[vlm]"'

@@ -1,4 +1,4 @@
-"""Numbers and escaped text for the page: units, three digits at most where three tell it."""
+"""Text for the page: numbers with units, and text cleaned of characters that HTML cannot hold."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ TIMES = "\u00d7"
 DASH = "\u2013"
 
 
-# What HTML cannot hold (control characters, half a surrogate pair), and marks that turn the direction of
-# all that follows, so that "exe.fdp" reads as "pdf.exe".
+# Characters that HTML cannot hold (control characters, lone surrogates), and bidirectional marks, which can
+# make "exe.fdp" read as "pdf.exe".
 UNSHOWN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
 )
 
 
 def clean(text: str) -> str:
-    """`text` with a replacement character for each that HTML cannot hold, or that would upset what follows.
+    """`text` with control characters, lone surrogates and bidirectional marks replaced by U+FFFD.
 
     >>> clean("a\\x00b\\u202ec") == "a\\ufffdb\\ufffdc"
     True
@@ -25,7 +25,7 @@ def clean(text: str) -> str:
 
 
 def check_length(query: str, most: int) -> None:
-    """Raises ValueError that says what to do when a query is longer than `most` characters."""
+    """Raises ValueError when a query is longer than `most` characters."""
     if len(query) > most:
         raise ValueError(
             f"The query has {len(query):,} characters, over the limit of {most:,}. Shorten it, or search "

@@ -1,4 +1,4 @@
-"""The nouns of the house: Page, Word, Query, Embedding, Budget, Hit, Trace."""
+"""Data types shared by all packages: Page, Word, Query, Embedding, Hit, Alignment, Trace, Upload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORD_KINDS = ("text", "ocr", "visual")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word of a page and where it stands. `visual` words name what a picture shows."""
+    """One word of a page and its box. Words of kind `visual` name what a picture shows."""
 
     text: str
     box: Box
@@ -31,10 +31,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A picture, or one region of it, as the picture network sees it.
+    """The picture network's output for a picture, or for one region of it.
 
-    features: (1280,) float32, the network's last map averaged over the region.
-    probability: (1000,) float32, of each ImageNet class.
+    features: (1280,) float32, the network's last feature map averaged over the region.
+    probability: (1000,) float32, one per ImageNet class.
     """
 
     box: Box
@@ -46,22 +46,22 @@ class View:
 class Page:
     """One page of a PDF, or one picture.
 
-    `pictures` are the boxes of the raster pictures placed on a PDF page; an image file is one picture
-    that fills its page. Straight from `ingest` the words are the raw text layer in file order;
-    `reading.read` returns the same page with all its words in reading order, and a view of each picture.
+    `pictures` are the boxes of the raster pictures on a PDF page; an image file is one picture that fills
+    its page. A page as loaded has the raw text layer in file order as its words; once read, it has all words
+    in reading order and a view of each picture.
     """
 
     id: str  # hash of the content, see `page_id`
     source: str  # file name as the user knows it; inside a zip: "archive.zip/inner/name.pdf"
     number: int  # 1-based, within the source
-    image: Image | None  # RGB; None once only the stored picture is kept
+    image: Image | None  # RGB; None when only the stored picture remains
     words: tuple[Word, ...] = ()
     pictures: tuple[Box, ...] = ()
     views: tuple[View, ...] = ()
 
     @property
     def text(self) -> str:
-        """The words in order, one space between."""
+        """The words in order, joined by single spaces."""
         return " ".join(word.text for word in self.words)
 
     def with_words(self, words: Sequence[Word], views: Sequence[View] = ()) -> Page:
@@ -69,7 +69,7 @@ class Page:
 
 
 def page_id(image: Image, words: Sequence[Word] = ()) -> str:
-    """20 hex digits naming a page's content: its pixels and text layer, not its file or number."""
+    """20 hex digits of a hash of the page's pixels and text layer, not of its file name or number."""
     digest = hashlib.sha256(f"{image.size}".encode())
     digest.update(image.convert("RGB").tobytes())
     digest.update("\n".join(word.text for word in words).encode("utf-8", "surrogatepass"))
@@ -78,7 +78,7 @@ def page_id(image: Image, words: Sequence[Word] = ()) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for: text, a picture, or both.
+    """A query: text, a picture, or both.
 
     Raises:
         ValueError: when there is neither text nor a picture.
@@ -94,14 +94,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Last-layer states of the Meta Tokens: `vectors` (r, D) float32, each row of length 1."""
+    """Last-layer states of the Meta Tokens: `vectors` (r, D) float32, rows L2-normalized."""
 
     vectors: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One page found. `score` is MaxSim at the search's budget, between -r_q and r_q; `rank` is 1-based."""
+    """One result. `score` is MaxSim at the search's budget, between -r_q and r_q; `rank` is 1-based."""
 
     page_id: str
     score: float
@@ -110,11 +110,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How one hit's score comes about (paper, equation 1).
+    """The terms of one hit's MaxSim score (paper, equation 1).
 
     similarity: (r_q, r_c) float32 cosines.
-    winners: (r_q,) int64, the candidate token that each query token takes its maximum from.
-    gains: (r_q,) float32, those maxima; their sum is the hit's score.
+    winners: (r_q,) int64, the candidate token with the maximum cosine for each query token.
+    gains: (r_q,) float32, those maxima; their sum is the score.
     """
 
     page_id: str
@@ -125,14 +125,14 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everything one search did.
+    """The result of one search, with everything needed to explain it.
 
-    `timings` are milliseconds by stage: encode, coarse, rerank, align, total. `query_vectors` is the
-    full-size query embedding (R_q, D), so that another budget needs no new encoding. `cosines` are those of
-    every hit at full size, so that its gains, its alignment at any budget and its matrix are slices of one
-    product. `query_evidence` is what the query's tokens read (encoders.attribution.Evidence), where it was
-    asked for. `storage` is what scores come from, one of `quantization.KINDS`; unless that is float16, the
-    best `refined` pages were scored again by their full vectors.
+    `timings` are milliseconds by stage: encode, coarse, rerank, align, total. `query_vectors` is the query
+    embedding (R_q, D) at full size, so that another budget needs no new encoding. `cosines` holds the full
+    matrix of every hit; gains and alignments at any budget are slices of it. `query_evidence` is the evidence
+    of the query's tokens (encoders.attribution.Evidence), if it was requested. `storage` is the storage kind
+    that scores come from, one of `quantization.KINDS`; unless it is float16, the best `refined` pages were
+    rescored with their full vectors.
     """
 
     query_text: str
@@ -145,7 +145,7 @@ class Trace:
     query_vectors: FloatArray
     alignment: Alignment | None = None
     query_image: bool = False
-    movement: dict[str, int] = field(default_factory=dict)  # page id -> places gained since the last search
+    movement: dict[str, int] = field(default_factory=dict)  # page id -> ranks gained since the last search
     storage: str = "float16"
     refined: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
@@ -153,11 +153,11 @@ class Trace:
 
     @property
     def by_full_vectors(self) -> bool:
-        """Whether hits are scored by the vectors as the encoder gave them, and not by codes of them."""
+        """Whether hits are scored with full vectors and not with codes."""
         return self.storage == "float16" or self.refined > 0
 
     def as_json(self) -> dict[str, Any]:
-        """Plain types, without the vectors; scores and cosines rounded to 5 places."""
+        """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
         found: dict[str, Any] = {
             "query": {"text": self.query_text, "image": self.query_image},
             "budget": {"r_q": self.budget.r_q, "r_c": self.budget.r_c, "trained": self.budget.trained},
@@ -181,7 +181,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Problem:
-    """One file or page that could not be read. The message names it, says what is wrong and the fix."""
+    """A file or page that could not be read. The message names it, the error and a remedy."""
 
     source: str
     message: str
@@ -189,7 +189,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file on disk and the name the user knows it by."""
+    """A file on disk and its name as the user knows it."""
 
     path: Path
     name: str

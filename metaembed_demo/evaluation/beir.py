@@ -82,7 +82,7 @@ def collect(
     digests = digests_of(beir)
     known: dict[str, Any] = {}
     collection = Collection.for_encoder(encoder)
-    if persistence.is_shelf(keep):
+    if persistence.is_saved(keep):
         collection = Collection.load(keep, encoder.fingerprint)
         known = disk.read_json(keep / DIGESTS) if (keep / DIGESTS).is_file() else {}
     stands = {name for name, digest in known.items() if digests.get(name) == digest}
@@ -107,7 +107,7 @@ def digests_of(beir: Beir) -> dict[str, str]:
 def is_current(keep: Path, digests: dict[str, str]) -> bool:
     """Whether an index kept in the folder `keep` holds every file of `digests` as it is now, and no other."""
     try:
-        return persistence.is_shelf(keep) and disk.read_json(keep / DIGESTS) == digests
+        return persistence.is_saved(keep) and disk.read_json(keep / DIGESTS) == digests
     except (OSError, ValueError):
         return False
 

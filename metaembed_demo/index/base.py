@@ -18,34 +18,34 @@ from .cascade import RECALL
 class MultiVectorIndex(Protocol):
     """Pages as R_c vectors each, searched by MaxSim at any budget.
 
-    A budget larger than what the query or the index holds means all there is. An index that is not
-    `in_process` answers everything but `copy`, `stored_as`, `storing_as` and `write`, which raise ValueError.
+    Budgets are clipped to the tokens of the query and the index. Without `in_process`, the methods `copy`,
+    `stored_as`, `storing_as` and `write` raise ValueError.
     """
 
     r_c: int
     dim: int
-    recall: float  # the share of the exact best that the coarse stage is to bring
-    refine: int  # how many of the best are scored again by their full vectors; 0 for none
-    exact_up_to: int  # pages; up to there a search scores them all
+    recall: float  # target recall of the coarse stage, relative to exact search
+    refine: int  # number of best pages to rescore with full vectors; 0 for none
+    exact_up_to: int  # pages up to which a search scores all of them
 
     @property
     def in_process(self) -> bool:
-        """Whether the vectors lie in this process, or in files that it reads, and not on a server."""
+        """Whether the vectors are in this process or its files, and not on a server."""
         ...
 
     @property
     def storage(self) -> str:
-        """How vectors are kept: one of `quantization.KINDS`."""
+        """The storage kind of the vectors: one of `quantization.KINDS`."""
         ...
 
     @property
     def has_full(self) -> bool:
-        """Whether the vectors are kept as they were added (in float16), and not their codes alone."""
+        """Whether full (float16) vectors are stored, and not only codes."""
         ...
 
     @property
     def listing(self) -> tuple[int, int] | None:
-        """Pages in the inverted lists on their way, and of how many; None where none are made."""
+        """Pages in the inverted lists being built, and their total; None if none are."""
         ...
 
     @property
@@ -82,11 +82,11 @@ class MultiVectorIndex(Protocol):
         ...
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32 vectors that hits are scored by. Raises KeyError when an id is unknown."""
+        """(n, R_c, D) float32 vectors that hits are scored with. Raises KeyError when an id is unknown."""
         ...
 
     def full(self, ids: Sequence[str]) -> FloatArray:
-        """(n, R_c, D) float32: the vectors as added, to float16; the codes' where those were given up.
+        """(n, R_c, D) float32: the full vectors (float16 precision); decoded codes if there are none.
 
         Raises:
             KeyError: when an id is unknown.
@@ -98,25 +98,25 @@ class MultiVectorIndex(Protocol):
         ...
 
     def copy(self, new_lists: bool = True) -> MultiVectorIndex:
-        """The same pages; adding and removing here and there do not meet. Vectors are shared.
+        """An independent copy that shares the vectors.
 
-        new_lists: whether the copy may make inverted lists once it has grown; it keeps those there are.
+        new_lists: whether the copy may build inverted lists as it grows; existing ones are kept.
         """
         ...
 
     def stored_as(self, kind: str, keep_full: bool = True) -> MultiVectorIndex:
-        """The same pages kept as `kind`; this index stays as it is and can be searched meanwhile.
+        """The same pages stored as `kind`; this index is unchanged and can be searched meanwhile.
 
-        The full vectors move to a file, or are given up if not `keep_full`. PQ is fitted to the pages.
+        The full vectors move to a file, or are dropped if not `keep_full`. PQ is trained on the pages.
 
         Raises:
-            ValueError: on an unknown kind, too few pages for a codebook, or where the full vectors of this
-                index were given up and another kind would have to be made from what is left.
+            ValueError: on an unknown kind, too few pages for a codebook, or if this index has no full vectors
+                to make another kind from.
         """
         ...
 
     def storing_as(self, kind: str, keep_full: bool = True) -> Generator[int, None, MultiVectorIndex]:
-        """`stored_as`, telling how many pages are kept anew as it goes; closing it gives the work up."""
+        """`stored_as` as a generator of the number of pages converted; closing it cancels."""
         ...
 
     def save(self, path: Path) -> None:
@@ -124,18 +124,18 @@ class MultiVectorIndex(Protocol):
         ...
 
     def write(self, path: Path) -> dict[str, Any]:
-        """Write what `path` lacks. Returns the head (index/segments.py), for the caller to keep."""
+        """Write the files that `path` lacks. Returns the head (index/segments.py) for the caller to store."""
         ...
 
     def close(self) -> None:
-        """Let go of a connection or of a folder's lock, where there is one; the index is of no more use."""
+        """Close connections and release folder locks. The index cannot be used afterwards."""
         ...
 
 
 class Elsewhere:
-    """What every index answers that keeps its vectors in float16 outside of this process.
+    """Base of indexes whose float16 vectors are outside this process.
 
-    `recall` and `refine` are there to be read: nobody tells a server of other values.
+    `recall` and `refine` are read-only in effect: a server does not use them.
     """
 
     recall, refine, exact_up_to = RECALL, 0, 0

@@ -22,16 +22,16 @@ from metaembed_demo.core.types import FloatArray
 
 from .cascade import PREFIX
 
-# (first, last + 1) of the candidate tokens that the lists hold: 1 | 2-4 | 5-8 | 9-16.
+# (first, last + 1) of the candidate tokens in the lists: 1 | 2-4 | 5-8 | 9-16.
 SPANS = tuple(span for span in PAGE_SPANS if span[1] <= PREFIX.r_c)
-COMPONENTS = 4  # of a vector, that share one 4-bit code
-A_LIST = 39  # training vectors a list, the fewest that FAISS wants
-LISTS = 4  # times the square root of the tokens
-ROUNDS = 10  # of k-means
-PROBED = 1 / 32  # of the lists, by a query token
+COMPONENTS = 4  # vector components per 4-bit code
+A_LIST = 39  # minimum training vectors per list for FAISS
+LISTS = 4  # number of lists, as a multiple of the square root of the number of tokens
+ROUNDS = 10  # k-means iterations
+PROBED = 1 / 32  # share of lists probed per query token
 FEWEST, TRAIN = 1_000, 20_000  # pages to train on
 STEP = 1_024  # pages added at a time
-BROUGHT = 400  # candidates at least: 4-bit codes put the best further down than a scan in int8 does
+BROUGHT = 400  # minimum candidates: 4-bit codes rank less precisely than an int8 scan
 
 Slots = NDArray[np.int64]
 
@@ -173,12 +173,12 @@ class TokenLists:
 
     @property
     def bytes_per_page(self) -> int:
-        """Bytes of codes and numbers a page."""
+        """Bytes of codes and numbers per page."""
         return sum(last - first for first, last in self.groups) * (_codes(self.dim) // 2 + 8)
 
 
 def _codes(dim: int) -> int:
-    """4-bit codes a vector: one for every 4 components, or as near as divides the dimension evenly.
+    """4-bit codes per vector: one per 4 components, or the nearest number that divides the dimension.
 
     >>> _codes(384), _codes(128), _codes(30)
     (96, 32, 6)

@@ -161,7 +161,7 @@ class LocalIndex:
             made._lists.move(source._all(), made._all())
         return made
 
-    # Looking
+    # Searching
 
     def coarse(self, query: FloatArray, budget: Budget, k: int) -> Sequence[str]:
         with self._lock:
@@ -255,7 +255,7 @@ class LocalIndex:
             return segments.write(path, self._settled(), self._codec)
 
     def close(self) -> None:
-        """Nothing is held open: files are mapped, and let go with the last block that reads from them."""
+        """No-op: mapped files are closed with the last block that uses them."""
 
     @classmethod
     def load(cls, path: Path, whole: bool = True) -> LocalIndex:
@@ -289,7 +289,7 @@ class LocalIndex:
             self._checked.sound()
 
     def _settled(self) -> list[Block]:
-        """The blocks to write, none of which grows any more."""
+        """The blocks to write, none of which will grow."""
         self._close()
         if self.storage == "float16" and len(self) > self.exact_up_to:
             for block in self._blocks:

@@ -66,7 +66,7 @@ def test_the_room_says_that_nothing_was_measured(visit: Visit) -> None:
     assert "Not measured on these pages yet" in room
     assert 'data-action="known"' in room
     assert 'data-action="session"' not in room
-    assert "Table 3" in visit.survey.cost(visit.collection)
+    assert "Table 3" in visit.study.cost(visit.collection)
 
 
 def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
@@ -76,8 +76,8 @@ def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
     assert "progressbar" not in done
     for told in ("Find my budget", "drawn from the pages themselves", "Kendall tau", "chart-tradeoff"):
         assert told in done
-    assert visit.survey.worth
-    assert visit.survey.worth.kind == "known items"
+    assert visit.study.worth
+    assert visit.study.worth.kind == "known items"
     assert 'data-action="use"' in done
 
 
@@ -94,32 +94,32 @@ def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) 
 
 def test_the_share_changes_the_advice(visit: Visit) -> None:
     list(visit.measure("known"))
-    visit.survey.share = 0.99
+    visit.study.share = 0.99
     assert 'data-value="0.99" aria-pressed="true"' in visit.budget_room()
 
 
 def test_measuring_stops_when_asked(visit: Visit) -> None:
     measuring = visit.measure("known")
     next(measuring)
-    visit.survey.stop.set()
+    visit.study.stop.set()
     *_, last = measuring
-    assert visit.survey.worth is None
+    assert visit.study.worth is None
     assert "Not measured" in last
 
 
 def test_a_change_of_the_pages_drops_what_was_measured(visit: Visit) -> None:
     list(visit.measure("known"))
     visit.remove("page00.pdf")
-    assert visit.survey.worth is None
+    assert visit.study.worth is None
     assert "11 pages" in visit.budget_room()
 
 
 def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Visit, tmp_path: Path) -> None:
-    visit.survey.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\n"), visit.collection)
+    visit.study.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\n"), visit.collection)
     list(visit.measure("labels"))
     keep_as(visit.collection, "int8")
-    visit.stored_anew()
-    assert visit.survey.worth is None
+    visit.refresh()
+    assert visit.study.worth is None
     assert 'data-action="labels"' in visit.budget_room()
     visit.remove("page01.pdf")
     assert 'data-action="labels"' not in visit.budget_room()
@@ -145,8 +145,8 @@ def test_an_empty_collection_offers_nothing() -> None:
 
 
 def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
-    survey = visiting(mini, {}).survey
-    for room in (survey.tokens(empty=True), *survey.read_all(Collection.for_encoder(mini))):
+    study = visiting(mini, {}).study
+    for room in (study.tokens(empty=True), *study.read_all(Collection.for_encoder(mini))):
         assert "No pages to read yet" in room
         assert "data-action" not in room
 
@@ -155,7 +155,7 @@ def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
 
 
 def test_labels_are_taken_and_measured(visit: Visit, tmp_path: Path) -> None:
-    visit.survey.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\nq1\tgone.pdf\t1\n"), visit.collection)
+    visit.study.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\nq1\tgone.pdf\t1\n"), visit.collection)
     room = visit.budget_room()
     assert "Measure with 2 queries of yours" in room
     assert "gone.pdf" in room
@@ -173,8 +173,8 @@ def test_labels_are_taken_and_measured(visit: Visit, tmp_path: Path) -> None:
 )
 def test_bad_labels_are_told(visit: Visit, tmp_path: Path, rows: str, names: list[str], told: str) -> None:
     files = [file for file in write_labels(tmp_path, rows) if file.name in names]
-    visit.survey.take_labels(files, visit.collection)
-    assert visit.survey.labels is None
+    visit.study.take_labels(files, visit.collection)
+    assert visit.study.labels is None
     room = visit.budget_room()
     assert told in room
     assert str(tmp_path) not in room, "no path of this machine"
@@ -184,9 +184,9 @@ def test_bad_labels_are_told(visit: Visit, tmp_path: Path, rows: str, names: lis
 
 def test_too_many_labels_are_refused(visit: Visit, tmp_path: Path) -> None:
     rows = "".join(f"q{i}\tpage00.pdf\t1\n" for i in range(MOST_QUERIES + 1))
-    visit.survey.take_labels(write_labels(tmp_path, rows, MOST_QUERIES + 1), visit.collection)
-    assert visit.survey.labels is None
-    assert "too many" in visit.survey.problem
+    visit.study.take_labels(write_labels(tmp_path, rows, MOST_QUERIES + 1), visit.collection)
+    assert visit.study.labels is None
+    assert "too many" in visit.study.problem
 
 
 # Tokens
@@ -226,8 +226,8 @@ def test_places_come_from_long_pages_and_kinds_from_all() -> None:
 def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
     text = " ".join(f"The {NOUNS[i % 15]} number {i} is checked on day {i}." for i in range(40))
     visit = visiting(mini, {"a": text, "b": text + " And so on."})
-    *_, last = visit.survey.read_all(visit.collection)
-    found = visit.survey.read
+    *_, last = visit.study.read_all(visit.collection)
+    found = visit.study.read
     assert found[0].words > found[1].words > found[20].words
     assert found[16].place < 0.1 < 0.9 < found[63].place
     assert [token.token for token in found] == list(range(64))
@@ -237,16 +237,16 @@ def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
 
 def test_reading_stops_when_asked(mini: Mini) -> None:
     visit = visiting(mini, {f"p{i}": f"{NOUNS[i]} and more " * 40 for i in range(9)})
-    reading = visit.survey.read_all(visit.collection)
+    reading = visit.study.read_all(visit.collection)
     assert "progressbar" in next(reading)
-    visit.survey.stop.set()
+    visit.study.stop.set()
     assert "progressbar" not in list(reading)[-1]
-    assert visit.survey.pages < 9
+    assert visit.study.pages < 9
 
 
 def test_an_encoder_that_cannot_tell_has_no_tokens_to_show(visit: Visit) -> None:
-    assert list(visit.survey.read_all(visit.collection)) == []
-    assert "does not tell" in visit.survey.tokens()
+    assert list(visit.study.read_all(visit.collection)) == []
+    assert "does not tell" in visit.study.tokens()
 
 
 def test_progress_names_what_it_counts() -> None:

@@ -70,7 +70,7 @@ def visit(encoders: Encoders, base: Collection) -> Visit:
 def test_pages_and_query_come_along(visit: Visit, encoders: Encoders) -> None:
     visit.search("boat")
     *running, done = switch(visit, encoders, "other")
-    assert all(shelf.busy for shelf in running)
+    assert all(tab.busy for tab in running)
     assert "Loading other" in str(running[0].news)
     assert "5 pages encoded again" in str(done.news)
     assert not done.busy

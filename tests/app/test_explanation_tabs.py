@@ -73,7 +73,7 @@ def fetched(visit: Visit, marks: str | None) -> dict[str, Any]:
     found = re.search(r'data-reading="pictures/([^/"]+)/([^/"]+)/([^/"]+)"', marks or "")
     assert found, marks
     assert found[1] == visit.session.picture_key
-    told = visit.panel.reading(found[2], found[3])
+    told = visit.explanation_tabs.reading(found[2], found[3])
     assert told is not None
     value: dict[str, Any] = json.loads(told)
     return value
@@ -196,7 +196,7 @@ def test_an_encoder_that_cannot_tell_shows_the_rest() -> None:
     assert "chart-ranks" in opened(visit, "ranks")
     assert visit.explain().marks == ""
     jsonschema.validate(carried(visit.trace_record(), "trace"), SCHEMA)
-    assert visit.panel.reading("p", "1.json") is None
+    assert visit.explanation_tabs.reading("p", "1.json") is None
 
 
 def test_words_from_documents_stay_text(visit: Visit) -> None:
@@ -212,11 +212,11 @@ def test_words_from_documents_stay_text(visit: Visit) -> None:
 
 def test_a_reading_is_named_by_page_and_encoder(visit: Visit) -> None:
     asked(visit, "where does the cat sleep?")
-    name = visit.panel._reading_name()
+    name = visit.explanation_tabs._reading_name()
     assert re.fullmatch(r"[0-9a-f]{8}\.json", name)
-    assert visit.panel.reading("page08", name)
-    assert visit.panel.reading("page01", name) is None
-    assert visit.panel.reading("page08", "00000000.json") is None
+    assert visit.explanation_tabs.reading("page08", name)
+    assert visit.explanation_tabs.reading("page01", name) is None
+    assert visit.explanation_tabs.reading("page08", "00000000.json") is None
 
 
 # Testing
@@ -232,7 +232,7 @@ def test_the_test_runs_stops_and_stays_with_its_hit(visit: Visit) -> None:
     assert "Hiding the highlighted" not in str(visit.move(STOPS[1]).pagemap), "of another budget"
     testing = visit.test()
     next(testing)
-    visit.panel.stop.set()
+    visit.explanation_tabs.stop.set()
     (last,) = list(testing)
     assert 'data-action="test"' in str(last.pagemap)
 
@@ -248,7 +248,7 @@ def test_ranks_are_those_of_a_full_search_at_each_stop(visit: Visit) -> None:
     visit.search("morning")
     trace = visit.trace
     assert trace
-    ranks = visit.panel.all_ranks(visit.collection, trace)
+    ranks = visit.explanation_tabs.all_ranks(visit.collection, trace)
     for stop, found in zip(STOPS, ranks, strict=True):
         hits = visit.collection.index.search(trace.query_vectors, stop, 12, exact=True)
         assert found == {hit.page_id: hit.rank for hit in hits}
@@ -258,7 +258,7 @@ def test_a_line_opens_its_page_at_that_budget_however_far_down(visit: Visit) -> 
     visit.search("how do I clean the coffee maker?")
     trace = visit.trace
     assert trace
-    ranks = visit.panel.all_ranks(visit.collection, trace)[0]
+    ranks = visit.explanation_tabs.all_ranks(visit.collection, trace)[0]
     last = max(ranks, key=lambda page_id: ranks[page_id])
     screen = visit.open_at(last, STOPS[0])
     assert visit.budget == STOPS[0]
@@ -271,9 +271,9 @@ def test_ranks_follow_the_pages(visit: Visit) -> None:
     visit.search("morning")
     trace = visit.trace
     assert trace
-    assert len(visit.panel.all_ranks(visit.collection, trace)[0]) == len(TEXTS)
+    assert len(visit.explanation_tabs.all_ranks(visit.collection, trace)[0]) == len(TEXTS)
     visit.collection.clear()
-    assert visit.panel.all_ranks(visit.collection, trace)[0] == {}
+    assert visit.explanation_tabs.all_ranks(visit.collection, trace)[0] == {}
 
 
 @pytest.mark.parametrize(("budget", "stop"), [("1x1", 0), ("16x64", 4), ("3x7", 2), ("16x1", 2)])
@@ -388,9 +388,9 @@ def test_the_history_grows_with_searches_and_moves(visit: Visit) -> None:
     visit.search("cat")
     visit.move(STOPS[0])
     visit.search("train")
-    assert [past.budget for past in visit.panel.past] == ["16x64", "1x1", "1x1"]
-    assert visit.panel.past[1].timings["encode"] == 0
-    assert [query.text for query in visit.panel.queries] == ["cat", "train"]
+    assert [past.budget for past in visit.explanation_tabs.past] == ["16x64", "1x1", "1x1"]
+    assert visit.explanation_tabs.past[1].timings["encode"] == 0
+    assert [query.text for query in visit.explanation_tabs.queries] == ["cat", "train"]
     assert "chart-history" in opened(visit, "timing")
 
 

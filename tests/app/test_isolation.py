@@ -27,7 +27,7 @@ from metaembed_demo.app.server.access import Guard
 from metaembed_demo.app.visitors import uploads
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full, Sessions
-from metaembed_demo.app.visitors.uploads import Locker
+from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
@@ -237,7 +237,7 @@ def test_files_go_with_the_session(locked: Served, tmp_path: Path) -> None:
     told = page.send("picture", "upload", {"files": [{"path": picture, "name": "query.png"}]}, data=[""])
     assert '"success":true' in told
     assert Path(picture).exists()  # as long as it is asked with
-    told = page.send("parcel", "submit", {})
+    told = page.send("index-file", "submit", {})
     (packed,) = set(re.findall(r'/gradio_api/file=([^"\\]+metaembed-index\.zip)', told))
     assert re.search(r"/[\w-]{43}/metaembed-index\.zip$", packed)
     assert page.http.get(f"/gradio_api/file={packed}").content[:2] == b"PK"
@@ -385,12 +385,12 @@ def test_when_a_visit_ends_nothing_derived_from_its_pages_is_kept() -> None:
     assert visit.stop.is_set()
 
 
-def test_lockers_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
+def test_sessions_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
     path = tmp_path / "hash" / "a.png"
     path.parent.mkdir()
     path.write_bytes(b"a" * 60)
     allowed = LIMITS.model_copy(update={"max_session_bytes": 100})
-    one, two = Locker(tmp_path, allowed), Locker(tmp_path, allowed)
+    one, two = UploadedFiles(tmp_path, allowed), UploadedFiles(tmp_path, allowed)
     file = Upload(path, "a.png")
     assert one.take([file]) == two.take([file]) == [file]
     assert one.take([file]) == []  # 120 bytes

@@ -263,7 +263,7 @@ def test_a_reading_is_of_the_open_page_and_for_its_visitor(place: Place) -> None
 
 
 def visit_words(visit: Visit) -> list[str]:
-    return [word.text for word in visit.panel.explanation.words]  # type: ignore[union-attr]
+    return [word.text for word in visit.explanation_tabs.explanation.words]  # type: ignore[union-attr]
 
 
 class Tabless:

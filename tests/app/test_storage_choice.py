@@ -12,10 +12,10 @@ import pytest
 from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Sessions
-from metaembed_demo.app.visitors.storage_choice import Storing
+from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import catch_up, kind_of, sizes
+from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -68,9 +68,9 @@ def local(collection: Collection) -> MultiVectorIndex:
 
 def keep(visit: Visit, kind: str) -> list[bool]:
     """Convert as the page does, and ask again; the first step and the last."""
-    steps = list(visit.storing.convert(visit.collection, kind))
+    steps = list(visit.storage_choice.convert(visit.collection, kind))
     if steps and steps[-1]:
-        visit.stored_anew()
+        visit.refresh()
     return [*steps[:1], *steps[1:][-1:]]
 
 
@@ -114,7 +114,7 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     visit.search("boat harbour")
     before = visit.chosen
     assert keep(visit, kind) == [False, True]
-    assert kind_of(visit.collection) == kind
+    assert storage_of(visit.collection) == kind
     trace = visit.trace
     assert trace is not None
     assert trace.storage == kind
@@ -130,9 +130,9 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     assert f">{held}<" in (screen.dial or ""), "the dial's last stop shows the same bytes"
     name = "PQ" if kind == "pq" else kind
     assert f"scored by their {name} codes" in (visit.open_tab("timing").timing or "")
-    shelf = visit.shelf()
-    assert f"{name} codes of 128-component vectors" in (shelf.statistics or "")
-    assert "The full vectors, 192 KB, lie in a file" in (shelf.statistics or "")  # 12 pages of 16 KB
+    tab = visit.documents_tab()
+    assert f"{name} codes of 128-component vectors" in (tab.statistics or "")
+    assert "The full vectors, 192 KB, lie in a file" in (tab.statistics or "")  # 12 pages of 16 KB
 
 
 def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: Collection) -> None:
@@ -147,9 +147,9 @@ def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: C
 
 def test_other_visitors_keep_theirs(visit: Visit, base: Collection) -> None:
     keep(visit, "binary")
-    assert kind_of(base) == "float16"
+    assert storage_of(base) == "float16"
     yours = base.copy()
-    assert kind_of(yours) == "float16"
+    assert storage_of(yours) == "float16"
 
 
 def test_pq_needs_pages_and_says_how_many(visit: Visit) -> None:
@@ -187,13 +187,13 @@ def test_an_empty_index_can_be_kept_otherwise(visit: Visit) -> None:
 
 
 def test_one_conversion_at_a_time_and_a_closed_one_can_be_asked_for_again(visit: Visit) -> None:
-    steps: Iterator[bool] = visit.storing.convert(visit.collection, "int8")
+    steps: Iterator[bool] = visit.storage_choice.convert(visit.collection, "int8")
     assert next(steps) is False
     control = visit.storage()
     assert "Converting to int8; until then searches read float16" in control
     assert 'Converting: <span class="num">0 of 12 pages</span>' in control
     assert 'class="coming"' in control
-    assert list(visit.storing.convert(visit.collection, "binary")) == []
+    assert list(visit.storage_choice.convert(visit.collection, "binary")) == []
     steps.close()  # type: ignore[attr-defined]  # the browser tab was closed
     assert keep(visit, "binary") == [False, True]
 
@@ -226,7 +226,7 @@ def told(visit: Visit) -> str:
 
 def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, slow: list[int]) -> None:
     seen = []
-    for kept in visit.storing.convert(visit.collection, "int8"):
+    for kept in visit.storage_choice.convert(visit.collection, "int8"):
         seen.append(told(visit))
         if not kept:
             assert 'data-action="cancel"' in visit.storage()
@@ -234,13 +234,13 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
             assert visit.trace is not None
             assert visit.trace.storage == "float16"
     assert seen == [*(f"Converting: {n} of 12 pages | {n}" for n in range(13)), ""]
-    assert kind_of(visit.collection) == "int8"
+    assert storage_of(visit.collection) == "int8"
     assert 'data-action="cancel"' not in visit.storage()
 
 
 def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monkeypatch) -> None:
     monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 3_600)
-    assert list(visit.storing.convert(visit.collection, "int8")) == [False, True]
+    assert list(visit.storage_choice.convert(visit.collection, "int8")) == [False, True]
     assert len(slow) == 12
 
 
@@ -248,24 +248,24 @@ def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monk
 def test_a_cancelled_conversion_leaves_all_as_it_was(visit: Visit, slow: list[int], kind: str) -> None:
     visit.search("boat harbour")
     index, hits = visit.collection.index, [hit.page_id for hit in visit.trace.hits]
-    steps = visit.storing.convert(visit.collection, kind)
-    while visit.storing.done < 3:
+    steps = visit.storage_choice.convert(visit.collection, kind)
+    while visit.storage_choice.done < 3:
         assert next(steps) is False
-    visit.storing.stop.set()
+    visit.storage_choice.stop.set()
     assert list(steps) == [False]
     assert len(slow) == 4, "one more at most than was told"
     assert visit.collection.index is index
-    assert kind_of(visit.collection) == "float16"
+    assert storage_of(visit.collection) == "float16"
     assert told(visit) == ""
     assert "keep-problem" not in visit.storage(), "that it ended is no surprise"
-    visit.stored_anew()
+    visit.refresh()
     assert [hit.page_id for hit in visit.trace.hits] == hits
     assert keep(visit, kind) == [False, True], "it can be asked for again"
 
 
 def test_a_conversion_that_takes_too_long_ends_and_says_so(visit: Visit, slow: list[int]) -> None:
     index = visit.collection.index
-    steps = list(visit.storing.convert(visit.collection, "int8", Limits(seconds_per_job=0)))
+    steps = list(visit.storage_choice.convert(visit.collection, "int8", Limits(seconds_per_job=0)))
     assert not any(steps)
     assert len(slow) == 1
     assert visit.collection.index is index
@@ -275,7 +275,7 @@ def test_a_conversion_that_takes_too_long_ends_and_says_so(visit: Visit, slow: l
 def test_the_end_of_the_visit_ends_the_conversion(base: Collection, slow: list[int]) -> None:
     visits = Visits(Tools(ENCODER), base)
     visit = visits.open()
-    steps = visit.storing.convert(visit.collection, "int8")
+    steps = visit.storage_choice.convert(visit.collection, "int8")
     assert (next(steps), next(steps)) == (False, False)
     visits.close(visit.session.id)
     assert list(steps) == [False]
@@ -283,10 +283,10 @@ def test_the_end_of_the_visit_ends_the_conversion(base: Collection, slow: list[i
 
 
 def test_another_encoder_ends_the_conversion_of_what_is_left_behind(visit: Visit, base: Collection) -> None:
-    storing = visit.storing
+    storing = visit.storage_choice
     visit.take_over(Tools(ENCODER), base.copy(), base)
     assert storing.stop.is_set()
-    assert visit.storing is not storing
+    assert visit.storage_choice is not storing
 
 
 def test_lists_on_their_way_are_told(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +317,7 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
 
     monkeypatch.setattr(LocalIndex, "storing_as", slow)
     keep_as(collection, "int8")
-    assert kind_of(collection) == "int8"
+    assert storage_of(collection) == "int8"
     assert len(collection) == 9
     assert collection.index.ids == list(collection.pages), "in the order that saving needs"
     assert np.allclose(local(collection).full([again.id])[0], vectors, atol=1e-3)
@@ -344,7 +344,7 @@ def test_searches_go_on_while_pages_are_kept_anew(visit: Visit, monkeypatch: pyt
     assert visit.trace.storage == "float16"
     go_on.set()
     work.join(30)
-    visit.stored_anew()
+    visit.refresh()
     assert visit.trace.storage == "int8"
     assert visit.trace.query_text == "cat printer"
 
@@ -442,7 +442,7 @@ def test_without_full_vectors_there_is_nothing_to_compare_with() -> None:
 def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
     assert 'data-action="check" disabled' in visit.storage(), "there is no search to check"
     visit.search("boat harbour")
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "10 of 10 hits agree with exact search, in the same order" in visit.storage()
     assert "12 of 12" in visit.storage()
     hits = [hit.page_id for hit in visit.trace.hits] if visit.trace else []
@@ -450,13 +450,13 @@ def test_the_check_stands_until_the_search_changes(visit: Visit) -> None:
     assert "10 of 10 hits agree" in visit.storage()
     visit.move(Budget(2, 4))
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "hits agree" in visit.storage()
     keep(visit, "int8")
     assert "hits agree" not in visit.storage()
-    visit.storing.check(visit.collection, visit.trace, 10)
+    visit.storage_choice.check(visit.collection, visit.trace, 10)
     assert "Best 50 re-ranked by full vectors" in visit.storage()
-    visit.storing.hide()
+    visit.storage_choice.hide()
     assert "hits agree" not in visit.storage()
 
 
@@ -484,12 +484,12 @@ def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
 def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> None:
     visit.search("boat harbour")
     exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.trace.hits]  # type: ignore[union-attr]
-    visit.storing.refine(visit.collection, True)
+    visit.storage_choice.refine(visit.collection, True)
     assert local(visit.collection).refine == 0, "float16 keeps the full vectors: there is nothing to re-rank"
     keep(visit, "binary")
     assert 'data-set="refine">' in visit.storage()
-    visit.storing.refine(visit.collection, True)
-    visit.stored_anew()
+    visit.storage_choice.refine(visit.collection, True)
+    visit.refresh()
     trace = visit.trace
     assert trace is not None
     assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact
@@ -518,7 +518,7 @@ def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
 
 
 def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Visit) -> None:
-    storing = Storing()
+    storing = StorageChoice()
     assert "Recall target" not in storing.control(visit.collection, STOPS[-1], None)
     local(visit.collection).exact_up_to = 5
     shown = storing.control(visit.collection, STOPS[-1], None)

@@ -175,8 +175,8 @@ def test_an_empty_query_goes_back_to_the_start(visit: Visit) -> None:
 def test_removing_a_document_takes_its_pages_out_of_the_open_search(visit: Visit) -> None:
     visit.search("coffee machine tank")
     gone = {p.id for p in visit.collection.pages.values() if p.source == "document0.pdf"}
-    shelf = visit.remove("document0.pdf")
-    assert "document0.pdf" not in (shelf.listing or "")
+    tab = visit.remove("document0.pdf")
+    assert "document0.pdf" not in (tab.listing or "")
     screen = visit.screen()
     assert not gone & set(shown_hits(screen.results))
     assert "of 12 pages" in (screen.results or "")
@@ -200,10 +200,10 @@ def test_uploads_report_problems_and_join_the_open_search(visit: Visit, tmp_path
     (tmp_path / "void.pdf").write_bytes(b"")
     files = [Upload(tmp_path / name, name) for name in ("sea.png", "void.pdf")]
     assert visit.receive(files).busy
-    shelves = list(visit.index_inbox())
-    assert not shelves[-1].busy
-    assert "1 page added" in (shelves[-1].news or "")
-    assert "<b>void.pdf</b>" in (shelves[-1].news or "")
+    tabs = list(visit.index_inbox())
+    assert not tabs[-1].busy
+    assert "1 page added" in (tabs[-1].news or "")
+    assert "<b>void.pdf</b>" in (tabs[-1].news or "")
     assert "of 17 pages" in (visit.screen().results or "")
     assert list(visit.index_inbox()) == []  # nothing is left to do
 

@@ -245,13 +245,13 @@ def test_a_downloaded_index_restores_a_removed_document(visit: Opener, tmp_path:
     before = page_count(page)
     room(page, "Documents")
     with page.expect_download() as waited:
-        page.click("#parcel [data-action=download]")
+        page.click("#index-file [data-action=download]")
     assert waited.value.suggested_filename == "metaembed-index.zip"
     file = tmp_path / "my index.zip"
     waited.value.save_as(file)
     expect(news(page, "good")).to_contain_text(f"{before} pages packed")
     with page.expect_download() as again:
-        page.click("#parcel [data-action=download]")
+        page.click("#index-file [data-action=download]")
     assert again.value.path().stat().st_size > 1_000_000, "the very same once more is downloaded, too"
 
     row = page.locator(".listing li", has_text="coffee-manual.pdf")
@@ -259,7 +259,7 @@ def test_a_downloaded_index_restores_a_removed_document(visit: Opener, tmp_path:
     expect(row).to_have_count(0)
     gone = before - page_count(page)
     assert gone > 0
-    page.set_input_files("#parcel input[type=file]", str(file))
+    page.set_input_files("#index-file input[type=file]", str(file))
     page.wait_for_selector("#news .progress, #news :text('added')")
     expect(news(page, "good")).to_contain_text(f"{gone} pages added")
     expect(news(page, "good")).to_contain_text("From my index.zip")
@@ -276,11 +276,11 @@ def test_a_file_that_is_no_index_is_told_and_changes_nothing(visit: Opener, tmp_
     file = tmp_path / "broken <b>.zip"
     file.write_bytes(b"this is no archive")
     room(page, "Documents")
-    page.set_input_files("#parcel input[type=file]", str(file))
+    page.set_input_files("#index-file input[type=file]", str(file))
     expect(news(page, "warn")).to_contain_text("broken <b>.zip was not opened")
     expect(news(page, "warn")).to_contain_text("is no .zip file")
     assert page_count(page) == before
-    expect(page.locator("#parcel [data-action=download]")).to_be_enabled()
+    expect(page.locator("#index-file [data-action=download]")).to_be_enabled()
 
 
 @pytest.mark.parametrize("width", [390, 1024])

@@ -167,7 +167,7 @@ def test_on_a_full_disk_the_app_goes_on(tmp_path: Path) -> None:
                 assert sent.json()["detail"].startswith("The server's disk is full. Try again later")
             assert served.files() == []  # what came in of it is gone
             tab = Tab(served.address)
-            said = tab.send("parcel", "submit", {})
+            said = tab.send("index-file", "submit", {})
             assert "The index was not packed" in said
             assert "server&#x27;s disk is full" in said
             assert str(tmp_path) not in said
@@ -175,4 +175,4 @@ def test_on_a_full_disk_the_app_goes_on(tmp_path: Path) -> None:
             assert httpx.post(f"{served.address}/gradio_api/call/search", json=asked).status_code == 200
         assert served.files() == []
         assert tab.upload("b.png", b"x" * 50_000)
-        assert "metaembed-index.zip" in tab.send("parcel", "submit", {})
+        assert "metaembed-index.zip" in tab.send("index-file", "submit", {})

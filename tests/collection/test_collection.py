@@ -356,7 +356,7 @@ def test_folders_of_other_things_are_not_written_into(saved, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=r"other files|is a file"):
             collection.save(target)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
-    assert not persistence.is_shelf(tmp_path / "mine")
+    assert not persistence.is_saved(tmp_path / "mine")
 
 
 # Stored pages

@@ -223,7 +223,9 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
         page = visit.collection.pages[hit.page_id]
         assert f"also {page.source[:-4]}.png" in shown
         harmless_screen(visit.explain())
-        reading = json.loads(str(visit.panel.reading(page.id, visit.panel._reading_name())))
+        reading = json.loads(
+            str(visit.explanation_tabs.reading(page.id, visit.explanation_tabs._reading_name()))
+        )
         told = [word[4] for word in reading["words"] if word[4]]
         assert told == [clean(word.text) for word in page.words], "as parsed, to be set as text"
         marks = lxml.html.fromstring(str(visit.screen().marks))
@@ -245,18 +247,18 @@ def test_markup_in_names_words_and_queries_is_shown_and_never_run(visit: Visit, 
 
 def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     visit.search(f"lantern {MARKUP[1]}")
-    shown = "".join(harmless(html) for html in vars(visit.shelf()).values() if isinstance(html, str))
+    shown = "".join(harmless(html) for html in vars(visit.documents_tab()).values() if isinstance(html, str))
     for name in MARKUP:
         assert f"{name}.pdf" in shown
-    for html in (visit.budget_room(), visit.survey.cost(visit.collection), visit.survey.tokens()):
+    for html in (visit.budget_room(), visit.study.cost(visit.collection), visit.study.tokens()):
         harmless(html)
-    for html in (*visit.measure("session"), *visit.survey.read_all(visit.collection)):
+    for html in (*visit.measure("session"), *visit.study.read_all(visit.collection)):
         harmless(html)
     labels = [Upload(tmp_path / f"{MARKUP[0]}.{kind}", f"{MARKUP[0]}.{kind}") for kind in ("jsonl", "tsv")]
     for file in labels:
         file.path.write_text(MARKUP[0])
-    visit.survey.take_labels(labels, visit.collection)
-    assert visit.survey.problem
+    visit.study.take_labels(labels, visit.collection)
+    assert visit.study.problem
     harmless(visit.budget_room())
     for name in MARKUP:
         for html in (
@@ -291,8 +293,8 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
     files.append(Upload(tmp_path / "0.pdf", "bell\x07 turned \u202efdp.exe half \ud800 null\0.pdf"))
     harmless(visit.receive(files).news)
     told = ""
-    for shelf in visit.index_inbox():
-        told = "".join(harmless(html) for html in (shelf.news, shelf.listing, shelf.statistics) if html)
+    for tab in visit.index_inbox():
+        told = "".join(harmless(html) for html in (tab.news, tab.listing, tab.statistics) if html)
     for markup in MARKUP:
         assert f"bad {markup}.png" in told
         assert f"twice {markup}.pdf" in told

@@ -10,7 +10,7 @@ from PIL import Image
 
 from metaembed_demo.collection import indexing
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import keeping
+from metaembed_demo.collection.convert_storage import convert
 from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core.types import FloatArray, Page, Problem, Word, WordKind, page_id
@@ -49,7 +49,7 @@ def fill(
 
 def keep_as(collection: Collection, kind: str) -> None:
     """Keep the pages of `collection` as `kind`, at once."""
-    finish(keeping(collection, kind))
+    finish(convert(collection, kind))
 
 
 def unit(array: np.ndarray) -> FloatArray:

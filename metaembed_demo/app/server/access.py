@@ -1,7 +1,7 @@
-"""What of the server is open: those of Gradio's routes that the page and its clients need, within bounds.
+"""Access control: an allow-list of Gradio's routes, with limits on size and rate.
 
-It stands before Gradio as ASGI middleware. Gradio has more routes than this page uses: some fetch addresses
-for the caller, some keep a visitor's state on disk. What is not named here is not found.
+ASGI middleware in front of Gradio. Gradio has more routes than this page uses: some fetch URLs for the
+caller, some store a visitor's state on disk. Routes that are not listed here answer 404.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ OPEN = re.compile(
 FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
 LOGIN = "/login"
-CHECK = "metaembed.check"  # where a request's scope has `check` as it is for this client
+CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
 READING = ("GET", "HEAD", "OPTIONS")
-FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # what ends work, or starts none
-BODY = 1 << 20  # bytes of a request that is no upload
-TOOL_BODY = 32 << 20  # of a call of an MCP tool, which may carry files
-FRAMING = 1 << 20  # bytes that a multipart upload may have around its files
-COUNTED_S = 5  # for so long, the size of all uploads is taken as known
+FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # not rate-limited
+BODY = 1 << 20  # maximum bytes of a request that is no upload
+TOOL_BODY = 32 << 20  # of an MCP tool call, which may carry files
+FRAMING = 1 << 20  # maximum multipart overhead of an upload, in bytes
+COUNTED_S = 5  # how long the measured size of all uploads is cached
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),  # a link names the query
@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
-    """A request that is answered with `status` and why."""
+    """A refused request: the HTTP status and the reason."""
 
     def __init__(self, status: int, why: str, **headers: str) -> None:
         super().__init__(why)
@@ -67,7 +67,7 @@ class Refused(Exception):
 
 
 class Guard:
-    """Middleware; see above."""
+    """The middleware."""
 
     def __init__(
         self,
@@ -77,18 +77,18 @@ class Guard:
         secrets: Mapping[str, Sequence[str]],
         addresses: Addresses = Addresses(),  # noqa: B008  # frozen
     ) -> None:
-        """folder: where uploads arrive; secrets: tokens that open an address and what lies below it."""
+        """folder: the upload folder; secrets: path -> tokens for it and the paths below it."""
         self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
         self.addresses = addresses
         self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
         self._counted, self._used = float("-inf"), 0
-        self._uploading = 0  # requests
+        self._uploading = 0  # running upload requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
-            return  # there are no web sockets
+            return  # web sockets are not used
         answered, client, uploads = False, self.addresses.of(scope), _is_upload(scope)
         guessed = (client, LOGIN) if _is_login(scope) else None
 
@@ -117,13 +117,13 @@ class Guard:
             refusal = Refused(507, FULL_DISK)
         finally:
             self._uploading -= uploads
-            if uploads and not self._uploading:  # here, not in a thread: meanwhile none begins
+            if uploads and not self._uploading:  # not in a thread, so that no upload starts meanwhile
                 clear_parts(self.folder)
-        if refusal is not None and not answered:  # only now, so that what came in is gone when it is told
+        if refusal is not None and not answered:  # after partial uploads have been removed
             await refusal.answer(scope, receive, respond)
 
     def _within_rates(self, scope: Scope, client: str) -> None:
-        """Raises Refused for a client that asks, or guesses, too often."""
+        """Raises Refused for a client over its request rate, or with too many wrong guesses."""
         path = scope["path"]
         if not OPEN.fullmatch(path):
             raise Refused(404, "Not found.")
@@ -137,12 +137,12 @@ class Guard:
             self._guess((client, LOGIN), "passwords")
 
     def _guess(self, guesser: tuple[str, str], what: str) -> None:
-        """Count a guess of a secret. Raises Refused where it has to wait."""
+        """Count a guess of a secret. Raises Refused if the client has to wait."""
         if wait := self.guesses.take(guesser):
             raise _later(f"Too many wrong {what} from your address", wait)
 
     def _learn(self, guesser: tuple[str, str] | None, status: int) -> None:
-        """What the answer to a login says of the guess: 200 comes to a right and 400 to a wrong one."""
+        """Take the result of a login into account: Gradio answers 200 if it was right, 400 if wrong."""
         if guesser is None or status in (400, 429):
             return
         if status == 200:
@@ -151,9 +151,9 @@ class Guard:
             self.guesses.untake(guesser)
 
     def _check_token(self, client: str, authorization: str, secrets: Sequence[str]) -> None:
-        """As `check`, with so many guesses for each client."""
+        """As `check`, with a limit on wrong guesses per client."""
         guesses = bool(secrets) and authorization.lower().startswith("bearer ")
-        if guesses:  # what is sent without a token, or with a proxy's own login, is none
+        if guesses:  # a request without a token, or with a proxy's own login, is no guess
             self._guess((client, CALL), "tokens")
         check(authorization, secrets)
         if guesses:
@@ -201,15 +201,15 @@ def _is_login(scope: Scope) -> bool:
 
 
 def check_of(request: Any) -> Callable[[str, Sequence[str]], None]:
-    """`check` for the client of `request`, Starlette's or None, with so many guesses."""
+    """`check` for the client of `request` (Starlette's or None), with its limit on wrong guesses."""
     return request.scope.get(CHECK, check) if request is not None else check
 
 
 def check(authorization: str, secrets: Sequence[str]) -> None:
-    """Let a caller in who sends one of `secrets` as a bearer token, or anybody where there are none.
+    """Check for one of `secrets` as the bearer token. Without secrets, every caller passes.
 
     Raises:
-        Refused: for all others. Comparing takes the same time wherever a guess goes wrong.
+        Refused: when the token is missing or wrong. Comparison takes constant time.
     """
     if not secrets:
         return
@@ -222,9 +222,9 @@ def check(authorization: str, secrets: Sequence[str]) -> None:
 
 
 def _without_foreign_cookies(scope: Scope, headers: dict[bytes, bytes]) -> Scope:
-    """What another site's script asks is asked without the login of whoever looks at that site.
+    """Remove login cookies from cross-site requests.
 
-    Gradio's cookie goes with such requests, for pages in frames; but a framed page asks as its own site.
+    Gradio's cookie is SameSite=None so that it works in frames, but a framed page's requests are same-site.
     """
     if headers.get(b"sec-fetch-site") != b"cross-site" or headers.get(b"sec-fetch-mode") == b"navigate":
         return scope
@@ -232,7 +232,7 @@ def _without_foreign_cookies(scope: Scope, headers: dict[bytes, bytes]) -> Scope
 
 
 def _without_deep_link(scope: Scope) -> Scope:
-    """Gradio's deep links restore what a file in the upload folder says; ours are other parameters."""
+    """Remove the parameter of Gradio's deep links, which restore state from a file in the upload folder."""
     query = scope.get("query_string", b"")
     if b"deep" not in query.lower() and b"%" not in query:
         return scope
@@ -250,7 +250,7 @@ def _check_length(headers: dict[bytes, bytes], most: int) -> None:
 
 
 def _counting(receive: Receive, most: int) -> Receive:
-    """`receive`, refusing what is longer than its head says or than `most`."""
+    """`receive` that raises Refused beyond `most` bytes, whatever Content-Length says."""
     seen = 0
 
     async def count() -> Message:
@@ -286,11 +286,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _refuse_addresses(body: bytes) -> None:
-    """Gradio downloads a file that is given as an address, whatever its size. Files are uploaded here."""
+    """Refuse files given as URLs: Gradio would download them, whatever their size."""
     try:
         data = json.loads(body) if body.strip() else None
     except (ValueError, RecursionError):
-        return  # for Gradio, which wants JSON, to refuse
+        return  # Gradio refuses it, as it is not JSON
     if _names_an_address(data):
         raise Refused(400, "Files are not fetched from addresses. Upload the file itself.")
 

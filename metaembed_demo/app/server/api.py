@@ -1,6 +1,6 @@
-"""What a program may ask: index, search, explain, documents, delete, in a session of its own. No Gradio.
+"""The API: index, search, explain, documents, delete, each in a session. Independent of Gradio.
 
-Answers are plain types, as docs/api.schema.json says; errors are ValueErrors whose message is for the caller.
+Answers are JSON types as in docs/api.schema.json. Errors are ValueErrors whose message is for the caller.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Answer = dict[str, Any]
 
 
 class Api:
-    """The functions behind Gradio's endpoints and the MCP tools. A session is known by its token alone."""
+    """The functions behind Gradio's endpoints and the MCP tools. A session is identified by its token."""
 
     def __init__(self, visits: Visits, base: Collection, limits: Limits = LIMITS) -> None:
         self.visits, self.base, self.limits = visits, base, limits
@@ -39,7 +39,7 @@ class Api:
     # Sessions
 
     def new_session(self) -> Answer:
-        """Start a session, which holds the sample corpus."""
+        """Start a session with a copy of the sample corpus."""
         visit = self._open()
         return {
             "version": VERSION,
@@ -50,7 +50,7 @@ class Api:
         }
 
     def end_session(self, session: Any) -> Answer:
-        """End a session: its pages and files are removed."""
+        """End a session and remove its pages and files."""
         visit = self._visit(session)
         self.visits.close(visit.session.id)
         return {"version": VERSION, "ended": True}
@@ -70,7 +70,7 @@ class Api:
             raise ValueError(UNKNOWN) from None
 
     def _place(self, session: Any) -> tuple[Collection, Tools]:
-        """The pages of a session, and what reads them; the sample corpus where none is named."""
+        """The collection and tools of a session; of the sample corpus if `session` is empty."""
         if session is None or session == "":
             return self.base, self.visits.tools
         visit = self._visit(session)
@@ -79,18 +79,18 @@ class Api:
     # Pages
 
     def index(self, files: Sequence[Upload], session: Any = "") -> Answer:
-        """Add files to a session, a new one where none is named. What cannot be read is a problem."""
+        """Add files to a session, or to a new one if `session` is empty. Unreadable files are reported."""
         if not files:
             raise ValueError("There are no files to index. Give at least one.")
         visit = self._visit(session) if session else self._open()
-        taken = visit.session.locker.take(files)
-        refused, collection = visit.session.locker.refusals(), visit.collection
+        taken = visit.session.files.take(files)
+        refused, collection = visit.session.files.refusals(), visit.collection
         run = jobs.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
         try:
             with visit.session.at_work():
                 ended = next(at for at in run if isinstance(at, jobs.Indexed))
         finally:
-            visit.session.locker.release(taken)
+            visit.session.files.release(taken)
         report = ended.report
         return {
             "version": VERSION,
@@ -113,7 +113,7 @@ class Api:
         return {"version": VERSION, "documents": found, "pages": len(collection)}
 
     def delete(self, source: Any, session: Any) -> Answer:
-        """Take a document out of a session."""
+        """Remove a document from a session."""
         visit, name = self._visit(session), _text(source, "source")
         try:
             removed = visit.collection.remove(name)
@@ -129,12 +129,12 @@ class Api:
     def search(
         self, query: Any, budget: Any, k: Any, session: Any = "", picture: Upload | None = None
     ) -> Answer:
-        """The best `k` pages of a session, or of the sample corpus, for words, a picture, or both."""
+        """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both."""
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
         trace = search(collection, tools.encoder, asked, wanted, min(max(_whole(k, "k"), 1), MOST_HITS))
         answer = {"version": VERSION, **trace.as_json()}
-        with collection.lock:  # a page that was deleted meanwhile is none
+        with collection.lock:  # pages deleted meanwhile are left out
             pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}
         answer["hits"] = [
             {**hit, **_named(page)} for hit in answer["hits"] if (page := pages[hit["page_id"]])
@@ -144,7 +144,7 @@ class Api:
     def explain(
         self, page_id: Any, query: Any, budget: Any, session: Any = "", picture: Upload | None = None
     ) -> Answer:
-        """Why a page scores as it does: its alignment and, where the encoder can tell, its words' shares."""
+        """Explain a page's score: its alignment and, if the encoder gives evidence, its words' shares."""
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
         trace = search(collection, tools.encoder, asked, wanted, 1, evidence=True)
@@ -177,7 +177,7 @@ class Api:
 
 
 def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
-    """The parts of a score as `link.explanation_json` has them, each with its share of the whole."""
+    """The parts of a score as in `links.explanation_json`, each with its share of the total."""
     if tools.explainer is None or trace.alignment is None:
         return None
     found = tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)

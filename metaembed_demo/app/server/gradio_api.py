@@ -1,4 +1,4 @@
-"""The API as named endpoints of Gradio: what a program uploads, who may ask, how errors are told."""
+"""The API as named Gradio endpoints: uploads, token check, error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
-from metaembed_demo.app.visitors.uploads import Locker
+from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Upload
 
@@ -21,14 +21,14 @@ BUDGET = str(STOPS[-1])
 
 
 class Endpoints:
-    """What `gradio_client` and plain HTTP can call. docs/api.md describes it."""
+    """The endpoints for `gradio_client` and plain HTTP, see docs/api.md."""
 
     def __init__(self, api: Api, secrets: Sequence[str] = ()) -> None:
-        """secrets: tokens of which callers must send one; none where anybody may call."""
+        """secrets: accepted tokens; empty: callers need none."""
         self.api, self.secrets = api, secrets
 
     def wire(self, searching: dict[str, Any], indexing: dict[str, Any]) -> None:
-        """Args: the queues that searches and indexing wait in, as Gradio's arguments."""
+        """Args: queue settings for searches and for indexing, as Gradio's keyword arguments."""
 
         def offer(fn: Callable[..., Any], queue: dict[str, Any]) -> None:
             gr.api(fn, api_name=fn.__name__, **queue)
@@ -131,11 +131,11 @@ class Endpoints:
         with self._asked(request):
             return self.api.end_session(session)
 
-    # What comes with a call
+    # Request handling
 
     @contextmanager
     def _asked(self, request: gr.Request | None) -> Iterator[None]:
-        """Who asks must have the token, and is told what is wrong."""
+        """Check the caller's token, and turn errors into messages for the caller."""
         try:
             headers = request.headers if request is not None else {}
             check = access.check_of(request.request if request is not None else None)
@@ -158,12 +158,12 @@ class Endpoints:
 
     @contextmanager
     def _picture(self, image: Any) -> Iterator[Upload | None]:
-        """The picture of a query, which is removed afterwards."""
+        """The query picture, removed afterwards."""
         if image is None:
             yield None
             return
         found = self._files([image])
-        holder = Locker(self.api.visits.folder, self.api.limits)
+        holder = UploadedFiles(self.api.visits.folder, self.api.limits)
         try:
             picture = holder.swap(None, found)
             if picture is None:

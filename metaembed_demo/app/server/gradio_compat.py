@@ -1,11 +1,11 @@
-"""Everything that reaches into what Gradio does not offer, in one place, with a guard by version.
+"""All uses of Gradio's internals, with a version check.
 
-Gradio copies the whole page's configuration, some 200 kB, for every tab and for every call over plain HTTP,
-and keeps ten thousand such copies: 2 GB. Past that, an idle tab would lose its session to a program's calls.
-`Kept` lets go of them.
+Gradio copies the page's configuration, about 200 kB, for every tab and every call over plain HTTP, and keeps
+ten thousand copies (2 GB). Beyond that, API calls would evict the state of idle tabs. `Kept` drops copies
+that are no longer needed.
 
-Tested with the oldest and the newest Gradio that requirements.txt allows. Where a name is missing in another
-one, the app runs without what needs it, and says so once in its log.
+Tested with the oldest and the newest Gradio that requirements.txt allows. If a name is missing in another
+version, the app runs without the feature that needs it and logs a warning once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def check_version(version: str = gr.__version__) -> bool:
-    """Whether this Gradio is one of those tested; else the log says what may not work."""
+    """Whether this Gradio version is within the tested range. Otherwise logs a warning."""
     here = tuple(int(part) for part in version.split(".")[:2])
     known = TESTED[0] <= here <= TESTED[1]
     if not known:
@@ -38,30 +38,30 @@ def check_version(version: str = gr.__version__) -> bool:
 
 
 def upload_folder() -> Path:
-    """Where Gradio puts what browsers and programs upload."""
+    """Gradio's upload folder."""
     return Path(get_upload_folder()).resolve()
 
 
 def takes_requests(blocks: gr.Blocks) -> bool:
-    """Whether the server is up and its queue has not stopped."""
+    """Whether the server is up and its queue runs."""
     return bool(blocks.is_running) and not getattr(blocks._queue, "stopped", False)
 
 
 def hide_last_event(blocks: gr.Blocks) -> None:
-    """Keep the event added last out of the API, for those whose listener does not take `api_visibility`."""
+    """Hide the last added event from the API, for listeners without the argument `api_visibility`."""
     blocks.fns[max(blocks.fns)].api_visibility = "private"
 
 
 class Page(gr.Blocks):
-    """`gr.Blocks` that hands plain values on as they are, and leaves alone what an event leaves alone.
+    """`gr.Blocks` with a fast path for outputs that are plain text or numbers.
 
-    Gradio makes each output that an event does not touch anew, and takes each value it does touch through a
-    thread of its own and into a copy of the page's configuration: most of the time of a dial move. HTML
-    strings and numbers need none of that.
+    Gradio rebuilds every output that an event does not update, and postprocesses each updated value in a
+    thread and into a copy of the page's configuration. This took most of the time of a dial move. HTML
+    strings and numbers do not need it.
     """
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """As Gradio's, whose way is taken for all but {component: text or number}, and for `gr.skip()`."""
+        """As Gradio's, with a fast path for {component: text or number} without `gr.skip()`."""
         if predictions == gr.skip():
             return [gr.skip() for _ in block_fn.outputs]
         if isinstance(predictions, dict) and all(
@@ -76,11 +76,10 @@ class Page(gr.Blocks):
 
 
 class Kept:
-    """What a `gr.Blocks` keeps of tabs and calls, which it has no way to drop, and their traces in its
-    queue."""
+    """Drops the state that a `gr.Blocks` and its queue keep of closed tabs and finished calls."""
 
     def __init__(self, blocks: Any = None) -> None:
-        """blocks: `gr.Blocks`; has states from when it is served."""
+        """blocks: `gr.Blocks`; has state once it is served."""
         self._blocks = blocks
         self._strays: set[str] = set()
 
@@ -89,7 +88,7 @@ class Kept:
         return len(holder.session_data) if holder else 0
 
     def drop(self, name: str | None) -> None:
-        """Forget what goes by Gradio's `name` of a tab or call. An event at work holds its own."""
+        """Drop the state of a tab or call by Gradio's `name`. A running event keeps its own reference."""
         holder = self._holder()
         if holder is None or name is None:
             return
@@ -98,7 +97,7 @@ class Kept:
             holder.time_last_used.pop(name, None)
 
     def sweep(self, tabs: Container[str]) -> None:
-        """Drop all but those of `tabs`, and the new ones since the last sweep: a tab may be arriving."""
+        """Drop all state except of `tabs` and of names new since the last sweep (tabs that are loading)."""
         holder = self._holder()
         if holder is None:
             return

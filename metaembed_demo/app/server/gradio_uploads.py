@@ -1,5 +1,4 @@
-"""Files that browsers and programs uploaded through Gradio: where they lie, and which of a request's are
-ours."""
+"""Files uploaded through Gradio, and checks that a request only names such files."""
 
 from __future__ import annotations
 
@@ -15,20 +14,20 @@ from .gradio_compat import upload_folder
 
 
 def said(event: gr.EventData, name: str, default: Any = "") -> Any:
-    """What the page's script sent with an event under `name`."""
+    """The value `name` that the page's script sent with an event."""
     try:
         return getattr(event, name, default)
-    except TypeError:  # it sent nothing at all
+    except TypeError:  # the event has no data
         return default
 
 
 def uploads(event: gr.EventData) -> list[Upload]:
-    """The files of an upload event. The browser names the paths, so only those in the upload folder count."""
+    """The files of an upload event. Paths outside the upload folder, as a browser may send, are ignored."""
     return uploaded(said(event, "files", []))
 
 
 def uploaded(files: Sequence[Any]) -> list[Upload]:
-    """The files among `files`, each as a browser or Gradio's client names it, that were uploaded here."""
+    """Those of `files`, as a browser or Gradio's client names them, that were uploaded here."""
     folder, found = upload_folder(), []
     for file in files:
         if not isinstance(file, dict) or "\0" in str(file.get("path", "")):

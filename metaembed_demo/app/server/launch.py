@@ -1,4 +1,4 @@
-"""What is served beside the page, and how it is launched: health, MCP, the guard, the password."""
+"""Launch options of the app: health endpoint, MCP, access guard, password."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ ASK = "Any user name will do; the password is the one that was set for this serv
 def options(
     api: Api, server: Server, limits: Limits, folder: Path, ready: Callable[[], bool]
 ) -> dict[str, Any]:
-    """What Gradio 6 takes at launch: theme, CSS, head, and nothing fetched from elsewhere.
+    """Gradio's launch options: theme, CSS, head, middleware, routes. The page loads nothing from elsewhere.
 
     Args:
-        folder: where uploads arrive; ready: whether the server takes requests.
+        folder: the upload folder; ready: whether the server accepts requests.
     """
     routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"]), Pictures(api.visits).route()]
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
@@ -51,7 +51,7 @@ def options(
         "ssr_mode": False,
         "max_file_size": max(limits.max_file_bytes, limits.max_archive_bytes),
         "show_error": False,
-        "mcp_server": False,  # Gradio's own would fetch addresses, and answers Python in place of JSON
+        "mcp_server": False,  # Gradio's own fetches URLs and returns Python literals instead of JSON
         "enable_monitoring": False,
         "auth": _lets_in(server.password) if server.password else None,
         "auth_message": _ask(limits) if server.password else None,
@@ -65,13 +65,13 @@ def options(
 
 
 def secrets(server: Server) -> dict[str, list[str]]:
-    """The tokens that open MCP and the API. Gradio's login, where there is a password, does not cover MCP."""
+    """Accepted tokens by path, for MCP and the API. Gradio's password login does not cover MCP."""
     token = [server.token] if server.token else []
     return {MCP: token or ([server.password] if server.password else []), CALL: token}
 
 
 def health(api: Api, ready: Callable[[], bool]) -> Callable[[Request], JSONResponse]:
-    """The handler of GET and HEAD /health: open to anybody, and past the queue."""
+    """The handler of GET and HEAD /health, without login and outside the queue."""
 
     def answer(request: Request) -> JSONResponse:
         well = ready()
@@ -87,7 +87,7 @@ def health(api: Api, ready: Callable[[], bool]) -> Callable[[Request], JSONRespo
 
 
 def _ask(limits: Limits) -> str:
-    """Said beside the password. Gradio's login page says nothing when a guess is answered with 429."""
+    """The text on the login page. Gradio's page shows no message for status 429, so it is said beforehand."""
     if not limits.max_guesses:
         return ASK
     return f"{ASK} After {limits.max_guesses} wrong ones nothing happens for a minute, then for longer."

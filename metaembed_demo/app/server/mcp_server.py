@@ -1,7 +1,7 @@
-"""The API as tools of the Model Context Protocol, over streamable HTTP. Files come inside the call.
+"""The API as tools of the Model Context Protocol, over streamable HTTP. Files are sent inline.
 
-A tool's arguments are often written by a language model, from text that strangers wrote. So no tool takes a
-path or an address: nothing can make this server read its disk or fetch anything.
+A language model often writes a tool's arguments from untrusted text. So no tool takes a path or a URL, and no
+call can make this server read its disk or fetch anything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ try:
     from mcp.types import ToolAnnotations
 
     AVAILABLE = True
-except ImportError:  # the app runs without
+except ImportError:  # the app runs without MCP
     AVAILABLE = False
 
 NAME = "metaembed-demo"
@@ -45,7 +45,7 @@ ABOUT = (
     "has the session, which ends by itself when it is unused."
 )
 BUDGET = str(STOPS[-1])
-SEARCHES, UPLOADS = 2, 1  # at a time, for all MCP clients together
+SEARCHES, UPLOADS = 2, 1  # concurrent calls, for all MCP clients together
 
 Session = Annotated[str, Field(description="The token of a session. Empty: the sample corpus.")]
 OwnSession = Annotated[str, Field(description="The token of the session.")]
@@ -64,12 +64,12 @@ class InlineFile(BaseModel):
 
 
 class Toolbox:
-    """The MCP server: its tools, its route, and what runs while it is served."""
+    """The MCP server: its tools, its route and its lifespan."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self._searching, self._indexing = CapacityLimiter(SEARCHES), CapacityLimiter(UPLOADS)
-        # Gradio's server answers to any host name, and so does this: a Space stands behind another.
+        # Any host name is accepted, as by Gradio's server, because a Space is behind a proxy.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         self.server = FastMCP(
             NAME,
@@ -169,7 +169,7 @@ class Toolbox:
         ask: Callable[[list[Upload]], Answer],
         files: Sequence[InlineFile] = (),
     ) -> Answer:
-        """In a thread, when it is this call's turn; `files` lie on disk until it is answered."""
+        """Run a call in a thread, within the concurrency limit. `files` are on disk during the call."""
         if limiter.statistics().tasks_waiting >= self.api.limits.max_queue:
             raise ToolError(f"Too many calls are waiting ({self.api.limits.max_queue}). Try again later.")
 
@@ -190,7 +190,7 @@ class Toolbox:
 
 
 class _Route:
-    """An ASGI endpoint; Starlette takes a plain coroutine function for one that returns a response."""
+    """An ASGI endpoint. A class, because Starlette expects a response from a plain coroutine function."""
 
     def __init__(self, handle: Callable[[Scope, Receive, Send], Any]) -> None:
         self._handle = handle
@@ -200,8 +200,8 @@ class _Route:
             await self._handle(scope, receive, send)
             return
         # A GET would hold a connection open for messages that this server never sends.
-        told = {"detail": "This is an MCP server (streamable HTTP). Its clients POST to this address."}
-        await JSONResponse(told, 405, {"Allow": "POST"})(scope, receive, send)
+        answer = {"detail": "This is an MCP server (streamable HTTP). Its clients POST to this address."}
+        await JSONResponse(answer, 405, {"Allow": "POST"})(scope, receive, send)
 
 
 def _pictures(content: str) -> list[InlineFile]:
@@ -209,7 +209,7 @@ def _pictures(content: str) -> list[InlineFile]:
 
 
 def _written(file: InlineFile, folder: Path) -> Upload:
-    """A file of a call on disk, under a name of ours. Raises ValueError when it is not base64."""
+    """Write a file of a call to disk under a generated name. Raises ValueError when it is not base64."""
     name = PurePath(file.name.replace("\\", "/")).name or "file"
     content = file.content_base64
     if content.startswith("data:"):
@@ -223,7 +223,7 @@ def _written(file: InlineFile, folder: Path) -> Upload:
     folder.mkdir()
     target = folder / "file"
     target.write_bytes(data)
-    if name == "picture":  # of a query: whatever it is called, it is what it is
+    if name == "picture":  # a query picture has no name, so its type is detected from the content
         kind = sniff(target)
         name += next((suffix for suffix, known in SUFFIXES.items() if known == kind), ".png")
     return Upload(target, name)

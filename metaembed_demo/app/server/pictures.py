@@ -1,7 +1,7 @@
-"""Pictures of a visitor's pages by URL, and what the tokens read of the open one: to that visitor alone.
+"""Page pictures and token readings by URL, for the visitor who owns the session only.
 
-An address is pictures/KEY/PAGE/NAME. The key is the session's own and cannot be guessed; it opens nothing
-without the visitor's cookie, and nothing once the session has ended. What it gives never changes.
+The URL is pictures/KEY/PAGE/NAME. The random key belongs to a session and works only with the visitor's
+cookie, while the session is open. The content at a URL never changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pictures:
         return Route(PATH, self.serve, methods=["GET"])
 
     async def serve(self, request: Request) -> Response:
-        """200 with the picture, or 404: whether a page exists is nobody else's business."""
+        """200 with the picture, or 404 for everything else, so that others cannot learn which pages exist."""
         key, page, name = (request.path_params[each] for each in ("key", "page", "name"))
         session = self.visits.session_of(visitor_of(request.cookies))
         if session is None or not hmac.compare_digest(key.encode(), session.picture_key.encode()):
@@ -51,6 +51,6 @@ class Pictures:
         if name == PICTURE:
             return Response(page.picture, media_type="image/jpeg", headers=KEPT)
         for visit in self.visits.tabs_of(session.id):
-            if (reading := visit.panel.reading(page_id, name)) is not None:
+            if (reading := visit.explanation_tabs.reading(page_id, name)) is not None:
                 return Response(reading, media_type="application/json", headers=KEPT)
         return None

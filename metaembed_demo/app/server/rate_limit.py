@@ -1,7 +1,7 @@
-"""Rates: how much one client address may ask of the server, and how often it may guess a secret.
+"""Rate limits per client address: requests per minute, and guesses of a secret.
 
-All clocks here are monotonic, so that setting the machine's clock lets nobody in or out. What is known of an
-address is forgotten when many others have come since, so it never takes more than a few megabytes.
+Clocks are monotonic, so that setting the machine's clock has no effect. Only the MOST_CLIENTS most recent
+addresses are remembered, which bounds memory to a few megabytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Generic, TypeVar
 
 from starlette.types import Scope
 
-MOST_CLIENTS = 10_000  # that are remembered
-SITE = 64  # bits of an IPv6 address that belong to one customer, who has all the rest
-FORGIVEN_S = 15 * 60  # without a wrong guess, after which earlier ones no longer count
-FIRST_S, LONGEST_S = 60.0, 3600.0  # for so long nothing is tried; twice as long with each further wrong guess
+MOST_CLIENTS = 10_000  # remembered clients
+SITE = 64  # prefix length of IPv6 networks that count as one client
+FORGIVEN_S = 15 * 60  # wrong guesses are forgotten this long after the last one
+FIRST_S, LONGEST_S = 60.0, 3600.0  # the first and the longest wait; doubles with each further wrong guess
 Clock = Callable[[], float]
 T = TypeVar("T")
 
 
 class _Recent(OrderedDict[Hashable, T], Generic[T]):
-    """What is known of the clients that came last."""
+    """A mapping limited to the most recent clients."""
 
     def put(self, key: Hashable, value: T) -> None:
         self[key] = value
@@ -36,16 +36,16 @@ class _Recent(OrderedDict[Hashable, T], Generic[T]):
 
 
 class Requests:
-    """A bucket of tokens for each client. It holds a minute's worth, and fills evenly."""
+    """A token bucket per client. It holds a minute's worth and refills evenly."""
 
     def __init__(self, per_minute: int, clock: Clock = time.monotonic) -> None:
-        """per_minute: 0 lets everything in."""
+        """per_minute: 0 means no limit."""
         self.most, self.clock = per_minute, clock
         self._lock = threading.Lock()
-        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and when there were so many
+        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and the time of that count
 
     def take(self, client: str) -> float:
-        """Take one for a request. Returns 0, or the seconds until there is one."""
+        """Take a token for a request. Returns 0, or the seconds until one is available."""
         if self.most <= 0:
             return 0.0
         now, a_second = self.clock(), self.most / 60
@@ -65,13 +65,13 @@ class _Wrong:
 
 
 class Guesses:
-    """Wrong passwords and tokens of each client. After `most` of them the client has to wait, ever longer.
+    """Wrong passwords and tokens per client. After `most` of them the client waits, with growing delays.
 
-    A guess counts as wrong from the start, so that many at once get no further than one after the other.
+    A guess counts as wrong until it proves right, so that concurrent guesses gain nothing.
     """
 
     def __init__(self, most: int, clock: Clock = time.monotonic) -> None:
-        """most: 0 lets everybody guess on."""
+        """most: 0 means no limit."""
         self.most, self.clock = most, clock
         self._lock = threading.Lock()
         self._wrong: _Recent[_Wrong] = _Recent()
@@ -83,7 +83,7 @@ class Guesses:
     def take(self, client: Hashable) -> float:
         """Count one more guess, as wrong until `forget` or `untake` is called, and return 0.
 
-        Returns the seconds until one is taken, if that is later; then nothing is counted.
+        If the client has to wait, nothing is counted and the remaining seconds are returned.
         """
         if self.most <= 0:
             return 0.0
@@ -99,37 +99,37 @@ class Guesses:
             known = _Wrong(0, now, now)
         known.guesses, known.last = known.guesses + 1, now
         if known.guesses >= self.most:
-            # The exponent is bounded, or a patient guesser would bring about an overflow.
+            # The exponent is bounded against an overflow after very many guesses.
             known.until = now + min(LONGEST_S, FIRST_S * 2.0 ** min(30, known.guesses - self.most))
         self._wrong.put(client, known)
 
     def untake(self, client: Hashable) -> None:
-        """The last one was no guess after all."""
+        """Undo the last `take`: it was no guess."""
         with self._lock:
             known = self._wrong.get(client)
             if known is not None:
                 known.guesses, known.until = max(0, known.guesses - 1), self.clock()
 
     def forget(self, client: Hashable) -> None:
-        """It was right."""
+        """Forget the wrong guesses after a right one."""
         with self._lock:
             self._wrong.pop(client, None)
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Whose request it is.
+    """Determines the client address of a request.
 
-    proxies: how many stand before this server, each of which adds the address that it was asked from to
-        X-Forwarded-For. What a client wrote there itself comes before those and is not believed.
-    inner: whether addresses of private networks are the host's own, never a client's, as on a Space.
+    proxies: the number of proxies in front of this server. Each appends its client's address to
+        X-Forwarded-For; earlier entries come from the client and are not trusted.
+    inner: whether private addresses belong to the host's infrastructure and never to clients, as on a Space.
     """
 
     proxies: int = 0
     inner: bool = False
 
     def of(self, scope: Scope) -> str:
-        """The client's address: an IPv4 address, an IPv6 network, or whatever stood in its place."""
+        """The client's IPv4 address or IPv6 network, or the raw text if it is neither."""
         peer = str((scope.get("client") or ("",))[0])
         told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         hops = [hop.strip() for hop in b",".join(told).decode("latin-1").split(",") if hop.strip()]

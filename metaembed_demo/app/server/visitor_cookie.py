@@ -1,6 +1,6 @@
-"""Who a browser is: a cookie that only this server can make, so that tabs and reloads find the same session.
+"""The visitor cookie: signed by this server, so that tabs and reloads of a browser share a session.
 
-The cookie is HttpOnly. On a Space the page stands in a frame of another site, where browsers keep it only as
+The cookie is HttpOnly. On a Space the page is in a frame of another site, where browsers only accept
 `SameSite=None; Secure; Partitioned`.
 """
 
@@ -19,19 +19,19 @@ from metaembed_demo.core.config import SPACE
 
 NAME = "metaembed_visitor"
 FORM = re.compile(r"[\w-]{32}\.[0-9a-f]{32}")
-# requests that come before or with a visitor's first event
+# Requests before or with a visitor's first event.
 MADE_FOR = re.compile(r"/|/gradio_api/queue/join/?")
-_KEY = secrets.token_bytes(32)  # of this process: a cookie of an earlier one names no session here
+_KEY = secrets.token_bytes(32)  # per process, because sessions do not survive a restart
 
 
 def make() -> str:
-    """A new visitor's cookie."""
+    """A cookie for a new visitor."""
     token = secrets.token_urlsafe(24)
     return f"{token}.{_mark(token)}"
 
 
 def visitor_of(cookies: Mapping[str, str]) -> str | None:
-    """The visitor that `cookies` name, or None where this server did not make the cookie."""
+    """The visitor named by `cookies`, or None if there is no cookie signed by this server."""
     value = cookies.get(NAME, "")
     if not FORM.fullmatch(value):
         return None
@@ -44,14 +44,13 @@ def _mark(token: str) -> str:
 
 
 def attributes(root: str, space: bool = SPACE.here) -> str:
-    """What follows the cookie's value; `root` is the path that the app is served under."""
+    """The cookie's attributes; `root` is the path that the app is served under."""
     place = "SameSite=None; Secure; Partitioned" if space else "SameSite=Lax"
     return f"Path={root or '/'}; HttpOnly; {place}"
 
 
 class VisitorCookie:
-    """Middleware: gives a browser its cookie with the page, or with its first event, which then has it
-    too."""
+    """Middleware that sets the cookie with the page or the first event, and adds it to that request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -72,7 +71,7 @@ class VisitorCookie:
                 message = {**message, "headers": [*message.get("headers", []), (b"set-cookie", line)]}
             await send(message)
 
-        # As it stands, with the new one last: what other programs of this host set is not always well-formed.
+        # Appended without parsing, because cookies of other programs on this host may be malformed.
         others = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
         held = [value for name, value in scope["headers"] if name == b"cookie"]
         joined = b"; ".join([*held, made.encode()])

@@ -1,4 +1,4 @@
-"""What all parts of the page are built from: a region of HTML with its script, and the way to a visitor."""
+"""Building blocks of the page: HTML regions with scripts, and access to the visit of an event."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NO_COOKIE = (
 )
 
 
-class Door:
-    """The visits as the page's handlers reach them: where there is no room, the visitor reads why."""
+class PageVisits:
+    """Access to visits for the page's handlers, with errors shown to the visitor."""
 
     def __init__(self, visits: Visits) -> None:
         self.visits, self.tools = visits, visits.tools
 
     def of(self, request: gr.Request) -> Visit:
-        """The visit of the tab that an event comes from.
+        """The visit of the tab that sent an event.
 
         Raises:
-            gr.Error: which the page shows, where there are too many sessions, or the browser keeps no cookie.
+            gr.Error: when there are too many sessions or the browser rejects the cookie; shown on the page.
         """
         visitor, tab = visitor_of(request.cookies), request.session_hash or "page"
         if visitor is None or self.visits.is_anothers(visitor, tab):
@@ -41,7 +41,7 @@ class Door:
 
 
 def html(name: str, value: str = "", script: str = "") -> gr.HTML:
-    """A region of the page, with a script of web/."""
+    """A region of the page, with a script from web/."""
     return gr.HTML(
         value,
         elem_id=name,

@@ -1,5 +1,4 @@
-"""Layout and wiring of the page in Gradio. What it shows is made in app/visitors/visitor.py; no torch, no
-faiss here."""
+"""Layout and event wiring of the page in Gradio. Its HTML comes from app/visitors/visitor.py."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import job
 from metaembed_demo.app.visitors.links import Link
-from metaembed_demo.app.visitors.page_state import Screen, Shelf
+from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Tools, Visit
@@ -33,11 +32,11 @@ from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
-from .components import Door, Updates, html
-from .storage_tab import Store
-from .survey_tabs import Rooms
+from .components import PageVisits, Updates, html
+from .storage_tab import StorageTab
+from .survey_tabs import SurveyTabs
 
-SEARCHES, UPLOADS, TESTS = 2, 1, 1  # at a time, for all visitors together
+SEARCHES, UPLOADS, TESTS = 2, 1, 1  # concurrent events, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -47,11 +46,11 @@ class Page:
     """The components of the page and the handlers between them."""
 
     def __init__(self, visits: Visits, base: Collection) -> None:
-        self.visits, self.tools = Door(visits), visits.tools
+        self.visits, self.tools = PageVisits(visits), visits.tools
         self.all = visits
         names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
         self.encoders = Encoders(list(names), visits.tools, base)
-        self.store = Store(self.visits)
+        self.storage_tab = StorageTab(self.visits)
         self.api = Api(visits, base)
         self._turn = 0  # see `views.drop`
 
@@ -64,8 +63,8 @@ class Page:
                 self._search_room()
             with gr.Tab("Documents", id="documents", render_children=True):
                 self._documents_room()
-            self.surveys = Rooms(self.visits)
-            self.surveys.lay_out()
+            self.survey_tabs = SurveyTabs(self.visits)
+            self.survey_tabs.lay_out()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
         self.link = html("link", script="links.js")
@@ -88,7 +87,7 @@ class Page:
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="budget_dial.js")
-        self.storage = self.store.lay_out_control()
+        self.storage = self.storage_tab.lay_out_control()
         with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
             with gr.Row():
                 self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
@@ -98,7 +97,7 @@ class Page:
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")
             with gr.Column(elem_id="evidence"), gr.Tabs(elem_id="evidence-tabs") as self.tabs:
-                # One tab for each way of looking at the chosen hit: a region of Screen and a component.
+                # Evidence tabs: each is a region of Screen and a component.
                 with gr.Tab("Alignment", id="alignment"):
                     self.alignment = html("alignment", script="alignment_chart.js")
                 with gr.Tab("Page map", id="page-map", render_children=True):
@@ -111,25 +110,25 @@ class Page:
                     self.timing = html("timing")
 
     def _documents_room(self) -> None:
-        with gr.Row(elem_id="shelf"):
-            with gr.Column(elem_id="shelf-add"):
+        with gr.Row(elem_id="documents-columns"):
+            with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
                 self.news = html("news")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
-                self.store.lay_out_parcel()
-            with gr.Column(elem_id="shelf-list"):
+                self.storage_tab.lay_out_index_file()
+            with gr.Column(elem_id="documents-list"):
                 self.listing = html("listing", script="documents.js")
                 self.statistics = html("statistics")
 
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
-        # First, so that the endpoints and not handlers of the page get the names.
+        # First, so that the endpoints get the API names and not the page's handlers.
         Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
         search_outputs = [*self.regions.values(), self.r_q, self.r_c, self.text]
-        shelf_outputs = [
+        documents_outputs = [
             *self.regions.values(),
             self.r_q,
             self.r_c,
@@ -140,18 +139,18 @@ class Page:
             self.rooms,
         ]
 
-        # Gradio's "always_last" may answer an older move, so the dials' scripts hold moves back themselves.
+        # Gradio's "always_last" may answer an older move, so the scripts send one move at a time.
         def on(event: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], **more: Any) -> Any:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
             return event(fn, inputs, more.pop("outputs"), **{**quiet, **SEARCHING, **more})
 
         looking = {"outputs": search_outputs}
-        # A search may wait for the encoder: web/search.css draws a line while it does.
+        # While a search waits for the encoder, web/search.css shows a progress line.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
-        self.surveys.wire(on, self.rooms, self._screen, search_outputs)
-        self.store.wire(on, self._shelf, shelf_outputs, self.news)
-        shelf = {"outputs": shelf_outputs}
+        self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
+        self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
+        documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
         on(demo.load, self.arrive, [], outputs=arriving)
@@ -170,15 +169,15 @@ class Page:
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
-        on(self.results.submit, self.act, [], outputs=[*shelf_outputs, self.text])
-        on(self.listing.submit, self.act, [], outputs=[*shelf_outputs, self.text])
-        on(self.listing.delete, self.remove, [], **shelf)
-        on(self.encoder.submit, self.switch, [], outputs=[*shelf_outputs, self.encoder], **INDEXING)
+        on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.delete, self.remove, [], **documents)
+        on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **shelf).then(
+        on(self.drop.upload, self.receive, [], **documents).then(
             self.index,
             None,
-            shelf_outputs,
+            documents_outputs,
             show_progress="hidden",
             api_visibility="private",
             **INDEXING,
@@ -186,7 +185,7 @@ class Page:
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
-    # Handlers: each finds its visit, asks it for HTML, and says which components that goes to.
+    # Handlers: each calls its visit for HTML and maps it to components.
 
     def arrive(self, request: gr.Request) -> Updates:
         link = Link.parse(dict(request.query_params))
@@ -196,10 +195,10 @@ class Page:
             return {self.results: search_tab.failure(full.message, link.query)}
         updates = {
             **self._screen(visit, visit.arrive(link)),
-            **self._shelf(visit, visit.shelf(), whole=False),
+            **self._documents_tab(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        asked = {self.text: link.query} if link.query else {}  # else what was typed meanwhile would go
+        asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
         return {**updates, **places, **asked, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
@@ -212,20 +211,20 @@ class Page:
 
     def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        visit.picture = visit.session.locker.swap(visit.picture, uploads(event))
-        for refused in visit.session.locker.refusals():
+        visit.picture = visit.session.files.swap(visit.picture, uploads(event))
+        for refused in visit.session.files.refusals():
             gr.Warning(refused.message)
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
-        visit.picture = visit.session.locker.swap(visit.picture, [])
+        visit.picture = visit.session.files.swap(visit.picture, [])
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Search for an example alone, so the picture goes."""
+        """Search for an example, without the query picture."""
         visit, text = self.visits.of(request), str(said(event, "query"))
-        visit.picture = visit.session.locker.swap(visit.picture, [])
+        visit.picture = visit.session.files.swap(visit.picture, [])
         self._turn += 1
         picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
         return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
@@ -239,7 +238,7 @@ class Page:
         visit = self.visits.of(request)
         budget, turn = Budget.parse(str(said(event, "budget"))), int(said(event, "turn", 0))
         updates = self._screen(visit, visit.move(budget))
-        for slider in (self.r_q, self.r_c):  # they may have gone on moving
+        for slider in (self.r_q, self.r_c):  # they may have moved on
             updates.pop(slider, None)
         return {**updates, self.free_hint: search_tab.free_hint(turn)}
 
@@ -248,12 +247,12 @@ class Page:
         return self._screen(visit, visit.choose(str(said(event, "page")))) or gr.skip()
 
     def explain(self, request: gr.Request) -> Updates:
-        """The marks of the open hit, which the page asks for once the hits are there."""
+        """The marks of the open hit; requested by the page after it shows the hits."""
         visit = self.visits.of(request)
         return self._screen(visit, visit.explain()) or gr.skip()
 
     def open_tab(self, request: gr.Request, event: gr.SelectData) -> Updates:
-        """An evidence tab is drawn when it is opened."""
+        """Draw an evidence tab when it is opened."""
         visit = self.visits.of(request)
         return self._screen(visit, visit.open_tab(str(event.value).lower().replace(" ", "-"))) or gr.skip()
 
@@ -262,7 +261,7 @@ class Page:
         return self._screen(visit, Screen(link=visit.trace_record())) or gr.skip()
 
     def open_at(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """A click on a line of ranks: that page, at that stop."""
+        """A click in the rank chart: open that page at that stop."""
         visit = self.visits.of(request)
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
         return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
@@ -280,10 +279,10 @@ class Page:
 
     def stop_test(self, request: gr.Request) -> None:
         visit = self.visits.of(request)
-        visit.panel.stop.set()
+        visit.explanation_tabs.stop.set()
 
     def act(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """The one action that a state offers, by name."""
+        """Run the action that an empty or error state offers, by name."""
         visit = self.visits.of(request)
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
@@ -291,29 +290,29 @@ class Page:
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):
-            return self._shelf(visit, visit.restore() if name == "restore" else visit.clear())
+            return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
         return gr.skip()
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        return self._shelf(visit, visit.remove(str(said(event, "source"))))
+        return self._documents_tab(visit, visit.remove(str(said(event, "source"))))
 
     def receive(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        return self._shelf(visit, visit.receive(uploads(event)))
+        return self._documents_tab(visit, visit.receive(uploads(event)))
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
-        for shelf in visit.index_inbox():
-            yield self._shelf(visit, shelf)
+        for tab in visit.index_inbox():
+            yield self._documents_tab(visit, tab)
 
     def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Another encoder, or another resolution, for this visitor's pages."""
+        """Switch to another encoder or resolution."""
         visit = self.visits.of(request)
         with job(visit.session, visit.stop):
             name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
-            for shelf in switch(visit, self.encoders, name, tokens):
-                yield {**self._shelf(visit, shelf), self.encoder: self._choice(visit, shelf.busy)}
+            for tab in switch(visit, self.encoders, name, tokens):
+                yield {**self._documents_tab(visit, tab), self.encoder: self._choice(visit, tab.busy)}
 
     def _choice(self, visit: Visit, busy: bool = False) -> str:
         name, tokens = self.encoders.choice(visit.tools)
@@ -326,25 +325,25 @@ class Page:
         self.visits.of(request).stop.set()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
-    # Screens and shelves to components
+    # Regions to components
 
     def _screen(self, visit: Visit, screen: Screen) -> Updates:
-        """What of `screen` the browser does not have yet."""
+        """Updates for the regions of `screen` that have changed."""
         changed = visit.changed(screen)
         updates: Updates = {self.regions[name]: html for name, html in changed.items()}
         if "dial" in changed:
             updates |= {self.r_q: visit.budget.r_q, self.r_c: visit.budget.r_c}
         return updates
 
-    def _shelf(self, visit: Visit, shelf: Shelf, whole: bool = True) -> Updates:
+    def _documents_tab(self, visit: Visit, tab: DocumentsTab, whole: bool = True) -> Updates:
         updates: Updates = {}
         for name in ("news", "listing", "statistics"):
-            html = getattr(shelf, name)
+            html = getattr(tab, name)
             if html is not None:
                 updates[getattr(self, name)] = html
         if whole:
-            updates[self.cancel] = gr.Button("Cancel", visible=shelf.busy, interactive=True)
-            if shelf.listing is not None:  # the pages changed, and so did what a search finds
+            updates[self.cancel] = gr.Button("Cancel", visible=tab.busy, interactive=True)
+            if tab.listing is not None:  # the pages changed, so the search results may have too
                 updates |= self._screen(visit, visit.screen())
         return updates
 
@@ -356,22 +355,22 @@ def build_ui(
     examples: Sequence[str] = (),
     notice: str = "",
 ) -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page, and the options to `launch` it with.
+    """Build the page. Returns it with its options for `launch`.
 
     Args:
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
         examples: queries offered under the query box.
-        notice: why another encoder than the one asked for is in use; shown on top.
+        notice: why the configured encoder is not in use; shown on top.
 
     Raises:
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
     folder = private_folder(gradio_compat.upload_folder())
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # where Gradio looks whenever something is uploaded
-    # Gradio sums up all events with pandas after each of them, for a monitor that is off.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
+    # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
     visits = Visits(tools, base, folder)

@@ -1,4 +1,4 @@
-"""Storage and index files in Gradio: layout, wiring, and handlers that ask the visit."""
+"""Storage and index files in Gradio: layout, wiring and handlers."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
-from metaembed_demo.app.visitors.page_state import Screen, Shelf
+from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.visitor import HITS, Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
 
-from .components import Door, Updates, html
+from .components import PageVisits, Updates, html
 
-CONVERSIONS, PARCELS = 1, 1  # at a time, for all visitors together
-# The file is there once the button that holds it has changed.
-SAVE = "() => { document.querySelector('#parcel-file')?.click(); }"
+CONVERSIONS, INDEX_FILES = 1, 1  # concurrent events, for all visitors together
+# Runs when the download button has its file.
+SAVE = "() => { document.querySelector('#index-file-download')?.click(); }"
 log = logging.getLogger(__name__)
 
 
-class Store:
+class StorageTab:
     """The storage control under the dial, and the index file in the Documents tab."""
 
-    def __init__(self, visits: Door) -> None:
+    def __init__(self, visits: PageVisits) -> None:
         self.visits = visits
 
     def lay_out_control(self) -> gr.HTML:
         self.control = html("storage", script="storage_control.js")
         return self.control
 
-    def lay_out_parcel(self) -> None:
-        self.index_file = html("parcel", documents_tab.parcel(), script="index_file.js")
-        self.file = gr.DownloadButton(visible="hidden", elem_id="parcel-file")
+    def lay_out_index_file(self) -> None:
+        self.index_file = html("index-file", documents_tab.index_file_buttons(), script="index_file.js")
+        self.file = gr.DownloadButton(visible="hidden", elem_id="index-file-download")
 
     def wire(
         self,
         on: Callable[..., Any],
-        shelf: Callable[[Visit, Shelf], Updates],
-        shelf_outputs: list[Any],
+        show: Callable[[Visit, DocumentsTab], Updates],
+        documents_outputs: list[Any],
         news: Any,
     ) -> None:
-        """Args: how the page wires an event, how it shows a shelf, and where."""
-        self.news, self._shelf = news, shelf
-        packing = {"concurrency_id": "parcel", "concurrency_limit": PARCELS}
+        """Args: the page's functions to wire an event and to show the Documents tab, and its components."""
+        self.news, self._documents_tab = news, show
+        packing = {"concurrency_id": "index-file", "concurrency_limit": INDEX_FILES}
         converting = {"concurrency_id": "storage", "concurrency_limit": CONVERSIONS}
-        on(self.control.submit, self.convert, [], outputs=shelf_outputs, **converting)
-        on(self.control.input, self.set, [], outputs=shelf_outputs)
+        on(self.control.submit, self.convert, [], outputs=documents_outputs, **converting)
+        on(self.control.input, self.set, [], outputs=documents_outputs)
         on(self.control.select, self.check, [], outputs=[self.control])
         on(self.control.clear, self.stop, [], outputs=[], concurrency_id="stop")
         on(
@@ -59,60 +59,63 @@ class Store:
             outputs=[news, self.index_file, self.file],
             **packing,
         )
-        on(self.index_file.upload, self.open, [], outputs=[*shelf_outputs, self.index_file], **packing)
+        on(self.index_file.upload, self.open, [], outputs=[*documents_outputs, self.index_file], **packing)
         self.file.change(None, js=SAVE)
 
     def convert(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Another storage for this visitor's pages; the old one is searched until it is done."""
+        """Convert this visitor's pages to another storage kind; the old index is searched meanwhile."""
         visit = self.visits.of(request)
         collection = visit.collection
         with visit.session.at_work():
-            for done in visit.storing.convert(collection, str(said(event, "value"))):
+            for done in visit.storage_choice.convert(collection, str(said(event, "value"))):
                 if done and visit.collection is collection:
-                    yield self._shelf(visit, visit.stored_anew())
+                    yield self._documents_tab(visit, visit.refresh())
                 else:
                     yield self._control(visit)
 
     def stop(self, request: gr.Request) -> None:
-        """Give the conversion under way up; its own handler says so."""
+        """Cancel the running conversion; its own handler updates the page."""
         visit = self.visits.of(request)
-        visit.storing.stop.set()
+        visit.storage_choice.stop.set()
 
     def set(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Re-ranking by the full vectors, or the recall target."""
+        """Set re-ranking with full vectors, or the recall target."""
         visit = self.visits.of(request)
         name, value = str(said(event, "name")), said(event, "value")
         if name == "refine":
-            visit.storing.refine(visit.collection, bool(value))
+            visit.storage_choice.refine(visit.collection, bool(value))
         elif name == "recall":
-            visit.storing.aim(visit.collection, float(value))
-        return self._shelf(visit, visit.stored_anew())
+            visit.storage_choice.aim(visit.collection, float(value))
+        return self._documents_tab(visit, visit.refresh())
 
     def check(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """The open search against one that scores every page by its full vectors."""
+        """Compare the open search with an exact search over full vectors."""
         visit = self.visits.of(request)
         if str(said(event, "action")) == "check":
-            visit.storing.check(visit.collection, visit.trace, HITS)
+            visit.storage_choice.check(visit.collection, visit.trace, HITS)
         else:
-            visit.storing.hide()
+            visit.storage_choice.hide()
         return self._control(visit)
 
     def _control(self, visit: Visit) -> Updates:
         told = visit.storage()
-        visit.changed(Screen(storage=told))  # what is sent now, the next search may have to replace
+        visit.changed(Screen(storage=told))  # record it as sent, so that the next search can replace it
         return {self.control: told}
 
     # Index files
 
     def download(self, request: gr.Request) -> Iterator[Updates]:
-        """Pack the index for this visitor's browser. It lies here until they take another, or leave."""
+        """Pack the index for download. The file is kept until the next download or the session's end."""
         visit = self.visits.of(request)
         pages = len(visit.collection)
-        busy = {self.news: documents_tab.packing(pages), self.index_file: documents_tab.parcel(busy=True)}
-        yield {**busy, self.file: None}  # so that the same file once more is a change, too
-        rest = {self.index_file: documents_tab.parcel()}
+        busy = {
+            self.news: documents_tab.packing(pages),
+            self.index_file: documents_tab.index_file_buttons(busy=True),
+        }
+        yield {**busy, self.file: None}  # so that the same file again counts as a change
+        rest = {self.index_file: documents_tab.index_file_buttons()}
         try:
-            file = visit.session.locker.hand_out(index_file.NAME)
+            file = visit.session.files.hand_out(index_file.NAME)
             index_file.pack(visit.collection, file.parent)
         except (ValueError, OSError) as error:
             log.warning("The index could not be packed: %s", error)
@@ -122,29 +125,29 @@ class Store:
         yield {**rest, self.news: told, self.file: str(file)}
 
     def open(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Add the pages of index files to this visitor's."""
+        """Add the pages of index files to this visitor's pages."""
         visit = self.visits.of(request)
-        files = visit.session.locker.take(uploads(event))
+        files = visit.session.files.take(uploads(event))
         refused = "".join(
-            documents_tab.not_opened(each.source, each.message) for each in visit.session.locker.refusals()
+            documents_tab.not_opened(each.source, each.message) for each in visit.session.files.refusals()
         )
         names = [file.name for file in files]
         yield {
             self.news: documents_tab.opening(names),
-            self.index_file: documents_tab.parcel(busy=True),
+            self.index_file: documents_tab.index_file_buttons(busy=True),
         }
         told = refused + "".join(self._opened(visit, file) for file in files)
-        visit.session.locker.release(files)
-        shelf = visit.stored_anew(pages=True)
-        shelf.news = told
-        yield {**self._shelf(visit, shelf), self.index_file: documents_tab.parcel()}
+        visit.session.files.release(files)
+        tab = visit.refresh(pages=True)
+        tab.news = told
+        yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.index_file_buttons()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:
             added, held = index_file.add(visit.collection, file)
         except ValueError as error:
             return documents_tab.not_opened(file.name, str(error))
-        except Exception as error:  # whatever is wrong with a file of somebody's making, the visit goes on
+        except Exception as error:  # an untrusted file must not end the visit
             log.exception("The index file %s could not be opened", file.name)
             return documents_tab.not_opened(
                 file.name, f"{file.name} could not be opened: {type(error).__name__}."

@@ -1,4 +1,4 @@
-"""The rooms Budget and Tokens in Gradio: layout, wiring, and handlers that ask the visit."""
+"""The tabs Budget and Tokens in Gradio: layout, wiring and handlers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.core.budgets import Budget
 
-from .components import Door, Updates, html
+from .components import PageVisits, Updates, html
 
-SURVEYS = 1  # at a time, for all visitors together
+SURVEYS = 1  # concurrent events, for all visitors together
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
 
-class Rooms:
-    """Budget and Tokens. `lay_out` stands inside the tabs of the page."""
+class SurveyTabs:
+    """The tabs Budget and Tokens. Call `lay_out` inside the page's tabs."""
 
-    def __init__(self, visits: Door) -> None:
+    def __init__(self, visits: PageVisits) -> None:
         self.visits = visits
 
     def lay_out(self) -> None:
@@ -40,7 +40,7 @@ class Rooms:
         screen: Callable[[Visit, Screen], Updates],
         searched: list[Any],
     ) -> None:
-        """Args: how the page wires an event; its tabs; how it shows a screen, and what a search updates."""
+        """Args: the page's functions to wire an event and show a screen, its tabs, and a search's outputs."""
         self.tabs, self._screen = rooms, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
         on(self.budget_tab.select, self.open_budget, [], outputs=[self.budget, self.cost])
@@ -60,7 +60,7 @@ class Rooms:
     def open_tokens(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
         return {
-            self.tokens: visit.survey.tokens(empty=not len(visit.collection)),
+            self.tokens: visit.study.tokens(empty=not len(visit.collection)),
         }
 
     def measure(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
@@ -71,21 +71,21 @@ class Rooms:
                 yield {self.budget: told}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """How much quality to keep, or the budget that this advises."""
+        """Set the share of quality to keep, or use the recommended budget."""
         visit = self.visits.of(request)
         action, value = str(said(event, "action")), str(said(event, "value"))
         if action == "use":
             found = visit.move(Budget.parse(value))
             return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
         if action == "share":
-            visit.survey.share = min(max(float(value), 0.01), 1.0)
+            visit.study.share = min(max(float(value), 0.01), 1.0)
         return {self.budget: visit.budget_room()}
 
     def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        files = visit.session.locker.take(uploads(event))
-        visit.survey.take_labels(files, visit.collection)
-        visit.session.locker.release(files)
+        files = visit.session.files.take(uploads(event))
+        visit.study.take_labels(files, visit.collection)
+        visit.session.files.release(files)
         return {self.budget: visit.budget_room()}
 
     def read_all(self, request: gr.Request) -> Iterator[Updates]:
@@ -95,4 +95,4 @@ class Rooms:
 
     def stop(self, request: gr.Request) -> None:
         visit = self.visits.of(request)
-        visit.survey.stop.set()
+        visit.study.stop.set()

@@ -1,1 +1,1 @@
-"""Records in, HTML and figures out. No Gradio, no torch, no state."""
+"""HTML and charts from records. No Gradio, no torch, no state."""

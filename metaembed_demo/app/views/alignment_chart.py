@@ -15,7 +15,7 @@ from .figure import SAVE
 from .html import json_attribute
 from .score_bar import _tokens, score_bar
 
-SCALE = 10_000  # cosines travel as whole ten-thousandths, two bytes each
+SCALE = 10_000  # cosines are sent as int16 ten-thousandths
 CAPTION = (
     "Meta Tokens are learned vectors that have read the whole input. They are neither words nor patches: "
     "a row is not a word of the query and a column is not a place on the page."
@@ -23,14 +23,14 @@ CAPTION = (
 
 
 def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
-    """The r_q x r_c matrix of one hit, with winners ringed, margins in the five shades and gains beside it.
+    """The r_q x r_c matrix of one hit, with winners ringed, margins in the five shades, and gains.
 
     web/alignment_chart.js draws the cells and makes the files to save, from the numbers in `data-matrix`.
 
     Args:
         found: the hit's alignment at `budget`.
-        full: (R_q, R_c) float32 cosines at full size; what lies outside the budget is drawn faint.
-        budget: the budget in use.
+        full: (R_q, R_c) float32 cosines at full size; cells outside the budget are drawn faint.
+        budget: the current budget.
     """
     rows, columns = full.shape
     r_q, r_c = found.similarity.shape
@@ -73,7 +73,7 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
 
 
 def _prefixes(found: Alignment) -> str:
-    """What each nested group of candidate tokens added to the score."""
+    """The score contribution of each nested group of candidate tokens."""
     gains = candidate_gains(found)
     reached = [g for g in GROUPS if g.candidate[0] <= found.similarity.shape[1]]
     words = "".join(
@@ -89,7 +89,7 @@ def _prefixes(found: Alignment) -> str:
 
 
 def _finding(found: Alignment) -> str:
-    """The matrix in one line: which candidate group the query tokens read most."""
+    """The finding: the candidate group with the most winners."""
     groups = [group_of(int(w), "candidate") for w in found.winners]
     counts = [sum(g.index == i for g in groups) for i in range(len(GROUPS))]
     most = GROUPS[int(np.argmax(counts))]
@@ -102,7 +102,7 @@ def _finding(found: Alignment) -> str:
 
 
 def _span(group: Group) -> str:
-    """Such as tokens 17–64, kept on one line."""
+    """A token range such as "tokens 17–64", without line breaks."""
     return f'<span class="span">{_tokens("", group, "candidate")}</span>'
 
 
@@ -131,7 +131,7 @@ def _margin(side: str, size: int, reach: int) -> str:
 
 
 def _gains(gains: FloatArray, rows: int) -> str:
-    """One bar a query token; its length is the token's maximum cosine, 1 fills the width."""
+    """One bar per query token; its length is the token's maximum cosine, with 1 at full width."""
     bars = []
     for i in range(rows):
         width = min(max(float(gains[i]), 0.0), 1.0) * 100 if i < len(gains) else 0.0
@@ -140,7 +140,7 @@ def _gains(gains: FloatArray, rows: int) -> str:
 
 
 def _table(found: Alignment, budget: Budget) -> str:
-    """The maxima as a table; web/alignment_chart.js writes its rows."""
+    """The maxima as a table, whose rows web/alignment_chart.js fills."""
     return (
         f'<details class="as-table"><summary>The {len(found.gains)} maxima of '
         f"{budget_text(budget.r_q, budget.r_c)} as a table</summary>"

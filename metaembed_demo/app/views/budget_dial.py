@@ -1,4 +1,4 @@
-"""The dial: five trained budgets under the curve of what each is worth."""
+"""The budget dial: five trained budgets with their quality curve."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def dial(
 
     Args:
         budget: the budget in use; one of the stops, or a free one.
-        bytes_per_page: index bytes a page at each of the five stops.
+        bytes_per_page: index bytes per page at each of the five stops.
         curve: quality of the stops; None draws the dial without a curve.
-        readout: HTML of the line on the right: what the last move cost.
-        storage: how vectors are kept; the curve was measured with float16, and says so beside another.
+        readout: HTML of the line on the right: the cost of the last move.
+        storage: the storage kind; the curve was measured with float16, which is noted for other kinds.
     """
     at = position(budget)
     lit = reach(budget)
@@ -82,12 +82,12 @@ def _heights(curve: Curve | None) -> list[float] | None:
     if curve is None:
         return None
     low, high = min(curve.scores), max(curve.scores)
-    span = max(high - low, 0.05)  # a flat curve is drawn flat, not as noise
+    span = max(high - low, 0.05)  # a flat curve is drawn flat, without magnifying noise
     return [20 + 44 * (score - low) / span for score in curve.scores]
 
 
 def _chart(heights: list[float] | None, lit: int) -> str:
-    """The curve over the stops, one band a group; x in percent of the dial's width."""
+    """The curve over the stops, one band per group; x in percent of the dial's width."""
     if heights is None:
         return ""
     xs = [(i + 0.5) * 20 for i in range(5)]
@@ -131,12 +131,12 @@ def _column(
 
 
 def readout(moved: bool, server_ms: float, rerank_ms: float, total_ms: float) -> str:
-    """What the last search or move cost, as HTML.
+    """The cost of the last search or move, as HTML.
 
     Args:
-        moved: whether only the dial moved.
-        server_ms: the whole of the server's work for this answer.
-        rerank_ms, total_ms: of the search's own stages.
+        moved: whether only the budget changed.
+        server_ms: total server time for this answer.
+        rerank_ms, total_ms: timings of the search.
     """
     if moved:
         return (

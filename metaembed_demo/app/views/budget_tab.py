@@ -1,4 +1,4 @@
-"""The rooms Budget and Tokens as HTML. Pure functions; what comes from people goes through `safe`."""
+"""The tabs Budget and Tokens as HTML. Pure functions; untrusted text is escaped by `safe`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class State:
-    """What the Budget room shows."""
+    """State of the Budget tab."""
 
     pages: int
     now: Budget
     worth: Worth | None
-    advice: Advice | str  # a sentence when there is no advice
+    advice: Advice | str  # a message when there is no advice
     share: float
     searches: int  # of this session
     labels: Labels | None
@@ -43,7 +43,7 @@ class State:
 
 
 def room(state: State) -> str:
-    """The Budget room: how to measure, and what to choose."""
+    """The Budget tab: ways to measure, and the recommended budget."""
     if not state.pages:
         told = f"{NO_PAGES} what each budget is worth on them."
         return (
@@ -57,7 +57,7 @@ def room(state: State) -> str:
 
 
 def _ways(state: State) -> str:
-    """The buttons that measure."""
+    """The buttons that start a measurement."""
     busy = " disabled" if state.running else ""
     labels = f"Measure with {_queries(len(state.labels.queries))} of yours" if state.labels else ""
     ways = [
@@ -117,7 +117,7 @@ def _found(state: State) -> str:
 
 
 def _advice(state: State) -> str:
-    """Find my budget: the share asked for, the answer, whether it is sure."""
+    """Find my budget: the required share, the answer and its confidence."""
     shares = "".join(
         f'<button type="button" data-action="share" data-value="{share}" '
         f'aria-pressed="{"true" if share == state.share else "false"}">{share:.0%}</button>'
@@ -157,7 +157,7 @@ def _agreement(worth: Worth) -> str:
 
 
 def progress(verb: str, done: int, total: int, noun: str) -> str:
-    """Work under way, with a way to stop it."""
+    """The progress of a long job, with a stop button."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return (
         '<div class="running"><div class="bar-run" role="progressbar" aria-valuemin="0" '
@@ -171,12 +171,12 @@ def progress(verb: str, done: int, total: int, noun: str) -> str:
 def tokens(
     found: Sequence[TokenHabit], pages: int, able: bool, running: str = "", empty: bool = False
 ) -> str:
-    """The Tokens room: what each candidate token reads over all pages.
+    """The Tokens tab: what each candidate token reads over all pages.
 
     Args:
-        found: one habit a token; empty before it was read.
-        pages: they were read from; able: whether the encoder can tell.
-        empty: whether there is no page to read.
+        found: statistics per token; empty before they are computed.
+        pages: number of pages they were computed from; able: whether the encoder gives evidence.
+        empty: whether there are no pages.
     """
     if not able:
         return nothing(

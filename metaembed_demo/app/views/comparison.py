@@ -1,4 +1,4 @@
-"""One hit seen by two queries or at two budgets, side by side, as HTML. Pure functions."""
+"""Comparison of one hit for two queries or two budgets, side by side, as HTML. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .html import safe
 from .page_map import spread, veil
 
 LISTED = 8  # words whose shares differ most
-LEAST = 0.04  # of the strongest word, below which a word is not drawn
-LEAST_DIFFERENCE = 0.001  # of a word's share
-VEIL = 0.8  # of white over a picture's cell that gave nothing
+LEAST = 0.04  # minimum strength of a drawn word, relative to the strongest
+LEAST_DIFFERENCE = 0.001  # minimum difference of a listed word's shares
+VEIL = 0.8  # opacity of white over a picture's cell that contributed nothing
 ONLY = 0.005  # share of the score below which a word counts as absent from a side
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A query at a budget, and how it sees the hit."""
+    """A query at a budget, with its alignment and explanation of the hit."""
 
     name: str  # A or B
     query: str
@@ -43,7 +43,7 @@ def side_by_side(a: Side, b: Side, pinned: bool) -> str:
     """Both maps, and the words whose share of the score differs most.
 
     Args:
-        pinned: whether A is a search that the visitor kept; else it is B's query at another budget.
+        pinned: whether A is a pinned search; otherwise it is B's query at another budget.
     """
     shares = [spread(side.explained, side.alignment) for side in (a, b)]
     rows = _rows(a, shares[0][0], shares[1][0])
@@ -141,7 +141,7 @@ def _layer(name: str, marks: Sequence[str]) -> str:
 
 
 def _differences(a: Side, b: Side, first: FloatArray, second: FloatArray) -> str:
-    """Words by how much their share differs, a word that comes several times once."""
+    """Distinct words by the difference of their shares."""
     found = _by_text(a.explained.words, first, second)
     found = [row for row in found if abs(row[1] - row[2]) > LEAST_DIFFERENCE][:LISTED]
     if not found:
@@ -163,7 +163,7 @@ def _differences(a: Side, b: Side, first: FloatArray, second: FloatArray) -> str
 
 
 def _by_text(words: Sequence[Word], first: FloatArray, second: FloatArray) -> list[tuple[str, float, float]]:
-    """Each text with its share on either side, the most different first; cells of pictures have none."""
+    """Each text with its share on either side, the largest difference first. Excludes picture cells."""
     found: dict[str, tuple[str, float, float]] = {}
     for word, one, two in zip(words, first.tolist(), second.tolist(), strict=True):
         key = word.text.strip(".,;:!?()\"'").casefold()

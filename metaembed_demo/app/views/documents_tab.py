@@ -33,9 +33,9 @@ class ShownDocument(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an upload ended, as the page tells it.
+    """The result of an upload.
 
-    added: pages indexed; duplicates: one line for each page that was there already.
+    added: number of pages indexed; duplicates: one line for each page that was already indexed.
     """
 
     added: int
@@ -43,11 +43,11 @@ class Outcome:
     problems: tuple[ShownProblem, ...]
     seconds: float
     cancelled: bool = False
-    error: str = ""  # what stopped the whole upload, if something did
+    error: str = ""  # the error that stopped the upload, if any
 
 
 def waiting(files: int) -> str:
-    """What stands where the bar will be until indexing begins."""
+    """Placeholder for the progress bar until indexing begins."""
     return (
         '<section class="progress" aria-label="Indexing"><p><b>Opening '
         f"{plural(files, 'file')}</b><span>pages are being counted</span></p>"
@@ -56,10 +56,10 @@ def waiting(files: int) -> str:
 
 
 def progress(done: int, total: int, source: str, number: int) -> str:
-    """The bar while pages are indexed.
+    """The progress bar of indexing.
 
     Args:
-        done, total: pages; source, number: the page read last, 0 when a whole file is meant.
+        done, total: pages; source, number: the last page read; number 0 stands for the whole file.
     """
     share = 100 * done / max(total, 1)
     where = safe(source) + (f", page {number}" if number else "")
@@ -72,7 +72,7 @@ def progress(done: int, total: int, source: str, number: int) -> str:
 
 
 def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
-    """The encoders to choose between, as buttons; nothing where there is only one."""
+    """Buttons to choose an encoder; empty if there is only one."""
     if len(names) < 2:
         return ""
     shut = " disabled" if busy else ""
@@ -89,11 +89,11 @@ def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
 
 
 def resolutions(name: str, limits: Sequence[int], now: int, busy: bool = False) -> str:
-    """Visual tokens a page to choose between; nothing where the encoder called `name` has no choice.
+    """Buttons to choose the visual tokens per page; empty if the encoder `name` has no options.
 
     Args:
-        limits: first the encoder's own, which goes by 0, then those that it can be set to.
-        now: the one in use.
+        limits: the encoder's default, whose value is 0, then the other options.
+        now: the current value.
     """
     if not limits:
         return ""
@@ -113,7 +113,7 @@ def resolutions(name: str, limits: Sequence[int], now: int, busy: bool = False) 
 
 
 def loading(name: str) -> str:
-    """What stands where the bar will be until an encoder is loaded."""
+    """Placeholder for the progress bar until an encoder is loaded."""
     return (
         f'<section class="progress" aria-label="Loading"><p><b>Loading {safe(PurePosixPath(name).name)}</b>'
         "<span>large models take minutes</span></p>"
@@ -122,7 +122,7 @@ def loading(name: str) -> str:
 
 
 def refused(name: str, message: str) -> str:
-    """An encoder that was not taken, and why."""
+    """A failed switch to an encoder, with the reason."""
     return (
         f'<section class="outcome warn" role="alert"><h3>{safe(PurePosixPath(name).name)} was not taken</h3>'
         f"<p>{safe(message)}</p></section>"
@@ -130,7 +130,7 @@ def refused(name: str, message: str) -> str:
 
 
 def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
-    """All pages are encoded with another encoder, or at another resolution (visual tokens a page)."""
+    """A finished switch to another encoder or resolution (visual tokens per page)."""
     limit = f", with at most {tokens:,} visual tokens a page" if tokens else ""
     return (
         f'<section class="outcome good"><h3>{plural(pages, "page")} encoded again</h3>'
@@ -138,14 +138,14 @@ def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
     )
 
 
-def parcel(busy: bool = False) -> str:
-    """The two buttons of an index file; web/index_file.js says what they do."""
+def index_file_buttons(busy: bool = False) -> str:
+    """The two buttons for index files, see web/index_file.js."""
     shut = " disabled" if busy else ""
     return (
-        '<section class="parcel"><h3>Index file</h3><div class="ways">'
+        '<section class="index-file"><h3>Index file</h3><div class="ways">'
         f'<button type="button" class="quiet" data-action="download"{shut}>Download the index</button>'
         f'<label class="quiet"><input type="file" accept=".zip" class="hidden"{shut}>'
-        '<span class="parcel-words">Open an index</span></label></div>'
+        '<span class="index-file-words">Open an index</span></label></div>'
         '<p class="hint">A .zip with the vectors, words and pictures of all pages. Opening one adds its '
         "pages without reading them again; it must come from the same encoder.</p></section>"
     )
@@ -167,7 +167,7 @@ def _waits(label: str, what: str, more: str) -> str:
 
 
 def packed(name: str, pages: int, size: int) -> str:
-    """The index file is on its way to the browser."""
+    """The index file is packed and the download has started."""
     return (
         f'<section class="outcome good" role="status"><h3>{plural(pages, "page")} packed</h3>'
         f"<p>{safe(name)}, {bytes_text(size)}, is being downloaded.</p></section>"
@@ -182,7 +182,7 @@ def not_packed(message: str) -> str:
 
 
 def opened(name: str, added: int, held: int) -> str:
-    """The pages of an index file are in. `held`: how many it holds, of which some may have been here."""
+    """Pages of an index file were added. `held`: number of pages in the file, including duplicates."""
     here = f"; {plural(held - added, 'page')} of it were here already" if held > added else ""
     here = here.replace("1 page of it were", "1 page of it was")
     title = f"{plural(added, 'page')} added" if added else "Nothing new"
@@ -193,7 +193,7 @@ def opened(name: str, added: int, held: int) -> str:
 
 
 def not_opened(name: str, message: str) -> str:
-    """An index file that was not taken, and why; nothing changed."""
+    """A refused index file, with the reason."""
     return (
         f'<section class="outcome warn" role="alert"><h3>{safe(name)} was not opened</h3>'
         f"<p>{safe(message)}</p></section>"
@@ -201,7 +201,7 @@ def not_opened(name: str, message: str) -> str:
 
 
 def outcome(ended: Outcome) -> str:
-    """What an upload brought: pages added, what was there already, and each problem with its own message."""
+    """The result of an upload: pages added, duplicates, and each problem with its message."""
     problems, twice = list(ended.problems), list(ended.duplicates)
     kind = "warn" if problems or ended.error or ended.cancelled else "good"
     parts = [f"<h3>{_headline(ended)}</h3>"]
@@ -229,7 +229,7 @@ def _headline(ended: Outcome) -> str:
 
 
 def _problem(problem: ShownProblem) -> str:
-    """The message with the file's name standing out; the name goes first where the message lacks it."""
+    """The message with the file's name emphasised, or prefixed if the message lacks it."""
     name, message = problem.source, problem.message
     if message.startswith(name):
         return f"<b>{safe(name)}</b>{safe(message[len(name) :])}"
@@ -237,7 +237,7 @@ def _problem(problem: ShownProblem) -> str:
 
 
 def failed(message: str) -> str:
-    """An upload that could not start at all."""
+    """An upload that could not start."""
     return outcome(Outcome(0, (), (), 0.0, error=message))
 
 
@@ -245,7 +245,7 @@ def listing(documents: Sequence[ShownDocument], pages: int, samples: bool = True
     """The documents with page counts and a remove button each.
 
     Args:
-        pages: in the index; samples: whether there is a sample corpus to bring back.
+        pages: in the index; samples: whether there is a sample corpus to restore.
     """
     if not documents:
         text = "Drop files to begin; they stay in this browser session only."
@@ -277,11 +277,11 @@ def _kind(document: ShownDocument) -> str:
 def statistics(
     pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int, kind: str = "float16", full: int = 0
 ) -> str:
-    """What the index holds and what each stop would need.
+    """Statistics of the index, and its size at each stop.
 
     Args:
-        pages, vectors: counts; bytes_per_page: five sizes, one a stop; dim: components of a vector.
-        kind: how vectors are kept; full: bytes of the full ones beside them, 0 where there are none.
+        pages, vectors: counts; bytes_per_page: five sizes, one per stop; dim: components of a vector.
+        kind: the storage kind; full: bytes of the full vectors stored besides codes, or 0.
     """
     if not pages:
         return ""
@@ -302,7 +302,7 @@ def _kept(dim: int, kind: str) -> str:
 
 
 def limits(allowed: Limits) -> str:
-    """What may be uploaded."""
+    """The upload limits."""
     return (
         '<p class="hint limits">PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, or a zip of them. '
         f"Up to {bytes_text(allowed.max_file_bytes)} a file, {allowed.max_pages:,} pages a file and "

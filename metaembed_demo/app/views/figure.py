@@ -1,7 +1,7 @@
-"""Charts in HTML: the frame they share, and what every budget makes of one query. Pure functions.
+"""The common frame of charts in HTML. Pure functions.
 
-A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three
-buttons that save it (web/figure_download.js). Costs are drawn in `cost`, what Meta Tokens read in `habits`.
+A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three buttons
+that save it (web/figure_download.js).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the
 def figure(
     name: str, title: str, body: str, data: object, csv: Sequence[Sequence[object]], note: str = ""
 ) -> str:
-    """The frame that all charts share. web/figure_download.js does what its three buttons say.
+    """The frame of a chart. web/figure_download.js implements its three buttons.
 
     Args:
-        name: of the saved files, `metaembed-NAME.png`; letters and hyphens of our own.
+        name: of the saved files, `metaembed-NAME.png`; letters and hyphens, not user input.
         title: the finding, as text. body: the drawing, as HTML. note: under the drawing, as text.
-        data: what the JSON file holds; plain types. csv: rows of cells, the first one names the columns.
+        data: content of the JSON file. csv: rows of cells, starting with the header.
     """
     caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
     return (
@@ -66,7 +66,7 @@ def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
 
 
 def nothing(name: str, title: str, text: str) -> str:
-    """A chart that has nothing to show yet: what will stand here, and how to get it."""
+    """The empty state of a chart: what it will show, and how to get there."""
     points = " ".join(f"{12 + i * 24},{y}" for i, y in enumerate((40, 29, 21, 16, 13)))
     dots = "".join(
         f'<circle cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="4" style="--shade:{group.shade}"/>'
@@ -80,12 +80,12 @@ def nothing(name: str, title: str, text: str) -> str:
 
 
 def as_table(summary: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The numbers of a chart behind a summary, closed at first; see `table`."""
+    """The numbers of a chart in a collapsed <details>; see `table`."""
     return f'<details class="as-table"><summary>{safe(summary)}</summary>{table(head, rows)}</details>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], shades: Sequence[str] = ()) -> str:
-    """A table of text cells; the first of each row is its name, with a chip of its shade if there are any."""
+    """A table of text cells. The first cell of a row is its header, with a chip of its shade if given."""
     chips = [f'<span class="key" style="--shade:{shade}"></span> ' for shade in shades] or [""] * len(rows)
     heads = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
     body = "".join(

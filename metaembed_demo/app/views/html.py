@@ -1,4 +1,4 @@
-"""Text and pictures made safe to stand in HTML."""
+"""Escaping for HTML."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from metaembed_demo.core.text import clean
 
 
 def safe(text: str) -> str:
-    """Text from files, names and queries, safe inside HTML and inside a quoted attribute."""
+    """Escape untrusted text for HTML content and quoted attributes."""
     return escape(clean(text), quote=True)
 
 
 def json_attribute(name: str, data: object) -> str:
-    """`data-NAME` with `data` as JSON in single quotes: JSON's own double quotes then stand as they are.
+    """`data-NAME` with `data` as JSON in single quotes, so that JSON's double quotes need no escaping.
 
     Raises:
-        ValueError: for NaN, which JSON does not have.
+        ValueError: for NaN, which JSON cannot represent.
 
     >>> json_attribute("map", {"word": "l'ami <b>"})
     'data-map=\'{"word":"l&#x27;ami &lt;b>"}\''

@@ -1,4 +1,4 @@
-"""Memory of an index of many pages at every stop, beside the paper's own figures. A chart; pure functions."""
+"""Chart of the memory of a large index at every stop, next to the paper's figures. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
 STEPS = (*(int(m * 10**power) for power in range(2, 8) for m in MULTIPLES), 10**8)  # pages
 AXIS = (4.0, 13.2)  # powers of ten of the bytes at the ends of the memory axis
 TICKS = (("1 MB", 1024**2), ("1 GB", 1024**3), ("1 TB", 1024**4))
-# MetaEmbed, arXiv 2509.18095, Table 3: stop -> GiB of candidates' vectors and ms to score them
+# MetaEmbed, arXiv 2509.18095, table 3: stop -> GiB of the candidates' vectors and ms to score them.
 PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
 PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
 
 
 def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
-    """Memory of an index of many pages at every stop, beside what the paper reports.
-    web/index_size_chart.js moves it.
+    """Memory of an index at every stop by number of pages, next to the paper's figures.
+
+    web/index_size_chart.js updates it when the slider moves.
 
     Args:
-        bytes_per_page: five sizes, one a stop, coarse to fine.
-        pages: pages that the slider starts at.
-        dim: components of a vector, where `bytes_per_page` are not those of float16.
-        kept: how the vectors are kept.
+        bytes_per_page: five sizes, one per stop, coarse to fine.
+        pages: initial value of the slider.
+        dim: components of a vector; needed if `bytes_per_page` are not those of float16.
+        kept: name of the storage kind.
     """
     if len(bytes_per_page) != len(STOPS) or pages < 1:
         return nothing(
@@ -56,7 +57,7 @@ def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kep
 
 
 def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Files:
-    """web/index_size_chart.js writes both anew when the slider moves."""
+    """The chart's JSON and CSV; web/index_size_chart.js replaces both when the slider moves."""
     stops = [str(stop) for stop in STOPS]
     data = {
         "pages": pages,
@@ -103,7 +104,7 @@ def _size(n: float) -> str:
 
 
 def _along(size: float) -> float:
-    """Where `size` bytes stand on the memory axis, in percent."""
+    """The position of `size` bytes on the memory axis, in percent."""
     return min(max((math.log10(max(size, 1)) - AXIS[0]) / (AXIS[1] - AXIS[0]), 0.0), 1.0) * 100
 
 

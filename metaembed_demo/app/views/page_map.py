@@ -1,6 +1,6 @@
-"""Explanations as HTML: the words of a page for its overlay, the map of a hit, and the test of that map.
+"""Explanations as HTML: the words of a page for its overlay, the page map of a hit, and its occlusion test.
 
-Pure functions. Words come from documents, so they go through `safe` or into a JSON attribute.
+Pure functions. Words come from documents, so they are escaped by `safe` or `json_attribute`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from metaembed_demo.explain.occlusion import SHARE, Verdict
 from .figure import SAVE, savable
 from .html import json_attribute, safe
 
-LEAST = 0.04  # of a token's strongest word, below which a word is not drawn
+LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
 MOST = 160  # words drawn for one token
-LEAST_LISTED = 0.005  # share of the score, below which a word is not listed
-CELLS_COUNT = 0.05  # share that a picture's cells have together, below which they are left as they are
-LISTED = 10  # words in the list beside the page
+LEAST_LISTED = 0.005  # minimum share of the score of a listed word
+CELLS_COUNT = 0.05  # minimum share of all picture cells together; below, none is veiled
+LISTED = 10  # words in the list next to the page
 ROUNDED = (
     " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
     "would score with the same winners, and not quite to the score shown."
@@ -36,14 +36,14 @@ NOTE = (
 
 
 def reading(words: Sequence[Word], read: FloatArray) -> str:
-    """The words of a page and what each candidate token read, as JSON that the page's scripts fetch.
+    """The words of a page and the weights of each candidate token, as JSON for the page's scripts.
 
     Args:
         words: n words and cells with their boxes.
         read: (R_c, n) float32, rows summing to 1.
     """
     data = {
-        # The last says that a word names a picture: its box is the picture's, and is not drawn.
+        # Last value: the word names a picture. Its box is the picture's and is not drawn.
         "words": [
             [*(round(edge * 1000) for edge in word.box), word.text, int(word.kind == "visual")]
             for word in words
@@ -54,7 +54,7 @@ def reading(words: Sequence[Word], read: FloatArray) -> str:
 
 
 def _sparse(weights: FloatArray) -> list[int]:
-    """Index and weight in thousandths in turn, the strongest first, without those that are weak beside it.
+    """Alternating indices and weights in thousandths, the strongest first, without weak ones.
 
     >>> _sparse(np.array([0.0, 0.75, 0.25]))
     [1, 750, 2, 250]
@@ -66,7 +66,7 @@ def _sparse(weights: FloatArray) -> list[int]:
 
 
 def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
-    """(n,) how far each cell of a picture stands back, 0 to 1; 0 for words, and where no cell counts.
+    """(n,) strength of the veil over each picture cell, 0 to 1; 0 for words, and if all cells are weak.
 
     >>> words = [Word("a", (0, 0, 1, 1)), *[Word("", (0, 0, 1, 1), "visual")] * 2]
     >>> veil(words, np.array([0.0, 0.75, 0.375])).tolist()
@@ -80,12 +80,12 @@ def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
 
 
 def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: bool = True) -> str:
-    """Where on the page the score comes from, as a list beside the overlay.
+    """The words that contribute most to the score, as a list next to the overlay.
 
     Args:
-        found: of the hit that `alignment` is of.
-        verdict: HTML of a test of this map, or of its progress.
-        full: whether the hit is scored by the page's full vectors.
+        found: the explanation of `alignment`'s hit.
+        verdict: HTML of the occlusion test's result or progress.
+        full: whether the hit is scored with full vectors.
     """
     shares, groups = spread(found, alignment)
     note = NOTE + ("" if full else ROUNDED)
@@ -98,7 +98,7 @@ def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: 
 
 
 def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) -> str:
-    """The map as its JSON and CSV files have it: boxes in page fractions, shares of the score."""
+    """The map's JSON and CSV: boxes in page fractions, shares of the score."""
     rows = [
         [
             found.words[i].text,
@@ -115,20 +115,19 @@ def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) ->
 
 
 def pending(page_id: str) -> str:
-    """Stands where `marks` will: the page's script then asks for the explanation, after the hits are
-    shown."""
+    """Placeholder for `marks`, which makes the page's script request the explanation after the hits."""
     return f'<div hidden data-pending="{safe(page_id)}"></div>'
 
 
 def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
-    """The same for the overlay: what gave to the score and where it stands, and what the query's tokens read.
+    """Data for the overlay: words with their shares and boxes, and the evidence of the query's tokens.
 
-    Rows of `map` are word, share in thousandths, group 1 to 5, then the box in thousandths of the page, and
-    what it is: 0 a word, 1 a name of what a picture shows (not drawn), 2 a cell of a picture. Weak words are
-    left out; of a picture's cells, all stay, since those that gave nothing stand back.
+    Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
+    word, 1 a name of what a picture shows (not drawn), 2 a picture cell. Weak words are omitted; picture
+    cells never are, because those that contribute nothing are veiled.
 
     Args:
-        reading_at: where `reading` is fetched from.
+        reading_at: the URL of `reading`.
     """
     shares, groups = spread(found, alignment)
     least = LEAST * float(shares.max(initial=0))
@@ -148,9 +147,9 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
 
 
 def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:
-    """(n,) each word's share of what words gave to the score; (n,) the group, 0 to 4, it mostly came through.
+    """(n,) each word's share of the score, and (n,) the group, 0 to 4, that it mainly contributes through.
 
-    What speaks against the hit counts 0: shares are of the positive part, and sum to 1 where there is one.
+    Negative contributions count as 0; shares sum to 1 if any contribution is positive.
     """
     by_group = np.zeros((len(GROUPS), len(found.words)), np.float32)
     for row, winner in zip(found.parts, alignment.winners, strict=True):
@@ -206,7 +205,7 @@ def _offer() -> str:
 
 
 def testing(done: int, of: int) -> str:
-    """The test under way."""
+    """The running test."""
     return (
         f'<div class="bar-run" role="progressbar" aria-valuemin="0" aria-valuemax="{of}" '
         f'aria-valuenow="{done}" aria-label="Testing">'
@@ -260,7 +259,7 @@ def _verdict_finding(found: Verdict, chance: float) -> str:
 
 
 def _curve(found: Verdict) -> str:
-    """Score left against the share hidden: highlighted first, and random."""
+    """Remaining score by the share of words hidden: highlighted first, and in random order."""
     if not found.curve:
         return ""
     low = min(0.0, *(min(a, b) for _, a, b in found.curve))
@@ -286,5 +285,5 @@ def _curve(found: Verdict) -> str:
 
 
 def no_map() -> str:
-    """What stands in the tab where nothing can be explained."""
+    """The empty state of the tab, without an explanation."""
     return '<p class="hint">This encoder does not tell what its Meta Tokens read.</p>'

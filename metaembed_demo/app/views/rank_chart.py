@@ -1,4 +1,4 @@
-"""The rank chart: the first pages across all five budgets."""
+"""The rank chart: ranks of the best pages at all five stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metaembed_demo.core.budgets import GROUPS, STOPS
 from .figure import NAMES, Files, as_table, figure, nothing, ordinal
 from .html import safe
 
-SHOWN = 10  # ranks with a row of their own; the others share the rows under them
+SHOWN = 10  # ranks with their own row; lower ranks share the rows below
 FIRST = 5  # pages compared between the coarsest and the finest stop
 GAP = 0.5  # rows between rank SHOWN and the lower ones
 OPEN = ' class="ranks-open"'
@@ -24,7 +24,7 @@ OPEN = ' class="ranks-open"'
 class Line:
     """One page of the bump chart.
 
-    where: file and page number as people read them. ranks: five 1-based ranks, coarse to fine.
+    where: file and page number for display. ranks: five 1-based ranks, coarse to fine.
     """
 
     page_id: str
@@ -41,7 +41,7 @@ def ranks(lines: Sequence[Line], current: int, chosen: str | None) -> str:
     """The pages of one query across all five budgets, as a bump chart.
 
     Args:
-        lines: the pages, each with its rank at every stop; up to about fifteen can be read.
+        lines: the pages, each with its rank at every stop; legible up to about fifteen.
         current: the stop in use, 0 to 4.
         chosen: id of the open page, which is emphasised; None or an id that is not drawn emphasises none.
     """
@@ -92,7 +92,7 @@ def _marks(i: int, current: int) -> str:
 
 
 def _page_finding(ranks: Sequence[int]) -> str:
-    """What the budgets make of one page, in one line."""
+    """The finding about one page's ranks."""
     coarse, fine = ranks[0], ranks[-1]
     if len(set(ranks)) == 1:
         return f"All five budgets rank it {ordinal(fine)}"
@@ -110,7 +110,7 @@ def _page_finding(ranks: Sequence[int]) -> str:
 
 
 def _first_finding(lines: Sequence[Line]) -> str:
-    """How many of the finest stop's first pages are not among as many first pages of the coarsest one."""
+    """The finding about all pages: how many of the finest stop's top pages are not in the coarsest's top."""
     coarse, fine = NAMES[0], NAMES[-1]
     places = {line.ranks[-1]: line.ranks[0] for line in lines}
     n = next(i for i in range(FIRST + 1) if i == FIRST or i + 1 not in places)  # all of these are drawn
@@ -129,7 +129,7 @@ def _first_finding(lines: Sequence[Line]) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where each rank stands, in rows from the top. Lower ranks stand under one another, in their order.
+    """The row of each rank, from the top. Ranks beyond SHOWN are stacked in their order.
 
     lower: for each stop the ranks beyond SHOWN.
     """
@@ -171,7 +171,7 @@ def _lower_edge(rows: _Rows) -> str:
 
 
 def _line(line: Line, rows: _Rows, current: int, chosen: bool, reached: bool) -> str:
-    """One page: its curve, its five points, its title. `reached`: the tab key stops at it."""
+    """One page: its curve, its five points, its title. `reached`: whether it is a tab stop."""
     path = _curve([(10 + 20 * i, rows.place(i, rank)) for i, rank in enumerate(line.ranks)])
     points = "".join(
         _point(line, i, rows.percent(i, rank), i == current, reached and i == current)
@@ -188,7 +188,7 @@ def _line(line: Line, rows: _Rows, current: int, chosen: bool, reached: bool) ->
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path that leaves and meets every point level."""
+    """An SVG path that is horizontal at every point."""
     x0, y0 = points[0]
     bends = "".join(
         f"C{(xa + xb) / 2:g} {ya:g} {(xa + xb) / 2:g} {yb:g} {xb:g} {yb:g}"
@@ -210,7 +210,7 @@ def _point(line: Line, stop: int, top: str, here: bool, reached: bool) -> str:
 
 
 def _list(lines: Sequence[Line], chosen: str | None) -> str:
-    """The titles where there is no room for them beside the chart, by the row that their line ends in."""
+    """The titles, for narrow screens, in the order of the lines' last rows."""
     items = "".join(
         f'<li data-page="{safe(line.page_id)}"{OPEN if line.page_id == chosen else ""}>'
         f'<span class="num">{line.ranks[-1]:,}</span><span><b>{safe(line.title)}</b>'

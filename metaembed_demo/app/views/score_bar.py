@@ -1,4 +1,4 @@
-"""A hit's score as a bar: what each nested group of tokens added."""
+"""A hit's score as a bar, split by nested group of tokens."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
     """One hit's score split by token group.
 
     Args:
-        gains: five sums, what the groups added (`maxsim.prefix_gains`, or `candidate_gains`).
-        top: the score that fills the bar, usually that of the best hit.
+        gains: contributions of the five groups (`maxsim.prefix_gains`, or `candidate_gains`).
+        top: the score at full width, usually that of the best hit.
         side: "query" or "candidate", whose groups they are.
     """
     top = max(top, 1e-9)
@@ -36,7 +36,7 @@ def _tokens(word: str, group: Group, side: str) -> str:
 
 
 def legend(reach: int) -> str:
-    """The five shades in words; groups beyond `reach` (1 to 5) are dimmed."""
+    """The legend of the five shades; groups beyond `reach` (1 to 5) are dimmed."""
     keys = "".join(
         f'<span class="key{"" if g.index < reach else " off"}" style="--shade:{g.shade}">'
         f"{g.label('query')}</span>"

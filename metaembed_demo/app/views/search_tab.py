@@ -1,6 +1,6 @@
-"""The search side of the page as HTML: header, results, the chosen page, footer, and the states between.
+"""The search side of the page as HTML: header, results, the open page, footer, empty and error states.
 
-Pure functions. Whatever comes from files or people goes through `safe`.
+Pure functions. Untrusted text is escaped by `safe`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .timing_chart import STAGES
 
 
 class ShownPage(Protocol):
-    """What of a stored page the views need; see `collection.StoredPage`."""
+    """The attributes of a stored page that the views need; see `collection.StoredPage`."""
 
     @property
     def id(self) -> str: ...
@@ -37,8 +37,8 @@ class ShownPage(Protocol):
     def also(self) -> tuple[tuple[str, int], ...]: ...
 
 
-Address = Callable[[str, str], str]  # page id and name of a file -> where the browser fetches it
-THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # names that app/server/pictures.py answers to
+Address = Callable[[str, str], str]  # page id, file name -> URL
+THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
 
 OVERLAY = (
     '<label class="overlay-switch"><input type="checkbox" checked> Highlight where this score comes from'
@@ -49,7 +49,7 @@ OVERLAY = (
 
 @dataclass(frozen=True)
 class Action:
-    """The one thing to do next: its label, and the name and value that the page's script sends back."""
+    """A button for the next step: its label, and the name and value that the page's script sends."""
 
     label: str
     name: str
@@ -57,7 +57,7 @@ class Action:
 
 
 def header(encoder: str, device: str, pages: int, notice: str = "") -> str:
-    """The line on top of the page. `notice` says why another encoder than the one asked for is in use."""
+    """The header line. `notice`: why the configured encoder is not in use."""
     status = f"{safe(encoder)} · {safe(device)} · {plural(pages, 'page')}"
     status = f"{safe(notice)} · {status}" if notice else status
     return (
@@ -89,7 +89,7 @@ TOUR = (
 
 
 def tour() -> str:
-    """Four sentences for a first visit; web/tour.js hides them for good."""
+    """Four sentences for a first visit; web/tour.js hides them after dismissal."""
     steps = "".join(f"<li>{step}</li>" for step in TOUR)
     return (
         f'<aside class="tour" hidden aria-label="How this page works"><ol>{steps}</ol>'
@@ -98,7 +98,7 @@ def tour() -> str:
 
 
 def free_hint(turn: int = 0) -> str:
-    """What the free sliders mean. `turn` is the number of the move that it answers."""
+    """The hint under the free sliders. `turn`: number of the move that it answers."""
     return (
         f'<p class="hint" data-turn="{turn}">Only the five stops are trained. What lies between them works, '
         "because every budget is a prefix of the same vectors, but no training step asked for it.</p>"
@@ -106,11 +106,11 @@ def free_hint(turn: int = 0) -> str:
 
 
 def drop(words: str, many: bool, turn: int = 0) -> str:
-    """A place to drop files.
+    """A drop area for files.
 
     Args:
-        words: what it says at rest. many: several files of any kind, else one picture, which is shown.
-        turn: another number draws the place anew, empty.
+        words: its label. many: accepts several files of any type; otherwise one picture, which is shown.
+        turn: a new number resets the area.
     """
     kinds = "multiple" if many else 'accept="image/*"'
     picture = ""
@@ -128,10 +128,10 @@ def drop(words: str, many: bool, turn: int = 0) -> str:
 
 
 def state(kind: str, title: str, text: str, action: Action | None = None) -> str:
-    """A designed moment without results: what happened, what to do, one action.
+    """An empty or error state: what happened, what to do, one action.
 
     Args:
-        kind: "empty", "ready" or "error"; it picks the drawing.
+        kind: "empty", "ready" or "error"; selects the drawing.
         title, text: plain text, escaped here.
         action: the one button, or None.
     """
@@ -149,7 +149,7 @@ def state(kind: str, title: str, text: str, action: Action | None = None) -> str
 
 
 def _drawing(kind: str) -> str:
-    """Five nested sheets, filled as far as the state has come."""
+    """Five nested sheets, filled according to the state."""
     filled = {"empty": 0, "ready": 5, "error": 1}.get(kind, 0)
     sheets = "".join(
         f'<rect x="{4 + i * 9}" y="{20 - i * 4}" width="36" height="{28 + i * 8}" rx="2" '
@@ -160,7 +160,7 @@ def _drawing(kind: str) -> str:
 
 
 def no_pages(samples: bool = True) -> str:
-    """An empty index. `samples`: whether there is a sample corpus to bring back."""
+    """The state for an empty index. `samples`: whether there is a sample corpus to restore."""
     title = "There is nothing to search yet"
     if not samples:
         text = "Add PDFs or pictures under Documents; they are searchable page by page as they are read."
@@ -196,9 +196,9 @@ def results(
         trace: the search.
         pages: page id -> page, for every hit.
         gains: page id -> five prefix gains.
-        chosen: the id of the hit that is open.
-        address: where thumbnails are fetched from.
-        weak: whether no page stands out; the list is then headed by a note.
+        chosen: the id of the open hit.
+        address: gives the URLs of thumbnails.
+        weak: whether the best score is weak; the list then starts with a note.
     """
     top = max((hit.score for hit in trace.hits), default=1.0)
     cards = "".join(
@@ -257,11 +257,11 @@ def _movement(places: int) -> str:
 
 
 def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -> str:
-    """The chosen page, large, under an overlay of what was read; a click opens it at full size.
+    """The open page with its overlay; a click shows it at full size.
 
     Args:
-        address: where its picture is fetched from.
-        overlay: whether the encoder can tell what it read, so that there is something to mark.
+        address: gives the URL of its picture.
+        overlay: whether the encoder gives evidence for an overlay.
     """
     where = f"Page {shown.number} of {shown.source}"
     also = ""
@@ -285,7 +285,7 @@ def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -
 
 
 def footer(trace: Trace | None, pages: int, vectors: int, size: int) -> str:
-    """Stage times of the last search, and what the index holds.
+    """Stage timings of the last search, and the size of the index.
 
     Args:
         trace: the last search or None.

@@ -1,6 +1,6 @@
-"""How a visitor's pages are kept, as HTML: the storage control under the dial, and the check against exact.
+"""The storage control under the dial, and the check against exact search, as HTML.
 
-Pure functions. Titles come from documents, so they go through `safe`.
+Pure functions. Titles come from documents, so they are escaped by `safe`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ WHAT = {
     "pq": "Four components in one byte: the nearest of 256 centres fitted to these pages",
     "binary": "The sign of each component, one bit",
 }
-SCORE_ALIKE = ("float16", "int8")  # scores differ by a thousandth; those of the others are on another scale
+SCORE_ALIKE = ("float16", "int8")  # scores differ by 0.001; other kinds have another scale
 TARGETS = (0.9, 0.95, 0.99, 1.0)  # of recall; 1.0 scores every page
 
 
 @dataclass(frozen=True)
 class Stored:
-    """How pages are kept, and what else may be chosen.
+    """State of the storage control.
 
-    sizes: bytes a page at the budget in use, for each of KINDS.
-    least: pages that a kind must have, for those that need some.
-    changing: the kind on its way, "" for none; done: pages kept that way; told: why another was not taken.
-    listing: pages in the inverted lists on their way, and of how many; None for none.
-    refine: whether the best hits are scored again by their full vectors.
-    recall: the target, None where every page is scored anyway.
-    checkable: whether a search is open that can be compared; found: HTML of that comparison.
+    sizes: bytes per page at the current budget, for each of KINDS.
+    least: minimum number of pages, for kinds that have one.
+    changing: target kind of a running conversion or ""; done: pages converted; told: why one failed.
+    listing: pages in inverted lists being built, and their total; None if none are.
+    refine: whether the best hits are rescored with full vectors.
+    recall: the recall target, None if every page is scored anyway.
+    checkable: whether there is a search to compare; found: HTML of the comparison.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Stored:
 
 
 def control(now: Stored) -> str:
-    """The storage control: four kinds with their bytes a page, what goes with the one in force, the check."""
+    """The storage control: four kinds with their bytes per page, options of the current kind, the check."""
     top = max(now.sizes.values())
     kinds = "".join(_kind(kind, now, top) for kind in KINDS)
     return (
@@ -67,7 +67,7 @@ def control(now: Stored) -> str:
 
 
 def _kind(kind: str, now: Stored, top: int) -> str:
-    """One of the four: its name, its bytes, and a bar of them."""
+    """One storage kind: its name, its bytes per page, and a bar of them."""
     needs = now.least.get(kind, 0)
     short = now.pages < needs
     size = f"from {plural(needs, 'page')}" if short else bytes_text(now.sizes[kind])
@@ -94,7 +94,7 @@ def _refine(now: Stored) -> str:
 
 
 def _recall(now: Stored) -> str:
-    """The recall target: only where a coarse stage picks the pages to score."""
+    """The recall target, if there is a coarse stage."""
     if now.recall is None:
         return ""
     options = "".join(
@@ -111,12 +111,12 @@ def _check(now: Stored) -> str:
 
 
 def _more(now: Stored) -> str:
-    """What goes with the storage in force; nothing while another is on its way, which takes that place."""
+    """Options of the current storage kind; replaced by the progress during a conversion."""
     return "" if now.changing else f"{_refine(now)}{_recall(now)}{_check(now)}"
 
 
 def _coming(now: Stored) -> str:
-    """How far the conversion is, with a way to stop it. The status says once that there is one."""
+    """The progress of a conversion, with a cancel button. The status is announced once."""
     if not now.changing:
         return '<p class="keep-told" role="status"></p>'
     kind, done = NAMES[now.changing], min(now.done, now.pages)
@@ -147,7 +147,7 @@ def _problem(now: Stored) -> str:
 
 
 def scored(trace: Trace) -> str:
-    """How a search scored pages, after "pages were scored"."""
+    """How a search scored pages, to follow "pages were scored"."""
     if trace.storage == "float16":
         return "exactly"
     again = f", the best {trace.refined} again by their full vectors" if trace.refined else ""
@@ -158,10 +158,10 @@ def scored(trace: Trace) -> str:
 
 
 def agreement(found: Exactness, kind: str, refine: bool, named: Mapping[str, tuple[str, str]]) -> str:
-    """What a search loses against one by all full vectors, and what either costs.
+    """Agreement and cost of a search compared with an exact search over full vectors.
 
     Args:
-        kind, refine: how the search scored. named: page id -> title and place, of the pages that moved.
+        kind, refine: the search's scoring. named: page id -> title and place, of the pages that moved.
     """
     exact = len(found.exact.hits)
     ways = _ways(found, kind, refine)
@@ -205,7 +205,7 @@ def _places(n: int) -> str:
 
 
 def _moved(found: Exactness, named: Mapping[str, tuple[str, str]]) -> str:
-    """The pages that differ, with their rank here and exact rank; hits of one search only stand out."""
+    """The pages whose ranks differ, with both ranks; pages found by only one search are emphasised."""
     if not found.moves:
         return ""
     both = set(found.here.hits) & set(found.exact.hits)

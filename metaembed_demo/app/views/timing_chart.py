@@ -1,4 +1,4 @@
-"""Timing: this search by stage, and every search of the session."""
+"""Timing charts: the current search by stage, and every search of the session."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .figure import SAVE, Files, as_table, figure, nothing, savable, table
 from .html import safe
 from .tradeoff_chart import _plain, _short
 
-KEPT = 60  # searches that have room as columns
-INKS = (88, 60, 40, 24, 12)  # percent, one a stage, as in `plots.timing`
+KEPT = 60  # searches shown as columns
+INKS = (88, 60, 40, 24, 12)  # percent, one per stage
 OTHER = "Other"
 
 
@@ -76,7 +76,7 @@ def _past_files(searches: Sequence[Past]) -> Files:
 
 
 def _keys() -> str:
-    """The stages in their tints."""
+    """The legend of the stages."""
     keys = "".join(
         f'<span><i class="chip" style="--tint:{ink}%"></i>{name}</span>'
         for name, ink in zip([*STAGES.values(), OTHER], INKS, strict=True)
@@ -97,7 +97,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _past_finding(searches: Sequence[Past]) -> str:
-    """Searches against moves of the dial where there are both, else the median."""
+    """The finding: medians of searches and of moves of the dial."""
     moves = [_total(past) for past in searches if not past.timings.get("encode")]
     asked = [_total(past) for past in searches if past.timings.get("encode")]
     if moves and asked:
@@ -140,7 +140,7 @@ def _budget_name(text: str) -> str:
 
 
 def _by_budget(searches: Sequence[Past]) -> list[list[str]]:
-    """Budget, how many searches, their median and 95th percentile; coarse to fine."""
+    """Rows of budget, number of searches, median and 95th percentile; coarse to fine."""
 
     def order(past: Past) -> tuple[int, int, str]:
         budget = _budget(past.budget)
@@ -163,7 +163,7 @@ def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "e
 
     Args:
         timings: milliseconds by stage, as in `Trace.timings`.
-        pages: pages in the index; candidates: pages scored, and how.
+        pages: pages in the index; candidates: pages scored; how: the way they were scored.
     """
     stages = {stage: timings.get(stage, 0.0) for stage in STAGES}
     total = max(timings.get("total", 0.0), sum(stages.values()), 1e-9)
@@ -195,7 +195,7 @@ def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "e
 
 def _slowest(stages: Sequence[tuple[str, float]], total: float) -> str:
     name, ms = max(stages, key=lambda stage: stage[1])
-    if stages[0][1] == 0.0:  # the dial, the storage or the pages changed: the query's vectors were kept
+    if stages[0][1] == 0.0:  # a change of budget, storage or pages reuses the query embedding
         return f"Nothing was encoded again: {ms_text(total)} in all"
     takes = "takes" if name != "Other" else "work takes"
     return f"{name} {takes} {ms / total * 100:.0f}% of {ms_text(total)}"

@@ -1,4 +1,4 @@
-"""What each Meta Token of a page reads over a corpus, as a chart. Pure functions."""
+"""Chart of the parts of a page that each Meta Token reads, over a corpus. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TINTS = (88, 56, 32, 14)  # percent of ink, one a kind of word
 
 
 def specialisation(tokens: Sequence[TokenHabit]) -> str:
-    """Where on a page each candidate token reads, how much, and what kind of words."""
+    """Chart of each candidate token's position on the page, number of words and kinds of words."""
     if not tokens:
         return nothing(
             "specialisation",
@@ -126,7 +126,7 @@ def _within(share: float) -> float:
 
 
 def _kinds(groups: Sequence[tuple[Group, Sequence[TokenHabit]]]) -> str:
-    """The kinds of words that each group reads, as one bar a group."""
+    """The kinds of words that each group reads, one bar per group."""
     keys = "".join(
         f'<span><i class="chip" style="--tint:{tint}%"></i>{name}</span>'
         for name, tint in zip(KINDS.values(), TINTS, strict=True)
@@ -152,7 +152,7 @@ def _kinds(groups: Sequence[tuple[Group, Sequence[TokenHabit]]]) -> str:
 
 
 def _shares(tokens: Sequence[TokenHabit]) -> dict[str, float]:
-    """Mean share of each kind, which together make 1 where anything was read."""
+    """Mean share of each kind; they sum to 1 if anything was read."""
     sums = {kind: sum(max(token.kinds.get(kind, 0.0), 0.0) for token in tokens) for kind in KINDS}
     total = sum(sums.values())
     return {kind: value / total if total else 0.0 for kind, value in sums.items()}

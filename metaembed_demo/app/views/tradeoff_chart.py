@@ -1,4 +1,4 @@
-"""What a budget costs: quality against latency and memory, and the timings of a session. Charts."""
+"""Chart of quality, latency and memory at the five stops. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from metaembed_demo.core.text import DASH, bytes_text, ms_text
 from .figure import Files, as_table, figure, nothing, ordinal
 from .html import safe
 
-GOOD = 0.95  # of the finest stop's quality, from which a coarser one is worth naming
-FLOOR, CEILING = 26.0, 74.0  # percent of a panel's height that its lowest and highest value stand at
-OVERLAP = "overlap@5"  # of queries that nobody judged: agreement, which is not called quality
+GOOD = 0.95  # minimum share of the finest stop's quality for a coarser stop to be named in the title
+FLOOR, CEILING = 26.0, 74.0  # heights of a panel's lowest and highest value, in percent
+OVERLAP = "overlap@5"  # metric of queries without judgements: agreement, not quality
 OVERLAP_KEEPS = "the first five pages"
 
 
@@ -23,9 +23,9 @@ OVERLAP_KEEPS = "the first five pages"
 
 @dataclass(frozen=True)
 class Point:
-    """One stop: its quality with the ends of its 95% interval, ms a search, and index bytes a page.
+    """One stop: quality with its 95% interval, ms per search, and index bytes per page.
 
-    What was not measured is None.
+    Values that were not measured are None.
     """
 
     label: str
@@ -41,7 +41,7 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
     """Quality, latency and memory of the stops in three panels.
 
     Args:
-        points: one a stop, coarse to fine.
+        points: one per stop, coarse to fine.
         quality_name: such as "nDCG@5".
         current: the stop in use, 0 to 4.
     """
@@ -77,17 +77,17 @@ def _point_files(points: Sequence[Point], quality_name: str) -> Files:
 
 
 def _short(value: float | None) -> float | None:
-    """A number of a file, without the digits that nobody measured."""
+    """A number for a file, rounded to its significant digits."""
     return None if value is None else round(value, 4)
 
 
 def _plain(label: str) -> str:
-    """A budget as it is typed, for files."""
+    """A budget as typed (8x16), for files."""
     return label.replace("×", "x")
 
 
 def _worth(points: Sequence[Point], current: int, quality_name: str) -> str:
-    """What the stop in use, or the first one good enough, keeps of the finest one's quality."""
+    """The finding: the share of the finest stop's quality kept by the current or the first good stop."""
     kept_of = OVERLAP_KEEPS if quality_name == OVERLAP else "the quality"
     fine = points[-1]
     kept = [(p.quality / fine.quality if p.quality is not None and fine.quality else None) for p in points]
@@ -135,7 +135,7 @@ class _Mark:
 
 
 def _panel(name: str, points: Sequence[Point], current: int, marks: Sequence[_Mark | None]) -> str:
-    """One panel. Its marks stand at the middles of equal columns."""
+    """One panel. Its marks are centered in equal columns."""
     width = 100 / len(points)
     xs = [(i + 0.5) * width for i in range(len(points))]
     line = " ".join(f"{x:.2f},{100 - m.at:.2f}" for x, m in zip(xs, marks, strict=True) if m)
@@ -185,7 +185,7 @@ def _height(value: float, low: float, high: float) -> float:
 def _quality(points: Sequence[Point]) -> list[_Mark | None]:
     found = [v for p in points for v in (p.quality, p.low, p.high) if v is not None]
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
-    if high - low < 0.05:  # a flat curve is drawn flat, not as noise
+    if high - low < 0.05:  # a flat curve is drawn flat, without magnifying noise
         low, high = (low + high) / 2 - 0.025, (low + high) / 2 + 0.025
 
     def place(value: float | None) -> float | None:

@@ -1,1 +1,1 @@
-"""One visitor: session, uploads, searches, jobs. No Gradio."""
+"""A visitor's state: session, uploads, searches, jobs. Independent of Gradio."""

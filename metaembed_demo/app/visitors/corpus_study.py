@@ -1,6 +1,6 @@
-"""What one visitor learns about all their pages: the worth of each budget, and what each token reads.
+"""Measurements over all of a visitor's pages: quality per budget, and token statistics.
 
-Both look at every page, so they go step by step, can be stopped, and give HTML as they go. No Gradio.
+Both are long jobs: they yield HTML with their progress and can be stopped.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit, TokenHabit, habit, summary
 
-MOST_QUERIES = 1000  # of a visitor's labels
-MOST_PAST = 60  # queries of the session that are asked again
-KNOWN = 2000  # pages whose habits are kept
-Kind = Literal["known", "labels", "session"]
+MOST_QUERIES = 1000  # in a visitor's labels
+MOST_PAST = 60  # queries of the session used for a measurement
+KNOWN = 2000  # pages with cached token statistics
+QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Survey:
-    """The rooms Budget and Tokens of one visitor."""
+class CorpusStudy:
+    """State of one visitor's tabs Budget and Tokens."""
 
     encoder: Encoder
     explainer: Explainer | None
-    habits: dict[str, Habit]  # by page id, shared by all visitors: a page's id is its content
+    habits: dict[str, Habit]  # by page id, shared by all visitors, because the id is a hash of the content
     worth: Worth | None = None
-    share: float = 0.95  # of full quality that "find my budget" asks for
+    share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     read: list[TokenHabit] = field(default_factory=list)
     problem: str = ""
-    pages: int = 0  # that `worth` or `read` were made on
+    pages: int = 0  # number of pages that `read` was computed from
 
     def forget(self, pages: bool = True) -> None:
-        """What was measured no longer holds. `pages`: these changed, not only how they are scored."""
+        """Drop measurements. `pages`: the pages changed, not only their scoring."""
         self.worth = None
         if pages:
             self.read, self.labels = [], None
@@ -53,7 +53,7 @@ class Survey:
     # Budget
 
     def room(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
-        """The Budget room; `running` is HTML of a measurement under way."""
+        """The Budget tab; `running` is the HTML of a running measurement."""
         state = budget_tab.State(
             pages=len(collection),
             now=now,
@@ -68,13 +68,13 @@ class Survey:
         return budget_tab.room(state)
 
     def cost(self, collection: Collection, kept: str = "fp16") -> str:
-        """What an index costs at each stop, for any number of pages. `kept`: how its vectors are."""
+        """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
         index = collection.index
         sizes = [index.bytes_per_page(stop) for stop in STOPS]
         return scale(sizes, max(len(collection), 1), index.dim, kept)
 
     def _advice(self) -> Advice | str:
-        """What the measurement advises, or why it cannot."""
+        """The recommended budget, or why there is none."""
         if self.worth is None:
             return ""
         try:
@@ -83,9 +83,9 @@ class Survey:
             return str(error)
 
     def measure(
-        self, kind: Kind, collection: Collection, now: Budget, past: Sequence[Query]
+        self, kind: QuerySource, collection: Collection, now: Budget, past: Sequence[Query]
     ) -> Iterator[str]:
-        """Measure the budgets on these pages; HTML of the room as it goes."""
+        """Measure the budgets on these pages. Yields the HTML of the tab."""
         self.stop.clear()
         self.problem = ""
         searches = len(past)
@@ -94,13 +94,15 @@ class Survey:
             for step in measure(collection, self.encoder, asked, self.stop):
                 if step.worth:
                     self.worth = step.worth
-                told = budget_tab.progress("Asked", step.done, step.total, "query")
-                yield self.room(collection, now, searches, told)
+                running = budget_tab.progress("Asked", step.done, step.total, "query")
+                yield self.room(collection, now, searches, running)
         except ValueError as error:
             self.problem = str(error)
         yield self.room(collection, now, searches)
 
-    def _asked(self, kind: Kind, collection: Collection, past: Sequence[Query]) -> Sequence[Asked] | Labels:
+    def _asked(
+        self, kind: QuerySource, collection: Collection, past: Sequence[Query]
+    ) -> Sequence[Asked] | Labels:
         if kind == "labels":
             if self.labels is None:
                 raise ValueError("There are no labels yet. Drop queries.jsonl and qrels.tsv together.")
@@ -113,7 +115,7 @@ class Survey:
         return found
 
     def take_labels(self, files: Sequence[Upload], collection: Collection) -> None:
-        """Read queries.jsonl and qrels that were dropped together; `problem` says what is wrong with them."""
+        """Read queries.jsonl and qrels that were dropped together; sets `problem` on an error."""
         self.labels, self.problem = None, ""
         queries = [file for file in files if file.name.lower().endswith((".jsonl", ".json"))]
         qrels = [file for file in files if file.name.lower().endswith((".tsv", ".txt", ".csv"))]
@@ -133,11 +135,11 @@ class Survey:
     # Tokens
 
     def tokens(self, running: str = "", empty: bool = False) -> str:
-        """The Tokens room; `running` is HTML of the reading under way, `empty` that no page is there."""
+        """The Tokens tab; `running` is the HTML of a running computation, `empty`: there are no pages."""
         return budget_tab.tokens(self.read, self.pages, self.explainer is not None, running, empty)
 
     def read_all(self, collection: Collection) -> Iterator[str]:
-        """Look at every page again; HTML of the Tokens room as it goes."""
+        """Compute the token statistics of every page. Yields the HTML of the tab."""
         if self.explainer is None:
             return
         self.stop.clear()

@@ -1,4 +1,4 @@
-"""Another encoder, or resolution, for one visitor: encode their pages again and go on with the same query."""
+"""Switching a visitor to another encoder or resolution: encodes their pages again and repeats the query."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.explain.explainer import explainer
 
-from .page_state import Shelf
+from .page_state import DocumentsTab
 from .visitor import PROGRESS_EVERY_S, Tools, Visit
 
 log = logging.getLogger(__name__)
 
 
 class Encoders:
-    """The encoders that visitors may choose between; each is loaded once, when it is first asked for."""
+    """The encoders that visitors may choose from. Each is loaded once, on first use."""
 
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Encoders:
         base: Collection,
         load: Callable[[str], Encoder] = load_encoder,
     ) -> None:
-        """`first` and `base` belong to the first of `names`: its tools, and the sample corpus under it."""
+        """`first` and `base` are the tools and the sample corpus of the first of `names`."""
         self.names = tuple(names)
         self._load = load
         self._lock = threading.Lock()
-        # By name and visual tokens a page; 0: as the encoder was loaded.
+        # By name and visual tokens per page; 0: the encoder's default.
         self._tools = {(self.names[0], 0): first} if self.names else {}
         self._bases = {first.encoder.fingerprint: base}
 
     def tools(self, name: str, tokens: int = 0) -> Tools:
-        """An encoder's tools, with at most `tokens` visual tokens a page where that is not 0.
+        """An encoder's tools, with at most `tokens` visual tokens per page; 0: the encoder's default.
 
         Raises ValueError or FileNotFoundError when it is not offered or cannot be loaded.
         """
@@ -50,7 +50,7 @@ class Encoders:
             raise ValueError(
                 f"There is no encoder called {name} here. Choose one of {', '.join(self.names)}."
             )
-        with self._lock:  # two large models at once may not fit
+        with self._lock:  # loading two large models at once may exhaust memory
             if (name, 0) not in self._tools:
                 self._tools[name, 0] = self._with(self._load(name))
             if (name, tokens) not in self._tools:
@@ -62,23 +62,23 @@ class Encoders:
 
     def _with(self, encoder: Encoder) -> Tools:
         plain = next(iter(self._tools.values()))
-        # The curve was measured with the first encoder and says nothing of this one.
+        # The quality curve was measured with the first encoder.
         return replace(plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={}, notice="")
 
     def loaded(self, name: str) -> bool:
         return (name, 0) in self._tools
 
     def limits(self, name: str) -> tuple[int, ...]:
-        """Visual tokens a page at most: as the encoder was loaded, then what it can be set to; or nothing."""
+        """Maximum visual tokens per page: the default, then the other options. Empty if not adjustable."""
         encoder: Any = self._tools[name, 0].encoder if self.loaded(name) else None
         chosen = getattr(encoder, "resolutions", ())
         return (encoder.max_visual_tokens, *chosen) if chosen else ()
 
     def base(self, encoder: Encoder, collection: Collection, samples: Collection) -> Collection:
-        """The sample corpus under `encoder`, as far as some visitor's `collection` has held it.
+        """The sample corpus under `encoder`, with the vectors of a visitor's `collection` where it has them.
 
-        `samples` is the corpus under the encoder before. All but the vectors is taken from there: a visitor's
-        pages may carry names of their own files.
+        `samples` is the corpus under the previous encoder. Everything except the vectors is taken from it,
+        because a visitor's pages may carry the names of their own files.
         """
         with self._lock:
             known = self._bases.get(encoder.fingerprint)
@@ -92,27 +92,27 @@ class Encoders:
             return known
 
     def choice(self, tools: Tools) -> tuple[str, int]:
-        """Which of `names` these tools are, or the first, and at how many visual tokens a page (0: own)."""
+        """The name of these tools, by default the first, and their visual tokens per page (0: default)."""
         found = (made for made, each in list(self._tools.items()) if each.encoder is tools.encoder)
         return next(found, (self.names[0] if self.names else "", 0))
 
 
-def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iterator[Shelf]:
-    """Encode the visitor's pages with the encoder `name` and go on with it; a stop leaves all as it was.
+def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iterator[DocumentsTab]:
+    """Encode the visitor's pages with the encoder `name` and switch to it. A stop changes nothing.
 
-    tokens: visual tokens a page, one of `encoders.limits`; 0: as the encoder was loaded.
+    tokens: visual tokens per page, one of `encoders.limits`; 0: the encoder's default.
     """
     visit.stop.clear()
     if not encoders.loaded(name):
-        yield Shelf(documents_tab.loading(name), busy=True)
+        yield DocumentsTab(documents_tab.loading(name), busy=True)
     try:
         tools = encoders.tools(name, tokens)
-    except Exception as error:  # a model that cannot be loaded costs nothing else
+    except Exception as error:  # a model that fails to load must not end the visit
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
-        yield visit.shelf(documents_tab.refused(name, str(error) or type(error).__name__))
+        yield visit.documents_tab(documents_tab.refused(name, str(error) or type(error).__name__))
         return
-    yield Shelf(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
+    yield DocumentsTab(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None
     last = 0.0
     for step in reencode(visit.collection, tools.encoder, visit.stop):
@@ -120,10 +120,16 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
             made = step
         elif time.monotonic() - last >= PROGRESS_EVERY_S:
             last = time.monotonic()
-            yield Shelf(documents_tab.progress(step.done, step.total, step.source, step.number), busy=True)
+            yield DocumentsTab(
+                documents_tab.progress(step.done, step.total, step.source, step.number), busy=True
+            )
     if made is None:
-        yield visit.shelf(documents_tab.refused(name, "Stopped. The pages stay with the encoder before."))
+        yield visit.documents_tab(
+            documents_tab.refused(name, "Stopped. The pages stay with the encoder before.")
+        )
         return
     base = encoders.base(tools.encoder, made, visit.session.base)
     visit.take_over(tools, made, base)
-    yield visit.shelf(documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens))
+    yield visit.documents_tab(
+        documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens)
+    )

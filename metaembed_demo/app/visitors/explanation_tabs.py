@@ -1,7 +1,4 @@
-"""The evidence beside a visitor's chosen hit: its map and test, its ranks, the comparison, times.
-
-It keeps what the visitor's last query needs to be explained, and gives HTML. No Gradio.
-"""
+"""The evidence tabs of a visitor's open hit: page map and test, ranks, comparison, timing. Returns HTML."""
 
 from __future__ import annotations
 
@@ -25,13 +22,13 @@ from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
 LINES = 8  # pages in the bump chart
 PAST = 60  # searches in the history
 KEPT_RANKS = 12  # rankings: five stops of two queries, and free budgets
-Address = Callable[[str, str], str]  # page id, name -> where the browser fetches it
+Address = Callable[[str, str], str]  # page id, name -> URL
 Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
 
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """All pages ranked for a query (R_q, D) at a budget, and which pages those were."""
+    """The ranking of all pages `ids` for a query (R_q, D) at a budget."""
 
     vectors: FloatArray
     ids: tuple[str, ...]
@@ -39,44 +36,43 @@ class Ranked:
 
 
 @dataclass
-class Panel:
-    """What one visitor's evidence tabs show."""
+class ExplanationTabs:
+    """State of one visitor's evidence tabs."""
 
     explainer: Explainer | None
-    pinned: Trace | None = None  # side A of the comparison, when it is kept
+    pinned: Trace | None = None  # side A of the comparison, if pinned
     other: Budget = STOPS[0]  # side A's budget while nothing is pinned
     past: deque[timing_chart.Past] = field(default_factory=lambda: deque(maxlen=PAST))
-    queries: list[Query] = field(default_factory=list)  # asked in this session, each once
-    stop: threading.Event = field(default_factory=threading.Event)  # asks the test to end
-    explanation: Explanation | None = None  # of the chosen hit
+    queries: list[Query] = field(default_factory=list)  # distinct queries of this session
+    stop: threading.Event = field(default_factory=threading.Event)  # cancels the test
+    explanation: Explanation | None = None  # of the open hit
     _verdict: tuple[object, Verdict] | None = None
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
 
     @property
     def explains(self) -> bool:
-        """Whether the encoder can tell what its tokens read."""
+        """Whether the encoder gives evidence."""
         return self.explainer is not None
 
     def ask(self, query: Query) -> None:
-        """A new query was searched for."""
+        """Record a new query."""
         if query not in self.queries:
             self.queries = [*self.queries[1 - PAST :], query]
 
     def note(self, trace: Trace) -> None:
-        """Remember what a search or a move of the dial cost."""
+        """Record the timings of a search or a change of the budget."""
         self.past.append(
             timing_chart.Past(trace.query_text or "a picture", str(trace.budget), dict(trace.timings))
         )
 
     def follow(self, page: StoredPage, trace: Trace) -> None:
-        """Explain another hit where its page was read lately; else `explain` has it read, which takes a
-        while."""
+        """Explain another hit if its evidence is cached. Otherwise `explain` computes it, which is slow."""
         self.explanation = None
         if self.explainer is not None and self.explainer.has(page):
             self.explain(page, trace)
 
     def explain(self, page: StoredPage, trace: Trace) -> None:
-        """Explain the chosen hit, or nothing where the encoder cannot tell what it read."""
+        """Explain the open hit, if the encoder gives evidence."""
         self.explanation = None
         if self.explainer and trace.query_evidence and trace.alignment:
             self.explanation = self.explainer.explain(
@@ -86,14 +82,14 @@ class Panel:
     # The tabs
 
     def reading(self, page_id: str, name: str) -> str | None:
-        """What each candidate token reads of a page, as JSON; None where that page is not explained here."""
+        """What each candidate token reads of a page, as JSON; None if that page is not the explained one."""
         found = self.explanation
         if found is None or found.looked.page.id != page_id or name != self._reading_name():
             return None
         return page_map_module.reading(found.words, found.looked.evidence.read())
 
     def marks(self, trace: Trace, address: Address) -> str:
-        """Where the score comes from, for the overlay; or that the page's script is to ask for it."""
+        """The score's parts for the overlay, or a placeholder that makes the page's script request them."""
         found = self.explanation
         if not self.explains or trace.alignment is None:
             return ""
@@ -110,14 +106,14 @@ class Panel:
         if self.explanation is None or trace.alignment is None:
             return page_map_module.no_map()
         kept = self._verdict
-        told = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
-        return page_map_module.page_map(self.explanation, trace.alignment, told, trace.by_full_vectors)
+        verdict = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
+        return page_map_module.page_map(self.explanation, trace.alignment, verdict, trace.by_full_vectors)
 
     def history(self) -> str:
         return timing_chart.history(list(self.past))
 
     def ranks(self, collection: Collection, trace: Trace, chosen: str | None) -> str:
-        """The bump chart of the pages that come first at some budget."""
+        """The bump chart of the best pages at the current stop, with the page `chosen`."""
         found = self.all_ranks(collection, trace)
         now = nearest(trace.budget)
         wanted = sorted(found[now], key=lambda page_id: found[now][page_id])[:LINES]
@@ -137,11 +133,11 @@ class Panel:
             return [self._ranked(collection, trace.query_vectors, stop) for stop in STOPS]
 
     def forget_ranks(self) -> None:
-        """The pages are scored in another way: rankings that were kept no longer hold."""
+        """Drop cached rankings after a change of the scoring."""
         self._ranks.clear()
 
     def _ranked(self, collection: Collection, vectors: FloatArray, budget: Budget) -> dict[str, int]:
-        """Page id -> rank at `budget`, kept for the last few queries and budgets while the pages stay."""
+        """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
         index = collection.index
         budget = budget.clip(len(vectors), index.r_c)
         ids = tuple(index.ids)
@@ -157,7 +153,7 @@ class Panel:
     # Comparing
 
     def compare(self, collection: Collection, trace: Trace, page: StoredPage) -> str:
-        """The chosen hit as two queries, or two budgets, see it."""
+        """The open hit explained for two queries or two budgets, side by side."""
         if not self.explainer or not trace.query_evidence or not self.explanation or not trace.alignment:
             return nothing()
         first = self.pinned or replace(trace, budget=self.other)
@@ -175,14 +171,14 @@ class Panel:
         return side_by_side(a, b, self.pinned is not None)
 
     def pin(self, trace: Trace) -> None:
-        """Keep the query and budget in use as side A."""
+        """Pin the current query and budget as side A."""
         self.pinned = trace
 
     def unpin(self) -> None:
         self.pinned = None
 
     def set_other(self, budget: Budget) -> None:
-        """Side A at another budget."""
+        """Set the budget of side A."""
         if self.pinned:
             self.pinned = replace(self.pinned, budget=budget)
         else:
@@ -191,7 +187,7 @@ class Panel:
     # Testing
 
     def test(self, trace: Trace) -> Iterator[str]:
-        """Run the occlusion test on the chosen hit; the page map with its progress, then with its result."""
+        """Run the occlusion test on the open hit. Yields the page map with progress, then with the result."""
         found, alignment = self.explanation, trace.alignment
         if self.explainer is None or found is None or alignment is None:
             return
@@ -210,7 +206,7 @@ class Panel:
 
 
 def nearest(budget: Budget) -> int:
-    """The stop, 0 to 4, that a budget is closest to on the dial.
+    """The index, 0 to 4, of the stop closest to a budget on the dial.
 
     >>> nearest(Budget(8, 16)), nearest(Budget(7, 20))
     (3, 3)

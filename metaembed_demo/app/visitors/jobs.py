@@ -1,4 +1,4 @@
-"""What visitors hand in, by the page or by the API: files to index, pictures to ask with."""
+"""Jobs shared by the page and the API: indexing files, reading query pictures, time limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Indexed:
-    """How indexing ended: the report; what stopped it early, if something did; whether it was cancelled."""
+    """Result of indexing: the report, the error that stopped it, if any, and whether it was cancelled."""
 
     report: Report
     error: str
@@ -41,9 +41,9 @@ def index(
     stop: threading.Event,
     limits: Limits = LIMITS,
 ) -> Iterator[Progress | Indexed]:
-    """Index `files` until done, until `stop` is set, or until the time for a job is up; `Indexed` comes last.
+    """Index `files` until done, until `stop` is set, or until the job's time limit. Yields `Indexed` last.
 
-    Whatever goes wrong, the pages read until then stay. `refused` joins the report's problems.
+    Pages read before an error or a stop are kept. `refused` is added to the report's problems.
     """
     report, error = Report(problems=list(refused)), ""
     ends = time.monotonic() + limits.seconds_per_job
@@ -59,14 +59,14 @@ def index(
     except Exception as stopped:
         log.exception("Indexing stopped early")
         error = str(stopped) or type(stopped).__name__
-    finally:  # closing keeps what was read
+    finally:  # closing the generator indexes the pages read so far
         indexing.close()
     yield Indexed(report, error, stop.is_set() and not report.finished)
 
 
 @contextlib.contextmanager
 def job(session: Session, stop: threading.Event, limits: Limits = LIMITS) -> Iterator[None]:
-    """Work that takes a while: the session stays meanwhile, and `stop` is set when the time is up."""
+    """Context of a long job: the session does not expire, and `stop` is set at the time limit."""
     timer = threading.Timer(limits.seconds_per_job, stop.set)
     timer.daemon = True
     timer.start()
@@ -78,7 +78,7 @@ def job(session: Session, stop: threading.Event, limits: Limits = LIMITS) -> Ite
 
 
 def out_of_time(source: str, limits: Limits) -> str:
-    """Why indexing ended at `source`."""
+    """The message for indexing that reached its time limit at `source`."""
     return (
         f"it took more than {limits.seconds_per_job:,g} s, at {source}. Add the rest in smaller batches, or "
         "raise METAEMBED_SECONDS_PER_JOB."
@@ -86,10 +86,10 @@ def out_of_time(source: str, limits: Limits) -> str:
 
 
 def picture(file: Upload, limits: Limits = LIMITS) -> Image:
-    """A picture to ask with, through the same checks as an uploaded file.
+    """Read a query picture, with the same checks as for an uploaded file.
 
     Raises:
-        ValueError: when it cannot be read; the message says why.
+        ValueError: when it cannot be read.
     """
     found = read_picture(file, limits)
     if isinstance(found, Problem):

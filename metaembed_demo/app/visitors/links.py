@@ -1,4 +1,4 @@
-"""A view of the page as an address, and a search as JSON (docs/trace.schema.json)."""
+"""Deep links to a view of the page, and a search as JSON (docs/trace.schema.json)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ from metaembed_demo.explain.explainer import Explanation
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")
 TABS = ("alignment", "page-map", "ranks", "compare", "timing")
-LONGEST = 1000  # characters of a query in an address
-WORDS = 50  # of an explanation, in a trace
+LONGEST = 1000  # characters of a query in a link
+WORDS = 50  # words of an explanation in a trace
 
 
 @dataclass(frozen=True)
 class Link:
-    """What an address restores: a query, a budget, the hit that is open, and where one looks.
-
-    A picture that was asked with is not part of an address.
-    """
+    """The view that a deep link restores: query text, budget, open hit, open tabs. Not the query picture."""
 
     query: str = ""
     budget: Budget = STOPS[-1]
@@ -36,7 +33,7 @@ class Link:
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
-        """From an address's parameters; what is malformed counts as not given.
+        """From URL parameters. Malformed values are ignored.
 
         >>> Link.parse({"q": "energy", "budget": "4x8", "tab": "ranks", "room": "cellar"})
         Link(query='energy', budget=Budget(r_q=4, r_c=8), hit=None, tab='ranks', room='search')
@@ -56,16 +53,16 @@ class Link:
 
 
 def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None = None) -> str:
-    """The buttons that copy the address and the trace, with the address.
+    """The buttons that copy the link and the trace, as HTML.
 
     Args:
         chosen: page id of the open hit.
-        record: the trace as `trace_json` gives it, once the visitor has asked for it.
+        record: the trace as from `trace_json`, if the visitor has requested it.
     """
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
-    params |= {"picture": "1"} if trace.query_image else {}  # an address cannot hold it
+    params |= {"picture": "1"} if trace.query_image else {}  # only a flag, a URL cannot hold the picture
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (
         f'<div class="link" {json_attribute("link", params)}{copied}>'
@@ -76,7 +73,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
 
 
 def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation | None) -> dict[str, Any]:
-    """The whole trace in plain types; `found` explains the hit that its alignment is of."""
+    """The trace as JSON types; `found` explains the hit of its alignment."""
     record: dict[str, Any] = {"schema": SCHEMA, **trace.as_json()}
     for hit in record["hits"]:
         page = pages.get(hit["page_id"])
@@ -88,9 +85,9 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
 
 
 def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
-    """Where a score comes from, the largest parts first.
+    """The parts of a score, the largest first.
 
-    full: whether the hit is scored by the page's full vectors, which the parts are taken from.
+    full: whether the hit is scored with full vectors, as the parts are.
     """
     total = found.total
     order = np.argsort(-total, kind="stable")[:WORDS]

@@ -1,10 +1,10 @@
-"""What the page shows, as HTML a region: the search side and the Documents tab."""
+"""The page's regions as HTML strings: the search side and the Documents tab."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# The evidence tabs as addresses name them -> regions of `Screen`.
+# Name of an evidence tab in links -> region of `Screen`.
 REGION_OF = {
     "alignment": "alignment",
     "page-map": "pagemap",
@@ -12,13 +12,13 @@ REGION_OF = {
     "compare": "compare",
     "timing": "timing",
 }
-# The regions that a search fills, as they are without one.
+# The regions that a search fills, without a search.
 EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
 
 
 @dataclass
 class Screen:
-    """The search side of the page, one HTML string a region; None leaves a region as it is."""
+    """The search side of the page, one HTML string per region; None leaves a region unchanged."""
 
     header: str | None = None
     dial: str | None = None
@@ -36,8 +36,8 @@ class Screen:
 
 
 @dataclass
-class Shelf:
-    """The Documents tab; None leaves a region as it is. `busy` is whether an upload is being indexed."""
+class DocumentsTab:
+    """The Documents tab; None leaves a region unchanged. `busy`: whether an upload is being indexed."""
 
     news: str | None = None
     listing: str | None = None

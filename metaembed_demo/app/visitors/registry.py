@@ -1,4 +1,4 @@
-"""Whose session a request belongs to: a browser's by its cookie, a program's by the session's id."""
+"""Maps requests to sessions: browsers by their cookie, API clients by the session id."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from . import uploads
 from .session import Session, Sessions
 from .visitor import Tools, Visit
 
-SWEEP_S = 30  # at most, between two looks for what has ended
-MOST_TABS = 16  # of one visitor
+SWEEP_S = 30  # maximum interval between sweeps
+MOST_TABS = 16  # per visitor
 log = logging.getLogger(__name__)
 
 
 class Kept(Protocol):
-    """What the web framework keeps of browser tabs and calls, by its own name of each."""
+    """The web framework's state per browser tab and API call, by its own names."""
 
     def drop(self, name: str | None) -> None: ...
 
@@ -32,32 +32,31 @@ class Kept(Protocol):
 
 
 class Visits:
-    """Every open session, and what each of its tabs shows. A session that ends takes its pages and files
-    along.
+    """All open sessions and their tabs. When a session ends, its pages and files are removed.
 
-    A browser names its visitor by a cookie, and Gradio names the tab; a program names its session by id. A
-    tab alone opens nothing.
+    A browser is identified by its visitor cookie and Gradio's tab name, an API client by its session id. A
+    tab name alone gives no access.
     """
 
     def __init__(
         self, tools: Tools, base: Collection, folder: Path | None = None, limits: Limits = LIMITS
     ) -> None:
-        """folder: where uploads arrive."""
+        """folder: the upload folder."""
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
-        self.kept: Kept | None = None  # what the web framework keeps of tabs; the page sets it
+        self.kept: Kept | None = None  # set by the page
         self._lock = threading.RLock()
         self._session_ids: dict[str, str] = {}  # visitor -> session id
-        self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; "" is a program's
+        self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; tab "" is an API client
         self._tabs: dict[str, str] = {}  # open tab -> session id
 
     def get(self, visitor: str, tab: str) -> Visit:
-        """The visit of a visitor's `tab`, in a session of their own, new where they have none.
+        """The visit of a visitor's `tab`, in their session, which is created if needed.
 
         Raises:
             Full: when there are too many sessions.
         """
-        with self._lock:  # the first two events of a browser may come at once
+        with self._lock:  # the first two events of a browser may arrive concurrently
             try:
                 session = self.sessions.get(self._session_ids.get(visitor, ""))
             except KeyError:
@@ -68,23 +67,23 @@ class Visits:
             return self._visit(session, tab)
 
     def open(self) -> Visit:
-        """A new session for a program. Raises `Full` where there are too many."""
+        """A new session for an API client. Raises `Full` when there are too many."""
         with self._lock:
             session = self.sessions.get(self.sessions.open())
             self._forget_ended()
             return self._visit(session, "")
 
     def known(self, session_id: str | None) -> Visit:
-        """A program's visit of `session_id`. Raises KeyError when that has ended or never was."""
+        """The visit of an API client. Raises KeyError when `session_id` is unknown or has ended."""
         with self._lock:
             return self._visit(self.sessions.get(session_id or ""), "")
 
     def session_of(self, visitor: str | None) -> Session | None:
-        """The session of a visitor, if there is one; looking makes none, and is no use of it."""
+        """The session of a visitor, or None. Does not create one and does not count as a use."""
         return self.sessions.look(self._session_ids.get(visitor or "", ""))
 
     def is_anothers(self, visitor: str, tab: str) -> bool:
-        """Whether `tab` shows another visitor's open session, as where a browser has not kept its cookie."""
+        """Whether `tab` belongs to another visitor's open session, as when a browser rejects the cookie."""
         session = self.sessions.look(self._tabs.get(tab, ""))
         return session is not None and session.id != self._session_ids.get(visitor)
 
@@ -111,7 +110,7 @@ class Visits:
         self._forget_ended()
 
     def left(self, tab: str | None) -> None:
-        """The tab was closed, or lost its connection; with its last tab, a session is left."""
+        """Note that a tab was closed or lost its connection."""
         with self._lock:
             session_id = self._tabs.pop(tab or "", "")
             for name, visit in self._visits.get(session_id, {}).items():
@@ -120,14 +119,14 @@ class Visits:
                 self.sessions.leave(session_id)
 
     def called(self, name: str | None) -> None:
-        """A call of the API was answered: what Gradio keeps of it goes, unless a tab has that name."""
+        """Drop Gradio's state of a finished API call, unless `name` is a tab."""
         if self.kept and name not in self._tabs:
             self.kept.drop(name)
 
-    # What has ended
+    # Cleaning up
 
     def watch(self) -> None:
-        """From now on, clear away what has ended, even when nobody comes."""
+        """Start a thread that sweeps regularly, so that cleaning up does not depend on requests."""
         shortest = min(self.limits.session_ttl_s, self.limits.leave_after_s)
         every = max(0.2, min(SWEEP_S, shortest / 4))
         threading.Thread(target=self._watch, args=(every,), daemon=True, name="sweep").start()
@@ -138,11 +137,11 @@ class Visits:
             try:
                 self.sweep()
                 trim()
-            except Exception:  # the next round may do better, and without one nothing is ever cleared
+            except Exception:  # the thread must survive, or nothing is ever cleaned up
                 log.exception("Ended sessions could not be cleared away")
 
     def sweep(self) -> None:
-        """Clear away sessions that have ended, and uploads that no session took."""
+        """Remove expired sessions, and uploads that no session holds."""
         self.sessions.sweep()
         self._forget_ended()
         if self.kept:
@@ -163,10 +162,7 @@ class Visits:
                 self._forget_pages(visit)
 
     def _drop_closed_tabs(self) -> None:
-        """A tab that was closed a while ago does not come back; one that lost its connection does, at once.
-
-        Where no tab is left, the session ends as a whole, and all that was derived from its pages with it.
-        """
+        """Drop tabs closed for `leave_after_s`. A tab that only lost its connection reconnects sooner."""
         for session_id in set(self._tabs.values()):
             tabs, now = self._visits.get(session_id, {}), self.sessions.now()
             for name, visit in list(tabs.items()):
@@ -175,12 +171,12 @@ class Visits:
                     del tabs[name]
 
     def _stop(self, visit: Visit) -> None:
-        """Stop what a tab started."""
-        for stop in (visit.stop, visit.survey.stop, visit.panel.stop, visit.storing.stop):
+        """Stop a tab's running jobs."""
+        for stop in (visit.stop, visit.study.stop, visit.explanation_tabs.stop, visit.storage_choice.stop):
             stop.set()
 
     def _forget_pages(self, visit: Visit) -> None:
-        """Forget what was derived from a visitor's pages."""
+        """Drop cached data derived from a visitor's pages."""
         with visit.collection.lock:
             own = [page_id for page_id in visit.collection.pages if page_id not in self.base.pages]
         if visit.tools.explainer:
@@ -191,7 +187,7 @@ class Visits:
 
 
 def trim() -> bool:
-    """Give freed memory back. Returns whether there was any; False where the C library cannot."""
+    """Return freed memory to the system. Returns whether any was; False without glibc."""
     found = _trimmer()
     return bool(found and found(0))
 

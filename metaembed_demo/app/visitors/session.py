@@ -1,4 +1,4 @@
-"""Sessions: each visitor has a collection of their own, which starts as the sample corpus."""
+"""Sessions: each visitor has a private collection, initially a copy of the sample corpus."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from typing import Any
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
-from .uploads import Locker
+from .uploads import UploadedFiles
 
 ENDED = "This session has ended. Reload the page to start a new one."
 
 
 class Full(Exception):
-    """There are as many sessions as the server takes, all in use."""
+    """The session limit is reached and no session is idle."""
 
 
 class Session:
-    """One visitor's pages and files, whatever number of tabs look at them.
+    """One visitor's pages and files, shared by their tabs.
 
-    `id` opens the session to programs; a browser is known by its cookie and never learns it. `picture_key`
-    is part of the addresses of its pictures.
+    `id` is the token of API clients; browsers are identified by a cookie and never see it. `picture_key` is
+    part of the URLs of the session's pictures.
     """
 
-    def __init__(self, session_id: str, base: Collection, locker: Locker | None = None) -> None:
+    def __init__(self, session_id: str, base: Collection, files: UploadedFiles | None = None) -> None:
         self.id = session_id
         self.picture_key = secrets.token_urlsafe(12)
         self.collection = base.copy()
-        self.locker = locker or Locker()
-        self.tools: Any = None  # `visitor.Tools` once a tab has switched to another encoder
-        self.lock = threading.RLock()  # hold while reading and then setting several of the above
+        self.files = files or UploadedFiles()
+        self.tools: Any = None  # `visitor.Tools` after a switch to another encoder
+        self.lock = threading.RLock()  # held for consistent reads and writes of several of the above
         self.clock: Callable[[], float] = time.monotonic
-        self.used = 0.0  # on that clock
-        self.left: float | None = None  # on the same clock, when its last tab was closed
-        self.jobs = 0  # at work now
-        self.base = base  # what `restore_samples` brings back
+        self.used = 0.0  # time of the last use, on the clock of `Sessions`
+        self.left: float | None = None  # time when the last tab was closed, on the same clock
+        self.jobs = 0  # running jobs
+        self.base = base  # the sample corpus, for `restore_samples`
 
     def restore_samples(self) -> int:
-        """Bring back the sample pages that were removed. Returns how many."""
+        """Restore removed sample pages. Returns the number restored."""
         return self.collection.merge(self.base)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """A session does not expire meanwhile, however long it takes."""
+        """Keep the session from expiring while the context is active."""
         with self.lock:
             self.jobs += 1
         try:
@@ -60,10 +60,10 @@ class Session:
 
 
 class Sessions:
-    """All open sessions, by an id that cannot be guessed. `sweep` closes those unused for `ttl_s` seconds.
+    """All open sessions by their random id. `sweep` closes those unused for `ttl_s` seconds.
 
-    Where there are `limits.max_sessions`, the one unused for longest makes room, if that is for
-    `limits.yield_after_s`; else the newcomer has to wait, so that nobody can push others out.
+    At `limits.max_sessions`, a new session replaces the one unused for longest if that has been idle for
+    `limits.yield_after_s`. Otherwise `open` raises `Full`, so that newcomers cannot evict active sessions.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Sessions:
         limits: Limits = LIMITS,
         folder: Path | None = None,
     ) -> None:
-        """folder: where uploads arrive; see `Locker`."""
+        """folder: the upload folder, see `UploadedFiles`."""
         self.base, self.ttl_s, self.limits, self.folder = base, ttl_s, limits, folder
         self._clock = clock
         self._lock = threading.Lock()
@@ -90,10 +90,10 @@ class Sessions:
         """Start a session with a copy of the sample corpus. Returns its id.
 
         Raises:
-            Full: when there are too many, all used of late.
+            Full: when the session limit is reached and no session is idle.
         """
         self.sweep()
-        session = Session(secrets.token_urlsafe(24), self.base, Locker(self.folder, self.limits))
+        session = Session(secrets.token_urlsafe(24), self.base, UploadedFiles(self.folder, self.limits))
         with self._lock:
             session.clock = self._clock
             session.used = self._clock()
@@ -115,10 +115,10 @@ class Sessions:
         return [self._open.pop(oldest.id)]
 
     def get(self, session_id: str) -> Session:
-        """The session called `session_id`, which counts as a use of it.
+        """The session `session_id`; counts as a use.
 
         Raises:
-            KeyError: when it was closed, has expired or never was.
+            KeyError: when it is unknown, closed or expired.
         """
         with self._lock:
             now = self._clock()
@@ -131,7 +131,7 @@ class Sessions:
         raise KeyError(ENDED)
 
     def look(self, session_id: str) -> Session | None:
-        """The session called `session_id` while it is open; to look is no use of it."""
+        """The session `session_id` if it is open; does not count as a use."""
         with self._lock:
             session = self._open.get(session_id)
             return None if session is None or self._is_over(session, self._clock()) else session
@@ -142,7 +142,7 @@ class Sessions:
         return now - session.used > self.ttl_s and not session.jobs
 
     def now(self) -> float:
-        """The time on the clock of `Session.used`."""
+        """The current time on the clock of `Session.used`."""
         return self._clock()
 
     def at_work(self, session_id: str) -> bool:
@@ -150,21 +150,20 @@ class Sessions:
         return session is not None and session.jobs > 0
 
     def leave(self, session_id: str) -> None:
-        """Its last tab was closed: the session ends soon, unless it is used again, as after a lost
-        connection."""
+        """Note that the last tab was closed. The session ends soon unless it is used again."""
         with self._lock:
             session = self._open.get(session_id)
             if session is not None and session.left is None:
                 session.left = self._clock()
 
     def close(self, session_id: str) -> None:
-        """End a session, free its pages and remove its files; one that is gone already is no error."""
+        """End a session, free its pages and remove its files. An unknown id is ignored."""
         with self._lock:
             session = self._open.pop(session_id, None)
         _end([session] if session else [])
 
     def sweep(self) -> int:
-        """Close sessions that have expired. Returns how many."""
+        """Close expired sessions. Returns the number closed."""
         with self._lock:
             now = self._clock()
             old = [session for session in self._open.values() if self._is_over(session, now)]
@@ -176,4 +175,4 @@ class Sessions:
 
 def _end(sessions: list[Session]) -> None:
     for session in sessions:
-        session.locker.clear()
+        session.files.clear()

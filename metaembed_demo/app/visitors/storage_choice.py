@@ -1,4 +1,4 @@
-"""How one visitor's pages are kept: another storage, re-ranking, the recall target, the check. No Gradio."""
+"""One visitor's storage control: storage kind, re-ranking, recall target, check against exact search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import keeping, kind_of, pages_for_pq, sizes
+from metaembed_demo.collection.convert_storage import convert, pages_for_pq, sizes, storage_of
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
@@ -18,22 +18,22 @@ from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, codec
 
-TELL_EVERY_S = 0.3  # how far a conversion is, at most this often
+TELL_EVERY_S = 0.3  # minimum interval between progress updates of a conversion
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Storing:
-    """What the storage control shows of one visitor's pages, and what it does to them."""
+class StorageChoice:
+    """State and actions of one visitor's storage control."""
 
-    changing: str = ""  # the storage on its way
-    done: int = 0  # pages kept that way by now
-    stop: threading.Event = field(default_factory=threading.Event)  # asks a conversion to end
-    told: tuple[str, int] = ("", 0)  # why another storage was not taken, and how many pages there were
-    _checked: tuple[object, Exactness] | None = None  # of which search, and what was found
+    changing: str = ""  # the target kind of a running conversion
+    done: int = 0  # pages converted
+    stop: threading.Event = field(default_factory=threading.Event)  # cancels a conversion
+    told: tuple[str, int] = ("", 0)  # why a conversion failed, and the number of pages then
+    _checked: tuple[object, Exactness] | None = None  # state of the checked search, and the result
 
     def control(self, collection: Collection, budget: Budget, trace: Trace | None) -> str:
-        """The control as HTML; nothing for an index that does not lie in this process."""
+        """The control as HTML; empty for an index outside this process."""
         index = collection.index
         if not index.in_process:
             return ""
@@ -63,19 +63,19 @@ class Storing:
         return storage_control.agreement(found, index.storage, index.refine > 0, named)
 
     def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
-        """What the index holds, as HTML for the Documents tab."""
+        """Statistics of the index, as HTML for the Documents tab."""
         index, pages = collection.index, len(collection)
-        kind = kind_of(collection)
+        kind = storage_of(collection)
         full = 0
         if kind != "float16":
             full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
         return documents_tab.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
 
     def convert(self, collection: Collection, kind: str, limits: Limits = LIMITS) -> Iterator[bool]:
-        """Keep the pages as `kind`; each step tells whether they are by now, and `done` how far it is.
+        """Convert the pages to `kind`. Yields False during the conversion, then whether it succeeded.
 
-        No step comes where there is nothing to do. Where it cannot be done, or takes longer than a job may,
-        `told` says why; that, setting `stop` and closing the generator leave all as it was.
+        Yields nothing when there is nothing to do. `done` is the progress. On an error or at the job's time
+        limit, `told` has the reason. An error, `stop` and closing the generator leave the index unchanged.
         """
         index = collection.index
         if kind not in KINDS or not index.in_process or self.changing or kind == index.storage:
@@ -88,10 +88,10 @@ class Storing:
                 problem = f"PQ is fitted to at least {least} pages; there are {len(index)}. Add pages first."
             else:
                 yield False
-                for done in _heard(keeping(collection, kind), self.stop, limits):
+                for done in _heard(convert(collection, kind), self.stop, limits):
                     self.done = done
                     yield False
-                kept = kind_of(collection) == kind
+                kept = storage_of(collection) == kind
         except TimeoutError as error:
             problem = f"The pages stay {index.storage}: {error}"
         except ValueError as error:
@@ -105,32 +105,32 @@ class Storing:
         yield kept
 
     def refine(self, collection: Collection, on: bool) -> None:
-        """Whether the best pages are scored again by their full vectors."""
+        """Turn rescoring of the best pages with full vectors on or off."""
         if collection.index.in_process:
             collection.index.refine = REFINE if on and collection.index.storage != "float16" else 0
 
     def aim(self, collection: Collection, recall: float) -> None:
-        """Set the recall target, one of `vault.TARGETS`; another value changes nothing."""
+        """Set the recall target, one of `storage_control.TARGETS`. Other values are ignored."""
         if collection.index.in_process and recall in storage_control.TARGETS:
             collection.index.recall = recall
 
     def check(self, collection: Collection, trace: Trace | None, k: int) -> None:
-        """Compare the open search with one that scores every page by its full vectors."""
+        """Compare the open search with an exact search over full vectors."""
         index = collection.index
         if trace is not None and index.in_process and index.has_full and len(index):
             state = _state(index, trace)
             self._checked = (state, measure(index, trace.query_vectors, trace.budget, k))
 
     def hide(self) -> None:
-        """Put the comparison away."""
+        """Hide the comparison."""
         self._checked = None
 
 
 def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Limits) -> Iterator[int]:
-    """Now and then one of `steps`, all of which are taken, but for those after `stop` or the end of the time.
+    """Run `steps` until `stop` is set, and yield one of them every TELL_EVERY_S.
 
     Raises:
-        TimeoutError: when the time for a job is up.
+        TimeoutError: at the job's time limit.
     """
     began = told = time.monotonic()
     try:
@@ -150,7 +150,7 @@ def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Lim
 
 
 def _state(index: MultiVectorIndex, trace: Trace) -> object:
-    """What a comparison holds for: the query, the budget, the pages found, and how they were scored."""
+    """Identity of a search for which a comparison is valid: query, budget, hits and scoring."""
     hits = tuple(hit.page_id for hit in trace.hits)
     return (
         id(trace.query_vectors),

@@ -1,7 +1,7 @@
-"""Lockers: the files that sessions have on this disk, and what is cleared away when.
+"""The uploaded files of sessions on disk, and their removal.
 
-Gradio keeps what browsers upload in one folder, each file under a seeded hash of its content, so that two
-visitors who upload the same file share one. A file goes when the last locker that holds it lets go.
+Gradio stores uploads in one folder, each under a seeded hash of its content, so that visitors who upload the
+same file share one copy. Files are reference-counted and removed when the last session releases them.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.file_types import mebibytes
 
 PREFIX = "metaembed-uploads-"
-BLOCK = 4096  # bytes that even an empty file takes
-Held = tuple[Path, int]  # where a file lies, and its inode: the same file uploaded again is another
+BLOCK = 4096  # minimum bytes of a file on disk
+Held = tuple[Path, int]  # path and inode: uploading the same file again gives another inode
 _lock = threading.Lock()
-_held: Counter[Held] = Counter()  # of all lockers
-_handed: set[Path] = set()  # files that visitors may fetch
-_seen: dict[Path, dict[tuple[Held, int], float]] = {}  # folder -> its files, and when `sweep` first saw each
+_held: Counter[Held] = Counter()  # reference counts, for all sessions
+_handed: set[Path] = set()  # files that visitors may download
+_seen: dict[Path, dict[tuple[Held, int], float]] = {}  # folder -> its files and when `sweep` first saw each
 
 
-class Locker:
-    """The files of one session. `folder` is where uploads arrive: files elsewhere are counted, and kept."""
+class UploadedFiles:
+    """The files of one session. Files outside the upload `folder` are counted but never removed."""
 
     def __init__(self, folder: Path | None = None, limits: Limits = LIMITS) -> None:
         self.folder = folder.resolve() if folder else None
         self.limits = limits
-        self.bytes = 0  # taken in so far; a file that is released still counts
+        self.bytes = 0  # accepted so far, including released files
         self._mine: list[Held] = []
         self._handed: Path | None = None
         self._refused: list[Problem] = []
         self._shut = False
 
     def take(self, files: Sequence[Upload]) -> list[Upload]:
-        """Hold `files`. Those over the limit of a session are let go; `refusals` says which."""
+        """Hold `files` and return those accepted. The others are in `refusals`."""
         kept = []
         for file in files:
             try:
@@ -72,26 +72,26 @@ class Locker:
         )
 
     def refusals(self) -> list[Problem]:
-        """What `take` let go since this was last asked."""
-        told, self._refused = self._refused, []
-        return told
+        """The files that `take` refused since the last call."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def swap(self, old: Upload | None, files: Sequence[Upload]) -> Upload | None:
-        """Hold the first of `files` in place of `old`. None where there is none, or no room."""
+        """Release `old` and hold the first of `files`. None when there is none, or it was refused."""
         if old is not None:
             self.release([old])
         return next(iter(self.take(files[:1])), None)
 
     def release(self, files: Sequence[Upload]) -> None:
-        """Let go of `files`; those that nobody else holds are removed."""
-        for file in files:  # one that was taken twice is held twice
+        """Release `files`; those that no session holds are removed."""
+        for file in files:  # a file taken twice is held twice
             self._drop([held for held in self._mine if held[0] == file.path][:1])
 
     def hand_out(self, name: str) -> Path:
-        """Where to put a file that the visitor may fetch, in place of the last one. Nobody can guess it.
+        """A random path for a file that the visitor may download. Removes the previous one.
 
         Raises:
-            ValueError: when the session has ended, or there is no folder to hand files out from.
+            ValueError: when the session has ended, or there is no upload folder.
         """
         if self.folder is None or self._shut:
             raise ValueError("This session has ended. Reload the page to start a new one.")
@@ -104,7 +104,7 @@ class Locker:
         return target
 
     def clear(self) -> None:
-        """Let go of everything, for good: what is still on its way in is refused."""
+        """Release all files for good. Later uploads are refused."""
         self._shut = True
         self._drop(list(self._mine))
         self._take_back()
@@ -130,7 +130,7 @@ class Locker:
                 _remove(held[0])
 
     def _is_upload(self, held: Held) -> bool:
-        """Whether this is still the file that was taken, and lies where uploads arrive."""
+        """Whether the file is unchanged since it was taken, and in the upload folder."""
         if self.folder is None or not held[0].resolve().is_relative_to(self.folder):
             return False
         with contextlib.suppress(OSError):
@@ -139,7 +139,7 @@ class Locker:
 
 
 def private_folder(parent: Path) -> Path:
-    """A new folder in `parent` for this process alone, gone when it ends. Clears away those of dead ones."""
+    """A new folder in `parent`, removed when this process ends. Removes folders of dead processes."""
     parent.mkdir(parents=True, exist_ok=True)
     for old in parent.glob(f"{PREFIX}*-*"):
         if _is_dead(old.name.removeprefix(PREFIX).partition("-")[0]):
@@ -162,20 +162,20 @@ def _is_dead(pid: str) -> bool:
 
 
 def handed_out(path: Path) -> bool:
-    """Whether some visitor may fetch this file. Whoever names it has been told its name."""
+    """Whether `path` is open for download. Its random path is the access secret."""
     return path in _handed
 
 
 def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.monotonic) -> int:
-    """Remove what lay in `folder` for `age_s` seconds of sweeps and nobody holds. Returns how many.
+    """Remove files in `folder` that no session holds and that sweeps have seen for `age_s` seconds.
 
-    A file's own time is compared with nothing but itself: the machine's clock may have been set since.
+    Returns the number removed. Ages are on `clock`, not file times, because the machine's clock may be set.
     """
     now, removed = clock(), 0
     before, seen = _seen.get(folder, {}), {}
     for path, (held, _) in _files(folder).items():
         with contextlib.suppress(OSError):
-            state = (held, path.stat().st_mtime_ns)  # another one when it is written again
+            state = (held, path.stat().st_mtime_ns)  # changes when the file is written again
             since = seen[state] = before.get(state, now)
             if now - since > age_s and held not in _held and not handed_out(path):
                 _remove(path)
@@ -185,16 +185,16 @@ def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.monotoni
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what failed uploads left: Gradio keeps what came in, right in `folder`, until all is there."""
+    """Remove the remains of failed uploads: Gradio stores partial files directly in `folder`."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(tempfile.gettempprefix()) and entry.is_file(follow_symlinks=False):
-                os.truncate(entry, 0)  # some are still open, and would keep their room
+                os.truncate(entry, 0)  # frees the space even if the file is still open
                 os.unlink(entry)
 
 
 def used(folder: Path) -> int:
-    """Bytes that the files in `folder` take."""
+    """Disk usage of the files in `folder`, in bytes."""
     return sum(max(size, BLOCK) for _, size in _files(folder).values())
 
 
@@ -208,7 +208,7 @@ def _files(folder: Path) -> dict[Path, tuple[Held, int]]:
 
 
 def _at(path: Path) -> tuple[Held, int]:
-    """A file and its size. Raises OSError where there is none."""
+    """A file's path, inode and size. Raises OSError when it does not exist."""
     status = path.stat()
     return (path, status.st_ino), status.st_size
 
@@ -216,4 +216,4 @@ def _at(path: Path) -> tuple[Held, int]:
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-        path.parent.rmdir()  # fails where another file lies beside it
+        path.parent.rmdir()  # fails unless empty

@@ -1,4 +1,4 @@
-"""One visitor's tab: searching, moving the dial, adding documents; the answers as HTML. No Gradio."""
+"""One visitor's tab: search, budget dial, documents. Returns HTML and does not depend on Gradio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.convert_storage import kind_of
+from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -26,71 +26,71 @@ from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.token_statistics import Habit
 from metaembed_demo.index.maxsim import prefix_gains
 
-from .corpus_study import Kind, Survey
-from .explanation_tabs import Panel, nearest
+from .corpus_study import CorpusStudy, QuerySource
+from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import Indexed, index, job, picture
 from .links import Link, link, trace_json
-from .page_state import EMPTY, REGION_OF, Screen, Shelf
+from .page_state import EMPTY, REGION_OF, DocumentsTab, Screen
 from .session import Session
-from .storage_choice import Storing
+from .storage_choice import StorageChoice
 
 HITS = 10
-PROGRESS_EVERY_S = 0.15  # the bar moves at most this often
+PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What all visitors share: the encoder, the quality curve of the dial, the example queries."""
+    """Shared by all visitors: the encoder, the quality curve of the dial, the example queries."""
 
     encoder: Encoder
     curve: Curve | None = None
     examples: Sequence[str] = ()
-    samples: bool = True  # whether there is a sample corpus to bring back
-    explainer: Explainer | None = None  # None where the encoder cannot tell what it read
-    notice: str = ""  # why another encoder than the one asked for is in use
-    habits: dict[str, Habit] = field(default_factory=dict)  # of pages read by any visitor
+    samples: bool = True  # whether there is a sample corpus to restore
+    explainer: Explainer | None = None  # None when the encoder gives no evidence
+    notice: str = ""  # why the configured encoder is not in use
+    habits: dict[str, Habit] = field(default_factory=dict)  # page id -> token statistics, for all visitors
 
 
 @dataclass
 class Visit:
-    """One tab of one visitor: its search and what it shows of it. Tabs of a visitor share the `session`."""
+    """State of one tab: its search and what it shows. Tabs of a visitor share the `session`."""
 
     tools: Tools
     session: Session
-    picture: Upload | None = None  # the picture beside the query box
+    picture: Upload | None = None  # the query picture
     inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
-    stop: threading.Event = field(default_factory=threading.Event)  # asks indexing to end
+    stop: threading.Event = field(default_factory=threading.Event)  # cancels indexing
     indexing: bool = False
     trace: Trace | None = None  # the last search
-    chosen: str | None = None  # page id of the hit shown large
+    chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
-    panel: Panel = field(init=False)  # the evidence tabs
-    survey: Survey = field(init=False)  # the rooms Budget and Tokens
-    storing: Storing = field(init=False)  # how the pages are kept
-    used: float = 0.0  # when an event of this tab last came, on the session's clock
-    _held: dict[str, str] = field(default_factory=dict)  # region -> the HTML that the browser has
+    explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
+    study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
+    storage_choice: StorageChoice = field(init=False)  # the storage control
+    used: float = 0.0  # time of this tab's last event, on the session's clock
+    _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
 
     def __post_init__(self) -> None:
         self._begin(self.tools)
 
     def _begin(self, tools: Tools) -> None:
         self.tools = tools
-        self.panel, self.storing = Panel(tools.explainer), Storing()
-        self.survey = Survey(tools.encoder, tools.explainer, tools.habits)
+        self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
+        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.habits)
 
     @property
     def collection(self) -> Collection:
         return self.session.collection
 
     def forget_search(self) -> None:
-        """Drop the last search, as after a change of the pages."""
+        """Drop the last search."""
         with self.session.lock:
             self.trace, self.chosen = None, None
 
     def changed(self, screen: Screen) -> dict[str, str]:
-        """The regions of `screen` that differ from what the browser has, which are then taken as sent."""
+        """The regions of `screen` that differ from what the browser has. Records them as sent."""
         found = {name: html for name, html in vars(screen).items() if html is not None}
         found = {name: html for name, html in found.items() if self._held.get(name) != html}
         self._held |= found
@@ -99,7 +99,7 @@ class Visit:
     # Searching
 
     def arrive(self, link: Link | None = None) -> Screen:
-        """The page as a browser that has just loaded needs it, at the view that `link` names."""
+        """All regions for a page that has just loaded, at the view that `link` names."""
         self._held.clear()
         self.tab = REGION_OF.get(link.tab, self.tab) if link else self.tab
         if link is None or not link.query:
@@ -113,9 +113,9 @@ class Visit:
         return screen
 
     def search(self, text: str) -> Screen:
-        """Encode the query, with the picture if there is one, and open the best hit.
+        """Search with the text and the query picture, if there is one, and open the best hit.
 
-        An empty query goes back to the start.
+        An empty query resets the search.
         """
         text = clean(text)
         if not text.strip() and self.picture is None:
@@ -127,31 +127,35 @@ class Visit:
             check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), picture(self.picture) if self.picture else None)
             trace = search(
-                self.collection, self.tools.encoder, query, self.budget, HITS, evidence=self.panel.explains
+                self.collection,
+                self.tools.encoder,
+                query,
+                self.budget,
+                HITS,
+                evidence=self.explanation_tabs.explains,
             )
-            self.panel.ask(query)
-            self.panel.note(trace)
-        except Exception as error:  # whatever the encoder meets, the visitor gets words and a way on
+            self.explanation_tabs.ask(query)
+            self.explanation_tabs.note(trace)
+        except Exception as error:  # the visitor gets a message for any error of the encoder
             if not isinstance(error, ValueError):
                 log.exception("The search for %.100r failed", text)
             self.forget_search()
-            told = text[: LIMITS.max_query_characters]
-            return self._failed(str(error) or type(error).__name__, told)
+            return self._failed(str(error) or type(error).__name__, text[: LIMITS.max_query_characters])
         self._take(trace, None)
         return self.screen()
 
     def move(self, budget: Budget) -> Screen:
-        """Another budget for the same query, with no encoding."""
+        """Search again with the same query embedding at another budget."""
         start = time.perf_counter()
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         if self.trace is None:
             return Screen(dial=self._dial("", self.bytes_per_stop()), storage=self.storage())
         self._again()
-        self.panel.note(self.trace)
+        self.explanation_tabs.note(self.trace)
         return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
 
     def choose(self, page_id: str) -> Screen:
-        """Open another hit. An id that is not among the hits changes nothing."""
+        """Open another hit. An id that is not among the hits is ignored."""
         trace = self.trace
         if trace is None or page_id not in {hit.page_id for hit in trace.hits}:
             return Screen()
@@ -159,9 +163,9 @@ class Visit:
         return self.screen()
 
     def _take(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
-        """Keep `trace` with the hit `chosen` explained; the best hit where that one is gone.
+        """Set `trace` and open the hit `chosen`, or the best hit if `chosen` is not among the hits.
 
-        beyond: also a page that is not among the hits.
+        beyond: accept a page that is not among the hits.
         """
         ids = [hit.page_id for hit in trace.hits]
         if chosen not in ids and not beyond:
@@ -172,7 +176,7 @@ class Visit:
             self.trace, self.chosen = trace, chosen
 
     def _again(self) -> None:
-        """Rank the kept query once more, after a move of the dial or a change of the pages."""
+        """Search again with the same query, after a change of the budget or the pages."""
         trace = self.trace
         if trace is not None:
             self._take(research(self.collection, trace, self.budget, HITS), self.chosen)
@@ -180,9 +184,9 @@ class Visit:
     # The search side as HTML
 
     def screen(self, cost: Callable[[], str] | None = None) -> Screen:
-        """Every region of the search side for the state that is; of the evidence tabs, the open one.
+        """Every region of the search side for the current state, with only the open evidence tab.
 
-        cost: what the dial says that this took, asked last; None: what the search took.
+        cost: returns the dial's readout, called last; None: the cost of the search.
         """
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
@@ -210,31 +214,31 @@ class Visit:
             self._open_tab(trace, None, screen)
             return
         page = pages[chosen]
-        rank, explains = self._rank(page, trace), self.panel.explains
+        rank, explains = self._rank(page, trace), self.explanation_tabs.explains
         screen.page = search_tab.page(page, rank, self._address, overlay=explains)
         screen.link = link(trace, chosen)
-        self.panel.follow(page, trace)
-        screen.marks = self.panel.marks(trace, self._address)
+        self.explanation_tabs.follow(page, trace)
+        screen.marks = self.explanation_tabs.marks(trace, self._address)
         self._open_tab(trace, page, screen)
 
     def _open_tab(self, trace: Trace, page: StoredPage | None, screen: Screen) -> None:
-        """The open evidence tab; the others are drawn when they are opened."""
+        """Draw the open evidence tab; the others are drawn when they are opened."""
         if self.tab == "timing":
             how = storage_control.scored(trace)
             screen.timing = timing(trace.timings, trace.pages_searched, trace.candidates, how)
-            screen.timing += self.panel.history()
+            screen.timing += self.explanation_tabs.history()
         elif page is None or trace.alignment is None:
             return
         elif self.tab == "alignment":
             screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
         elif self.tab == "ranks":
-            screen.ranks = self.panel.ranks(self.collection, trace, page.id)
-        elif self.panel.explains and self.panel.explanation is None:
-            return  # it is on its way, see `explain`
+            screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
+        elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
+            return  # requested by the page afterwards, see `explain`
         elif self.tab == "compare":
-            screen.compare = self.panel.compare(self.collection, trace, page)
+            screen.compare = self.explanation_tabs.compare(self.collection, trace, page)
         elif self.tab == "pagemap":
-            screen.pagemap = self.panel.page_map(trace)
+            screen.pagemap = self.explanation_tabs.page_map(trace)
 
     def open_tab(self, name: str) -> Screen:
         """Open the evidence tab `name`, one of `links.TABS`, and draw it."""
@@ -243,24 +247,24 @@ class Visit:
         if self.trace is not None:
             page = self.collection.pages.get(self.chosen or "")
             if page is not None:
-                self.panel.follow(page, self.trace)
+                self.explanation_tabs.follow(page, self.trace)
             self._open_tab(self.trace, page, screen)
         return screen
 
     def explain(self) -> Screen:
-        """Explain the open hit: the marks on its page, and the open tab where that shows them."""
+        """Explain the open hit: the marks on its page, and the open tab if it depends on them."""
         trace, page = self.trace, self.collection.pages.get(self.chosen or "")
         screen = Screen()
         if trace is None or page is None:
             return screen
-        self.panel.explain(page, trace)
-        screen.marks = self.panel.marks(trace, self._address)
+        self.explanation_tabs.explain(page, trace)
+        screen.marks = self.explanation_tabs.marks(trace, self._address)
         if self.tab in ("pagemap", "compare"):
             self._open_tab(trace, page, screen)
         return screen
 
     def trace_record(self) -> str:
-        """The region `link` with the open search as JSON, for the visitor to copy."""
+        """The region `link` with the trace of the open search as JSON, for copying."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None:
             return link(trace, chosen)
@@ -269,20 +273,20 @@ class Visit:
         with self.collection.lock:
             ids = [hit.page_id for hit in trace.hits if self._has(hit.page_id)]
             pages = {page_id: self.collection.pages[page_id] for page_id in ids}
-        return link(trace, chosen, trace_json(trace, pages, self.panel.explanation))
+        return link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
 
     def _address(self, page_id: str, name: str) -> str:
-        """Where the browser fetches something of a page: see app/server/pictures.py."""
+        """The URL of a page's picture or data, see app/server/pictures.py."""
         return f"pictures/{self.session.picture_key}/{page_id}/{name}"
 
     def _rank(self, page: StoredPage, trace: Trace) -> int:
         rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
-        if rank is None:  # opened from its line of ranks, far down
-            rank = self.panel.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
+        if rank is None:  # opened from the rank chart, beyond the hits
+            rank = self.explanation_tabs.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
         return rank
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
-        """Open one page at one budget, as a click on its line of ranks asks."""
+        """Open a page at a budget, after a click in the rank chart."""
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         trace = self.trace
         if trace is None or not self._has(page_id):
@@ -291,27 +295,31 @@ class Visit:
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
-        """Change side A of the comparison: pin, unpin, or other with a budget."""
+        """Change side A of the comparison. `action`: "pin", "unpin", or "other" with a budget as `value`."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
         if action == "pin":
-            self.panel.pin(trace)
+            self.explanation_tabs.pin(trace)
         elif action == "unpin":
-            self.panel.unpin()
+            self.explanation_tabs.unpin()
         elif action == "other":
-            self.panel.set_other(Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c))
-        return Screen(compare=self.panel.compare(self.collection, trace, self.collection.pages[chosen]))
+            self.explanation_tabs.set_other(
+                Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+            )
+        return Screen(
+            compare=self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
+        )
 
     def test(self) -> Iterator[Screen]:
-        """Test the explanation of the chosen hit."""
+        """Run the occlusion test on the explanation of the open hit."""
         if self.trace is not None:
-            with job(self.session, self.panel.stop):
-                for told in self.panel.test(self.trace):
-                    yield Screen(pagemap=told)
+            with job(self.session, self.explanation_tabs.stop):
+                for html in self.explanation_tabs.test(self.trace):
+                    yield Screen(pagemap=html)
 
     def _is_weak(self, trace: Trace) -> bool:
-        """Whether no page stands out. Of what was not measured, as pictures as queries, nothing is said."""
+        """Whether the best score is weak, by the quality curve. False where the curve does not apply."""
         curve = self.tools.curve
         if curve is None or trace.query_image or trace.storage not in storage_control.SCORE_ALIKE:
             return False
@@ -331,11 +339,11 @@ class Visit:
         return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
-        return dial(self.budget, sizes, self.tools.curve, cost, kind_of(self.collection))
+        return dial(self.budget, sizes, self.tools.curve, cost, storage_of(self.collection))
 
     def storage(self) -> str:
-        """The storage control for the state that is."""
-        return self.storing.control(self.collection, self.budget, self.trace)
+        """The storage control for the current state."""
+        return self.storage_choice.control(self.collection, self.budget, self.trace)
 
     def _footer(self, sizes: Sequence[int]) -> str:
         pages = len(self.collection)
@@ -343,51 +351,51 @@ class Visit:
         return search_tab.footer(self.trace, pages, vectors, pages * sizes[-1])
 
     def bytes_per_stop(self) -> list[int]:
-        """Index bytes a page at each of the five stops."""
+        """Index bytes per page at each of the five stops."""
         return [self.collection.index.bytes_per_page(stop) for stop in STOPS]
 
     # Budget
 
     def budget_room(self) -> str:
-        """The Budget room for the state that is."""
-        return self.survey.room(self.collection, self.budget, len(self.panel.queries))
+        """The Budget tab for the current state."""
+        return self.study.room(self.collection, self.budget, len(self.explanation_tabs.queries))
 
     def cost_room(self) -> str:
-        """What an index costs, kept as this one is."""
-        kind = kind_of(self.collection)
-        return self.survey.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
+        """The index size at each stop, at the current storage kind."""
+        kind = storage_of(self.collection)
+        return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
-    def measure(self, kind: Kind) -> Iterator[str]:
+    def measure(self, kind: QuerySource) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
-        with job(self.session, self.survey.stop):
-            yield from self.survey.measure(kind, self.collection, self.budget, self.panel.queries)
+        with job(self.session, self.study.stop):
+            yield from self.study.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
 
     def read_all(self) -> Iterator[str]:
-        """What every token reads of this visitor's pages."""
-        with job(self.session, self.survey.stop):
-            yield from self.survey.read_all(self.collection)
+        """Compute the token statistics of this visitor's pages."""
+        with job(self.session, self.study.stop):
+            yield from self.study.read_all(self.collection)
 
     # Documents
 
-    def shelf(self, news: str | None = None) -> Shelf:
-        """The Documents tab for the state that is."""
-        return Shelf(
+    def documents_tab(self, news: str | None = None) -> DocumentsTab:
+        """The Documents tab for the current state."""
+        return DocumentsTab(
             news,
             documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
-            self.storing.statistics(self.collection, self.bytes_per_stop()),
+            self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 
-    def receive(self, files: Sequence[Upload]) -> Shelf:
-        """Take uploaded files in; `index_inbox` indexes them."""
-        if not self.indexing:  # else a cancel that is on its way would be lost
+    def receive(self, files: Sequence[Upload]) -> DocumentsTab:
+        """Accept uploaded files; `index_inbox` indexes them."""
+        if not self.indexing:  # otherwise a pending cancel would be lost
             self.stop.clear()
-        self.inbox += self.session.locker.take(files)
-        return Shelf(documents_tab.waiting(len(files)), busy=True)
+        self.inbox += self.session.files.take(files)
+        return DocumentsTab(documents_tab.waiting(len(files)), busy=True)
 
-    def index_inbox(self) -> Iterator[Shelf]:
-        """Index what was received, page by page, until done or until `stop` is set."""
+    def index_inbox(self) -> Iterator[DocumentsTab]:
+        """Index the received files until done or until `stop` is set. Yields the progress."""
         files, self.inbox = self.inbox, []
-        refused, last = self.session.locker.refusals(), 0.0
+        refused, last = self.session.files.refusals(), 0.0
         if not files and not refused:
             return
         self.indexing = True
@@ -398,43 +406,43 @@ class Visit:
                         ended = at
                     elif time.monotonic() - last >= PROGRESS_EVERY_S:
                         last = time.monotonic()
-                        yield Shelf(
+                        yield DocumentsTab(
                             documents_tab.progress(at.done, at.total, at.source, at.number), busy=True
                         )
         finally:
-            self.session.locker.release(files)
+            self.session.files.release(files)
             self.indexing = False
         self._again()
-        self.survey.forget()
-        yield self.shelf(documents_tab.outcome(_outcome(ended)))
+        self.study.forget()
+        yield self.documents_tab(documents_tab.outcome(_outcome(ended)))
 
-    def remove(self, source: str) -> Shelf:
-        """Take a document out and rank the open search again. An unknown one changes nothing."""
+    def remove(self, source: str) -> DocumentsTab:
+        """Remove a document and repeat the open search. An unknown `source` is ignored."""
         if source in {document.source for document in self.collection.documents()}:
             self.collection.remove(source)
         return self._after_change()
 
-    def clear(self) -> Shelf:
-        """Take every document out."""
+    def clear(self) -> DocumentsTab:
+        """Remove every document."""
         self.collection.clear()
         return self._after_change()
 
-    def restore(self) -> Shelf:
-        """Bring back the sample pages that were removed; the visitor's own stay."""
+    def restore(self) -> DocumentsTab:
+        """Restore removed sample pages; the visitor's own pages stay."""
         self.session.restore_samples()
         return self._after_change()
 
-    def stored_anew(self, pages: bool = False) -> Shelf:
-        """The pages are scored in another way, or (`pages`) there are others: ask the open search again."""
-        self.panel.forget_ranks()
-        shelf = self._after_change(pages)
-        shelf.news, shelf.busy = None, self.indexing
-        return shelf
+    def refresh(self, pages: bool = False) -> DocumentsTab:
+        """Repeat the open search after a change of the scoring, or (`pages`) of the pages themselves."""
+        self.explanation_tabs.forget_ranks()
+        tab = self._after_change(pages)
+        tab.news, tab.busy = None, self.indexing
+        return tab
 
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
-        """Go on with another encoder's tools and its vectors of the same pages; ask the open search anew."""
+        """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
         asked = self.trace.query_text if self.trace else ""
-        self.storing.stop.set()  # of an index that is left behind
+        self.storage_choice.stop.set()  # a conversion of the old index
         with self.session.lock:
             self.session.tools, self.session.collection, self.session.base = tools, collection, base
             self.forget_search()
@@ -443,24 +451,24 @@ class Visit:
             self.search(asked)
 
     def follow(self) -> None:
-        """Go on with the encoder that another tab of this visitor has switched to."""
+        """Switch to the encoder that another tab of this visitor has chosen."""
         if self.session.tools is not None and self.session.tools is not self.tools:
             self.forget_search()
             self._begin(self.session.tools)
 
-    def _after_change(self, pages: bool = True) -> Shelf:
-        self.survey.forget(pages)
+    def _after_change(self, pages: bool = True) -> DocumentsTab:
+        self.study.forget(pages)
         if len(self.collection):
             self._again()
         else:
             self.forget_search()
-        return self.shelf("")
+        return self.documents_tab("")
 
 
 def _outcome(ended: Indexed) -> documents_tab.Outcome:
     report = ended.report
-    told = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
-    return documents_tab.Outcome(*told, cancelled=ended.cancelled, error=ended.error)
+    counts = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
+    return documents_tab.Outcome(*counts, cancelled=ended.cancelled, error=ended.error)
 
 
 def _cost(trace: Trace | None) -> str:

@@ -1,10 +1,10 @@
-// Hover, a click or arrow keys over the alignment matrix: the cell in words, what both its tokens read.
+// Alignment matrix: hover, click or arrow keys describe a cell and what both its tokens read.
 const shared = window.metaembed;
-const NAMED = 4; // words told of each token
+const NAMED = 4; // words listed per token
 let cursor = null; // [row, column], 0-based
-let pinned = false; // by a click or a key: the pointer may leave
+let pinned = false; // by a click or a key, so that the pointer may leave
 
-const LEVELS = 14; // steps of ink; more cannot be told apart
+const LEVELS = 14; // distinguishable steps of ink
 
 const parts = () => {
   const figure = element.querySelector(".matrix");
@@ -17,14 +17,14 @@ const parts = () => {
   return { figure, data: parts.data, cells: figure.querySelector(".cells") };
 };
 
-// (rows, columns) of cosines, from two bytes each: ten-thousandths, little-endian.
+// (rows, columns) of cosines, from little-endian int16 ten-thousandths.
 function cosines({ sim, size: [rows, columns] }) {
   const view = new DataView(Uint8Array.from(atob(sim), (each) => each.charCodeAt(0)).buffer);
   return Array.from({ length: rows }, (_, i) =>
     Array.from({ length: columns }, (_, j) => view.getInt16(2 * (i * columns + j), true) / 10_000));
 }
 
-// The maxima, a row a query token: numbers of our own making only.
+// The maxima, one row per query token. Numbers only, so nothing needs escaping.
 function table(data) {
   const score = data.winners.reduce((sum, j, i) => sum + data.sim[i][j], 0) || 1;
   return data.winners.map((j, i) => {
@@ -33,7 +33,7 @@ function table(data) {
   }).join("");
 }
 
-// One path for each level of ink, inside and outside the budget apart; a ring around each row's maximum.
+// One path per level of ink, separately inside and outside the budget; a ring around each row's maximum.
 function cells({ sim, winners, r_q, r_c }) {
   const all = sim.flat(), low = Math.min(...all), span = Math.max(Math.max(...all) - low, 1e-9);
   const paths = { in: Array(LEVELS).fill(""), out: Array(LEVELS).fill("") };
@@ -49,7 +49,7 @@ function cells({ sim, winners, r_q, r_c }) {
   return drawn.join("") + edge + rings.join("");
 }
 
-// The matrix as its JSON and CSV files have it; tokens count from 1 there.
+// The matrix for its JSON and CSV files, with 1-based tokens.
 function files({ page, sim, winners, r_q, r_c }) {
   const cosines = sim.slice(0, r_q).map((row) => row.slice(0, r_c));
   const gains = winners.map((j, i) => sim[i][j]);
@@ -72,7 +72,7 @@ function group(data, column) {
   return data.groups.find(([, last]) => column < last)?.[2] ?? "";
 }
 
-// Numbers and labels of our own making only, so that no text needs escaping here.
+// Numbers and fixed labels only, so nothing needs escaping.
 function sentence(data, row, column) {
   const value = data.sim[row][column].toFixed(2);
   const query = `Query token <b class="num">${row + 1}</b>`;
@@ -88,13 +88,13 @@ function sentence(data, row, column) {
     `<b class="num">${data.sim[row][best].toFixed(2)}</b>, is at ${best + 1}.`;
 }
 
-// What a token reads, in words. They come from documents, so they are set as text.
+// The words that a token reads. They come from documents, so they are set as text.
 function reads(name, row, words) {
   const told = document.createElement("span");
   told.className = "reads";
   const label = document.createElement("b");
   label.textContent = `${name} reads `;
-  const found = new Map(); // cells of a picture count together
+  const found = new Map(); // cells of a picture are summed
   for (const [at, weight] of shared.pairs(row)) {
     const text = words(at) || "the picture";
     found.set(text, (found.get(text) ?? 0) + weight);

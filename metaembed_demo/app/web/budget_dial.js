@@ -1,8 +1,8 @@
-// A slider over five stops: arrows, Home, End, click and drag. It moves at once; the server's answer follows.
+// A slider over five stops: arrows, Home, End, click and drag. It moves before the server answers.
 const slider = () => element.querySelector("[role=slider]");
 const PATIENCE_MS = 3000;
-let wanted = null; // the stop asked for last, until the server has drawn it
-let sent = null; // the stop that an answer is awaited for
+let wanted = null; // the last requested stop, until the server has drawn it
+let sent = null; // the stop of the pending request
 let sentAt = 0;
 
 function draw(stop) {
@@ -31,7 +31,7 @@ function go(stop) {
   send();
 }
 
-// One move is under way at a time; moves made meanwhile are one move, sent when the answer is drawn.
+// One request at a time; moves made meanwhile are merged into one, sent when the answer is drawn.
 function send() {
   if (sent !== null && Date.now() - sentAt < PATIENCE_MS) return;
   sent = wanted;

@@ -1,4 +1,4 @@
-// The two sides show the picture that the page shows; the buttons change side A.
+// Both sides reuse the picture of the open page; the buttons change side A.
 function fill() {
   const picture = document.querySelector("#page .picture img");
   element.querySelectorAll("img[data-copy]").forEach((each) => {

@@ -6,7 +6,7 @@ element.addEventListener("click", (event) => {
   }
   const action = event.target.closest("[data-action]");
   if (!action) return;
-  if (action.dataset.sure && !action.dataset.armed) { // asked twice before everything goes
+  if (action.dataset.sure && !action.dataset.armed) { // removing everything needs a second click
     const label = action.textContent;
     action.dataset.armed = "1";
     action.textContent = action.dataset.sure;

@@ -1,4 +1,4 @@
-// Another encoder, or more or fewer visual tokens a page: one choice at a time.
+// Choice of the encoder and of the visual tokens per page.
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action=encoder]");
   if (!button || button.disabled || button.getAttribute("aria-pressed") === "true") return;

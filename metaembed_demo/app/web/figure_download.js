@@ -1,5 +1,5 @@
-// Saves any <figure data-figure> as PNG, JSON or CSV, wholly in the browser. It belongs into <head> once and
-// listens on the document, so that figures drawn later need nothing more.
+// Saves any <figure data-figure> as PNG, JSON or CSV in the browser. Included once in <head>; it listens on the
+// document, so figures added later work too.
 (() => {
   const SCALE = 2;
   const MARGIN = 24; // px of paper around a figure in its PNG
@@ -18,7 +18,7 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
 
-  // CSV. A spreadsheet runs a cell that begins as a formula does; an apostrophe makes it text.
+  // CSV. An apostrophe keeps spreadsheets from running a cell as a formula.
   function cell(value) {
     let text = value === null || value === undefined ? "" : String(value);
     if (/^[=+\-@\t\r]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) text = `'${text}`;
@@ -26,8 +26,8 @@
   }
   const csv = (rows) => rows.map((row) => row.map(cell).join(",") + "\r\n").join("");
 
-  // PNG. What the page's style sheets say is written into each element, as nothing else reaches the picture.
-  let names, plain, frame; // properties worth a look; tag -> values without any style sheet; where those come from
+  // PNG. Computed styles are written into each element, because style sheets do not apply inside the picture.
+  let names, plain, frame; // relevant properties; tag -> values without style sheets; the frame that provides those
 
   const read = (style) => new Map(names.map((name) => [name, style.getPropertyValue(name)]));
 
@@ -62,7 +62,7 @@
     return made;
   }
 
-  // Text on one line stays there, though the picture's letters may be a hair wider than the screen's.
+  // Keep single-line text on one line, although glyphs may be slightly wider in the picture.
   function oneLine(node) {
     if (!node.textContent.trim()) return false;
     const range = document.createRange();
@@ -81,7 +81,7 @@
     let style = inline(values, unstyled(node), above);
     const html = node.namespaceURI !== SVG;
     if (html && oneLine(node)) style += "white-space:nowrap;";
-    // A box is as low as what is left in it, where a part of it is not drawn.
+    // Boxes shrink to their remaining content when a part is not drawn.
     if (html && [...node.querySelectorAll(UNDRAWN)].length) style += "height:auto;grid-template-rows:none;";
     made.setAttribute("style", style);
     if (html) made.append(pseudo(node, "::before", values) ?? "");
@@ -93,7 +93,7 @@
   }
 
   function picture(figure) {
-    const probe = document.createElement("div"); // both stand where nobody sees them
+    const probe = document.createElement("div"); // both are off-screen
     frame = document.createElement("iframe");
     frame.setAttribute("style", "position:fixed;width:0;height:0;border:0;visibility:hidden");
     const width = Math.ceil(figure.getBoundingClientRect().width);

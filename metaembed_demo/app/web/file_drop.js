@@ -1,4 +1,4 @@
-// A place to drop files, or to choose them with mouse or keyboard. Uploads, then hands on path and name.
+// A drop area that also opens a file dialog. Uploads the files, then sends their paths and names.
 const box = () => element.querySelector(".drop");
 const one = () => !element.querySelector("input").multiple;
 const say = (words) => { element.querySelector(".drop-words").textContent = words; };
@@ -29,7 +29,7 @@ function empty() {
   rest();
 }
 
-// What the server answered, as Gradio hands it on: HTTP 429: {"detail":"…"}
+// The server's message from Gradio's error text: HTTP 429: {"detail":"…"}
 function reason(error) {
   try {
     const { detail } = JSON.parse(String(error?.message ?? error).replace(/^[^{]*/, ""));

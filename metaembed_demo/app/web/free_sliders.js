@@ -1,12 +1,12 @@
-// The two free sliders. Gradio's own release event knows of no keys and may carry the value before the last
-// one, so this script reads the sliders and sends them: one move at a time, the latest when it is answered.
+// The two free sliders. Gradio's release event ignores keys and may carry the previous value, so this script
+// reads the sliders and sends one move at a time, always the latest.
 const PATIENCE_MS = 3000;
 const room = document.getElementById("free");
 const STEPS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
-const held = new Map(); // slider -> where the arrow keys have it: Gradio may put an older value back meanwhile
+const held = new Map(); // slider -> value set by arrow keys, because Gradio may restore an older value meanwhile
 const sliders = () => [...room.querySelectorAll("input[type=range]")];
 const read = () => sliders().map((each) => held.get(each) ?? each.value).join("x");
-let sent = null; // the budget that an answer is awaited for
+let sent = null; // the budget of the pending request
 let sentAt = 0;
 let turn = 0;
 
@@ -32,7 +32,7 @@ room.addEventListener("keydown", (event) => {
   setTimeout(send);
 });
 room.addEventListener("input", (event) => { if (event.isTrusted) held.clear(); }); // moved by other means
-room.addEventListener("change", () => setTimeout(send)); // after the number and its slider have met
+room.addEventListener("change", () => setTimeout(send)); // after the number field and its slider are in sync
 watch("value", () => {
   const answered = sent;
   sent = null;

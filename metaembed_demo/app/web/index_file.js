@@ -1,5 +1,5 @@
-// An index file: ask for it, or choose one and hand on its path and name.
-const say = (words) => { element.querySelector(".parcel-words").textContent = words; };
+// Index files: request a download, or upload one and send its path and name.
+const say = (words) => { element.querySelector(".index-file-words").textContent = words; };
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action=download]");
@@ -12,7 +12,7 @@ element.addEventListener("change", async (event) => {
   const files = [...event.target.files];
   event.target.value = ""; // so that the same file can be chosen again
   if (!files.length) return;
-  const rest = element.querySelector(".parcel-words").textContent;
+  const rest = element.querySelector(".index-file-words").textContent;
   say("Uploading…");
   try {
     const { path } = await upload(files[0]);

@@ -1,8 +1,8 @@
-// The slider 'pages': memory at every stop, computed here. Words and numbers are those of app/views/index_size_chart.py.
+// The slider 'pages': computes the memory at every stop, with the texts and numbers of app/views/index_size_chart.py.
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
-let moved = null; // where the slider was put; an answer of the server must not undo it
+let moved = null; // the slider's value; must survive an answer of the server
 
-function even(n) { // halves go to the even number, as they do in Python
+function even(n) { // rounds halves to even, as Python does
   return n % 1 === 0.5 ? 2 * Math.round(n / 2) : Math.round(n);
 }
 

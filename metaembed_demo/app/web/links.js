@@ -1,4 +1,4 @@
-// The address follows what is shown; two buttons copy it and the trace.
+// Keeps the page's URL in sync with the view; two buttons copy the link and the trace.
 const box = () => element.querySelector(".link");
 const slug = (text) => text.trim().toLowerCase().replaceAll(" ", "-");
 const selected = (root) =>
@@ -19,7 +19,7 @@ function address() {
   return url;
 }
 
-let arrived = false; // until the server has answered, the address is the visitor's own
+let arrived = false; // the URL is not changed before the server's first answer
 function follow() {
   if (arrived) history.replaceState(history.state, "", address());
 }
@@ -40,7 +40,7 @@ async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
-  } catch { // no permission, or no secure context: the old way
+  } catch { // no permission, or no secure context: use execCommand
     const field = document.createElement("textarea");
     field.value = text;
     field.style.position = "fixed";
@@ -54,7 +54,7 @@ async function copy(text) {
 
 const say = (text) => { element.querySelector(".copied").textContent = text; };
 
-// The trace is made when it is asked for: it is longer than the rest of a search.
+// The trace is made on demand, because it is larger than the rest of a search.
 async function copyTrace() {
   const done = await copy(JSON.stringify(JSON.parse(box().dataset.trace), null, 1));
   say(done ? "Trace copied" : "Copying is blocked here");

@@ -1,4 +1,4 @@
-// Where the score comes from. Where the server has not explained the hit yet, ask for it: hits come first.
+// The marks on the page. Requests the explanation if it is pending, because hits are shown first.
 watch("value", () => {
   if (element.querySelector("[data-pending]")) trigger("submit", {});
   else requestAnimationFrame(() => window.metaembed.tell("map"));

@@ -1,4 +1,4 @@
-// The list beside the overlay: a word in it is outlined on the page; the test is started and stopped.
+// The word list next to the overlay: outlines a word on the page; starts and stops the test.
 element.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]")?.dataset.action;
   if (action === "test") trigger("submit", { action });

@@ -1,14 +1,14 @@
-// The chosen page: its overlay, the word under the pointer, and the picture at full size.
+// The open page: its overlay, the word under the pointer, and the full-size picture.
 const shared = window.metaembed;
 const SVG = "http://www.w3.org/2000/svg";
-let asked = null; // { column, group } of the matrix cell in view, or null: the whole hit
+let asked = null; // { column, group } of the selected matrix cell, or null: the whole hit
 let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
 
-const [WORD, NAME, CELL] = [0, 1, 2]; // what a row of `map` stands for
+const [WORD, NAME, CELL] = [0, 1, 2]; // types of rows in `map`
 
-// [word, share in thousandths, group 1..5, x0, y0, x1, y1, what it is], the largest share first
+// [word, share in thousandths, group 1..5, x0, y0, x1, y1, type], the largest share first
 function marks() {
   const reading = shared.reading();
   if (!asked) return shared.map()?.map ?? [];
@@ -19,7 +19,7 @@ function marks() {
   });
 }
 
-// Words in the shade of their group. A word that names a picture has the picture's box, and is not drawn.
+// Words in the shade of their group. A word that names a picture has the picture's box and is not drawn.
 function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
@@ -32,7 +32,7 @@ function words(found) {
     });
 }
 
-// Cells of pictures that gave little stand back behind white; where no cell counts, all stay as they are.
+// Picture cells that contribute little are veiled in white; if all are weak, none is.
 function veil(found) {
   const cells = new Map(found.filter((row) => row[7] === CELL).map(([at, share]) => [at, share]));
   const shares = [...cells.values()];
@@ -70,7 +70,7 @@ function draw() {
   overlay.dataset.marks = found.length;
 }
 
-// The smallest box that holds the point, words before cells.
+// The smallest box that contains the point; words take precedence over cells.
 function under(x, y, words) {
   let best = null, least = Infinity;
   words.forEach(([x0, y0, x1, y1, text], at) => {
@@ -85,7 +85,7 @@ function told(at, reading) {
   const [, , , , text] = reading.words[at];
   const map = shared.map()?.map ?? [];
   const share = map.find(([each]) => each === at)?.[1];
-  const least = shared.percent((map[0]?.[1] ?? 0) * 0.04); // words below it are left out of the map
+  const least = shared.percent((map[0]?.[1] ?? 0) * 0.04); // words below it are not drawn
   let token = -1, most = 0;
   reading.read.forEach((row, j) => {
     for (const [each, weight] of shared.pairs(row)) if (each === at && weight > most) [token, most] = [j, weight];
@@ -134,7 +134,7 @@ watch("value", () => {
   });
 });
 
-// At full size: a copy, so that the page holds the picture's bytes only once until asked.
+// Full size, created on demand, so that the picture is not decoded twice.
 element.addEventListener("click", (event) => {
   const dialog = element.querySelector("dialog");
   if (event.target.closest(".picture")) {

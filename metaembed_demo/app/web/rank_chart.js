@@ -1,10 +1,10 @@
-// Points of the bump chart: a click, Enter or Space opens the page at that budget; arrow keys move about.
-let here = null; // page and stop of the point that was focused last
+// Points of the bump chart: a click, Enter or Space opens the page at that budget; arrow keys move the focus.
+let here = null; // page and stop of the last focused point
 
 const points = () => [...element.querySelectorAll(".ranks-point")];
 const find = (page, stop) => points().find((each) => each.dataset.page === page && each.dataset.stop === String(stop));
 
-function reach(point) { // the tab key stops at one point, the one used last
+function reach(point) { // only the last used point is a tab stop
   points().forEach((each) => { each.tabIndex = each === point ? 0 : -1; });
 }
 
@@ -23,7 +23,7 @@ function next(point, key) {
   return column[column.indexOf(point) + (key === "ArrowDown" ? 1 : -1)];
 }
 
-function light(page) { // a title in the list below lights its line, and a line its title
+function light(page) { // highlights a line and its title together
   for (const each of element.querySelectorAll(".ranks-line, .ranks-list li"))
     each.classList.toggle("ranks-lit", each.dataset.page === page);
 }
@@ -57,8 +57,8 @@ for (const name of ["pointerover", "focusin"])
 for (const name of ["pointerleave", "focusout"])
   element.addEventListener(name, () => light(null));
 
-// Gradio writes an answer, with the pages in another order, over the points that are there: the focus goes with
-// the page, unless it has left the chart.
+// Gradio reuses the points for an answer with the pages in another order: the focus follows the page, unless it
+// has left the chart.
 watch("value", () => {
   const point = here && element.contains(document.activeElement) && find(here.page, here.stop);
   if (!point) return;

@@ -1,4 +1,4 @@
-// What the page's scripts share: the data that regions carry in attributes, parsed once, and fetched readings.
+// Shared by the page's scripts: data attributes of regions, parsed once, and fetched token readings.
 window.metaembed = (() => {
   const kept = new Map();
   const marks = () => document.querySelector("#marks [data-map]")?.dataset;
@@ -10,7 +10,7 @@ window.metaembed = (() => {
   }
   const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`metaembed:${name}`, { detail }));
 
-  // What each token read of the open page: fetched when somebody points at something, once for a page.
+  // The token readings of the open page, fetched once per page when first needed.
   let read = { from: "", value: null };
   const reading = () => (read.from === marks()?.reading ? read.value : null);
   async function load() {
@@ -25,7 +25,7 @@ window.metaembed = (() => {
   }
   const pairs = (row) => Array.from({ length: row.length / 2 }, (_, i) => [row[2 * i], row[2 * i + 1]]);
   return {
-    reading, // words of the page, what each token read of it; null until `load` has fetched it
+    reading, // words of the page and token readings; null until `load` has fetched them
     load,
     map: () => data("map"), // words of the query, shares of the hit's score
     pairs, // [index, weight, index, weight, ...] -> [[index, weight], ...]

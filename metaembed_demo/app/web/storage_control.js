@@ -1,7 +1,7 @@
-// The storage control: four kinds, what goes with the one in force, and the check against exact search.
+// The storage control: four kinds, options of the current one, and the check against exact search.
 const kinds = () => [...element.querySelectorAll("[data-kind]")];
-let cancelled = false; // a conversion, whose next steps may still be drawn
-let focused = ""; // what had the focus: an answer draws the control anew
+let cancelled = false; // the conversion was cancelled, but updates may still arrive
+let focused = ""; // the focused element, because an answer redraws the control
 
 const name = (each) =>
   ["kind", "set", "action"].filter((key) => each?.dataset?.[key]).map((key) => `[data-${key}="${each.dataset[key]}"]`)[0] ?? "";
@@ -20,7 +20,7 @@ element.addEventListener("click", (event) => {
   const kind = event.target.closest("[data-kind]");
   if (kind) {
     if (kind.getAttribute("aria-pressed") === "true" || element.querySelector(".coming")) return;
-    if (!kind.hasAttribute("aria-disabled")) kind.classList.add("coming"); // else the server says what is missing
+    if (!kind.hasAttribute("aria-disabled")) kind.classList.add("coming"); // otherwise the server reports what is missing
     return trigger("submit", { value: kind.dataset.kind });
   }
   const action = event.target.closest("[data-action]");

@@ -1,4 +1,4 @@
-// The rooms Budget and Tokens: their buttons say what they want; long work can be stopped.
+// The tabs Budget and Tokens: sends the actions of their buttons.
 const STARTS = ["known", "session", "labels", "read"];
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");

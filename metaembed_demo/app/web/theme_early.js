@@ -10,7 +10,7 @@
     document.body.classList.toggle("dark", mode === "dark");
   };
   document.documentElement.style.colorScheme = mode;
-  // Gradio sets the system's mode once when it mounts; the choice is put back right after.
+  // Gradio sets the system's mode once when it mounts; the choice is restored right after.
   const seen = new MutationObserver(() => {
     const now = document.body?.dataset.mode || mode;
     if (document.body && document.body.classList.contains("dark") !== (now === "dark"))

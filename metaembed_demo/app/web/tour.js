@@ -1,4 +1,4 @@
-// Shown until it is dismissed, once a browser.
+// Shown until it is dismissed, once per browser.
 const KEY = "metaembed-tour";
 const tour = element.querySelector(".tour");
 let seen = false;
@@ -7,5 +7,5 @@ tour.hidden = seen;
 element.addEventListener("click", (event) => {
   if (!event.target.closest("button")) return;
   tour.hidden = true;
-  try { localStorage.setItem(KEY, "seen"); } catch { /* then it comes back at the next visit */ }
+  try { localStorage.setItem(KEY, "seen"); } catch { /* shown again at the next visit */ }
 });

@@ -1,8 +1,7 @@
-"""Files -> pages, read in a process of their own: what documents/loader.py and documents/extraction.py do,
-where a bad file cannot harm the app.
+"""Reads files in a separate process, with the interface of documents/loader.py and documents/extraction.py.
 
-When the process crashes, hangs or needs too much memory, the file at hand gets a Problem, the pages read
-before stay, and a new process goes on with the next file.
+When the process crashes, hangs or needs too much memory, the current file gets a Problem, the pages read so
+far are kept, and a new process continues with the next file.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from metaembed_demo.documents import extraction, loader
 from . import protocol
 from .pool import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
 
-MOST_LOSSES = 5  # in one archive, after which the rest of it is left out
-MOST_SAID = 2_000  # characters of a message
+MOST_LOSSES = 5  # per archive; afterwards its remaining files are skipped
+MOST_SAID = 2_000  # maximum characters of a message
 CURE = "Save or print it to a new file and add that."
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class Unread(Exception):
-    """A page that could not be read: why, and what to do."""
+    """A page could not be read; the message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A page as it came out of its file, without the words that OCR and the picture network find.
+    """A loaded page, without the words from OCR and the picture network.
 
-    `reader` reads it in the process that it comes from, as long as no later page is asked for.
+    `reader` reads it in the process that loaded it, until the next page is requested.
     """
 
     page: Page
@@ -46,8 +45,8 @@ class Rendered:
         """`extraction.read` of the page.
 
         Raises:
-            Unread: when it took too long or too much memory, or made the process crash.
-            RuntimeError: when the next page was asked for, or `read_files` was closed, before.
+            Unread: when it took too long or too much memory, or crashed the process.
+            RuntimeError: after the next page was requested or `read_files` was closed.
         """
         return self.reader(self.page)
 
@@ -58,12 +57,12 @@ class _Run:
     def __init__(self, workers: Workers, limits: Limits) -> None:
         self.workers, self.limits = workers, limits
         self.worker: Worker | None = None
-        self.page: Page | None = None  # the last one handed out
-        self.place, self.name = 0, ""  # the item of the file at hand: which one, and what it is called
-        self.lost = False  # whether the process was lost while `page` was read
+        self.page: Page | None = None  # the last page yielded
+        self.place, self.name = 0, ""  # index and name of the current item of the file
+        self.lost = False  # whether the process died while reading `page`
 
     def start(self) -> bool:
-        """Take a process; False where files are to be read in the app."""
+        """Acquire a process; False if files are read in the app."""
         if self.workers.available:
             with contextlib.suppress(Unavailable):
                 self.worker = self.workers.take(self.limits)
@@ -86,12 +85,12 @@ class _Run:
             return
         if worker.usable:
             worker.worked = 0.0
-            with contextlib.suppress(Lost):  # it closes its files and removes its temporary ones
+            with contextlib.suppress(Lost):  # lets it close its files and remove its temporary ones
                 worker.ask(LIMITS, "close")
         self.workers.give_back(worker)
 
     def count(self, file: Upload) -> int:
-        """Pages of a file; 0 where that cannot be told."""
+        """Number of pages of a file; 0 if unknown."""
         self._begin()
         try:
             message, _ = self._ask("count", **_request(file, self.limits))
@@ -101,7 +100,7 @@ class _Run:
             return 0
 
     def file(self, file: Upload) -> Iterator[Page | Problem]:
-        """The pages of one file; whatever happens to the process, this ends."""
+        """The pages of one file. Terminates whatever happens to the process."""
         file = Upload(file.path, clean(file.name))  # as `expand` does
         skip, again = 0, False
         for _ in range(MOST_LOSSES):
@@ -110,12 +109,12 @@ class _Run:
                 yield from self._items(file, skip)
                 return
             except Lost as lost:
-                if not self.lost:  # else whoever asked for the page was told
+                if not self.lost:  # otherwise `read` has raised already
                     yield self._loss(lost)
             except Unavailable as error:
                 yield Problem(file.name, f"{file.name} could not be read: {error}. Add it again later.")
                 return
-            # The other members of an archive can be read all the same, if it opens at all.
+            # Other members of an archive may still be readable.
             unopened = self.name == file.name
             if unopened and (again or not file.name.lower().endswith(".zip")):
                 return
@@ -138,7 +137,7 @@ class _Run:
                 yield item
 
     def _item(self, file: Upload, message: protocol.Message, blobs: list[bytes]) -> Page | Problem | None:
-        """What the process gave; None where a file or a member of one begins."""
+        """The page or problem in a message; None at the start of a file or archive member."""
         if message["is"] == "item":
             place, name = int(message["index"]), self._own(file, message["name"])
             if place != self.place:
@@ -153,13 +152,13 @@ class _Run:
         return page
 
     def _begin(self) -> None:
-        """A file or a member of one begins."""
+        """Start of a file or archive member."""
         self.page = None
         if self.worker is not None:
             self.worker.worked = 0.0
 
     def _own(self, file: Upload, source: Any) -> str:
-        """`source`, which is `file` or in it."""
+        """`source`, checked to be `file` or a member of it."""
         if source != file.name and not str(source).startswith(file.name + "/"):
             raise protocol.Garbled("another file's name")
         return str(source)
@@ -171,7 +170,7 @@ class _Run:
         return Problem(self.name, f"{past}: {lost}. {CURE}")
 
     def read(self, page: Page) -> Page:
-        """The page with what OCR and the picture network find. Raises as `Rendered.read` says."""
+        """The page with the results of OCR and the picture network. Raises as `Rendered.read`."""
         if self.page is not page:
             raise RuntimeError(f"{page.source} page {page.number} was to be read before the next one.")
         try:
@@ -184,7 +183,7 @@ class _Run:
             raise Unread(f"could not be read: {lost}; what follows it was left out. {CURE}") from lost
 
     def _checked(self, take: Callable[[], T]) -> T:
-        """What `take` takes out of an answer; the process is ended when that makes no sense."""
+        """The result of `take`, which parses an answer. An invalid answer ends the process."""
         try:
             return take()
         except (protocol.Garbled, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -210,7 +209,7 @@ def _run(workers: Workers, limits: Limits) -> Iterator[_Run]:
 
 
 def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
-    """How many pages `read_files` will try to read; as `loader.count_pages`, in the reading process."""
+    """As `loader.count_pages`, in the reading process: the number of pages that `read_files` will try."""
     if not files:
         return 0
     with _run(UPLOADS, limits) as run:
@@ -222,9 +221,9 @@ def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
 def read_files(
     files: Sequence[Upload], limits: Limits = LIMITS, workers: Workers | None = None
 ) -> Iterator[Rendered | Problem]:
-    """The pages of all files in turn, as `loader.read_files` gives them, from the reading process.
+    """As `loader.read_files`, in the reading process.
 
-    A page may be read until the next one is asked for. Closing the generator frees the process.
+    A page can be read until the next one is requested. Closing the generator frees the process.
     """
     if not files:
         return
@@ -239,7 +238,7 @@ def read_files(
 
 
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
-    """The first page of a file, unread, as a query's picture: without a wait for uploads, or their models."""
+    """The first page of a file, as a query picture. Does not wait for uploads or load their models."""
     with contextlib.closing(cast(Generator[Any], read_files([file], limits, PICTURES))) as pages:
         first = next(pages, None)
     return first.page if isinstance(first, Rendered) else first

@@ -36,8 +36,8 @@ COUNTED = 20_000  # page ids in a filter
 RECOUNT_S = 60.0  # lifetime of the cached count of a shared collection
 
 SPARE = 16  # pages scored beyond k in the first round, which is then mostly sufficient
-# Qdrant rounds a query to float16 where it keeps float16, so its score of a page is this far off at most,
-# for each query token of length 1: 2**-11 by rounding, the rest by adding up in float16 (ARM).
+# Maximum error of Qdrant's score per query token of length 1. Qdrant rounds queries to float16 for float16
+# vectors: 2**-11 by rounding, the rest by summation in float16 (ARM).
 OFF_PER_TOKEN = 1e-3
 
 
@@ -67,7 +67,7 @@ def batches(n: int, components: int) -> Iterator[slice]:
 
 
 class QdrantIndex(Elsewhere):
-    """One collection, a point a page. Every method asks Qdrant, so several processes may share a collection.
+    """One collection, one point per page. No page data is cached, so processes may share a collection.
 
     A page of 64 tokens is stored as five named float16 vectors: `first` (token 1, with HNSW) and, as
     multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64 = 93
