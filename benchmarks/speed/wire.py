@@ -16,7 +16,8 @@ Server time: stamped in ASGI middleware around all of the app. A queued event la
 stream; events that follow one another add up, without the browser's time between them. Any other request
 lasts until its last byte. Overlaps count once; time between requests, heartbeats and the tab's icon do not.
 `own_ms` leaves out what the encoder takes to encode, and to look at a page again to explain it; `own_cpu_ms`
-is that in CPU time of the process, for a busy machine. Chromium has a low priority, or its drawing would slow the server.
+is that in CPU time of the process, for a busy machine. Chromium has a low priority, or its drawing would slow
+the server.
 """
 
 from __future__ import annotations
