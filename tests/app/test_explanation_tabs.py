@@ -148,13 +148,12 @@ def test_a_search_and_its_explanation_run_the_encoder_twice_and_the_dial_never(
 ) -> None:
     visit.tools.explainer.forget(list(visit.collection.pages))  # type: ignore[union-attr]
     passes: list[str] = []
+
+    def counted(name: str, run: Any) -> Any:
+        return lambda *given: (passes.append(name), run(*given))[1]
+
     for name in ("encode_queries", "encode_pages", "query_evidence", "page_evidence"):
-
-        def counted(*given: Any, name: str = name, run: Any = getattr(Mini, name)) -> Any:
-            passes.append(name)
-            return run(*given)
-
-        monkeypatch.setattr(Mini, name, counted)
+        monkeypatch.setattr(Mini, name, counted(name, getattr(Mini, name)))
     visit.search("how do I clean the coffee maker?")
     assert passes == ["query_evidence"], "which gives the vectors, too"
     visit.explain()

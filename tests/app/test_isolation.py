@@ -234,9 +234,7 @@ def test_files_go_with_the_session(locked: Served, tmp_path: Path) -> None:
     page = _logged_in(locked)
     page.send(None, "load")
     picture = page.upload("query.png", drawing("query"))
-    told = page.send(
-        "picture", "upload", {"files": [{"path": picture, "name": "query.png"}]}, data=[""]
-    )
+    told = page.send("picture", "upload", {"files": [{"path": picture, "name": "query.png"}]}, data=[""])
     assert '"success":true' in told
     assert Path(picture).exists()  # as long as it is asked with
     told = page.send("parcel", "submit", {})

@@ -128,7 +128,9 @@ def test_nobody_else_gets_them(small: Served, walrus: Owner) -> None:
         assert is_refused(walrus.tab.http.get(f"/pictures/{other.key}/{walrus.page}/{name}")), "a wrong key"
         assert is_refused(walrus.tab.http.get(f"/pictures/{other.key}/{other.page}/{name}"))
         for cookie in forged:
-            assert is_refused(httpx.get(small.address + place, headers={"Cookie": f"{NAME}={cookie}"})), cookie
+            assert is_refused(httpx.get(small.address + place, headers={"Cookie": f"{NAME}={cookie}"})), (
+                cookie
+            )
     for key in (walrus.key[:-1], walrus.key + "A", walrus.key.swapcase(), "-", token, walrus.tab.hash):
         assert is_refused(walrus.tab.http.get(f"/pictures/{key}/{walrus.page}/page.jpg")), key
     for page, name in (("nonsense", "page.jpg"), (walrus.page, "nonsense.jpg"), (walrus.page, "1.json")):
@@ -150,7 +152,9 @@ def test_a_program_s_session_or_token_opens_none(small: Served, walrus: Owner) -
     program.predict(session, api_name="/end_session")
 
 
-@pytest.mark.parametrize("path", ["..", "../..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "page.jpg/x", "page jpg", ""])
+@pytest.mark.parametrize(
+    "path", ["..", "../..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "page.jpg/x", "page jpg", ""]
+)
 def test_no_path_leads_elsewhere(walrus: Owner, path: str) -> None:
     asked = walrus.tab.http.build_request("GET", "/")
     asked.url = asked.url.copy_with(raw_path=f"/pictures/{walrus.key}/{walrus.page}/{path}".encode())
@@ -343,5 +347,5 @@ def test_a_finding_of_the_last_search_does_not_stay(walrus: Owner) -> None:
     tab.send("query", "submit", data=["dog and cat"])
     assert "agree with exact search" in tab.send("storage", "select", {"action": "check"})
     told = tab.send("query", "submit", data=["coffee machine"])
-    assert "data-action=\\\"check" in told or "data-action='check" in told, "the control without the finding"
+    assert 'data-action=\\"check' in told or "data-action='check" in told, "the control without the finding"
     assert "agree with exact search" not in told

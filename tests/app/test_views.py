@@ -207,8 +207,13 @@ def test_a_hit_below_what_questions_reach_is_weak() -> None:
 def test_results_tell_when_no_page_stands_out() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
-    assert "No page stands out" in Document(search_tab.results(trace(), pages, gains, "p1", address, weak=True)).words
-    assert "No page stands out" not in Document(search_tab.results(trace(), pages, gains, "p1", address)).words
+    assert (
+        "No page stands out"
+        in Document(search_tab.results(trace(), pages, gains, "p1", address, weak=True)).words
+    )
+    assert (
+        "No page stands out" not in Document(search_tab.results(trace(), pages, gains, "p1", address)).words
+    )
 
 
 def test_higher_quality_is_drawn_higher() -> None:

@@ -250,7 +250,8 @@ def test_tabs_of_a_visitor_share_documents_and_not_their_searches(visits: Visits
     one.search("coffee machine tank")
     one.move(STOPS[2])
     two.search("train platform")
-    assert one.trace and two.trace
+    assert one.trace
+    assert two.trace
     assert (one.trace.query_text, two.trace.query_text) == ("coffee machine tank", "train platform")
     assert (one.budget, two.budget, other.budget) == (STOPS[2], STOPS[4], STOPS[4])
     one.remove("document1.pdf")
@@ -267,7 +268,9 @@ def test_a_page_that_another_tab_removed_is_shown_no_more(visits: Visits) -> Non
     gone = [page_id for page_id in hits if page_id not in two.collection.pages]
     assert gone
     for screen in (two.screen(), two.choose(gone[-1]), two.move(STOPS[1]), two.open_tab("ranks")):
-        assert not set(gone) & set(re.findall(r"[0-9a-f]{16,}", str(screen))), "no card, picture or line of it"
+        assert not set(gone) & set(re.findall(r"[0-9a-f]{16,}", str(screen))), (
+            "no card, picture or line of it"
+        )
     assert two.choose(gone[0]) == Screen()
     assert two.explain().marks == ""
     assert not set(gone) & set(re.findall(r"[0-9a-f]{16,}", two.trace_record()))
@@ -311,7 +314,8 @@ def test_a_visitor_has_so_many_tabs_and_the_one_unused_for_longest_goes(visits: 
     visits.get("me", "one more")
     tabs = visits.tabs_of(first.session.id)
     assert len(tabs) == MOST_TABS
-    assert first in tabs and second in tabs
+    assert first in tabs
+    assert second in tabs
     assert "tab 2" not in visits._tabs
     assert len(visits.sessions) == 1
 
@@ -394,13 +398,19 @@ def test_hits_that_are_sent_hold_no_picture(visit: Visit) -> None:
         sent = visit.changed(screen)
         assert not [name for name, html in sent.items() if "data:image" in html or ";base64" in html]
     assert len(pictures(visit.screen().results)) == 10
-    assert all(re.fullmatch(r"pictures/[\w-]+/\w+/thumbnail\.jpg", src) for src in pictures(visit.screen().results))
+    assert all(
+        re.fullmatch(r"pictures/[\w-]+/\w+/thumbnail\.jpg", src) for src in pictures(visit.screen().results)
+    )
 
 
 @pytest.mark.parametrize("name", TABS)
 def test_only_the_open_evidence_tab_is_drawn(visit: Visit, name: str) -> None:
     visit.open_tab(name)
-    screens = (visit.search("coffee machine tank"), visit.move(STOPS[2]), visit.choose(visit.trace.hits[1].page_id))  # type: ignore[union-attr]
+    screens = (
+        visit.search("coffee machine tank"),
+        visit.move(STOPS[2]),
+        visit.choose(visit.trace.hits[1].page_id),
+    )  # type: ignore[union-attr]
     for screen in (*screens, visit.screen()):
         drawn = {region for region in REGION_OF.values() if getattr(screen, region)}
         assert drawn == {REGION_OF[name]}

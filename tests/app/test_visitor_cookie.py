@@ -94,7 +94,9 @@ def test_it_comes_with_the_page_or_the_first_event_and_only_once(client: TestCli
             assert visitor(got.text) == named
 
 
-@pytest.mark.parametrize("path", ["/config", "/health", "/pictures/key/page/page.jpg", "/gradio_api/call/search"])
+@pytest.mark.parametrize(
+    "path", ["/config", "/health", "/pictures/key/page/page.jpg", "/gradio_api/call/search"]
+)
 def test_nothing_else_makes_a_visitor(client: TestClient, path: str) -> None:
     got = client.get(path)
     assert "set-cookie" not in got.headers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -41,7 +40,9 @@ SEARCH, EXPLANATION, DIAL = 60_000, 40_000, 25_000  # bytes, at 16x64 with ten h
 
 def made_page(number: int, title: str) -> Page:
     """A page of some 250 words in lines, under its title."""
-    words = [Word(word, (0.1 + 0.08 * i, 0.05, 0.17 + 0.08 * i, 0.09)) for i, word in enumerate(title.split())]
+    words = [
+        Word(word, (0.1 + 0.08 * i, 0.05, 0.17 + 0.08 * i, 0.09)) for i, word in enumerate(title.split())
+    ]
     text = (f"{title}. " + BODY) * 4
     for i, word in enumerate(text.split()):
         left, top = 0.08 + 0.07 * (i % 12), 0.12 + 0.03 * (i // 12)

@@ -122,7 +122,10 @@ def test_a_hit_opens_large_with_its_alignment_and_timing(visit: Opener) -> None:
     expect(page.locator(".page h2")).to_contain_text(title)
     assert page.get_attribute(".picture img", "src") != before
     page.wait_for_function("document.querySelector('.picture img').naturalWidth > 200")
-    assert all(re.match(r"pictures/[\w-]+/\w+/", str(each.get_attribute("src"))) for each in page.locator(".hit img").all())
+    assert all(
+        re.match(r"pictures/[\w-]+/\w+/", str(each.get_attribute("src")))
+        for each in page.locator(".hit img").all()
+    )
 
     page.locator(".cells").focus()
     page.keyboard.press("ArrowDown")  # to the first row's maximum, then one row down

@@ -66,7 +66,8 @@ def whole_page() -> str:
     body = "".join(f'<div id="{name}">{part}</div>' for name, part in parts.items())
     return (
         f"<!doctype html><html lang=en><head><style>*{{box-sizing:border-box}}{theme.css()}</style>"
-        f"<script>{theme.script('figure_download.js')}</script></head><body style='margin:16px'>{body}</body></html>"
+        f"<script>{theme.script('figure_download.js')}</script></head>"
+        f"<body style='margin:16px'>{body}</body></html>"
     )
 
 

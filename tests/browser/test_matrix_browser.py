@@ -137,7 +137,9 @@ def test_every_winner_is_ringed_and_every_cell_drawn(draw: Draw, budget: Budget)
     assert rings == [[int(winner), i] for i, winner in enumerate(found.winners)]
     paths = page.eval_on_selector_all(
         ".cells path:not(.edge)",
-        "all => all.map((each) => [each.getAttribute('class'), each.getAttribute('d'), +each.getAttribute('fill-opacity')])",
+        """all => all.map((each) => [
+            each.getAttribute("class"), each.getAttribute("d"), +each.getAttribute("fill-opacity"),
+        ])""",
     )
     cells = {
         (int(x), int(y)): (kind, ink)
@@ -204,7 +206,8 @@ def test_an_answer_that_gradio_writes_over_the_old_one_is_drawn_anew(draw: Draw)
             const fresh = document.createElement("div");
             fresh.innerHTML = html;
             const [old, now] = [document.querySelector("#alignment figure"), fresh.querySelector("figure")];
-            for (const each of [...old.attributes]) if (!now.hasAttribute(each.name)) old.removeAttribute(each.name);
+            for (const { name } of [...old.attributes])
+                if (!now.hasAttribute(name)) old.removeAttribute(name);
             for (const each of [...now.attributes]) old.setAttribute(each.name, each.value);
             old.innerHTML = now.innerHTML;
             watched.alignment();
@@ -262,6 +265,8 @@ def test_the_explanation_is_asked_for_where_it_is_not_there_yet(draw: Draw) -> N
     page = draw(told=page_map.pending("p1"))
     assert page.evaluate("sent") == [["marks", "submit", {}]]
     assert page.locator("#page .overlay rect").count() == 0
-    page.evaluate("html => { document.getElementById('marks').innerHTML = html; watched.marks(); }", marks(MAP))
+    page.evaluate(
+        "html => { document.getElementById('marks').innerHTML = html; watched.marks(); }", marks(MAP)
+    )
     expect(page.locator("#page .overlay rect")).to_have_count(4)
     assert page.evaluate("sent.length") == 1

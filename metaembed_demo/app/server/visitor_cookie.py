@@ -57,7 +57,11 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not MADE_FOR.fullmatch(scope["path"]) or visitor_of(HTTPConnection(scope).cookies):
+        if (
+            scope["type"] != "http"
+            or not MADE_FOR.fullmatch(scope["path"])
+            or visitor_of(HTTPConnection(scope).cookies)
+        ):
             await self.app(scope, receive, send)
             return
         made = f"{NAME}={make()}"
