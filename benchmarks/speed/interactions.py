@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import RESULTS
+from metaembed_demo.app.visitors.links import TABS
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Tools, Visit
 from metaembed_demo.collection.stored_page import StoredPage
@@ -93,19 +94,25 @@ def walk(visit: Visit, encoder: Watched, text: str, times: dict[str, list[tuple[
         times.setdefault(name, []).append((took - encoder.spent, encoder.spent))
 
     act("search", visit.search, text)
+    act("explain the best hit", visit.explain)
     trace = visit.trace
     assert trace
     for stop in STOPS:
         act(f"dial to {stop}", visit.move, stop)
     second, last = trace.hits[1].page_id, trace.hits[-1].page_id
     act("open another hit", visit.choose, second)
+    act("explain it", visit.explain)
     act("open it again", visit.choose, second)
+    for tab in (*TABS[1:], TABS[0]):
+        act(f"the tab {tab}", visit.open_tab, tab)
     act("open a point of ranks", visit.open_at, last, STOPS[1])
+    visit.explain()
+    visit.open_tab("compare")
     act("compare: another budget", visit.side, "other", "4x8")
     act("compare: keep as A", visit.side, "pin")
     act("the Budget room", visit.budget_room)
     act("the Tokens room", visit.study.tokens)
-    act("the page anew", visit.arrive)
+    act("the page loaded again", visit.arrive)
 
 
 def told(values: list[tuple[float, float]]) -> dict[str, float]:

@@ -105,7 +105,7 @@ class Collection:
                     count = counts.setdefault(source, [0, 0])
                     count[0] += 1
                     count[1] += len(sources) > 1
-            return [Document(s, pages, kind_of(s), shared) for s, (pages, shared) in counts.items()]
+            return [Document(s, pages, document_kind(s), shared) for s, (pages, shared) in counts.items()]
 
     def remove(self, source: str) -> int:
         """Remove a document and the pages that no other document holds. Returns the number of pages removed.
@@ -227,7 +227,7 @@ class Collection:
         return collection
 
 
-def kind_of(source: str) -> str:
+def document_kind(source: str) -> str:
     """ "pdf" or "image", by the name, which the loader has checked against the content."""
     return "pdf" if source.lower().endswith(".pdf") else "image"
 
