@@ -126,8 +126,8 @@ def measured(page: Page) -> None:
 
 
 def read(page: Page) -> None:
-    page.click("#habits [data-action=read]")
-    page.wait_for_selector("#habits .chart-specialisation")
+    page.click("#token-statistics [data-action=read]")
+    page.wait_for_selector("#token-statistics .chart-specialisation")
 
 
 TABS: dict[str, Callable[[Page], None]] = {

@@ -14,7 +14,7 @@ KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in picture
 
 
 @dataclass(frozen=True)
-class TokenHabit:
+class TokenStatistics:
     """Attention statistics of one page token over a corpus.
 
     token: 0-based.
@@ -37,7 +37,7 @@ EDGE = 0.1  # quantile of `low`; `high` is 1 - EDGE
 
 
 @dataclass(frozen=True, eq=False)
-class Habit:
+class PageStatistics:
     """Attention statistics of one page: arrays (R_c,) float32; kinds (R_c, 4), in the order of KINDS."""
 
     long: bool  # at least LEAST_WORDS words
@@ -48,7 +48,7 @@ class Habit:
     kinds: FloatArray
 
 
-def habit(evidence: Evidence) -> Habit:
+def page_statistics(evidence: Evidence) -> PageStatistics:
     """Attention statistics of each token on one page."""
     read = evidence.read()  # (R, n)
     named = np.array([word.text != "" for word in evidence.words], bool)
@@ -62,7 +62,7 @@ def habit(evidence: Evidence) -> Habit:
     edges = [
         places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
     ]
-    return Habit(
+    return PageStatistics(
         int(named.sum()) >= LEAST_WORDS,
         np.asarray(shares @ places, np.float32),
         np.asarray(edges[0], np.float32),
@@ -72,7 +72,7 @@ def habit(evidence: Evidence) -> Habit:
     )
 
 
-def summary(found: Sequence[Habit]) -> list[TokenHabit]:
+def summary(found: Sequence[PageStatistics]) -> list[TokenStatistics]:
     """Means over pages: positions over long pages only, words as medians. Empty without a long page."""
     long = [each for each in found if each.long]
     if not long:
@@ -80,7 +80,7 @@ def summary(found: Sequence[Habit]) -> list[TokenHabit]:
     place, low, high = (np.mean([getattr(h, name) for h in long], 0) for name in ("place", "low", "high"))
     words, kinds = np.median([h.words for h in long], 0), np.mean([h.kinds for h in found], 0)
     return [
-        TokenHabit(
+        TokenStatistics(
             i,
             float(place[i]),
             float(low[i]),

@@ -22,7 +22,7 @@ from metaembed_demo.app.views.figure import NAMES
 from metaembed_demo.app.views.rank_chart import Line
 from metaembed_demo.app.views.timing_chart import Past
 from metaembed_demo.app.views.tradeoff_chart import Point
-from metaembed_demo.explain.token_statistics import KINDS, TokenHabit
+from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
 from tests.app.test_views import HOSTILE, SIZES, Document
 
 TITLE = '<b>"x"&'
@@ -55,14 +55,16 @@ def past(budget: str, total: float, encode: float = 0.0, query: str = "energy") 
     return Past(query, budget, {**stages, "total": total})
 
 
-def habit(token: int, words: float, place: float = 0.5, width: float = 0.2, **kinds: float) -> TokenHabit:
-    return TokenHabit(token, place, place - width / 2, place + width / 2, words, kinds or {"text": 1.0})
+def statistics_of(
+    token: int, words: float, place: float = 0.5, width: float = 0.2, **kinds: float
+) -> TokenStatistics:
+    return TokenStatistics(token, place, place - width / 2, place + width / 2, words, kinds or {"text": 1.0})
 
 
-HABITS = [
-    habit(0, 120, width=0.9, text=0.5, ocr=0.25, visual=0.25),
-    *(habit(t, 48, t / 4) for t in range(1, 4)),
-    *(habit(t, 9, t / 64) for t in range(16, 64)),
+STATISTICS = [
+    statistics_of(0, 120, width=0.9, text=0.5, ocr=0.25, visual=0.25),
+    *(statistics_of(t, 48, t / 4) for t in range(1, 4)),
+    *(statistics_of(t, 9, t / 64) for t in range(16, 64)),
 ]
 
 
@@ -411,21 +413,21 @@ def test_history_shows_a_budget_that_it_cannot_read() -> None:
 
 def test_specialisation_states_how_much_the_first_and_the_last_group_read() -> None:
     says = "Token 1 reads 120 words of a page, tokens 17–64 read 9 each"
-    assert heading(token_chart.specialisation(HABITS)) == says
-    assert heading(token_chart.specialisation(HABITS[:1])) == "Token 1 reads 120 words of a page"
-    assert heading(token_chart.specialisation(HABITS[1:4])) == "Tokens 2–4 read 48 words of a page each"
-    few = [habit(0, 1), habit(20, 0.42)]
+    assert heading(token_chart.specialisation(STATISTICS)) == says
+    assert heading(token_chart.specialisation(STATISTICS[:1])) == "Token 1 reads 120 words of a page"
+    assert heading(token_chart.specialisation(STATISTICS[1:4])) == "Tokens 2–4 read 48 words of a page each"
+    few = [statistics_of(0, 1), statistics_of(20, 0.42)]
     assert heading(token_chart.specialisation(few)) == "Token 1 reads 1 word of a page, tokens 17–64 read 0.4"
 
 
 def test_specialisation_draws_every_token_where_it_reads() -> None:
-    text = token_chart.specialisation(list(reversed(HABITS)))
+    text = token_chart.specialisation(list(reversed(STATISTICS)))
     drawn = Document(text)
-    titles = [each["title"] for each in drawn.all(class_="habit")]
-    assert len(titles) == len(HABITS)
+    titles = [each["title"] for each in drawn.all(class_="token-row")]
+    assert len(titles) == len(STATISTICS)
     assert titles[0] == "Token 1: 120 words, 5–95% of the page"
-    assert [int(title.split(":")[0][6:]) for title in titles] == [token.token + 1 for token in HABITS]
-    assert [each["style"] for each in drawn.all(class_="habits-group")] == [
+    assert [int(title.split(":")[0][6:]) for title in titles] == [token.token + 1 for token in STATISTICS]
+    assert [each["style"] for each in drawn.all(class_="token-stats-group")] == [
         f"--shade:var(--shade-{i})" for i in (1, 2, 5)
     ]
     for each in re.findall(r"left:([\d.]+)%;width:([\d.]+)%", text):
@@ -433,11 +435,11 @@ def test_specialisation_draws_every_token_where_it_reads() -> None:
 
 
 def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
-    drawn = Document(token_chart.specialisation(HABITS))
+    drawn = Document(token_chart.specialisation(STATISTICS))
     first, *_ = drawn.all(class_="stack")
     assert first["aria-label"] == (
         "Token 1: Text layer 50%, Read by OCR 25%, Named in pictures 25%, Pictures 0%"
     )
-    _, rows = files(token_chart.specialisation(HABITS))
+    _, rows = files(token_chart.specialisation(STATISTICS))
     assert rows[0] == ["token", "group", "place", "p10", "p90", "words", *KINDS]
     assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]

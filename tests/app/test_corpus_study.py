@@ -21,7 +21,7 @@ from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
-from metaembed_demo.explain.token_statistics import Habit, habit, summary
+from metaembed_demo.explain.token_statistics import PageStatistics, page_statistics, summary
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as
 
@@ -192,7 +192,7 @@ def test_too_many_labels_are_refused(visit: Visit, tmp_path: Path) -> None:
 # Tokens
 
 
-def test_habits_by_hand() -> None:
+def test_page_statistics_by_hand() -> None:
     """Four words and a cell; token 0 reads all alike, token 1 the last word alone."""
     words = (
         *(Word(text, (0, 0, 1, 1)) for text in "abc"),
@@ -201,7 +201,7 @@ def test_habits_by_hand() -> None:
     )
     attention = np.array([[[0.2] * 5, [0, 0, 0, 1, 0]]], np.float32)
     one = np.ones((5, 1, 1), np.float32)
-    found = habit(
+    found = page_statistics(
         Evidence(words, attention, one, np.arange(5), np.ones((1, 1), np.float32), np.ones(2, np.float32))
     )
     np.testing.assert_allclose(found.words, [5, 1], rtol=1e-5)
@@ -213,9 +213,11 @@ def test_habits_by_hand() -> None:
 
 
 def test_places_come_from_long_pages_and_kinds_from_all() -> None:
-    def made(long: bool, place: float, text: float) -> Habit:
+    def made(long: bool, place: float, text: float) -> PageStatistics:
         each = np.full(2, place, np.float32)
-        return Habit(long, each, each, each, each, np.array([[text, 0, 1 - text, 0]] * 2, np.float32))
+        return PageStatistics(
+            long, each, each, each, each, np.array([[text, 0, 1 - text, 0]] * 2, np.float32)
+        )
 
     (first, _) = summary([made(True, 0.2, 1.0), made(True, 0.4, 1.0), made(False, 0.9, 0.0)])
     assert first.place == pytest.approx(0.3)
@@ -232,7 +234,7 @@ def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
     assert found[16].place < 0.1 < 0.9 < found[63].place
     assert [token.token for token in found] == list(range(64))
     assert "chart-specialisation" in last
-    assert set(visit.tools.habits) == {"a", "b"}, "kept, so that the next visitor does not wait"
+    assert set(visit.tools.token_statistics) == {"a", "b"}, "kept, so that the next visitor does not wait"
 
 
 def test_reading_stops_when_asked(mini: Mini) -> None:

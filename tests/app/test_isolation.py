@@ -374,14 +374,14 @@ def test_when_a_visit_ends_nothing_derived_from_its_pages_is_kept() -> None:
             self.forgotten = tuple(page_ids)  # type: ignore[arg-type]
 
     memory = Memory(encoder)  # type: ignore[arg-type]
-    visits = Visits(Tools(encoder, explainer=memory, habits={"theirs": None, "mine": None}), base)  # type: ignore
+    visits = Visits(Tools(encoder, explainer=memory, token_statistics={"theirs": None, "mine": None}), base)  # type: ignore
     visit = visits.open()
     page = next(iter(base.pages.values()))
     own = replace(page, id="mine").at([("mine.pdf", 1)])
     visit.collection.put(own, encoder.encode_pages([make_page("mine.pdf", 1, "mine")])[0])
     visits.close(visit.session.id)
     assert memory.forgotten == ("mine",)
-    assert list(visits.tools.habits) == ["theirs"]
+    assert list(visits.tools.token_statistics) == ["theirs"]
     assert visit.stop.is_set()
 
 

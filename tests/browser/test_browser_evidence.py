@@ -309,11 +309,11 @@ def test_memory_at_any_number_of_pages(visit: Opener) -> None:
 def test_tokens_are_read_over_all_pages(visit: Opener) -> None:
     page = visit()
     room(page, "Tokens")
-    page.click("#habits [data-action=read]")
-    page.click("#habits [data-action=stop]")
-    expect(page.locator("#habits .running")).to_have_count(0)
-    page.click("#habits [data-action=read]")
-    expect(page.locator("#habits .chart-specialisation h3")).to_contain_text(
+    page.click("#token-statistics [data-action=read]")
+    page.click("#token-statistics [data-action=stop]")
+    expect(page.locator("#token-statistics .running")).to_have_count(0)
+    page.click("#token-statistics [data-action=read]")
+    expect(page.locator("#token-statistics .chart-specialisation h3")).to_contain_text(
         re.compile(r"Token 1 reads \d+ words of a page, tokens 17–64 read \d+ each"), timeout=180_000
     )
 

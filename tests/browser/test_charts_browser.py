@@ -21,7 +21,7 @@ from metaembed_demo.app.views import (
     token_chart,
     tradeoff_chart,
 )
-from tests.app.test_charts import HABITS, LINES, OURS, TITLE, files, heading, line, past, percent, points
+from tests.app.test_charts import LINES, OURS, STATISTICS, TITLE, files, heading, line, past, percent, points
 from tests.app.test_views import Document
 
 
@@ -60,7 +60,7 @@ def whole_page() -> str:
         "tradeoff": tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2),
         "scale": index_size_chart.scale(OURS, 113),
         "history": timing_chart.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)] * 20),
-        "habits": token_chart.specialisation(HABITS),
+        "token-statistics": token_chart.specialisation(STATISTICS),
         "cells": figure.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
     }
     body = "".join(f'<div id="{name}">{part}</div>' for name, part in parts.items())
@@ -227,7 +227,7 @@ def test_csv_cells_cannot_be_formulas(opened: Page) -> None:
     assert [row[0] for row in rows[1:]] == [wanted for _, wanted in CELLS]
 
 
-@pytest.mark.parametrize("name", ["ranks", "tradeoff", "scale", "history", "habits"])
+@pytest.mark.parametrize("name", ["ranks", "tradeoff", "scale", "history", "token-statistics"])
 def test_png_is_the_figure_on_the_pages_paper(opened: Page, name: str) -> None:
     width = opened.evaluate("name => document.querySelector(`#${name} figure`).clientWidth", name)
     for dark, paper, shades in (

@@ -31,7 +31,7 @@ class SurveyTabs:
             self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="file_drop.js")
             self.cost = html("scale", script="index_size_chart.js")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
-            self.tokens = html("habits", script="survey_tabs.js")
+            self.tokens = html("token-statistics", script="survey_tabs.js")
 
     def wire(
         self,

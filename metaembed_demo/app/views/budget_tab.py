@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
 from metaembed_demo.core.text import TIMES, budget_text, plural
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth
-from metaembed_demo.explain.token_statistics import TokenHabit
+from metaembed_demo.explain.token_statistics import TokenStatistics
 
 from .figure import nothing, table
 from .html import safe
@@ -169,7 +169,7 @@ def progress(verb: str, done: int, total: int, noun: str) -> str:
 
 
 def tokens(
-    found: Sequence[TokenHabit], pages: int, able: bool, running: str = "", empty: bool = False
+    found: Sequence[TokenStatistics], pages: int, able: bool, running: str = "", empty: bool = False
 ) -> str:
     """The Tokens tab: what each candidate token reads over all pages.
 

@@ -20,7 +20,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
 from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.explain.explainer import Explainer
-from metaembed_demo.explain.token_statistics import Habit, TokenHabit, habit, summary
+from metaembed_demo.explain.token_statistics import PageStatistics, TokenStatistics, page_statistics, summary
 
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
@@ -35,12 +35,14 @@ class CorpusStudy:
 
     encoder: Encoder
     explainer: Explainer | None
-    habits: dict[str, Habit]  # by page id, shared by all visitors, because the id is a hash of the content
+    token_statistics: dict[
+        str, PageStatistics
+    ]  # by page id, shared by all visitors, because the id is a hash of the content
     worth: Worth | None = None
     share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    read: list[TokenHabit] = field(default_factory=list)
+    read: list[TokenStatistics] = field(default_factory=list)
     problem: str = ""
     pages: int = 0  # number of pages that `read` was computed from
 
@@ -145,15 +147,15 @@ class CorpusStudy:
         self.stop.clear()
         with collection.lock:
             pages = list(collection.pages.values())
-        found: list[Habit] = []
+        found: list[PageStatistics] = []
         for done, page in enumerate(pages, 1):
             if self.stop.is_set():
                 break
-            if page.id not in self.habits:
-                if len(self.habits) >= KNOWN:
-                    self.habits.pop(next(iter(self.habits)))
-                self.habits[page.id] = habit(self.explainer.look(page).evidence)
-            found.append(self.habits[page.id])
+            if page.id not in self.token_statistics:
+                if len(self.token_statistics) >= KNOWN:
+                    self.token_statistics.pop(next(iter(self.token_statistics)))
+                self.token_statistics[page.id] = page_statistics(self.explainer.look(page).evidence)
+            found.append(self.token_statistics[page.id])
             if done % 4 == 0:
                 yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
         self.read, self.pages = summary(found), len(found)

@@ -63,7 +63,9 @@ class Encoders:
     def _with(self, encoder: Encoder) -> Tools:
         plain = next(iter(self._tools.values()))
         # The quality curve was measured with the first encoder.
-        return replace(plain, encoder=encoder, explainer=explainer(encoder), curve=None, habits={}, notice="")
+        return replace(
+            plain, encoder=encoder, explainer=explainer(encoder), curve=None, token_statistics={}, notice=""
+        )
 
     def loaded(self, name: str) -> bool:
         return (name, 0) in self._tools

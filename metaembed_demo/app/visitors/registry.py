@@ -183,7 +183,7 @@ class Visits:
             visit.tools.explainer.forget(own)
         for page_id in own:
             with contextlib.suppress(KeyError):
-                del visit.tools.habits[page_id]
+                del visit.tools.token_statistics[page_id]
 
 
 def trim() -> bool:

@@ -23,7 +23,7 @@ from metaembed_demo.core.types import Query, Trace, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import Explainer
-from metaembed_demo.explain.token_statistics import Habit
+from metaembed_demo.explain.token_statistics import PageStatistics
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .corpus_study import CorpusStudy, QuerySource
@@ -49,7 +49,9 @@ class Tools:
     samples: bool = True  # whether there is a sample corpus to restore
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
-    habits: dict[str, Habit] = field(default_factory=dict)  # page id -> token statistics, for all visitors
+    token_statistics: dict[str, PageStatistics] = field(
+        default_factory=dict
+    )  # page id -> token statistics, for all visitors
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Visit:
     def _begin(self, tools: Tools) -> None:
         self.tools = tools
         self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
-        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.habits)
+        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.token_statistics)
 
     @property
     def collection(self) -> Collection:
