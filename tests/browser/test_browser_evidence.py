@@ -97,10 +97,11 @@ def test_the_word_under_the_pointer_is_told(visit: Opener) -> None:
     ask(page, QUERY)
     wait_marked(page)
     sheet = page.locator("#page .sheet").first
+    page.wait_for_function("document.querySelector('#page .sheet img').naturalWidth > 200")
+    sheet.hover(position={"x": 5, "y": 5})  # then what stands where is fetched
+    page.wait_for_function("metaembed.reading() !== null")
     box = sheet.bounding_box()
     assert box
-    page.mouse.move(box["x"] + 2, box["y"] + 2)  # then it is fetched what stands where
-    page.wait_for_function("metaembed.reading() !== null")
     place = page.evaluate(
         "metaembed.reading().words.find((word) => /^descale$/i.test(word[4])).slice(0, 4)"
         ".map((edge) => edge / 1000)"
