@@ -28,9 +28,10 @@ Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """The ranking of all pages `ids` for a query (R_q, D) at a budget."""
+    """The ranking of all pages `ids` for a query (R_q, D) at a budget, with the index scoring as `how` says."""
 
     vectors: FloatArray
+    how: tuple[str, int]  # storage kind, and how many of the best are rescored by their full vectors
     ids: tuple[str, ...]
     ranks: dict[str, int]
 
@@ -140,11 +141,11 @@ class ExplanationTabs:
         """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
         index = collection.index
         budget = budget.clip(len(vectors), index.r_c)
-        ids = tuple(index.ids)
+        ids, how = tuple(index.ids), (index.storage, index.refine)
         kept = self._ranks.get((id(vectors), budget))
-        if kept is None or kept.vectors is not vectors or kept.ids != ids:
+        if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
-            kept = Ranked(vectors, ids, {hit.page_id: hit.rank for hit in hits})
+            kept = Ranked(vectors, how, ids, {hit.page_id: hit.rank for hit in hits})
             if len(self._ranks) >= KEPT_RANKS:
                 self._ranks.pop(next(iter(self._ranks)))
             self._ranks[id(vectors), budget] = kept

@@ -65,7 +65,9 @@ class Visits:
                 self._session_ids[visitor] = session.id
                 self._forget_ended()
             self._tabs[tab] = session.id
-            return self._visit(session, tab)
+            visit = self._visit(session, tab)
+        visit.follow()  # may encode a query, so not under the lock
+        return visit
 
     def open(self) -> Visit:
         """A new session for an API client. Raises `Full` when there are too many."""
@@ -77,7 +79,9 @@ class Visits:
     def known(self, session_id: str | None) -> Visit:
         """The visit of an API client. Raises KeyError when `session_id` is unknown or has ended."""
         with self._lock:
-            return self._visit(self.sessions.get(session_id or ""), "")
+            visit = self._visit(self.sessions.get(session_id or ""), "")
+        visit.follow()
+        return visit
 
     def session_of(self, visitor: str | None) -> Session | None:
         """The session of a visitor, or None. Does not create one and does not count as a use."""
@@ -102,7 +106,6 @@ class Visits:
             tabs[tab] = Visit(session.tools or self.tools, session)
         visit = tabs[tab]
         visit.used = session.used
-        visit.follow()
         return visit
 
     def close(self, session_id: str | None) -> None:

@@ -247,6 +247,7 @@ class SearchState:
 
     def explain(self) -> Screen:
         """Explain the open hit: the marks on its page, and the open tab if it depends on them."""
+        self._held.pop("marks", None)  # the page asked, so it does not have them
         trace, page = self.trace, self.collection.pages.get(self.chosen or "")
         screen = Screen()
         if trace is None or page is None:

@@ -133,8 +133,11 @@ class Visit(SearchState):
     def follow(self) -> None:
         """Switch to the encoder that another tab of this visitor has chosen."""
         if self.session.tools is not None and self.session.tools is not self.tools:
+            asked = self.trace.query_text if self.trace else ""
             self.forget_search()
             self.begin(self.session.tools)
+            if asked or self.picture:
+                self.search(asked)
 
     def _after_change(self, pages: bool = True) -> DocumentsTab:
         self.study.forget(pages)
