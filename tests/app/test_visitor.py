@@ -291,11 +291,10 @@ def test_an_encoder_switch_is_followed_by_the_other_tabs(visits: Visits, encoder
     one.take_over(Tools(other), made, made)
     assert visits.get("me", "two") is two
     assert two.tools.encoder is one.tools.encoder is other
-    assert two.trace is None, "its vectors are of the encoder before"
-    assert two.move(STOPS[1]).dial
-    before = encoder.queries
+    assert (encoder.queries, other.queries) == (1, 1), "the open query is asked again of the new encoder"
+    assert shown_hits(two.move(STOPS[1]).results)
     assert shown_hits(two.search("coffee machine tank").results)
-    assert (encoder.queries, other.queries) == (before, 1)
+    assert (encoder.queries, other.queries) == (1, 2)
     assert visits.get("me", "three").tools.encoder is other
     assert visits.get("you", "four").tools.encoder is encoder
 

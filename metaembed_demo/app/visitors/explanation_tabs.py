@@ -28,7 +28,7 @@ Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """The ranking of all pages `ids` for a query (R_q, D) at a budget, with the index scoring as `how` says."""
+    """The ranking of all pages `ids` for a query (R_q, D) at a budget, scored as `how` says."""
 
     vectors: FloatArray
     how: tuple[str, int]  # storage kind, and how many of the best are rescored by their full vectors
