@@ -26,7 +26,8 @@ def specialisation(tokens: Sequence[TokenStatistics]) -> str:
     most = max(max(token.words for token in tokens), 1e-9)
     blocks = "".join(_block(group, found, most) for group, found in groups)
     body = (
-        '<div class="token-stats"><div class="token-stats-chart"><div class="token-stats-head" aria-hidden="true">'
+        '<div class="token-stats"><div class="token-stats-chart">'
+        '<div class="token-stats-head" aria-hidden="true">'
         "<span>Token</span><span><i>first word</i><i>last word</i></span><span>Words read</span></div>"
         f'<div role="img" aria-label="{_description(groups)}">{blocks}</div></div>'
         f"{_kinds(groups)}</div>"
