@@ -19,8 +19,9 @@ import numpy as np
 
 from benchmarks import RESULTS
 from metaembed_demo.app.visitors.links import TABS
+from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
-from metaembed_demo.app.visitors.visitor import Tools, Visit
+from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS

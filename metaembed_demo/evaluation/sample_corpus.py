@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.drawing import draw_behind
+from metaembed_demo.collection.lazy_pictures import draw_behind
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.drawing import Drawing
+from metaembed_demo.collection.lazy_pictures import Drawing
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.types import WORD_KINDS, Embedding, FloatArray, Upload, Word

@@ -26,9 +26,9 @@ from metaembed_demo.app.server import access
 from metaembed_demo.app.server.access import Guard
 from metaembed_demo.app.visitors import uploads
 from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full, Sessions
 from metaembed_demo.app.visitors.uploads import UploadedFiles
-from metaembed_demo.app.visitors.visitor import Tools
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
 from metaembed_demo.explain.explainer import Explainer

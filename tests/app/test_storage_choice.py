@@ -11,9 +11,10 @@ import pytest
 
 from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import StorageChoice
-from metaembed_demo.app.visitors.visitor import Tools, Visit
+from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
 from metaembed_demo.collection.search import research, search

@@ -137,8 +137,9 @@ def test_every_winner_is_ringed_and_every_cell_drawn(draw: Draw, budget: Budget)
     assert rings == [[int(winner), i] for i, winner in enumerate(found.winners)]
     paths = page.eval_on_selector_all(
         ".cells path:not(.edge)",
-        "all => all.map((each) => [each.getAttribute('class'), each.getAttribute('d'), "
-        "+each.getAttribute('fill-opacity')])",
+        """all => all.map((each) => [
+            each.getAttribute("class"), each.getAttribute("d"), +each.getAttribute("fill-opacity"),
+        ])""",
     )
     cells = {
         (int(x), int(y)): (kind, ink)
@@ -205,8 +206,8 @@ def test_an_answer_that_gradio_writes_over_the_old_one_is_drawn_anew(draw: Draw)
             const fresh = document.createElement("div");
             fresh.innerHTML = html;
             const [old, now] = [document.querySelector("#alignment figure"), fresh.querySelector("figure")];
-            for (const each of [...old.attributes])
-                if (!now.hasAttribute(each.name)) old.removeAttribute(each.name);
+            for (const { name } of [...old.attributes])
+                if (!now.hasAttribute(name)) old.removeAttribute(name);
             for (const each of [...now.attributes]) old.setAttribute(each.name, each.value);
             old.innerHTML = now.innerHTML;
             watched.alignment();

@@ -14,7 +14,7 @@ from PIL import Image
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo.collection import drawing, index_file
+from metaembed_demo.collection import index_file, lazy_pictures
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.reencode import reencode
@@ -250,8 +250,8 @@ def test_a_shipped_collection_does_all_that_one_does(opened: Samples, tmp_path: 
 
 def test_a_picture_is_drawn_once_however_many_ask(opened: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    real = drawing.picture_of
-    monkeypatch.setattr(drawing, "picture_of", lambda file, at: (drawn.append(at), real(file, at))[1])
+    real = lazy_pictures.picture_of
+    monkeypatch.setattr(lazy_pictures, "picture_of", lambda file, at: (drawn.append(at), real(file, at))[1])
     pages = [*opened.collection.pages.values(), *opened.collection.copy().pages.values()]
     with ThreadPoolExecutor(8) as pool:
         pictures = list(pool.map(lambda page: page.picture, pages * 3))
@@ -263,7 +263,7 @@ def test_a_picture_is_drawn_once_however_many_ask(opened: Samples, monkeypatch: 
 
 def test_pictures_are_made_behind(opened: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     opened.draw_behind().join()
-    monkeypatch.setattr(drawing, "picture_of", None)
+    monkeypatch.setattr(lazy_pictures, "picture_of", None)
     assert all(page.thumbnail for page in opened.collection.pages.values())
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
-from metaembed_demo.app.visitors.visitor import Tools, Visit
+from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import explain_hit, search
 from metaembed_demo.collection.stored_page import StoredPage

@@ -22,8 +22,9 @@ from metaembed_demo.app.visitors.jobs import job
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.uploads import private_folder
-from metaembed_demo.app.visitors.visitor import Tools, Visit
+from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER

@@ -11,7 +11,8 @@ import gradio as gr
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
-from metaembed_demo.app.visitors.visitor import HITS, Visit
+from metaembed_demo.app.visitors.search_state import HITS
+from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection import index_file
 from metaembed_demo.core.types import Upload
 

@@ -18,7 +18,8 @@ from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.explain.explainer import explainer
 
 from .page_state import DocumentsTab
-from .visitor import PROGRESS_EVERY_S, Tools, Visit
+from .search_state import Tools
+from .visitor import PROGRESS_EVERY_S, Visit
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
 from . import uploads
+from .search_state import Tools
 from .session import Session, Sessions
-from .visitor import Tools, Visit
+from .visitor import Visit
 
 SWEEP_S = 30  # maximum interval between sweeps
 MOST_TABS = 16  # per visitor
