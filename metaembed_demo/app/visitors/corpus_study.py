@@ -35,9 +35,8 @@ class CorpusStudy:
 
     encoder: Encoder
     explainer: Explainer | None
-    token_statistics: dict[
-        str, PageStatistics
-    ]  # by page id, shared by all visitors, because the id is a hash of the content
+    # By page id. Shared by all visitors, because the id is a hash of the content.
+    token_statistics: dict[str, PageStatistics]
     worth: Worth | None = None
     share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
