@@ -111,7 +111,7 @@ def walk(visit: Visit, encoder: Watched, text: str, times: dict[str, list[tuple[
     visit.open_tab("compare")
     act("compare: another budget", visit.side, "other", "4x8")
     act("compare: keep as A", visit.side, "pin")
-    act("the Budget room", visit.budget_room)
+    act("the Budget room", visit.budget_tab)
     act("the Tokens room", visit.study.tokens)
     act("the page loaded again", visit.arrive)
 

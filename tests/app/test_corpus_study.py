@@ -63,7 +63,7 @@ def write_labels(folder: Path, rows: str, queries: int = 2) -> list[Upload]:
 
 
 def test_the_room_says_that_nothing_was_measured(visit: Visit) -> None:
-    room = visit.budget_room()
+    room = visit.budget_tab()
     assert "Not measured on these pages yet" in room
     assert 'data-action="known"' in room
     assert 'data-action="session"' not in room
@@ -84,9 +84,9 @@ def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
 
 def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) -> None:
     visit.search("tank pump")
-    assert "Measure with my last search" in visit.budget_room()
+    assert "Measure with my last search" in visit.budget_tab()
     visit.search("bread")
-    assert "Measure with my 2 searches" in visit.budget_room()
+    assert "Measure with my 2 searches" in visit.budget_tab()
     *_, done = visit.measure("session")
     assert "overlap@5" in done
     assert "agreement with the finest budget" in done
@@ -96,7 +96,7 @@ def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) 
 def test_the_share_changes_the_advice(visit: Visit) -> None:
     list(visit.measure("known"))
     visit.study.share = 0.99
-    assert 'data-value="0.99" aria-pressed="true"' in visit.budget_room()
+    assert 'data-value="0.99" aria-pressed="true"' in visit.budget_tab()
 
 
 def test_measuring_stops_when_asked(visit: Visit) -> None:
@@ -112,7 +112,7 @@ def test_a_change_of_the_pages_drops_what_was_measured(visit: Visit) -> None:
     list(visit.measure("known"))
     visit.remove("page00.pdf")
     assert visit.study.worth is None
-    assert "11 pages" in visit.budget_room()
+    assert "11 pages" in visit.budget_tab()
 
 
 def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Visit, tmp_path: Path) -> None:
@@ -121,16 +121,16 @@ def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Vis
     keep_as(visit.collection, "int8")
     visit.refresh()
     assert visit.study.worth is None
-    assert 'data-action="labels"' in visit.budget_room()
+    assert 'data-action="labels"' in visit.budget_tab()
     visit.remove("page01.pdf")
-    assert 'data-action="labels"' not in visit.budget_room()
+    assert 'data-action="labels"' not in visit.budget_tab()
 
 
 def test_what_an_index_costs_names_how_it_is_kept(visit: Visit) -> None:
     dim = visit.collection.index.dim
-    assert f"D = {dim}, fp16" in visit.cost_room()
+    assert f"D = {dim}, fp16" in visit.index_size()
     keep_as(visit.collection, "binary")
-    assert f"D = {dim}, binary" in visit.cost_room()
+    assert f"D = {dim}, binary" in visit.index_size()
 
 
 def test_pages_without_text_ask_for_labels() -> None:
@@ -140,7 +140,7 @@ def test_pages_without_text_ask_for_labels() -> None:
 
 
 def test_an_empty_collection_offers_nothing() -> None:
-    room = visiting(DummyEncoder(), {}).budget_room()
+    room = visiting(DummyEncoder(), {}).budget_tab()
     assert "data-action" not in room
     assert "No pages to measure yet" in room
 
@@ -157,7 +157,7 @@ def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
 
 def test_labels_are_taken_and_measured(visit: Visit, tmp_path: Path) -> None:
     visit.study.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\nq1\tgone.pdf\t1\n"), visit.collection)
-    room = visit.budget_room()
+    room = visit.budget_tab()
     assert "Measure with 2 queries of yours" in room
     assert "gone.pdf" in room
     *_, done = visit.measure("labels")
@@ -176,7 +176,7 @@ def test_bad_labels_are_told(visit: Visit, tmp_path: Path, rows: str, names: lis
     files = [file for file in write_labels(tmp_path, rows) if file.name in names]
     visit.study.take_labels(files, visit.collection)
     assert visit.study.labels is None
-    room = visit.budget_room()
+    room = visit.budget_tab()
     assert told in room
     assert str(tmp_path) not in room, "no path of this machine"
     *_, last = visit.measure("labels")
@@ -262,5 +262,5 @@ def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
     rooms = set()
     for stop in STOPS:
         visit.budget = stop
-        rooms.add(visit.budget_room())
+        rooms.add(visit.budget_tab())
     assert len(rooms) == len(STOPS)

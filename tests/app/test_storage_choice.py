@@ -214,7 +214,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return encoded(index, vectors)
 
     monkeypatch.setattr("metaembed_demo.index.local.STEP", 1)
-    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 0)
+    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.PROGRESS_EVERY_S", 0)
     monkeypatch.setattr(LocalIndex, "_encoded", counted)
     return begun
 
@@ -240,7 +240,7 @@ def test_a_conversion_tells_how_far_it_is_and_is_searched_around(visit: Visit, s
 
 
 def test_steps_are_told_a_few_times_a_second(visit: Visit, slow: list[int], monkeypatch) -> None:
-    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.TELL_EVERY_S", 3_600)
+    monkeypatch.setattr("metaembed_demo.app.visitors.storage_choice.PROGRESS_EVERY_S", 3_600)
     assert list(visit.storage_choice.convert(visit.collection, "int8")) == [False, True]
     assert len(slow) == 12
 

@@ -201,12 +201,12 @@ def test_uploads_report_problems_and_join_the_open_search(visit: Visit, tmp_path
     (tmp_path / "void.pdf").write_bytes(b"")
     files = [Upload(tmp_path / name, name) for name in ("sea.png", "void.pdf")]
     assert visit.receive(files).busy
-    tabs = list(visit.index_inbox())
+    tabs = list(visit.index_pending())
     assert not tabs[-1].busy
     assert "1 page added" in (tabs[-1].news or "")
     assert "<b>void.pdf</b>" in (tabs[-1].news or "")
     assert "of 17 pages" in (visit.screen().results or "")
-    assert list(visit.index_inbox()) == []  # nothing is left to do
+    assert list(visit.index_pending()) == []  # nothing is left to do
 
 
 def test_a_visit_that_has_ended_starts_anew_and_never_meets_another(

@@ -251,7 +251,7 @@ def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     shown = "".join(harmless(html) for html in vars(visit.documents_tab()).values() if isinstance(html, str))
     for name in MARKUP:
         assert f"{name}.pdf" in shown
-    for html in (visit.budget_room(), visit.study.cost(visit.collection), visit.study.tokens()):
+    for html in (visit.budget_tab(), visit.study.cost(visit.collection), visit.study.tokens()):
         harmless(html)
     for html in (*visit.measure("session"), *visit.study.read_all(visit.collection)):
         harmless(html)
@@ -260,7 +260,7 @@ def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
         file.path.write_text(MARKUP[0])
     visit.study.take_labels(labels, visit.collection)
     assert visit.study.problem
-    harmless(visit.budget_room())
+    harmless(visit.budget_tab())
     for name in MARKUP:
         for html in (
             search_tab.failure(name, name),
@@ -294,7 +294,7 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
     files.append(Upload(tmp_path / "0.pdf", "bell\x07 turned \u202efdp.exe half \ud800 null\0.pdf"))
     harmless(visit.receive(files).news)
     told = ""
-    for tab in visit.index_inbox():
+    for tab in visit.index_pending():
         told = "".join(harmless(html) for html in (tab.news, tab.listing, tab.statistics) if html)
     for markup in MARKUP:
         assert f"bad {markup}.png" in told

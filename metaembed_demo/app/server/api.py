@@ -157,15 +157,15 @@ class Api:
             raise ValueError("There is no page with this page_id. Take one from a search's hits.") from None
         assert trace.alignment is not None
         score = float(trace.alignment.gains.sum())
-        told = trace.as_json()
+        plain = trace.as_json()
         return {
             "version": VERSION,
-            "query": told["query"],
-            "budget": told["budget"],
+            "query": plain["query"],
+            "budget": plain["budget"],
             "page": {"page_id": page.id, **_named(page)},
             "score": round(score, 5),
-            "storage": told["storage"],
-            "alignment": told["alignment"],
+            "storage": plain["storage"],
+            "alignment": plain["alignment"],
             "explanation": _explained(tools, trace, page),
         }
 
@@ -182,11 +182,11 @@ def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
     if tools.explainer is None or trace.alignment is None:
         return None
     found = tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)
-    told = explanation_json(found, trace.by_full_vectors)
+    parts = explanation_json(found, trace.by_full_vectors)
     whole = float(found.total.sum())
-    for word in told["words"]:
+    for word in parts["words"]:
         word["share"] = round(word["part"] / whole, 4) if whole else 0.0
-    return told
+    return parts
 
 
 def _named(page: StoredPage) -> Answer:

@@ -75,13 +75,13 @@ def health(api: Api, ready: Callable[[], bool]) -> Callable[[Request], JSONRespo
 
     def answer(request: Request) -> JSONResponse:
         well = ready()
-        told = {
+        state = {
             "status": "ok" if well else "starting",
             "version": __version__,
             "encoder": api.visits.tools.encoder.name,
             "pages": len(api.base),
         }
-        return JSONResponse(told, 200 if well else 503, {"Cache-Control": "no-store"})
+        return JSONResponse(state, 200 if well else 503, {"Cache-Control": "no-store"})
 
     return answer
 

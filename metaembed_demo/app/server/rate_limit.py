@@ -131,8 +131,8 @@ class Addresses:
     def of(self, scope: Scope) -> str:
         """The client's IPv4 address or IPv6 network, or the raw text if it is neither."""
         peer = str((scope.get("client") or ("",))[0])
-        told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        hops = [hop.strip() for hop in b",".join(told).decode("latin-1").split(",") if hop.strip()]
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
         if self.proxies <= 0 or not hops:
             return _site(peer)
         at = max(0, len(hops) - self.proxies)

@@ -61,9 +61,9 @@ class Page:
         self.header = html("header", script="theme_switch.js")
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
-                self._search_room()
+                self._lay_out_search()
             with gr.Tab("Documents", id="documents", render_children=True):
-                self._documents_room()
+                self._lay_out_documents()
             self.survey_tabs = SurveyTabs(self.visits)
             self.survey_tabs.lay_out()
         self.footer = html("footer")
@@ -71,7 +71,7 @@ class Page:
         self.link = html("link", script="links.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
-    def _search_room(self) -> None:
+    def _lay_out_search(self) -> None:
         with gr.Row(elem_id="ask"):
             self.text = gr.Textbox(
                 placeholder="Ask for a page, a figure, a picture…",
@@ -110,7 +110,7 @@ class Page:
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
-    def _documents_room(self) -> None:
+    def _lay_out_documents(self) -> None:
         with gr.Row(elem_id="documents-columns"):
             with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
@@ -304,7 +304,7 @@ class Page:
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
-        for tab in visit.index_inbox():
+        for tab in visit.index_pending():
             yield self._documents_tab(visit, tab)
 
     def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:

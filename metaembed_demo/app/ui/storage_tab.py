@@ -99,9 +99,9 @@ class StorageTab:
         return self._control(visit)
 
     def _control(self, visit: Visit) -> Updates:
-        told = visit.storage()
-        visit.changed(Screen(storage=told))  # record it as sent, so that the next search can replace it
-        return {self.control: told}
+        control = visit.storage()
+        visit.changed(Screen(storage=control))  # record it as sent, so that the next search can replace it
+        return {self.control: control}
 
     # Index files
 
@@ -122,8 +122,8 @@ class StorageTab:
             log.warning("The index could not be packed: %s", error)
             yield {**rest, self.news: documents_tab.not_packed(str(error))}
             return
-        told = documents_tab.packed(file.name, pages, file.stat().st_size)
-        yield {**rest, self.news: told, self.file: str(file)}
+        message = documents_tab.packed(file.name, pages, file.stat().st_size)
+        yield {**rest, self.news: message, self.file: str(file)}
 
     def open(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Add the pages of index files to this visitor's pages."""
@@ -137,10 +137,10 @@ class StorageTab:
             self.news: documents_tab.opening(names),
             self.index_file: documents_tab.index_file_buttons(busy=True),
         }
-        told = refused + "".join(self._opened(visit, file) for file in files)
+        message = refused + "".join(self._opened(visit, file) for file in files)
         visit.session.files.release(files)
         tab = visit.refresh(pages=True)
-        tab.news = told
+        tab.news = message
         yield {**self._documents_tab(visit, tab), self.index_file: documents_tab.index_file_buttons()}
 
     def _opened(self, visit: Visit, file: Upload) -> str:

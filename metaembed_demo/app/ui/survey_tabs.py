@@ -26,36 +26,36 @@ class SurveyTabs:
         self.visits = visits
 
     def lay_out(self) -> None:
-        with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-room"):
+        with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-tab"):
             self.budget = html("worth", script="survey_tabs.js")
             self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="file_drop.js")
             self.cost = html("scale", script="index_size_chart.js")
-        with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-room"):
+        with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-tab"):
             self.tokens = html("token-statistics", script="survey_tabs.js")
 
     def wire(
         self,
         on: Callable[..., Any],
-        rooms: Any,
+        tabs: Any,
         screen: Callable[[Visit, Screen], Updates],
         searched: list[Any],
     ) -> None:
         """Args: the page's functions to wire an event and show a screen, its tabs, and a search's outputs."""
-        self.tabs, self._screen = rooms, screen
+        self.tabs, self._screen = tabs, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
         on(self.budget_tab.select, self.open_budget, [], outputs=[self.budget, self.cost])
         on(self.tokens_tab.select, self.open_tokens, [], outputs=[self.tokens])
         on(self.budget.submit, self.measure, [], outputs=[self.budget], **working)
-        on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, rooms])
+        on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, tabs])
         on(self.labels.upload, self.take_labels, [], outputs=[self.budget])
         on(self.tokens.submit, self.read_all, [], outputs=[self.tokens], **working)
-        for room in (self.budget, self.tokens):
-            on(room.clear, self.stop, [], outputs=[], concurrency_id="stop")
+        for region in (self.budget, self.tokens):
+            on(region.clear, self.stop, [], outputs=[], concurrency_id="stop")
 
     def open_budget(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
-        room, cost = visit.budget_room(), visit.cost_room()
-        return {self.budget: room, self.cost: cost}
+        budget, cost = visit.budget_tab(), visit.index_size()
+        return {self.budget: budget, self.cost: cost}
 
     def open_tokens(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
@@ -67,8 +67,8 @@ class SurveyTabs:
         visit = self.visits.of(request)
         kind = str(said(event, "action"))
         if kind in ("known", "labels", "session"):
-            for told in visit.measure(kind):  # type: ignore[arg-type]
-                yield {self.budget: told}
+            for region in visit.measure(kind):  # type: ignore[arg-type]
+                yield {self.budget: region}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Set the share of quality to keep, or use the recommended budget."""
@@ -79,19 +79,19 @@ class SurveyTabs:
             return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
         if action == "share":
             visit.study.share = min(max(float(value), 0.01), 1.0)
-        return {self.budget: visit.budget_room()}
+        return {self.budget: visit.budget_tab()}
 
     def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         files = visit.session.files.take(uploads(event))
         visit.study.take_labels(files, visit.collection)
         visit.session.files.release(files)
-        return {self.budget: visit.budget_room()}
+        return {self.budget: visit.budget_tab()}
 
     def read_all(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
-        for told in visit.read_all():
-            yield {self.tokens: told}
+        for region in visit.read_all():
+            yield {self.tokens: region}
 
     def stop(self, request: gr.Request) -> None:
         visit = self.visits.of(request)

@@ -42,15 +42,13 @@ class State:
     running: str
 
 
-def room(state: State) -> str:
+def budget(state: State) -> str:
     """The Budget tab: ways to measure, and the recommended budget."""
     if not state.pages:
-        told = f"{NO_PAGES} what each budget is worth on them."
-        return (
-            f'<section class="room-budget">{nothing("tradeoff", "No pages to measure yet", told)}</section>'
-        )
+        text = f"{NO_PAGES} what each budget is worth on them."
+        return f'<section class="tab-budget">{nothing("tradeoff", "No pages to measure yet", text)}</section>'
     return (
-        '<section class="room-budget">'
+        '<section class="tab-budget">'
         f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
         f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}</section>"
     )
@@ -70,8 +68,8 @@ def _ways(state: State) -> str:
         for name, label, shown in ways
         if shown
     )
-    told = f'<p class="hint">{safe(state.labels.told)}</p>' if state.labels and state.labels.told else ""
-    return f'<div class="ways">{buttons}</div>{told}'
+    notes = f'<p class="hint">{safe(state.labels.told)}</p>' if state.labels and state.labels.told else ""
+    return f'<div class="ways">{buttons}</div>{notes}'
 
 
 def _queries(n: int) -> str:
@@ -127,10 +125,10 @@ def _advice(state: State) -> str:
     whole = "full quality" if judged else f"{OVERLAP_KEEPS} of {budget_text(STOPS[-1].r_q, STOPS[-1].r_c)}"
     advice = state.advice
     if isinstance(advice, str):
-        told, use = safe(advice), ""
+        answer, use = safe(advice), ""
     else:
         budget = advice.stop.budget
-        told = re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", safe(advice.sentence))
+        answer = re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", safe(advice.sentence))
         name = budget_text(budget.r_q, budget.r_c)
         use = (
             f'<button type="button" class="quiet" data-action="use" data-value="{budget}">'
@@ -139,7 +137,7 @@ def _advice(state: State) -> str:
     return (
         '<div class="advice"><h3>Find my budget</h3><div class="control"><span>Keep at least</span>'
         f'<span class="stops num">{shares}</span><span>of {whole}</span></div>'
-        f'<p class="answer num" aria-live="polite">{told}</p>{use}</div>'
+        f'<p class="answer num" aria-live="polite">{answer}</p>{use}</div>'
     )
 
 
@@ -183,9 +181,9 @@ def tokens(
             "specialisation", "Nothing to show", "This encoder does not tell what its tokens read."
         )
     if empty:
-        told = f"{NO_PAGES} where in them each Meta Token reads."
-        found_none = nothing("specialisation", "No pages to read yet", told)
-        return f'<section class="room-tokens">{found_none}</section>'
+        message = f"{NO_PAGES} where in them each Meta Token reads."
+        found_none = nothing("specialisation", "No pages to read yet", message)
+        return f'<section class="tab-tokens">{found_none}</section>'
     text = (
         "Meta Tokens are learned vectors that have read the whole input: neither words nor patches. The "
         "coarse ones come first in every budget. Over all pages, this is where each of them takes its words "
@@ -196,6 +194,6 @@ def tokens(
     chart = specialisation(found) if found else ""
     of = f'<p class="hint num">Read from {plural(pages, "page")}.</p>' if found else ""
     return (
-        f'<section class="room-tokens"><h2>What each Meta Token reads</h2><p class="lead">{text}</p>'
+        f'<section class="tab-tokens"><h2>What each Meta Token reads</h2><p class="lead">{text}</p>'
         f"{button}{running}{chart}{of}</section>"
     )

@@ -47,7 +47,9 @@ def side_by_side(a: Side, b: Side, pinned: bool) -> str:
     """
     shares = [spread(side.explained, side.alignment) for side in (a, b)]
     rows = _rows(a, shares[0][0], shares[1][0])
-    files = savable("compare", {"A": _told(a), "B": _told(b), "words": rows}, [["word", "A", "B"], *rows])
+    files = savable(
+        "compare", {"A": _side_json(a), "B": _side_json(b), "words": rows}, [["word", "A", "B"], *rows]
+    )
     return (
         f'<figure class="compare" {files}><h3>{_finding(a, b)}</h3>{_control(a, pinned)}'
         f'<div class="sides">{_side(a, *shares[0])}{_side(b, *shares[1])}</div>'
@@ -57,7 +59,7 @@ def side_by_side(a: Side, b: Side, pinned: bool) -> str:
     )
 
 
-def _told(side: Side) -> dict[str, object]:
+def _side_json(side: Side) -> dict[str, object]:
     return {"query": side.query, "budget": str(side.budget), "rank": side.rank, "score": round(side.score, 4)}
 
 

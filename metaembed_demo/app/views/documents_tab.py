@@ -107,8 +107,8 @@ def resolutions(name: str, limits: Sequence[int], now: int, busy: bool = False) 
     return (
         '<section class="encoders"><h3>Visual tokens a page</h3>'
         '<div class="control"><span class="stops" role="group" aria-label="Visual tokens a page, at most">'
-        f'{buttons}</span></div><p class="hint">At most so many; its own limit is {own:,}. Fewer are faster, '
-        "small print needs more. Another choice reads every page again.</p></section>"
+        f'{buttons}</span></div><p class="hint">An upper limit; the default is {own:,}. Fewer are faster, '
+        "small print needs more. A change encodes every page again.</p></section>"
     )
 
 

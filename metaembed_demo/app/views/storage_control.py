@@ -33,7 +33,7 @@ class Stored:
 
     sizes: bytes per page at the current budget, for each of KINDS.
     least: minimum number of pages, for kinds that have one.
-    changing: target kind of a running conversion or ""; done: pages converted; told: why one failed.
+    changing: target kind of a running conversion or ""; done: pages converted; problem: why one failed.
     listing: pages in inverted lists being built, and their total; None if none are.
     refine: whether the best hits are rescored with full vectors.
     recall: the recall target, None if every page is scored anyway.
@@ -47,7 +47,7 @@ class Stored:
     changing: str = ""
     done: int = 0
     listing: tuple[int, int] | None = None
-    told: str = ""
+    problem: str = ""
     refine: bool = False
     recall: float | None = None
     checkable: bool = False
@@ -143,7 +143,7 @@ def _listing(now: Stored) -> str:
 
 
 def _problem(now: Stored) -> str:
-    return f'<p class="keep-problem" role="alert">{safe(now.told)}</p>' if now.told else ""
+    return f'<p class="keep-problem" role="alert">{safe(now.problem)}</p>' if now.problem else ""
 
 
 def scored(trace: Trace) -> str:

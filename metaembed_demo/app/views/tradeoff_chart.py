@@ -49,7 +49,7 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
         return nothing(
             "tradeoff",
             "Nothing has been measured yet",
-            "Once each budget was timed, its quality, speed and size stand here side by side.",
+            "After a measurement, quality, speed and size of the budgets are shown here side by side.",
         )
     name = quality_name if all(p.low is None for p in points) else f"{quality_name}, 95% interval"
     panels = (

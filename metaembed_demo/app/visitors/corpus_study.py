@@ -35,9 +35,8 @@ class CorpusStudy:
 
     encoder: Encoder
     explainer: Explainer | None
-    token_statistics: dict[
-        str, PageStatistics
-    ]  # by page id, shared by all visitors, because the id is a hash of the content
+    # By page id. Shared by all visitors, because the id is a hash of the content.
+    token_statistics: dict[str, PageStatistics]
     worth: Worth | None = None
     share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
@@ -54,7 +53,7 @@ class CorpusStudy:
 
     # Budget
 
-    def room(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
+    def budget(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
         """The Budget tab; `running` is the HTML of a running measurement."""
         state = budget_tab.State(
             pages=len(collection),
@@ -67,7 +66,7 @@ class CorpusStudy:
             problem=self.problem,
             running=running,
         )
-        return budget_tab.room(state)
+        return budget_tab.budget(state)
 
     def cost(self, collection: Collection, kept: str = "fp16") -> str:
         """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
@@ -97,10 +96,10 @@ class CorpusStudy:
                 if step.worth:
                     self.worth = step.worth
                 running = budget_tab.progress("Asked", step.done, step.total, "query")
-                yield self.room(collection, now, searches, running)
+                yield self.budget(collection, now, searches, running)
         except ValueError as error:
             self.problem = str(error)
-        yield self.room(collection, now, searches)
+        yield self.budget(collection, now, searches)
 
     def _asked(
         self, kind: QuerySource, collection: Collection, past: Sequence[Query]

@@ -46,9 +46,7 @@ class Tools:
     samples: bool = True  # whether there is a sample corpus to restore
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
-    token_statistics: dict[str, PageStatistics] = field(
-        default_factory=dict
-    )  # page id -> token statistics, for all visitors
+    token_statistics: dict[str, PageStatistics] = field(default_factory=dict)  # by page id
 
 
 @dataclass

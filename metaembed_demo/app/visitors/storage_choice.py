@@ -18,7 +18,7 @@ from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, codec
 
-TELL_EVERY_S = 0.3  # minimum interval between progress updates of a conversion
+PROGRESS_EVERY_S = 0.3  # minimum interval between progress updates of a conversion
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +29,7 @@ class StorageChoice:
     changing: str = ""  # the target kind of a running conversion
     done: int = 0  # pages converted
     stop: threading.Event = field(default_factory=threading.Event)  # cancels a conversion
-    told: tuple[str, int] = ("", 0)  # why a conversion failed, and the number of pages then
+    problem: tuple[str, int] = ("", 0)  # why a conversion failed, and the number of pages then
     _checked: tuple[object, Exactness] | None = None  # state of the checked search, and the result
 
     def control(self, collection: Collection, budget: Budget, trace: Trace | None) -> str:
@@ -45,7 +45,7 @@ class StorageChoice:
             changing=self.changing,
             done=self.done,
             listing=index.listing,
-            told=self.told[0] if self.told[1] == len(index) else "",
+            problem=self.problem[0] if self.problem[1] == len(index) else "",
             refine=index.refine > 0,
             recall=index.recall if len(index) > index.exact_up_to else None,
             checkable=trace is not None and len(index) > 0 and index.has_full,
@@ -75,7 +75,7 @@ class StorageChoice:
         """Convert the pages to `kind`. Yields False during the conversion, then whether it succeeded.
 
         Yields nothing when there is nothing to do. `done` is the progress. On an error or at the job's time
-        limit, `told` has the reason. An error, `stop` and closing the generator leave the index unchanged.
+        limit, `problem` has the reason. An error, `stop` and closing the generator leave the index unchanged.
         """
         index = collection.index
         if kind not in KINDS or not index.in_process or self.changing or kind == index.storage:
@@ -88,7 +88,7 @@ class StorageChoice:
                 problem = f"PQ is fitted to at least {least} pages; there are {len(index)}. Add pages first."
             else:
                 yield False
-                for done in _heard(convert(collection, kind), self.stop, limits):
+                for done in _limited(convert(collection, kind), self.stop, limits):
                     self.done = done
                     yield False
                 kept = storage_of(collection) == kind
@@ -101,7 +101,7 @@ class StorageChoice:
             problem = f"The pages stay {index.storage}: {error or type(error).__name__}."
         finally:
             self.changing = ""
-        self.told = (problem, len(collection.index))
+        self.problem = (problem, len(collection.index))
         yield kept
 
     def refine(self, collection: Collection, on: bool) -> None:
@@ -126,13 +126,13 @@ class StorageChoice:
         self._checked = None
 
 
-def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Limits) -> Iterator[int]:
-    """Run `steps` until `stop` is set, and yield one of them every TELL_EVERY_S.
+def _limited(steps: Generator[int, None, None], stop: threading.Event, limits: Limits) -> Iterator[int]:
+    """Run `steps` until `stop` is set, and yield one of them every PROGRESS_EVERY_S.
 
     Raises:
         TimeoutError: at the job's time limit.
     """
-    began = told = time.monotonic()
+    began = yielded = time.monotonic()
     try:
         for step in steps:
             if stop.is_set():
@@ -142,8 +142,8 @@ def _heard(steps: Generator[int, None, None], stop: threading.Event, limits: Lim
                 raise TimeoutError(
                     f"it took more than {limits.seconds_per_job:,g} s. Raise METAEMBED_SECONDS_PER_JOB."
                 )
-            if now - told >= TELL_EVERY_S:
-                told = now
+            if now - yielded >= PROGRESS_EVERY_S:
+                yielded = now
                 yield step
     finally:
         steps.close()

@@ -24,7 +24,7 @@ PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
 class Visit(SearchState):
     """State of one tab: its search, and what it does to the visitor's documents."""
 
-    inbox: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
+    pending: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
     stop: threading.Event = field(default_factory=threading.Event)  # cancels indexing
     indexing: bool = False
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
@@ -36,11 +36,11 @@ class Visit(SearchState):
 
     # Budget
 
-    def budget_room(self) -> str:
+    def budget_tab(self) -> str:
         """The Budget tab for the current state."""
-        return self.study.room(self.collection, self.budget, len(self.explanation_tabs.queries))
+        return self.study.budget(self.collection, self.budget, len(self.explanation_tabs.queries))
 
-    def cost_room(self) -> str:
+    def index_size(self) -> str:
         """The index size at each stop, at the current storage kind."""
         kind = storage_of(self.collection)
         return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
@@ -66,15 +66,15 @@ class Visit(SearchState):
         )
 
     def receive(self, files: Sequence[Upload]) -> DocumentsTab:
-        """Accept uploaded files; `index_inbox` indexes them."""
+        """Accept uploaded files; `index_pending` indexes them."""
         if not self.indexing:  # otherwise a pending cancel would be lost
             self.stop.clear()
-        self.inbox += self.session.files.take(files)
+        self.pending += self.session.files.take(files)
         return DocumentsTab(documents_tab.waiting(len(files)), busy=True)
 
-    def index_inbox(self) -> Iterator[DocumentsTab]:
+    def index_pending(self) -> Iterator[DocumentsTab]:
         """Index the received files until done or until `stop` is set. Yields the progress."""
-        files, self.inbox = self.inbox, []
+        files, self.pending = self.pending, []
         refused, last = self.session.files.refusals(), 0.0
         if not files and not refused:
             return

@@ -1,10 +1,10 @@
 // The two free sliders. Gradio's release event ignores keys and may carry the previous value, so this script
 // reads the sliders and sends one move at a time, always the latest.
 const PATIENCE_MS = 3000;
-const room = document.getElementById("free");
+const area = document.getElementById("free");
 const STEPS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 };
 const held = new Map(); // slider -> value set by arrow keys, because Gradio may restore an older value meanwhile
-const sliders = () => [...room.querySelectorAll("input[type=range]")];
+const sliders = () => [...area.querySelectorAll("input[type=range]")];
 const read = () => sliders().map((each) => held.get(each) ?? each.value).join("x");
 let sent = null; // the budget of the pending request
 let sentAt = 0;
@@ -22,7 +22,7 @@ function put(slider, value) {
   slider.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-room.addEventListener("keydown", (event) => {
+area.addEventListener("keydown", (event) => {
   const slider = event.target, step = STEPS[event.key];
   if (slider.type !== "range" || !step) return;
   event.preventDefault();
@@ -31,8 +31,8 @@ room.addEventListener("keydown", (event) => {
   put(slider, held.get(slider));
   setTimeout(send);
 });
-room.addEventListener("input", (event) => { if (event.isTrusted) held.clear(); }); // moved by other means
-room.addEventListener("change", () => setTimeout(send)); // after the number field and its slider are in sync
+area.addEventListener("input", (event) => { if (event.isTrusted) held.clear(); }); // moved by other means
+area.addEventListener("change", () => setTimeout(send)); // after the number field and its slider are in sync
 watch("value", () => {
   const answered = sent;
   sent = null;

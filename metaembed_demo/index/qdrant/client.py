@@ -48,10 +48,10 @@ class Link:
             with self._turn:
                 return getattr(self._client, method)(collection_name=self.collection, **arguments)
         except Exception as error:
-            told = explain(error, self.location)
-            if told is None:
+            explained = explain(error, self.location)
+            if explained is None:
                 raise
-            raise told from error
+            raise explained from error
 
     def close(self) -> None:
         with self._turn:
