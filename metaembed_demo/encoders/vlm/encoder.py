@@ -128,7 +128,7 @@ class VLM:
                 f"It can at {', '.join(map(str, self.resolutions)) or 'one resolution only'}."
             )
         view = copy(self)  # shares network, lock and tokenizer
-        view.settings = replace(self.settings, max_visual_tokens=tokens)
+        view.settings = self.settings.model_copy(update={"max_visual_tokens": tokens})
         view.processor = _own_resolution(self.processor)
         view.max_visual_tokens = backbone.limit_resolution(view.processor, tokens)
         view.reader = Reader(view.processor, self.manifest.prompts, self.settings.max_text_tokens)
