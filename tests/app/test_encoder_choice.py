@@ -188,7 +188,7 @@ def test_a_resolution_is_another_encoder_on_the_same_weights(seeing: VLM) -> Non
     assert 1000 < many <= 2000
     small, large = views[0].encode_pages([page])[0].vectors, seeing.encode_pages([page])[0].vectors
     assert np.abs(small - large).max() > 1e-3
-    loaded = replace(seeing.settings, max_visual_tokens=256)
+    loaded = seeing.settings.model_copy(update={"max_visual_tokens": 256})
     alike = VLM(seeing.network.model, views[1].processor, None, seeing.manifest, seeing._identity, loaded)
     assert alike.fingerprint == views[0].fingerprint, "as if it had been loaded with that limit"
 
