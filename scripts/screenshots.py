@@ -1,4 +1,4 @@
-"""Take the pictures of docs/screenshots: `python scripts/screenshots.py`. Starts the app on the sample
+"""Take the pictures of docs/screenshots: `python -m scripts.screenshots`. Starts the app on the sample
 corpus.
 
 Those of single tabs and rooms are taken in both modes, at 1280 and at 390 pixels.
@@ -7,7 +7,6 @@ Those of single tabs and rooms are taken in both modes, at 1280 and at 390 pixel
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,12 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks._browser import launch
 from metaembed_demo.core.config import ROOT
 
 OUT = ROOT / "docs" / "screenshots"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
 QUERY = "how do I descale it?"
 WAIT_MS = 120_000
 
@@ -53,13 +52,6 @@ def served() -> Iterator[str]:
     finally:
         app.terminate()
         app.wait(30)
-
-
-def launch(playwright: Playwright) -> Browser:
-    """The system's Chromium, or playwright's own where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next((path for path in map(shutil.which, names) if path), None)
-    return playwright.chromium.launch(executable_path=found, args=FLAGS)
 
 
 def visit(browser: Browser, address: str, width: int, height: int, scheme: str, scale: float = 2) -> Page:

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from playwright.sync_api import sync_playwright
 
 from benchmarks import RESULTS
+from benchmarks._browser import screenshot
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS
@@ -33,7 +33,6 @@ from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.evaluation.evaluate import encode, evaluate, quality
 from metaembed_demo.evaluation.metrics import Row, gain, rank
 from metaembed_demo.index.maxsim import maxsim
-from scripts.screenshots import launch
 
 SETS = {
     "long": "Long technical pages, natural questions",
@@ -171,16 +170,6 @@ def draw(name: str, found: dict[str, Any], target: Path) -> None:
         height=600,
     )
     screenshot(figure.to_html(include_plotlyjs=True, config={"displayModeBar": False}), target)
-
-
-def screenshot(html: str, target: Path) -> None:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        page = browser.new_page(viewport={"width": 1000, "height": 600}, device_scale_factor=2)
-        page.set_content(html)
-        page.wait_for_selector(".main-svg")
-        page.locator(".plotly-graph-div").screenshot(path=target)
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from benchmarks import RESULTS
+from benchmarks._browser import launch
 from metaembed_demo.core.config import ROOT
-from scripts.screenshots import launch
 
 BLUE, GOLD, GREY, TEAL = "#234b8c", "#9a6700", "#5b6473", "#1f7a8c"
 

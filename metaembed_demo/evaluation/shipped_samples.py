@@ -31,7 +31,6 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.types import WORD_KINDS, Embedding, FloatArray, Upload, Word
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index.local import LocalIndex
 
 from .quality_curve import Curve
 
@@ -83,7 +82,7 @@ def write(
     }
     index = collection.index
     ids = [page.id for page in pages]
-    full = index.full(ids) if isinstance(index, LocalIndex) else index.vectors(ids)
+    full = index.full(ids)
     boxes = np.array([word.box for word in words], np.float64).reshape(-1, 4).T
     data = io.BytesIO()
     np.savez_compressed(
