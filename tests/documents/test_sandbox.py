@@ -340,7 +340,7 @@ def test_once_one_has_started_no_file_gets_into_the_app(
 def test_secrets_are_not_in_the_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("METAEMBED_QDRANT_KEY", "x")
-    given_on = pool_module.process_environment("/tmp/x")
+    given_on = pool_module._environment("/tmp/x")
     assert not {"HF_TOKEN", "METAEMBED_QDRANT_KEY"} & set(given_on)
     assert given_on["PATH"] == os.environ["PATH"]
 

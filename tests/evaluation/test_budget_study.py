@@ -492,5 +492,5 @@ def test_a_querys_picture_is_refused_and_never_opened(
     Image.new("RGB", (20, 20)).save(picture)
     monkeypatch.setattr("metaembed_demo.evaluation.beir.open_picture", None)
     files = write(tmp_path, "\n" + lines(GOOD, {**GOOD, "_id": "2", "image": str(picture)}), "1\tb.pdf\t1\n")
-    with pytest.raises(ValueError, match=r"^mine\.jsonl, line 3: the query's picture"):
+    with pytest.raises(ValueError, match=r"^mine\.jsonl, line 3: image queries are not supported"):
         read_labels(*files, corpus)

@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+PLAIN = (gr.HTML, gr.Slider, gr.Textbox)  # components whose values are sent as they are
 TESTED = ((6, 20), (6, 31))  # major and minor version: the oldest and the newest
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Page(gr.Blocks):
         if predictions == gr.skip():
             return [gr.skip() for _ in block_fn.outputs]
         if isinstance(predictions, dict) and all(
-            isinstance(key, gr.blocks.Block) and isinstance(value, str | int | float)
+            isinstance(key, PLAIN) and isinstance(value, str | int | float)
             for key, value in predictions.items()
         ):
             known = {block._id for block in block_fn.outputs}
