@@ -18,10 +18,11 @@ INTERRUPTED = 130
 
 def run_program(name: str, argv: Sequence[str]) -> int:
     """Run a command with options of its own; its module is loaded here. Returns the exit status."""
+    program = PROGRAMS[name]
     try:
-        return int(importlib.import_module(PROGRAMS[name].module).main(argv))
-    except ModuleNotFoundError as error:  # some that only this command needs
-        print(f"metaembed_demo {name}: {missing(error)}", file=sys.stderr)
+        return int(importlib.import_module(program.module).main(argv))
+    except ModuleNotFoundError as error:
+        print(f"metaembed_demo {name}: {missing(error, program.extra)}", file=sys.stderr)
         return BAD_INPUT
 
 

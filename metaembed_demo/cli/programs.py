@@ -1,4 +1,4 @@
-"""The commands with options of their own, none of which is loaded before it is asked for."""
+"""The commands with options of their own. Their modules are loaded only when the command runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """`module` has `main(argv) -> int`, which reads the options and returns the exit status."""
+    """A command. `module` has `main(argv) -> int`, which parses the options and returns the exit status."""
 
     module: str
     text: str  # a line for --help
+    extra: str = ""  # of pyproject.toml, that has what the command needs beyond the app
 
 
 PROGRAMS = {
-    "train": Program("metaembed_demo.training.mini.trainer", "Train MetaEmbed-Mini."),
-    "train-vlm": Program("metaembed_demo.training.vlm.trainer", "Train on a vision-language model."),
-    "leaderboard": Program("metaembed_demo.evaluation.leaderboard.run", "Public benchmarks, through mteb."),
+    "train": Program("metaembed_demo.training.mini.trainer", "Train MetaEmbed-Mini.", "train"),
+    "train-vlm": Program("metaembed_demo.training.vlm.trainer", "Train on a vision-language model.", "train"),
+    "leaderboard": Program("metaembed_demo.evaluation.leaderboard.run", "Public benchmarks (mteb).", "dev"),
     "samples": Program("metaembed_demo.evaluation.sample_corpus", "Index the sample corpus ahead of time."),
-    "encode-corpus": Program("metaembed_demo.cli.encode_corpus", "Index many files, with Ray or without."),
+    "encode-corpus": Program("metaembed_demo.cli.encode_corpus", "Index many files, with Ray or not.", "dev"),
 }

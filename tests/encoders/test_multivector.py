@@ -110,7 +110,7 @@ def test_an_exported_folder_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_paligemma_cannot_be_exported_and_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no chat template.*Meta Tokens could not be its end"):
+    with pytest.raises(ValueError, match=r"no chat template.*Meta Tokens cannot come last"):
         export_multi_vector(shared("paligemma"), tmp_path)
 
 
