@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import search
 from metaembed_demo.core.budgets import Budget
@@ -44,7 +45,7 @@ with tempfile.TemporaryDirectory() as made:
     encoder = load_encoder(str(tiny(Path(made))))
 
 collection = Collection.for_encoder(encoder)
-for _ in collection.add(uploads([Path(sys.argv[1])]), encoder, Report()):
+for _ in index_files(collection, uploads([Path(sys.argv[1])]), encoder, Report()):
     pass
 for hit in search(collection, encoder, Query("energy"), Budget(16, 64), k=3).hits:
     page = collection.pages[hit.page_id]

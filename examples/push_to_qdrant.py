@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
@@ -21,7 +22,7 @@ folder, question, location = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 encoder = load_encoder("mini")
 collection = Collection.for_encoder(encoder)
-for _ in collection.add(uploads([folder]), encoder, Report()):
+for _ in index_files(collection, uploads([folder]), encoder, Report()):
     pass
 
 # Copy what Qdrant lacks. Again after more pages were added, it copies only those.

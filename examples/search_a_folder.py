@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.core.budgets import Budget
@@ -19,7 +20,7 @@ folder, question = Path(sys.argv[1]), sys.argv[2]
 # Read and encode every page. Adding tells its progress; `report` has what could not be read, and why.
 encoder = load_encoder("mini")
 collection, report = Collection.for_encoder(encoder), Report()
-for progress in collection.add(uploads([folder]), encoder, report):
+for progress in index_files(collection, uploads([folder]), encoder, report):
     print(f"{progress.done} of {progress.total}", end="\r")
 for problem in report.problems:
     print(f"{problem.source}: {problem.message}")

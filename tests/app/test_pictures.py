@@ -298,6 +298,8 @@ def test_the_page_s_cookie_is_closed_to_scripts_and_a_foreign_one_is_replaced(sm
 
 
 def test_tabs_of_a_browser_share_documents_and_not_their_searches(small: Served, walrus: Owner) -> None:
+    walrus.tab.send("query", "submit", data=["walrus"])
+    walrus.tab.send("dial", "input", {"stop": 4})
     second = Tab(small.address, walrus.tab.http)
     assert "walrus.png" in second.send(None, "load"), "as after a reload"
     told = second.send("query", "submit", data=["dog and cat"])

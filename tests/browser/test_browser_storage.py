@@ -210,6 +210,7 @@ def test_a_conversion_shows_how_far_it_is_and_is_cancelled_by_keyboard(
     page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     page.set_default_timeout(ANSWER_MS)
     page.goto(address)
+    page.wait_for_selector("#dial [role=slider]")
     ask(page, "boat harbour")
     kind(page, "int8").click()
     bar, cancel = page.locator("#storage [role=progressbar]"), page.locator("#storage [data-action=cancel]")

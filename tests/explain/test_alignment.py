@@ -25,13 +25,18 @@ WORDS = [Word(text, (0.1 * i, 0.1, 0.1 * i + 0.05, 0.2)) for i, text in enumerat
 def matrix(browser: Browser) -> Iterator[Page]:
     found = align("page", FULL[:2], np.eye(4, 8, dtype=np.float32))
     reading = page_map.reading(WORDS, np.eye(8, dtype=np.float32))
-    asked = html.attribute({"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]})
+    asked = html.json_attribute(
+        "map", {"map": [], "query": list("abcd"), "read": [[i, 1000] for i in range(4)]}
+    )
     page = browser.new_context(viewport={"width": 600, "height": 700}).new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.route("**/reading.json", lambda route: route.fulfill(body=reading, content_type="application/json"))
+    page.route("**/matrix", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.goto("http://127.0.0.1/matrix")  # a page with an address, for the script to fetch beside it
     page.set_content(
         f"<style>{theme.css()}</style><script>{theme.script('shared.js')}</script>"
-        f'<div id=page>{reading}</div><div id=marks><div data-map="{asked}"></div></div>'
+        f"<div id=page></div><div id=marks><div {asked} data-reading='reading.json'></div></div>"
         f"<div id=alignment>{alignment_chart.alignment(found, FULL, STOPS[1])}</div>"
     )
     page.evaluate(

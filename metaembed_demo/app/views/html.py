@@ -19,8 +19,8 @@ def json_attribute(name: str, data: object) -> str:
     Raises:
         ValueError: for NaN, which JSON cannot represent.
 
-    >>> json_attribute("map", {"word": "l'ami <b>"})
-    'data-map=\'{"word":"l&#x27;ami &lt;b>"}\''
+    >>> print(json_attribute("map", {"word": "l'ami <b>"}))
+    data-map='{"word":"l&#x27;ami &lt;b>"}'
     """
     text = clean(json.dumps(data, separators=(",", ":"), allow_nan=False, default=float, ensure_ascii=False))
     return f"data-{name}='{text.replace('&', '&amp;').replace('<', '&lt;').replace(chr(39), '&#x27;')}'"
