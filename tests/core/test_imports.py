@@ -64,6 +64,7 @@ def test_the_package_comes_up_without_torch(package: str) -> None:
     assert first_that_loads("torch", modules) == ""
 
 
+@pytest.mark.slow  # imports every module, those on torch too
 def test_gradio_is_loaded_by_the_page_and_its_server_alone() -> None:
     others = [name for name in modules_of("metaembed_demo") if not name.startswith(WITH_GRADIO)]
     assert len(others) > 100
