@@ -77,14 +77,13 @@ def explain_hit(collection: Collection, trace: Trace, page_id: str) -> Trace:
     return replace(found, alignment=alignment, timings=timings)
 
 
-def alignment_in(trace: Trace, page_id: str, budget: Budget | None = None) -> Alignment:
-    """The alignment of a page at `budget`, by default the trace's, from the cosines in `trace`.
+def alignment_in(trace: Trace, page_id: str) -> Alignment:
+    """The alignment of a page at the trace's budget, from the cosines in `trace`.
 
     Raises:
         KeyError: when the trace has no cosines of that page.
     """
-    budget = budget or trace.budget
-    return alignment_of(page_id, trace.cosines[page_id][: budget.r_q, : budget.r_c])
+    return alignment_of(page_id, trace.cosines[page_id][: trace.budget.r_q, : trace.budget.r_c])
 
 
 @dataclass(frozen=True)

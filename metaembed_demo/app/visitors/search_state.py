@@ -76,10 +76,12 @@ class SearchState:
     def collection(self) -> Collection:
         return self.session.collection
 
-    def forget_search(self) -> None:
-        """Drop the last search."""
+    def forget_search(self) -> str:
+        """Drop the last search. Returns its text, "" where there was none."""
         with self.session.lock:
+            text = self.trace.query_text if self.trace else ""
             self.trace, self.chosen = None, None
+        return text
 
     def changed(self, screen: Screen) -> dict[str, str]:
         """The regions of `screen` that differ from what the browser has. Records them as sent."""

@@ -121,23 +121,21 @@ class Visit(SearchState):
 
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
-        asked = self.trace.query_text if self.trace else ""
         self.storage_choice.stop.set()  # a conversion of the old index
         with self.session.lock:
             self.session.tools, self.session.collection, self.session.base = tools, collection, base
-            self.forget_search()
-        self.begin(tools)
-        if asked or self.picture:
-            self.search(asked)
+            asked = self.forget_search()
+        self._ask_again(tools, asked)
 
     def follow(self) -> None:
         """Switch to the encoder that another tab of this visitor has chosen."""
         if self.session.tools is not None and self.session.tools is not self.tools:
-            asked = self.trace.query_text if self.trace else ""
-            self.forget_search()
-            self.begin(self.session.tools)
-            if asked or self.picture:
-                self.search(asked)
+            self._ask_again(self.session.tools, self.forget_search())
+
+    def _ask_again(self, tools: Tools, text: str) -> None:
+        self.begin(tools)
+        if text or self.picture:
+            self.search(text)
 
     def _after_change(self, pages: bool = True) -> DocumentsTab:
         self.study.forget(pages)
