@@ -19,7 +19,7 @@ from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate
 
-from .console import BadInput, problems, table, tell, told
+from .console import BadInput, notices, problems, table, tell, told
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2
@@ -60,6 +60,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
         "added": report.added,
         "duplicates": report.duplicates,
         "problems": problems(report.problems),
+        "notices": notices(report.notices),
         "seconds": round(report.seconds, 3),
         "pages_per_second": round(report.added / report.seconds, 3) if report.seconds else 0.0,
         "out": str(options.out),
@@ -80,7 +81,7 @@ def show_index(result: dict[str, Any]) -> None:
         f"{result['added']} pages added in {result['seconds']:.1f} s "
         f"({result['pages_per_second']:.2f} a second); {result['pages']} in {result['out']}, "
         f"{result['bytes'] / 1e6:.1f} MB. Duplicates: {len(result['duplicates'])}. "
-        f"Problems: {len(result['problems'])}."
+        f"Problems: {len(result['problems'])}. Notices: {len(result['notices'])}."
     )
 
 
@@ -182,6 +183,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         "missing_ids": judgements.missing,
         "duplicates": report.duplicates,
         "problems": problems(report.problems),
+        "notices": notices(report.notices),
         "seconds": round(perf_counter() - started, 1),
     }
 

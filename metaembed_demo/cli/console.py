@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.extras import install
-from metaembed_demo.core.types import Problem
+from metaembed_demo.core.types import Notice, Problem
 
 
 class BadInput(Exception):
@@ -67,6 +67,10 @@ def tell(progress: Progress) -> None:
 
 def problems(found: Sequence[Problem]) -> list[dict[str, str]]:
     return [{"source": problem.source, "message": problem.message} for problem in found]
+
+
+def notices(found: Sequence[Notice]) -> list[dict[str, str | int]]:
+    return [{"source": each.source, "page": each.page, "message": each.message} for each in found]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:

@@ -39,6 +39,7 @@ from metaembed_demo.collection.encoded_parts import (
     is_done,
     lines_of,
     listed,
+    problem_of,
     read_done,
 )
 from metaembed_demo.collection.indexing import Places
@@ -217,7 +218,7 @@ def start_ray(cpus: int, address: str | None = None) -> None:
 def _clear_away(out: Path, inputs: Sequence[Input]) -> list[Problem]:
     """Remove parts that no done-file names: of changed inputs, of killed runs. Returns the problems."""
     kept: set[str] = set()
-    problems: dict[str, list[tuple[str, str]]] = {}
+    problems: dict[str, list[list[Any]]] = {}
     for file in (out / "done").glob("*/*.json"):
         if done := read_done(out, file.stem):
             kept |= {part for part, _, _ in done.slices}
@@ -225,7 +226,7 @@ def _clear_away(out: Path, inputs: Sequence[Input]) -> list[Problem]:
     for file in [*(out / "parts").iterdir(), *(out / "trying").iterdir()]:
         if file.name.partition(".")[0] not in kept:
             file.unlink(missing_ok=True)
-    return [Problem(*found) for one in inputs for found in problems.get(one.key, [])]
+    return [problem_of(found) for one in inputs for found in problems.get(one.key, [])]
 
 
 # Merging
@@ -265,7 +266,8 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
             if _take(places, report, line, vectors) and report.added % every == 0:
                 places.home.save(growing)
                 places.home = Collection.load(growing, home.fingerprint)
-        report.problems += [Problem(*problem) for problem in done.problems]
+        for row in done.problems:
+            report.note(problem_of(row))
     if not report.added:
         raise BadInput(f"There is no page in {parts}.")
     places.home.save(growing)
@@ -362,10 +364,10 @@ def _encode(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     pages, report = merge(options.parts, options.out, options.partial)
-    _tell(report.problems)
+    _tell([*report.problems, *report.notices])
     print(
         f"{pages} pages in {options.out}. Duplicates: {len(report.duplicates)}. "
-        f"Problems: {len(report.problems)}."
+        f"Problems: {len(report.problems)}. Notices: {len(report.notices)}."
     )
     return 0
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core import disk
-from metaembed_demo.core.types import Embedding, Page, Problem, Upload
+from metaembed_demo.core.types import Embedding, Notice, Page, Problem, Upload
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
@@ -63,8 +63,18 @@ class Done:
     sha256: str
     run: str
     slices: list[tuple[str, int, int]] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[list[Any]] = field(default_factory=list)  # source, message, and a notice's page
     again: bool = False  # a page failed in the encoder or by a crash: the next run tries the input again
+
+
+def row_of(problem: Problem) -> list[Any]:
+    page = [problem.page] if isinstance(problem, Notice) else []
+    return [problem.source, problem.message, *page]
+
+
+def problem_of(row: Sequence[Any]) -> Problem:
+    """Inverse of `row_of`."""
+    return Notice(*row) if len(row) > 2 else Problem(*row)
 
 
 # Files in PARTS
@@ -226,7 +236,7 @@ class _Task:
                 continue
             done = Done(one.name, *identity(Path(one.path)), self.worker.run)
             if one.key in self.blamed:
-                done.problems.append((one.name, f"{one.name} {CRASHED}"))
+                done.problems.append([one.name, f"{one.name} {CRASHED}"])
                 done.again = True
             else:
                 if self.careful:
@@ -255,7 +265,7 @@ class _Task:
         seen: set[str] = set()
         for item in read_files([Upload(Path(one.path), one.name)], NO_SESSION):
             if isinstance(item, Problem):
-                done.problems.append((item.source, item.message))
+                done.problems.append(row_of(item))
                 continue
             if item.id in seen:  # without its picture: a long scan may have hundreds of blank pages
                 self.waiting.append((Page(item.id, item.source, item.number, None), done, True))
@@ -264,9 +274,12 @@ class _Task:
                 page = read(item)
             except Exception as error:  # one faulty page must not lose the rest of its file
                 what = f"{item.source} page {item.number} could not be read: {error}"
-                done.problems.append((item.source, what))
+                done.problems.append([item.source, what])
                 continue
             seen.add(page.id)
+            done.problems += [row_of(Notice.of(page.source, page.number, text)) for text in page.notices]
+            if not page.words:  # a blank page
+                continue
             self.waiting.append((page, done, False))
             if sum(not repeat for _, _, repeat in self.waiting) >= self.worker.batch:
                 self._encode()
@@ -281,7 +294,7 @@ class _Task:
                 embedding = next(embeddings)
                 if isinstance(embedding, Exception):
                     what = f"{page.source} page {page.number} could not be encoded: {embedding}"
-                    done.problems.append((page.source, what))
+                    done.problems.append([page.source, what])
                     done.again = True
                     continue
                 stored = StoredPage.of(page)

@@ -284,7 +284,11 @@ def _is_page(page: StoredPage, limits: Limits) -> bool:
         isinstance(source, str) and type(number) is int and number > 0 for source, number in page.places
     )
     words = all(
-        isinstance(word.text, str) and word.kind in WORD_KINDS and np.isfinite(word.box).all()
+        isinstance(word.text, str)
+        and word.kind in WORD_KINDS
+        and np.isfinite(word.box).all()
+        and isinstance(word.confidence, int | float)
+        and 0 <= word.confidence <= 1
         for word in page.words
     )
     with Image.open(io.BytesIO(page.picture)) as picture:  # reads only the header

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import cast
 
 from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.core.types import Notice, Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
 from metaembed_demo.encoders.base import Encoder
 
@@ -138,6 +138,10 @@ class _Indexing:
             return self._problem(
                 Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")
             )
+        for text in page.notices:
+            self.report.note(Notice.of(page.source, page.number, text))
+        if not page.words:  # a blank page; its notice says so
+            return self._progress(page.source, page.number, None, 1)
         self.batch.append(page)
         if len(self.batch) >= ENCODE_BATCH:
             self._flush()
@@ -173,7 +177,7 @@ class _Indexing:
         )
 
     def _problem(self, problem: Problem) -> Progress:
-        self.report.problems.append(problem)
+        self.report.note(problem)
         return self._progress(problem.source, 0, problem.message, 0)
 
     def _progress(self, source: str, number: int, message: str | None, pages: int) -> Progress:

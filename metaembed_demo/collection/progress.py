@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from metaembed_demo.core.types import Problem
+from metaembed_demo.core.types import Notice, Problem
 
 
 @dataclass(frozen=True)
@@ -25,5 +25,13 @@ class Report:
     added: int = 0
     duplicates: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
+
+    def note(self, found: Problem) -> None:
+        """Keep a problem, or a notice, where it belongs."""
+        if isinstance(found, Notice):
+            self.notices.append(found)
+        else:
+            self.problems.append(found)

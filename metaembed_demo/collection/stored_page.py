@@ -33,6 +33,7 @@ class StoredPage:
 
     `kept` is the JPEG or a `Picture` that makes it; `picture` returns the JPEG. `width` and `height` are its
     size in pixels. `also` lists the other (source, number) places of the same content, in indexing order.
+    `reading` and `language` are those of `Page`.
     """
 
     id: str
@@ -43,6 +44,8 @@ class StoredPage:
     width: int
     height: int
     also: tuple[Place, ...] = ()
+    reading: tuple[str, ...] = ()
+    language: str = ""
 
     @classmethod
     def of(cls, page: Page) -> StoredPage:
@@ -50,7 +53,9 @@ class StoredPage:
         if page.image is None:
             raise ValueError(f"{page.source} page {page.number} has no image to keep.")
         image = view_of(page.image)
-        return cls(page.id, page.source, page.number, page.words, jpeg_of(image), image.width, image.height)
+        size = image.width, image.height
+        found = cls(page.id, page.source, page.number, page.words, jpeg_of(image), *size)
+        return replace(found, reading=page.reading, language=page.language)
 
     @property
     def picture(self) -> bytes:
@@ -90,7 +95,11 @@ class StoredPage:
             "width": self.width,
             "height": self.height,
             "also": [list(place) for place in self.also],
-            "words": [[w.text, *(round(x, 5) for x in w.box), w.kind] for w in self.words],
+            "words": [
+                [w.text, *(round(x, 5) for x in w.box), w.kind, *_doubt(w.confidence)] for w in self.words
+            ],
+            "reading": list(self.reading),
+            "language": self.language,
         }
 
     @classmethod
@@ -99,12 +108,22 @@ class StoredPage:
             value["id"],
             value["source"],
             value["number"],
-            tuple(Word(text, (x0, y0, x1, y1), kind) for text, x0, y0, x1, y1, kind in value["words"]),
+            tuple(
+                Word(text, (x0, y0, x1, y1), kind, *doubt)
+                for text, x0, y0, x1, y1, kind, *doubt in value["words"]
+            ),
             picture,
             value["width"],
             value["height"],
             tuple((source, number) for source, number in value["also"]),
+            tuple(map(str, value.get("reading", ()))),  # absent in indexes of version 1.3 and before
+            str(value.get("language", "")),
         )
+
+
+def _doubt(confidence: float) -> list[float]:
+    """The last element of a word's row, which only words in doubt have."""
+    return [round(confidence, 3)] if confidence < 1 else []
 
 
 def view_of(image: Image.Image) -> Image.Image:

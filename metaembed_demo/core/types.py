@@ -22,11 +22,15 @@ WORD_KINDS = ("text", "ocr", "visual")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word of a page and its box. Words of kind `visual` name what a picture shows."""
+    """One word of a page and its box. Words of kind `visual` name what a picture shows.
+
+    `confidence`, from 0 to 1, is the recogniser's; words of a text layer have 1.
+    """
 
     text: str
     box: Box
     kind: WordKind = "text"
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +52,9 @@ class Page:
 
     `pictures` are the boxes of the raster pictures on a PDF page; an image file is one picture that fills
     its page. A page as loaded has the raw text layer in file order as its words; once read, it has all words
-    in reading order and a view of each picture.
+    in reading order and a view of each picture. `reading` says in sentences what was read how, and why;
+    `notices` what was left out or is in doubt, each as the rest of a sentence that begins with the page.
+    `language` is an ISO 639-1 code, "" where it is unknown.
     """
 
     id: str  # hash of the content, see `page_id`
@@ -58,6 +64,9 @@ class Page:
     words: tuple[Word, ...] = ()
     pictures: tuple[Box, ...] = ()
     views: tuple[View, ...] = ()
+    reading: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    language: str = ""
 
     @property
     def text(self) -> str:
@@ -185,6 +194,22 @@ class Problem:
 
     source: str
     message: str
+
+
+@dataclass(frozen=True)
+class Notice(Problem):
+    """Something left out of a page, or read with doubt: the rest is kept. `page` is 0 for a whole file."""
+
+    page: int = 0
+
+    @classmethod
+    def of(cls, source: str, page: int, text: str) -> Notice:
+        """From the rest of a sentence that begins with the page.
+
+        >>> Notice.of("a.pdf", 2, "is blank.").message
+        'Page 2 of a.pdf is blank.'
+        """
+        return cls(source, f"Page {page} of {source} {text}", page)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _placed(word: Word, box: Box) -> Word:
     >>> _placed(Word("x", (0.5, 0.0, 1.0, 1.0)), (0.2, 0.4, 0.6, 0.8)).box
     (0.4, 0.4, 0.6, 0.8)
     """
-    return Word(word.text, _within(word.box, box), word.kind)
+    return replace(word, box=_within(word.box, box))
 
 
 def _within(inner: Box, box: Box) -> Box:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
-from metaembed_demo.core.types import Page, Problem, Upload, page_id
+from metaembed_demo.core.types import Notice, Page, Problem, Upload, page_id
 
 from . import images, pdf
 from .file_types import Checked, check, uploads
@@ -73,7 +73,7 @@ def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
                 identity = page_id(page.image, page.words)
                 yield Page(identity, item.name, page.number, page.image, page.words, page.pictures)
                 if page.note:
-                    yield Problem(item.name, f"Page {page.number} of {item.name} {page.note}")
+                    yield Notice.of(item.name, page.number, page.note)
         if len(document) > last:
             yield _too_many_pages(item, f"{len(document):,} pages", limits)
 

@@ -7,6 +7,7 @@
       texts    (n,) uint8: JSON, a list of the words of all pages in turn
       boxes    (4, words) int32: hundred-thousandths of the page, each the difference to the word before
       kinds    (words,) uint8: index into WORD_KINDS
+      confidences (words,) uint8: 255 for certain
 
 It stands for reading the corpus only where the encoder and every sample file are those it was made with.
 """
@@ -34,7 +35,7 @@ from metaembed_demo.encoders.base import Encoder
 
 from .quality_curve import Curve
 
-FORMAT = 1
+FORMAT = 2
 FINE = 16  # vectors a page; all of them in int8 reorder close pages at the small budgets
 UNITS = 100_000  # of a box: what `StoredPage.as_json` rounds to, so that a saved index is the same
 Digests = dict[str, str]  # name of a sample file -> its SHA-256
@@ -77,7 +78,8 @@ def write(
         "renderer": renderer,
         "measured": asdict(measured) if measured else None,
         "pages": [
-            [p.id, [list(place) for place in p.places], p.width, p.height, len(p.words)] for p in pages
+            [p.id, list(map(list, p.places)), p.width, p.height, len(p.words), p.reading, p.language]
+            for p in pages
         ],
     }
     index = collection.index
@@ -93,6 +95,7 @@ def write(
         texts=_bytes([word.text for word in words]),
         boxes=np.diff(np.rint(boxes * UNITS).astype(np.int32), axis=1, prepend=np.int32(0)),
         kinds=np.array([WORD_KINDS.index(word.kind) for word in words], np.uint8),
+        confidences=np.rint(np.array([word.confidence for word in words]) * 255).astype(np.uint8),
     )
     disk.write(path, data.getvalue())
     return len(data.getvalue())
@@ -136,13 +139,13 @@ def _opened(head: dict[str, Any], parts: Any, encoder: Encoder, files: Sequence[
     vectors = np.concatenate([unpack_vectors(parts["first"]), unpack_vectors(parts["rest"])], axis=1)
     start = 0
     for row, vector in zip(head["pages"], vectors, strict=True):
-        page_id, places, width, height, count = row
+        page_id, places, width, height, count, reading, language = row
         (source, number), *also = [(name, int(at)) for name, at in places]
         drawing = Drawing(by_name[source], number, width, height)
         own = tuple(words[start : start + count])
-        collection.put(
-            StoredPage(page_id, source, number, own, drawing, width, height, tuple(also)), Embedding(vector)
-        )
+        size = width, height
+        page = StoredPage(page_id, source, number, own, drawing, *size, tuple(also), tuple(reading), language)
+        collection.put(page, Embedding(vector))
         start += count
     if start != len(words):
         raise ValueError("its pages and its words do not match")
@@ -160,9 +163,10 @@ def _words(parts: Any) -> list[Word]:
     texts = json.loads(parts["texts"].tobytes())
     boxes = (np.cumsum(parts["boxes"], axis=1) / UNITS).T.tolist()
     kinds = [WORD_KINDS[kind] for kind in parts["kinds"].tolist()]
+    confidences = (parts["confidences"] / 255).tolist()
     return [
-        Word(text, tuple(box), kind)  # type: ignore[arg-type]
-        for text, box, kind in zip(texts, boxes, kinds, strict=True)
+        Word(text, tuple(box), kind, confidence)  # type: ignore[arg-type]
+        for text, box, kind, confidence in zip(texts, boxes, kinds, confidences, strict=True)
     ]
 
 

@@ -99,6 +99,9 @@ class Api:
             "added": report.added,
             "duplicates": list(report.duplicates),
             "problems": [{"source": each.source, "message": each.message} for each in report.problems],
+            "notices": [
+                {"source": each.source, "page": each.page, "message": each.message} for each in report.notices
+            ],
             "stopped": ended.error or ("The session ended meanwhile." if ended.cancelled else None),
             "seconds": round(report.seconds, 3),
             "pages": len(collection),

@@ -42,6 +42,7 @@ class Outcome:
     duplicates: tuple[str, ...]
     problems: tuple[ShownProblem, ...]
     seconds: float
+    notices: tuple[ShownProblem, ...] = ()
     cancelled: bool = False
     error: str = ""  # the error that stopped the upload, if any
 
@@ -210,6 +211,12 @@ def outcome(ended: Outcome) -> str:
     if problems:
         items = "".join(f"<li>{_problem(problem)}</li>" for problem in problems)
         parts.append(f"<h4>{plural(len(problems), 'problem')}</h4><ul class='problems'>{items}</ul>")
+    if notices := ended.notices:
+        items = "".join(f"<li>{_problem(notice)}</li>" for notice in notices)
+        parts.append(
+            f"<details{' open' if len(notices) <= 5 else ''}><summary>{plural(len(notices), 'notice')}"
+            f"</summary><ul class='problems'>{items}</ul></details>"
+        )
     if twice:
         items = "".join(f"<li><span>{safe(line)}</span></li>" for line in twice)
         parts.append(

@@ -45,7 +45,9 @@ def index(
 
     Pages read before an error or a stop are kept. `refused` is added to the report's problems.
     """
-    report, error = Report(problems=list(refused)), ""
+    report, error = Report(), ""
+    for problem in refused:
+        report.note(problem)
     ends = time.monotonic() + limits.seconds_per_job
     indexing = index_files(collection, files, encoder, report, limits)
     try:

@@ -149,4 +149,6 @@ class Visit(SearchState):
 def _outcome(ended: Indexed) -> documents_tab.Outcome:
     report = ended.report
     counts = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
-    return documents_tab.Outcome(*counts, cancelled=ended.cancelled, error=ended.error)
+    return documents_tab.Outcome(
+        *counts, notices=tuple(report.notices), cancelled=ended.cancelled, error=ended.error
+    )

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
-from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.core.types import Notice, Page, Problem, Upload
 from metaembed_demo.documents import extraction, loader
 
 from . import protocol
@@ -145,7 +145,8 @@ class _Run:
             self.place, self.name = place, name
             return None
         if message["is"] == "problem":
-            return Problem(self._own(file, message["source"]), str(message["message"])[:MOST_SAID])
+            said = self._own(file, message["source"]), str(message["message"])[:MOST_SAID]
+            return Problem(*said) if message.get("page") is None else Notice(*said, int(message["page"]))
         page = protocol.unpack_page(message, blobs)
         self._own(file, page.source)
         self.page = page

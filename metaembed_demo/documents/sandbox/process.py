@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.core.types import Page, Problem, Upload
+from metaembed_demo.core.types import Notice, Page, Problem, Upload
 from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, pages_of
 
 from . import protocol
@@ -63,7 +63,8 @@ class RequestHandler:
         if item is None:
             self.send("end")
         elif isinstance(item, Problem):
-            self.send("problem", source=item.source, message=item.message)
+            page = item.page if isinstance(item, Notice) else None
+            self.send("problem", source=item.source, message=item.message, page=page)
         elif isinstance(item, Page):
             self.page = item
             message, blobs = protocol.pack_page(item)

@@ -11,12 +11,14 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from metaembed_demo.core.config import RENDER
+from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import WORD_KINDS, Box, Page, View, Word
 from metaembed_demo.documents.imagenet_labels import CLASSES
 
@@ -24,6 +26,8 @@ LENGTH = struct.Struct(">I")
 MOST_HEAD = 16 << 20  # bytes of JSON; the largest page's words take 4 MB
 MOST_BLOBS = 3 * RENDER.max_side**2 + (16 << 20)  # bytes of a page's pixels or views
 FEATURES = 1280  # components of a view
+LANGUAGE = re.compile(r"([a-z]{2,3})?")
+MOST_SENTENCE = 2_000  # characters of one notice
 PAGE_ID = re.compile(r"[0-9a-f]{20}")
 Message = dict[str, Any]
 
@@ -107,7 +111,8 @@ def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
 def pack_reading(page: Page) -> tuple[Message, list[bytes]]:
     """Serialise the result of `extraction.read`: words and views."""
     arrays = [array.tobytes() for view in page.views for array in (view.features, view.probability)]
-    return {"words": _packed(page.words), "views": [view.box for view in page.views]}, arrays
+    told = {"reading": page.reading, "notices": page.notices, "language": page.language}
+    return {"words": _packed(page.words), "views": [view.box for view in page.views], **told}, arrays
 
 
 def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page:
@@ -120,25 +125,42 @@ def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page
         if not all(np.isfinite(array).all() for array in arrays):
             raise Garbled("views that are no numbers")
         views = [View(box, *arrays[2 * i : 2 * i + 2]) for i, box in enumerate(boxes)]
-        return page.with_words(_words(message["words"]), views)
+        reading, notices = (tuple(map(_sentence, message[name])) for name in ("reading", "notices"))
+        language = message["language"]
+        if not (isinstance(language, str) and LANGUAGE.fullmatch(language)):
+            raise Garbled("a language that is none")
+        return replace(
+            page.with_words(_words(message["words"]), views),
+            language=language,
+            reading=reading,
+            notices=notices,
+        )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Garbled("no words") from error
 
 
 def _packed(words: Sequence[Word]) -> list[list[Any]]:
-    return [[word.text, word.kind, *word.box] for word in words]
+    return [[word.text, word.kind, word.confidence, *word.box] for word in words]
 
 
 def _words(rows: Sequence[Sequence[Any]]) -> tuple[Word, ...]:
     return tuple(_word(*row) for row in rows)
 
 
-def _word(text: Any, kind: Any, *box: Any) -> Word:
+def _word(text: Any, kind: Any, confidence: Any, *box: Any) -> Word:
     if not isinstance(text, str) or kind not in WORD_KINDS:
         raise Garbled("a word that is none")
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()  # lone surrogates cannot be encoded as UTF-8
-    return Word(text, _box(box), kind)
+    if not (isinstance(confidence, int | float) and 0 <= confidence <= 1):
+        raise Garbled("a word without a confidence")
+    return Word(text, _box(box), kind, float(confidence))
+
+
+def _sentence(text: Any) -> str:
+    if not isinstance(text, str):
+        raise Garbled("a notice that is none")
+    return clean(text[:MOST_SENTENCE])
 
 
 def _box(edges: Sequence[Any]) -> Box:
