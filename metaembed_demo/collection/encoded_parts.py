@@ -155,10 +155,10 @@ def limit_threads(threads: int) -> None:
     """Let torch and OCR use no more than `threads`: each takes every core by default, in every worker."""
     import torch
 
-    from metaembed_demo.documents import ocr
+    from metaembed_demo.documents import ocr_engine
 
     torch.set_num_threads(threads)
-    ocr.WORKERS = min(ocr.WORKERS, threads)  # read when its pools are made, on first use
+    ocr_engine.WORKERS = min(ocr_engine.WORKERS, threads)  # read when its pools are made, on first use
 
 
 class Worker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,9 @@ class Page:
     in reading order and a view of each picture. `reading` says in sentences what was read how, and why;
     `notices` what was left out or is in doubt, each as the rest of a sentence that begins with the page.
     `language` is an ISO 639-1 code, "" where it is unknown.
+
+    Two fields are for the reader alone: `fonts`, a key of each word's font, unique to its document; `full`,
+    which gives the picture at full size where `image` is scaled down.
     """
 
     id: str  # hash of the content, see `page_id`
@@ -67,6 +70,8 @@ class Page:
     reading: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     language: str = ""
+    fonts: tuple[str, ...] = ()
+    full: Callable[[], Image] | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:

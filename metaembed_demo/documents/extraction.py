@@ -5,53 +5,196 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from PIL import Image
 
+from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Page, View, Word
 
-from .image_colours import paper_share
+from . import language
+from .image_colours import ground_share
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
-from .ocr import recognise, slope
+from .ocr import Reading, recognise
 from .reading_order import reading_order
+from .text_layer import believed, uncovered
 
-LEAST_LETTERS = 12  # minimum alphanumerics of a usable text layer; a scan's page stamp has fewer
-LEAST_LEGIBLE = 0.7  # minimum share of mapped characters; fonts without a Unicode map give fewer
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan
 READ_PICTURE = 0.05  # minimum share of the page area for OCR of an embedded image
 PAGE_LETTERS = 80  # minimum alphanumerics of an image that is a page of text
 TEXT_SHARE = 0.2  # word coverage from which such an image is a page of text
-PAPER_SHARE = 0.85  # share of one light colour from which it is one as well, e.g. a short letter
+GROUND_SHARE = 0.85  # share of one colour from which it is one as well, e.g. a short letter
+UNREAD_LINES = 5  # lines with hardly a letter read: writing, not a picture
+FEW_LETTERS = 12  # a page without raster images and with fewer letters is tagged as a drawing
+SCAN = 0.5  # share of the page area from which a picture is a scan of it
+WHOLE_PAGE = 0.5  # share of the page area without words from which all of it is read by OCR
+COVERED = 0.5  # share of an OCR word under words of the text layer from which it is one of them
+LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
+FEW = 20  # letters, from which a low confidence is worth reporting
+BLANK = 8  # of 255; largest contrast of a page without ink
+NO_SCRIPT = (
+    "has {script} writing that the OCR here cannot read. Install tesseract-ocr with that script's language "
+    "pack, or add a file with a text layer."
+)
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 def read(page: Page) -> Page:
     """The page with all words: text in reading order, then image tags.
 
-    Image files and pages without a usable text layer are read by OCR. Images, whole files or embedded, are
-    also tagged unless they are pages of text. A page without an image keeps its words, in reading order.
+    The text layer is kept where it says what is drawn (text_layer.py); writing without it is read by OCR, be
+    it a picture, an outline, or the whole page. Images that are not pages of text are also tagged. A page
+    without an image keeps its words, in reading order.
     """
-    if page.image is None:
+    image = page.image
+    if image is None:
         return page.with_words(reading_order(page.words))
-    if not is_usable(page.words):
-        return page.with_words(*read_image(page.image))
-    aspect = page.image.width / page.image.height
-    found, tags, views = list(page.words), list[Word](), list[View]()
-    for box in page.pictures:
-        inside = sum(_holds(box, word.box) for word in page.words)
-        if inside < WORDS_IN_PICTURE:
-            words, seen = _read_picture(page.image, box, with_text=inside == 0)
-            found += words
-            tags += seen.words
-            views += seen.views
-    return page.with_words([*reading_order(found, aspect), *tags], views)
+    if is_blank(image):
+        return replace(page.with_words(()), notices=("is blank, and was left out.",))
+    scan = any(_area(box) >= SCAN for box in page.pictures)
+    layer, why = believed(image, page.words, page.fonts, scan)
+    parts = _unread_parts(page, layer)
+    readings = [(box, _recognised(page, box)) for box in parts]
+    seen = [_placed(word, box) for box, reading in readings for word in reading.words]
+    seen = _without_doubles(seen, layer)
+    ordered = seen if not layer else reading_order([*layer, *seen], image.width / image.height)
+    tags = _tags(page, layer, seen, sum(reading.lines for _, reading in readings))
+    found = page.with_words([*ordered, *tags.words], tags.views)
+    told = _how(page, layer, why, seen, readings), _notices(page, ordered, seen, readings)
+    return replace(found, reading=told[0], notices=told[1], language=language.of(ordered))
 
 
 def read_image(image: Image.Image) -> Contents:
     """OCR words of an image in reading order, then its tags and views unless it is a page of text."""
     image = image.convert("RGB")
-    words = recognise(image)
-    ordered = reading_order(words, image.width / image.height, slope(words))
-    seen = _tagged(image, words)
-    return Contents((*ordered, *seen.words), seen.views)
+    reading = recognise(image)
+    if is_text(image, reading.words, reading.lines):
+        return Contents(reading.words, ())
+    tags = tag_image(image)
+    return Contents((*reading.words, *tags.words), tags.views)
+
+
+def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
+    """What OCR has to read: the whole page, or the boxes of writing and of pictures without words."""
+    assert page.image is not None
+    if not layer:
+        return [WHOLE]
+    boxes = [_wider(box) for box in uncovered(page.image, layer)]
+    boxes += [
+        box
+        for box in page.pictures
+        if _area(box) > READ_PICTURE and not any(_holds(box, word.box) for word in layer)
+        if not any(_holds(other, box) for other in boxes)
+    ]
+    return [WHOLE] if sum(map(_area, boxes)) > WHOLE_PAGE else boxes
+
+
+def _recognised(page: Page, box: Box) -> Reading:
+    assert page.image is not None
+    if box == WHOLE:
+        return recognise(page.image, page.full)
+    crop = _crop(page.image, box)
+    return recognise(crop) if min(crop.size) >= 8 else Reading(())
+
+
+def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]:
+    """OCR words without those that lie under words of the text layer."""
+    if not layer:
+        return list(words)
+    boxes = np.array([word.box for word in layer])
+    found = []
+    for word in words:
+        x0, y0, x1, y1 = word.box
+        across = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
+        down = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
+        if (across.clip(0) * down.clip(0)).sum() <= COVERED * _area(word.box):
+            found.append(word)
+    return found
+
+
+def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -> Contents:
+    """Tags and views of the page's pictures that are not pages of text."""
+    assert page.image is not None
+    boxes = [box for box in page.pictures if sum(_holds(box, w.box) for w in layer) < WORDS_IN_PICTURE]
+    if not page.pictures and _letters([*layer, *seen]) < FEW_LETTERS:
+        boxes = [WHOLE]
+    words, views = list[Word](), list[View]()
+    for box in boxes:
+        crop = _crop(page.image, box)
+        inside = [replace(w, box=_from(w.box, box)) for w in seen if _holds(box, w.box)]
+        if min(crop.size) < 8 or is_text(crop, inside, lines):
+            continue
+        tags = tag_image(crop)
+        words += [_placed(word, box) for word in tags.words]
+        views += [replace(view, box=_within(view.box, box)) for view in tags.views]
+    return Contents(tuple(words), tuple(views))
+
+
+# What is said of it
+
+TURNED = {1: "on its right side", 2: "upside down", 3: "on its left side"}
+Readings = Sequence[tuple[Box, Reading]]
+
+
+def _how(
+    page: Page, layer: Sequence[Word], why: Sequence[str], seen: Sequence[Word], readings: Readings
+) -> tuple[str, ...]:
+    """Sentences on what was read how, and why."""
+    found = []
+    if page.words:
+        used = f"Text layer: {plural(len(layer), 'word')}" if layer else "The text layer was not used"
+        found.append(f"{used}{': ' if why and not layer else ', ' if why else ''}{' and '.join(why)}.")
+    read_by_ocr = [(box, reading) for box, reading in readings if reading.words]
+    if seen and read_by_ocr:
+        engines = " and ".join(dict.fromkeys(reading.engine or "PP-OCR" for _, reading in read_by_ocr))
+        share = min(1.0, sum(_area(box) for box, _ in read_by_ocr))
+        where = "all of the page" if share == 1 else f"{max(1, round(100 * share))}% of the page"
+        because = "there is writing that the text layer does not cover" if layer else "it has no text layer"
+        if page.words and not layer:
+            because = "the text layer is of no use"
+        found.append(
+            f"OCR ({engines}): {plural(len(seen), 'word')} on {where}, mean confidence "
+            f"{_confidence(seen):.2f}, because {because}."
+        )
+    for _, reading in readings:
+        if reading.turn:
+            found.append(f"It lies {TURNED[reading.turn]} and was turned to be read.")
+        if reading.tiles > 1:
+            found.append(f"It was read at full size, in {reading.tiles} parts.")
+    return tuple(found)
+
+
+def _notices(
+    page: Page, ordered: Sequence[Word], seen: Sequence[Word], readings: Readings
+) -> tuple[str, ...]:
+    """What a user should know: writing that was not read, or is in doubt."""
+    found = []
+    scripts = {reading.script for _, reading in readings if reading.script and not reading.engine}
+    found += [NO_SCRIPT.format(script=script) for script in sorted(scripts)]
+    if not ordered and any(reading.lines for _, reading in readings):
+        found += [] if scripts else ["has writing that could not be read. Scan or export it again, larger."]
+    elif not ordered and not page.pictures:
+        found.append("has no words: it is found by what it shows alone.")
+    elif _letters(seen) >= FEW and (sure := _confidence(seen)) < LOW_CONFIDENCE:
+        found.append(f"was read by OCR with a confidence of {sure:.2f}: some of its words may be wrong.")
+    return tuple(found)
+
+
+def _confidence(words: Sequence[Word]) -> float:
+    """Mean confidence of the letters."""
+    return sum(w.confidence * len(w.text) for w in words) / max(1, sum(len(w.text) for w in words))
+
+
+def _letters(words: Sequence[Word]) -> int:
+    return sum(c.isalnum() for word in words for c in word.text)
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether nothing is drawn: no pixel differs from the others but by noise."""
+    small = image.convert("L").resize(
+        (max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX
+    )
+    low, high = small.getextrema()
+    return int(high) - int(low) < BLANK  # type: ignore[arg-type]
 
 
 def recompute_views(page: Page) -> tuple[ViewCells, ...]:
@@ -71,43 +214,34 @@ def recompute_views(page: Page) -> tuple[ViewCells, ...]:
     return tuple(found)
 
 
-def is_usable(words: Sequence[Word]) -> bool:
-    """Whether a text layer has enough legible text to replace OCR.
+def is_text(image: Image.Image, words: Sequence[Word], lines: int = 0) -> bool:
+    """Whether an image is a page of text rather than a photograph or diagram.
 
-    >>> box = (0.1, 0.1, 0.2, 0.2)
-    >>> is_usable([Word("Invoice", box), Word("2024-17", box)]), is_usable([Word("p.3", box)])
-    (True, False)
+    words: those that OCR read on it; lines: number of lines that it found, read or not.
     """
-    text = "".join(word.text for word in words)
-    legible = sum(c.isprintable() and c != "\ufffd" and not "\ue000" <= c <= "\uf8ff" for c in text)
-    return sum(c.isalnum() for c in text) >= LEAST_LETTERS and legible >= LEAST_LEGIBLE * len(text)
-
-
-def is_text(image: Image.Image, words: Sequence[Word]) -> bool:
-    """Whether an image with the OCR `words` is a page of text rather than a photograph or diagram."""
-    if sum(c.isalnum() for word in words for c in word.text) < PAGE_LETTERS:
+    letters = _letters(words)
+    if lines >= UNREAD_LINES and letters < 3 * lines:
+        return ground_share(image) >= GROUND_SHARE
+    if letters < PAGE_LETTERS:
         return False
-    covered = sum((w.box[2] - w.box[0]) * (w.box[3] - w.box[1]) for w in words)
-    return covered >= TEXT_SHARE or paper_share(image) >= PAPER_SHARE
+    covered = sum(_area(word.box) for word in words)
+    return covered >= TEXT_SHARE or ground_share(image) >= GROUND_SHARE
 
 
-def _tagged(image: Image.Image, words: Sequence[Word]) -> Contents:
-    """Tags and views of an image with the OCR `words`; none if it is a page of text."""
-    return Contents((), ()) if is_text(image, words) else tag_image(image)
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _read_picture(page: Image.Image, box: Box, with_text: bool) -> tuple[list[Word], Contents]:
-    """OCR words (of a large image, `with_text`), tags and views of an embedded image, with page boxes."""
-    crop = _crop(page, box)
-    if min(crop.size) < 8:
-        return [], Contents((), ())
-    large = (box[2] - box[0]) * (box[3] - box[1]) > READ_PICTURE
-    words = recognise(crop) if large and with_text else ()
-    seen = _tagged(crop, words)
-    views = tuple(replace(view, box=_within(view.box, box)) for view in seen.views)
-    return [_placed(word, box) for word in words], Contents(
-        tuple(_placed(word, box) for word in seen.words), views
-    )
+def _wider(box: Box, edge: float = 0.01) -> Box:
+    x0, y0, x1, y1 = box
+    return max(0.0, x0 - edge), max(0.0, y0 - edge), min(1.0, x1 + edge), min(1.0, y1 + edge)
+
+
+def _from(inner: Box, box: Box) -> Box:
+    """`inner` converted from fractions of the page to fractions of `box`."""
+    wide, high = max(box[2] - box[0], 1e-6), max(box[3] - box[1], 1e-6)
+    x0, y0, x1, y1 = inner
+    return (x0 - box[0]) / wide, (y0 - box[1]) / high, (x1 - box[0]) / wide, (y1 - box[1]) / high
 
 
 def _crop(page: Image.Image, box: Box) -> Image.Image:

@@ -57,6 +57,12 @@ def paper_share(image: Image.Image) -> float:
     return float((np.abs(pixels - paper).max(1) < 0.15).mean())
 
 
+def ground_share(image: Image.Image) -> float:
+    """Share of the image near its median colour, light or dark: paper, a terminal, a screen."""
+    pixels = _small(image)
+    return float((np.abs(pixels - np.median(pixels, 0)).max(1) < 0.15).mean())
+
+
 def ground(image: Image.Image) -> tuple[tuple[int, int, int], tuple[int, int, int, int]] | None:
     """The background colour (RGB) and the bounding box of pixels that differ from it.
 

@@ -1,16 +1,16 @@
-"""OCR with RapidOCR (PP-OCRv6 small): words with boxes. Models load on first use."""
+"""OCR of a picture: words with boxes and confidences in reading order, whichever way the picture lies.
+
+Small type in pictures larger than a page is read at full size, in tiles. Scripts that the recogniser does not
+know go to tesseract where it is installed (other_scripts.py).
+"""
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise, product
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,42 +18,91 @@ from PIL import Image
 
 from metaembed_demo.core.types import Box, Word
 
-from .image_colours import paper_share
+from . import other_scripts
+from .image_colours import ground_share
+from .ocr_engine import Line, Pixels, crop_lines, find_lines, pixels_of, read_lines
+from .reading_order import reading_order
 
-if TYPE_CHECKING:
-    from rapidocr import RapidOCR
-
-DETECT_SIDE = 1152  # pixels; longer side for line detection (recognition uses full resolution)
 COARSE_SIDE = 640  # pixels; a first detection pass that rules out most photographs
-COARSE_PAPER = 0.5  # share of paper from which the first pass is skipped
-WORKERS = max(1, min(4, os.cpu_count() or 1))
-LEAST_SCORE = 0.7  # minimum mean confidence of a line; below, it is mostly texture
+COARSE_GROUND = 0.5  # share of one colour from which the first pass is skipped
+LEAST_SCORE = 0.7  # minimum mean confidence of a line in a picture; below, it is mostly texture
+LEAST_ON_PAPER = 0.5  # of one on plain ground, where a line is a line
 SHORT = {1: 0.95, 2: 0.85, 3: 0.85}  # minimum by number of characters: round shapes are read as an O
-UPRIGHT = 1.5  # height : width from which RapidOCR rotates a line before recognition
-NEEDED = 'rapidocr and onnxruntime: pip install "rapidocr>=3.10,<4" onnxruntime'
-_load_lock = threading.Lock()
+UPRIGHT = 1.5  # height : width from which a line is cut out turned by a quarter
+TRIED = 4  # lines that are read both ways to find out how a picture lies
+SURE = 0.85  # mean confidence from which a reading needs no other try
+FAIR = 0.75  # mean confidence that the better reading must have; unknown scripts have less either way
+BETTER = 0.08  # more than this is a better reading, not chance
+SMALL = 14  # pixels; lines of this height and less are read at full size if there is one
+TILE = 1152  # pixels a side, of a picture read at full size
+OVERLAP = 96  # pixels between tiles, more than a line is high
+MOST_TILES = 32  # of one page: about half a minute on two cores
+SPARSE = 0.35  # letters per line height of width; readings of unknown scripts have fewer
+Quads = NDArray[np.float32]  # (n, 4, 2) corners of lines, clockwise from the top left, in pixels
 
 
-def recognise(image: Image.Image) -> tuple[Word, ...]:
-    """Words of kind "ocr" with boxes as fractions of `image`, by line, each line from left to right.
+class Reading(NamedTuple):
+    """What OCR found.
+
+    words: of kind "ocr", in reading order, boxes as fractions of the picture as given.
+    lines: number of lines that detection found, read or not.
+    turn: quarter turns (to the right) by which the text lies.
+    script: one that the recogniser cannot read; `engine` is then "tesseract", or "" where it cannot either.
+    """
+
+    words: tuple[Word, ...]
+    lines: int = 0
+    turn: int = 0
+    script: str = ""
+    engine: str = "PP-OCR"
+    tiles: int = 1
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence of the letters; 1 without any."""
+        weights = [len(word.text) for word in self.words]
+        return float(np.average([w.confidence for w in self.words], weights=weights)) if weights else 1.0
+
+
+def recognise(image: Image.Image, full: Callable[[], Image.Image] | None = None) -> Reading:
+    """Read a picture. `full` gives it at full size, where `image` is scaled down.
 
     Raises ImportError when a package is missing.
     """
-    pixels = _bgr(image)
-    # The first pass misses small type on paper; in photographs, larger type gives the text away.
-    if paper_share(image) < COARSE_PAPER and not _may_have_text(image):
-        return ()
-    quads = _lines(pixels)
+    plain = ground_share(image) >= COARSE_GROUND
+    # The first pass misses small type on plain ground; in photographs, larger type gives the text away.
+    if not plain and not _may_have_text(image):
+        return Reading(())
+    pixels, quads, tiles = _detected(image, full if plain or _is_strip(image) else None)
     if not len(quads):
-        return ()
-    reader = _reader()
-    crops = _detector().crop_text_regions(pixels, quads)
-    # One thread per line is faster than all threads on one line.
-    read = _pool().map(reader, crops)
-    scale = np.array([image.width, image.height], dtype=np.float64)
-    return tuple(
-        word for quad, line in zip(quads / scale, read, strict=True) for word in _words(quad, line, scale)
-    )
+        return Reading((), tiles=tiles)
+    turn = _turn(pixels, quads)
+    if turn:
+        pixels = np.ascontiguousarray(np.rot90(pixels, turn))
+        quads = _in_tiles(pixels) if tiles > 1 else find_lines(pixels)
+    words, script = _read(pixels, quads, LEAST_ON_PAPER if plain else LEAST_SCORE)
+    engine = "PP-OCR"
+    if script:
+        upright = Image.fromarray(pixels[:, :, ::-1])
+        other = other_scripts.read(upright)
+        script, engine = (other.script, "tesseract") if other.words else (other.script or script, "")
+        words = list(other.words) or words
+    height, width = pixels.shape[:2]
+    ordered = reading_order(words, width / height, slope(words))
+    back = tuple(replace(word, box=turned_box(word.box, turn)) for word in ordered)
+    return Reading(back, len(quads), turn, script, engine, tiles)
+
+
+def turned_box(box: Box, turn: int) -> Box:
+    """A box of an upright picture in the picture that is turned right by `turn` quarters.
+
+    >>> turned_box((0.0, 0.0, 0.5, 0.1), 1)
+    (0.9, 0.0, 1.0, 0.5)
+    """
+    x0, y0, x1, y1 = box
+    for _ in range(turn % 4):
+        x0, y0, x1, y1 = round(1 - y1, 5), x0, round(1 - y0, 5), x1
+    return x0, y0, x1, y1
 
 
 def slope(words: Sequence[Word]) -> float:
@@ -67,42 +116,145 @@ def slope(words: Sequence[Word]) -> float:
     return median(rises) if len(rises) >= 8 else 0.0
 
 
-def _lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Corners (n, 4, 2) of text lines, clockwise from the top left, in pixels."""
-    boxes = getattr(_detector()(pixels), "boxes", None)
-    return np.zeros((0, 4, 2), np.float32) if boxes is None else np.asarray(boxes, np.float32)
+# Finding lines
 
 
 def _may_have_text(image: Image.Image) -> bool:
     small = image.copy()
     small.thumbnail((COARSE_SIDE, COARSE_SIDE), reducing_gap=2.0)
-    return small.size == image.size or len(_lines(_bgr(small))) > 0
+    return small.size == image.size or len(find_lines(pixels_of(small))) > 0
 
 
-def _bgr(image: Image.Image) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 BGR, RapidOCR's input."""
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+def _is_strip(image: Image.Image) -> bool:
+    """Whether a picture is so long that no line is left of its text when it is scaled down."""
+    return max(image.size) > 3 * min(image.size)
 
 
-def _words(quad: NDArray[np.float64], line: Any, scale: NDArray[np.float64]) -> Iterator[Word]:
+def _detected(image: Image.Image, full: Callable[[], Image.Image] | None) -> tuple[Pixels, Quads, int]:
+    """Pixels, the lines on them, and the number of tiles that it took."""
+    pixels = pixels_of(image)
+    if full is not None and _is_strip(image):
+        quads = np.zeros((0, 4, 2), np.float32)
+    else:
+        quads = find_lines(pixels)
+        if full is None or (len(quads) and median(_heights(quads)) > SMALL):
+            return pixels, quads, 1
+    whole = full()
+    room = (MOST_TILES * (TILE - OVERLAP) ** 2 / (whole.width * whole.height)) ** 0.5
+    if room < 1:
+        size = max(1, int(whole.width * room)), max(1, int(whole.height * room))
+        whole = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if whole.width * whole.height <= image.width * image.height:
+        return pixels, quads if len(quads) else find_lines(pixels), 1
+    pixels = pixels_of(whole)
+    return pixels, _in_tiles(pixels), sum(1 for _ in _tiles(pixels))
+
+
+def _in_tiles(pixels: Pixels) -> Quads:
+    """Lines of a picture larger than the detector sees. A line belongs to the tile that has its middle."""
+    found = [np.zeros((0, 4, 2), np.float32)]
+    for (x0, y0, x1, y1), (left, top, right, bottom) in _tiles(pixels):
+        tile = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+        if int(tile.max()) - int(tile.min()) < 16:
+            continue  # blank
+        quads = find_lines(tile)
+        quads = quads + np.array([x0, y0], np.float32) if len(quads) else quads
+        for quad in quads:
+            x, y = quad.mean(0)
+            if left <= x < right and top <= y < bottom:
+                found.append(quad[None])
+    return np.concatenate(found)
+
+
+def _tiles(pixels: Pixels) -> Iterator[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
+    """Each tile with its margin, and without: the parts without fill the picture."""
+    height, width = pixels.shape[:2]
+    xs, ys = (_cuts(side) for side in (width, height))
+    for (top, bottom), (left, right) in product(pairwise(ys), pairwise(xs)):
+        half = OVERLAP // 2
+        around = max(0, left - half), max(0, top - half), min(width, right + half), min(height, bottom + half)
+        yield around, (left, top, right, bottom)
+
+
+def _cuts(side: int) -> list[int]:
+    """
+    >>> _cuts(1000), _cuts(3000)
+    ([0, 1000], [0, 1000, 2000, 3000])
+    """
+    parts = max(1, -(-(side - OVERLAP) // (TILE - OVERLAP)))
+    return [round(i * side / parts) for i in range(parts + 1)]
+
+
+def _heights(quads: Quads) -> list[float]:
+    """The height of each line: its shorter side."""
+    across = np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1)
+    down = np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
+    return [float(h) for h in np.minimum(across, down)]
+
+
+# Which way it lies
+
+
+def _turn(pixels: Pixels, quads: Quads) -> int:
+    """Quarter turns to the right by which the text lies: its longest lines, read both ways, tell."""
+    across = np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1)
+    down = np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
+    sideways = bool((down * (down >= UPRIGHT * across)).sum() > (across * (down < UPRIGHT * across)).sum())
+    fit = quads[(down >= UPRIGHT * across) == sideways]
+    longest = fit[np.argsort(-_lengths(fit))[:TRIED]]
+    crops = crop_lines(pixels, longest)
+    score = _mean(read_lines(crops))
+    upside_down = False
+    if score < SURE:
+        over = _mean(read_lines([np.ascontiguousarray(crop[::-1, ::-1]) for crop in crops]))
+        upside_down = over > score + BETTER and over >= FAIR
+    # Lines of text that lies to the right are cut out turned left, hence upright.
+    return (3 if upside_down else 1) if sideways else (2 if upside_down else 0)
+
+
+def _lengths(quads: Quads) -> NDArray[np.float32]:
+    sides = np.linalg.norm(quads[:, [1, 3]] - quads[:, [0]], axis=2)
+    longest: NDArray[np.float32] = sides.max(1)
+    return longest
+
+
+def _mean(lines: Sequence[Line]) -> float:
+    """Mean confidence, of letters: lines of blanks count as unread."""
+    return float(np.mean([line.score if line.text else 0.0 for line in lines])) if lines else 0.0
+
+
+# Reading lines
+
+
+def _read(pixels: Pixels, quads: Quads, least: float) -> tuple[list[Word], str]:
+    """Words, and "an unknown script" where most of the lines' length cannot be read."""
+    crops = crop_lines(pixels, quads)
+    lines = read_lines(crops)
+    shapes = [crop.shape[1] / max(1, crop.shape[0]) for crop in crops]
+    unread = sum(shape for shape, line in zip(shapes, lines, strict=True) if _is_sparse(line.text, shape))
+    scale = np.array([pixels.shape[1], pixels.shape[0]], dtype=np.float64)
+    words = [
+        word
+        for quad, line in zip(quads / scale, lines, strict=True)
+        if line.score >= SHORT.get(len(line.text), least)
+        for word in _words(quad, line, scale)
+    ]
+    strange = unread > 0.5 * sum(shapes) or other_scripts.is_weak("".join(line.text for line in lines))
+    return words, "an unknown script" if strange and len(lines) > 1 else ""
+
+
+def _is_sparse(text: str, shape: float) -> bool:
+    """Whether a line of this width : height has far fewer letters than writing has."""
+    return shape >= 4 and sum(map(str.isalnum, text)) < SPARSE * shape
+
+
+def _words(quad: NDArray[np.float64], line: Line, scale: NDArray[np.float64]) -> Iterator[Word]:
     """Words of one line; `quad` (4, 2) in fractions, `scale` (2,) the image's width and height."""
-    if not line.txts or not line.word_results:
-        return
-    if line.scores[0] < SHORT.get(len(line.txts[0].strip()), LEAST_SCORE):
-        return
-    info = line.word_results[0]
     across, down = np.linalg.norm((quad[1] - quad[0]) * scale), np.linalg.norm((quad[3] - quad[0]) * scale)
-    if down >= UPRIGHT * across:  # RapidOCR rotated the crop: its left edge is the line's top
+    if down >= UPRIGHT * across:  # the crop was turned: its left edge is the line's top
         quad = quad[[1, 2, 3, 0]]
-    columns = max(1.0, float(info.line_txt_len))
-    for characters, places in zip(info.words, info.word_cols, strict=True):
-        text = "".join(characters).strip()
-        if not text:
-            continue
-        half = 0.5 * (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 1.0
-        first = min(1.0, max(0.0, (places[0] + 0.5 - half) / columns))
-        last = min(1.0, max(first, (places[-1] + 0.5 + half) / columns))
-        yield Word(text, _between(quad, first, last), "ocr")
+    for text, first, last, confidence in line.words:
+        yield Word(text, _between(quad, first, last), "ocr", round(confidence, 3))
 
 
 def _between(quad: NDArray[np.float64], first: float, last: float) -> Box:
@@ -110,57 +262,5 @@ def _between(quad: NDArray[np.float64], first: float, last: float) -> Box:
     top, bottom = quad[1] - quad[0], quad[2] - quad[3]
     corners = [quad[0] + first * top, quad[0] + last * top, quad[3] + first * bottom, quad[3] + last * bottom]
     low, high = np.clip(np.min(corners, 0), 0, 1), np.clip(np.max(corners, 0), 0, 1)
-    return (
-        round(float(low[0]), 5),
-        round(float(low[1]), 5),
-        round(float(high[0]), 5),
-        round(float(high[1]), 5),
-    )
-
-
-@lru_cache(1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(WORKERS, thread_name_prefix="ocr")
-
-
-def _detector() -> RapidOCR:
-    with _load_lock:
-        return _engine("det")
-
-
-def _reader() -> RapidOCR:
-    with _load_lock:
-        return _engine("rec")
-
-
-@lru_cache(2)
-def _engine(stage: str) -> RapidOCR:
-    """The engine for line detection ("det") or recognition of a cropped line ("rec"). Thread-safe.
-
-    Raises:
-        ImportError: when a package is missing; names what to install.
-    """
-    logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
-    try:
-        return _made(stage)
-    except ImportError as error:
-        raise ImportError(f"OCR needs {NEEDED}") from error
-
-
-def _made(stage: str) -> RapidOCR:
-    import onnxruntime  # noqa: F401  # fail early: rapidocr imports it at the first image
-    from rapidocr import RapidOCR
-
-    return RapidOCR(
-        params={
-            "Global.log_level": "critical",
-            "Global.use_det": stage == "det",
-            "Global.use_cls": False,  # detection of upside-down lines costs a pass over each
-            "Global.use_rec": stage == "rec",
-            "Global.return_word_box": stage == "rec",
-            "Det.limit_type": "max",
-            "Det.limit_side_len": DETECT_SIDE,
-            "EngineConfig.onnxruntime.intra_op_num_threads": WORKERS if stage == "det" else 1,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
+    x0, y0, x1, y1 = (round(float(value), 5) for value in (*low, *high))
+    return x0, y0, x1, y1

@@ -1,0 +1,250 @@
+"""Whether a text layer says what is drawn: tried on a few lines of each font, measured against the ink.
+
+Layers lie in many ways: fonts without a character map, letters shifted or in a foreign code page, a poor
+old OCR layer, a stamp over a scan. So a few lines are cut out by the layer's own boxes and recognised, once
+for a font of a document, and for each page that is a scan; and ink that looks like writing but has no words
+is found.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from metaembed_demo.core.types import Box, Word
+
+from .ocr_engine import Line, Pixels, pixels_of, read_lines
+
+TRIED = 3  # lines of a font
+LEAST_LETTERS = 4  # of a font that is tried, and of a line
+MOST_LETTERS = 32  # of a line that is tried: a short one is read faster
+SURE = 0.8  # confidence of a recognition that may contradict the layer
+AGREES = 0.55  # similarity from which a layer is right about a line: recognition errs, in small type most
+AGREES_SCAN = 0.85  # of a layer over a scan, which OCR made: errors that OCR would not make today
+FOREIGN = 0.5  # share of letters from A-grave to y-diaeresis that no language written in Latin letters has
+LEAST_LEGIBLE = 0.7  # minimum share of mapped characters; fonts without a Unicode map give fewer
+CODE_PAGES = ("cp1251", "koi8_r", "mac_cyrillic", "iso8859_5", "cp1253")
+FREQUENT = frozenset("оеаинтсрвлαοιετσνηυρ")  # the ten most frequent letters of Russian and of Greek
+LEAST_FREQUENT = 0.55  # their share in a text; about 0.65 in both languages
+# Scripts in which the recogniser can contradict a layer.
+KNOWN = ("LATIN", "DIGIT", "CJK", "HIRAGANA", "KATAKANA", "FULLWIDTH")
+SIDE = 800  # pixels of the longer side, on which ink is measured
+EDGE = 24  # of 255; a step between neighbours that is ink
+LEAST_MARKS = 6  # letter-sized marks of a region that may be writing
+LEAST_REGION = 0.001  # of the page area
+MOST_REGIONS = 6  # more are read as one
+MOST_VERDICTS = 512
+_verdicts: OrderedDict[str, bool] = OrderedDict()  # font -> whether its letters are right
+
+
+def believed(
+    image: Image.Image, words: Sequence[Word], fonts: Sequence[str], scan: bool
+) -> tuple[list[Word], list[str]]:
+    """The words that are drawn as the layer says, and reasons why others are left out or were mended.
+
+    Args:
+        fonts: a key for each word's font, unique to its document; empty where none is known.
+        scan: whether the words lie over a picture of a page, so that an OCR program wrote them.
+    """
+    groups: dict[str, list[Word]] = {}
+    for word, font in zip(words, fonts or [""] * len(words), strict=True):
+        groups.setdefault(font, []).append(word)
+    kept: list[Word] = []
+    why: list[str] = []
+    pixels: Pixels | None = None
+    for font, group in groups.items():
+        legible = [word for word in group if _is_legible(word.text)]
+        if len(legible) < len(group):
+            why.append("some of its letters have no meaning (the font lacks a character map)")
+        if mended := _mended(legible):
+            kept += mended
+            why.append("letters stored in a foreign code page were mended")
+            continue
+        verdict = None if scan or not font else _verdicts.get(font)
+        if verdict is None:
+            pixels = pixels_of(image) if pixels is None else pixels
+            verdict = _agrees(pixels, legible, AGREES_SCAN if scan else AGREES)
+            if font and not scan:
+                _verdicts[font] = verdict
+                if len(_verdicts) > MOST_VERDICTS:
+                    _verdicts.popitem(last=False)
+        if verdict:
+            kept += legible
+        else:
+            why.append("it does not say what is drawn")
+    order = {id(word): at for at, word in enumerate(words)}
+    return sorted(kept, key=lambda word: order.get(id(word), 0)), list(dict.fromkeys(why))
+
+
+def _is_legible(text: str) -> bool:
+    good = sum(c.isprintable() and c != "\ufffd" and not "\ue000" <= c <= "\uf8ff" for c in text)
+    return good >= LEAST_LEGIBLE * len(text)
+
+
+# Comparing with recognition
+
+
+def _agrees(pixels: Pixels, words: Sequence[Word], least: float) -> bool:
+    """Whether recognition does not contradict most of a few lines; it abstains where it is not sure."""
+    lines = list(_lines(words))
+    chosen = [lines[round(i)] for i in np.linspace(0, len(lines) - 1, min(TRIED, len(lines)))]
+    crops = [_crop(pixels, line) for line in chosen]
+    votes = 0
+    for line, found in zip(chosen, read_lines(crops), strict=True):
+        votes += _vote("".join(word.text for word in line), found, least)
+    return votes >= 0
+
+
+def _vote(said: str, found: Line, least: float) -> int:
+    """1 for the layer, -1 against it, 0 where recognition is not sure."""
+    said, seen = _letters(said), _letters(found.text)
+    alike = SequenceMatcher(None, said, seen, autojunk=False).ratio()
+    if alike >= least:
+        return 1
+    return -1 if found.score >= SURE and len(seen) >= LEAST_LETTERS else 0
+
+
+def _letters(text: str) -> str:
+    """Letters and digits without case and accents."""
+    bare = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(c for c in bare if c.isalnum())
+
+
+def _lines(words: Sequence[Word]) -> Iterator[list[Word]]:
+    """Runs of words side by side, of LEAST_LETTERS to about MOST_LETTERS letters that recognition knows."""
+    run: list[Word] = []
+    for word in words:
+        if run and not (_follows(run[-1], word) and sum(len(w.text) for w in run) < MOST_LETTERS):
+            yield from _fit(run)
+            run = []
+        run.append(word)
+    yield from _fit(run)
+
+
+def _fit(run: list[Word]) -> Iterator[list[Word]]:
+    letters = [c for word in run for c in word.text if c.isalnum()]
+    upright = all(w.box[2] - w.box[0] >= 0.5 * (w.box[3] - w.box[1]) for w in run if len(w.text) > 3)
+    known = sum(unicodedata.name(c, "").startswith(KNOWN) for c in letters)
+    if len(letters) >= LEAST_LETTERS and upright and known > 0.8 * len(letters):
+        yield run
+
+
+def _follows(a: Word, b: Word) -> bool:
+    height = max(a.box[3] - a.box[1], 1e-6)
+    same_line = abs(a.box[1] - b.box[1]) < 0.3 * height and abs(a.box[3] - b.box[3]) < 0.3 * height
+    return same_line and -0.2 * height < b.box[0] - a.box[2] < 1.5 * height
+
+
+def _crop(pixels: Pixels, words: Sequence[Word]) -> Pixels:
+    height, width = pixels.shape[:2]
+    boxes = np.array([word.box for word in words])
+    (x0, y0), (x1, y1) = boxes[:, :2].min(0) * (width, height), boxes[:, 2:].max(0) * (width, height)
+    edge = 0.1 * (y1 - y0) + 1
+    top, left = max(0, int(y0 - edge)), max(0, int(x0 - edge))
+    return np.ascontiguousarray(
+        pixels[top : max(top + 2, int(y1 + edge)), left : max(left + 2, int(x1 + edge))]
+    )
+
+
+# Foreign code pages
+
+
+def _mended(words: Sequence[Word]) -> list[Word]:
+    """Words whose Cyrillic or Greek letters were stored as Latin-1, as they were meant; none for others."""
+    letters = [c for word in words for c in word.text if c.isalpha()]
+    if sum("\xc0" <= c <= "\xff" for c in letters) <= FOREIGN * max(LEAST_LETTERS, len(letters)):
+        return []
+    best, found = LEAST_FREQUENT, list[Word]()
+    for code_page in CODE_PAGES:
+        texts = [_decoded(word.text, code_page) for word in words]
+        lower = [c for text in texts for c in text if c.isalpha() and c.islower()]
+        share = sum(unicodedata.normalize("NFD", c)[0] in FREQUENT for c in lower) / max(1, len(lower))
+        if len(lower) >= 0.5 * len(letters) and share > best:
+            best = share
+            found = [Word(text, word.box, word.kind) for text, word in zip(texts, words, strict=True)]
+    return found
+
+
+def _decoded(text: str, code_page: str) -> str:
+    try:
+        return text.encode("cp1252").decode(code_page)
+    except UnicodeError:
+        return text
+
+
+# Ink without words
+
+
+def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
+    """Boxes of ink that looks like writing and that no word covers, as fractions of `image`."""
+    scale = min(1.0, SIDE / max(image.size))
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, reducing_gap=2.0), np.int16)
+    edges = np.zeros(grey.shape, np.uint8)
+    edges[:, 1:] |= np.abs(np.diff(grey, axis=1)) > EDGE
+    edges[1:] |= np.abs(np.diff(grey, axis=0)) > EDGE
+    for word in words:
+        x0, y0, x1, y1 = np.array(word.box) * (size * 2)
+        edges[max(0, int(y0) - 2) : int(y1) + 3, max(0, int(x0) - 2) : int(x1) + 3] = 0
+    edges = _without_rules(edges)
+    boxes = [box for box in _blocks(edges) if _is_writing(edges, box)]
+    boxes = _merged(boxes)
+    if len(boxes) > MOST_REGIONS:
+        corners = np.array(boxes)
+        boxes = [(*corners[:, :2].min(0), *corners[:, 2:].max(0))]
+    return [_fraction(box, size) for box in boxes if _area(_fraction(box, size)) >= LEAST_REGION]
+
+
+def _without_rules(edges: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Without straight lines: of tables, frames and axes."""
+    for shape in ((40, 1), (1, 40)):
+        long = cv2.morphologyEx(edges, cv2.MORPH_OPEN, np.ones(shape, np.uint8))
+        edges = edges & ~np.asarray(long, np.uint8)
+    return edges
+
+
+def _blocks(edges: NDArray[np.uint8]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of ink whose parts lie nearer than about two lines of type."""
+    near = cv2.dilate(edges, np.ones((9, 21), np.uint8))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(near)
+    for x, y, width, height, _ in stats[1:count].tolist():
+        yield x, y, x + width, y + height
+
+
+def _is_writing(edges: NDArray[np.uint8], box: tuple[int, int, int, int]) -> bool:
+    """Whether there are several marks of the size of letters."""
+    x0, y0, x1, y1 = box
+    count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(edges[y0:y1, x0:x1]))
+    width, height, area = stats[1:count, 2], stats[1:count, 3], stats[1:count, 4]
+    return int(((height >= 3) & (height <= 60) & (width <= 200) & (area >= 4)).sum()) >= LEAST_MARKS
+
+
+def _merged(boxes: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Boxes joined where they overlap."""
+    found: list[tuple[int, int, int, int]] = []
+    for box in boxes:
+        while (other := next((b for b in found if _overlap(b, box)), None)) is not None:
+            found.remove(other)
+            box = (min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3]))
+        found.append(box)
+    return found
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _fraction(box: Sequence[int], size: tuple[int, int]) -> Box:
+    x0, y0, x1, y1 = (round(float(v) / side, 5) for v, side in zip(box, size * 2, strict=True))
+    return x0, y0, min(1.0, x1), min(1.0, y1)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
