@@ -6,6 +6,8 @@ cd "$(dirname "$0")"
 set_up dev
 want_poppler
 command -v rsvg-convert >/dev/null || apt_install librsvg2-bin # draws the dev sets' clip art
+[ -f /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || apt_install fonts-dejavu-core # tests typeset Cyrillic and Greek
+command -v tesseract >/dev/null || apt_install tesseract-ocr tesseract-ocr-osd tesseract-ocr-rus || true
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
   apt_install chromium || .venv/bin/python -m playwright install --with-deps chromium
 # One process a core, whole files each; a thread each, since more would only wait for one another.

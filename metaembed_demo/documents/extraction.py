@@ -170,7 +170,7 @@ def _notices(
     found = []
     scripts = {reading.script for _, reading in readings if reading.script and not reading.engine}
     found += [NO_SCRIPT.format(script=script) for script in sorted(scripts)]
-    if not ordered and any(reading.lines for _, reading in readings):
+    if not ordered and sum(reading.lines for _, reading in readings) >= UNREAD_LINES:
         found += [] if scripts else ["has writing that could not be read. Scan or export it again, larger."]
     elif not ordered and not page.pictures:
         found.append("has no words: it is found by what it shows alone.")
