@@ -50,7 +50,8 @@ class Reader:
 
     def read(self, file: Path) -> list[list[Any]]:
         """Rows of number, seconds, whether OCR took part, and words."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         print(file, file=self.process.stdin, flush=True)
         rows: list[list[Any]] = json.loads(self.process.stdout.readline())
         return rows

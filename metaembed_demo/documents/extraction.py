@@ -53,7 +53,7 @@ def read(page: Page) -> Page:
     scan = any(_area(box) >= SCAN for box in page.pictures)
     layer, why = believed(image, page.words, page.fonts, scan)
     parts = _unread_parts(page, layer)
-    readings = [(box, _recognised(page, box)) for box in parts]
+    readings = [(box, _recognised(page, layer, box)) for box in parts]
     seen = [_placed(word, box) for box, reading in readings for word in reading.words]
     seen = _without_doubles(seen, layer)
     ordered = seen if not layer else reading_order([*layer, *seen], image.width / image.height)
@@ -88,12 +88,18 @@ def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
     return [WHOLE] if sum(map(_area, boxes)) > WHOLE_PAGE else boxes
 
 
-def _recognised(page: Page, box: Box) -> Reading:
+def _recognised(page: Page, layer: Sequence[Word], box: Box) -> Reading:
     assert page.image is not None
     if box == WHOLE:
         return recognise(page.image, page.full)
     crop = _crop(page.image, box)
-    return recognise(crop) if min(crop.size) >= 8 else Reading(())
+    if min(crop.size) < 8:
+        return Reading(())
+    paper = tuple(np.median(np.asarray(crop).reshape(-1, 3), 0).astype(int).tolist())
+    for word in layer:  # painted over, so that none is read again, or in half
+        if _overlap(word.box, box):
+            crop.paste(paper, _pixels(_from(word.box, box), crop.size))
+    return recognise(crop)
 
 
 def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]:
@@ -245,10 +251,16 @@ def _from(inner: Box, box: Box) -> Box:
 
 
 def _crop(page: Image.Image, box: Box) -> Image.Image:
+    return page.crop(_pixels(box, page.size))
+
+
+def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     x0, y0, x1, y1 = box
-    return page.crop(
-        (round(x0 * page.width), round(y0 * page.height), round(x1 * page.width), round(y1 * page.height))
-    )
+    return round(x0 * size[0]), round(y0 * size[1]), round(x1 * size[0]), round(y1 * size[1])
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _placed(word: Word, box: Box) -> Word:

@@ -190,10 +190,10 @@ def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
     edges = np.zeros(grey.shape, np.uint8)
     edges[:, 1:] |= np.abs(np.diff(grey, axis=1)) > EDGE
     edges[1:] |= np.abs(np.diff(grey, axis=0)) > EDGE
+    edges = _without_rules(edges)
     for word in words:
         x0, y0, x1, y1 = np.array(word.box) * (size * 2)
         edges[max(0, int(y0) - 2) : int(y1) + 3, max(0, int(x0) - 2) : int(x1) + 3] = 0
-    edges = _without_rules(edges)
     boxes = [box for box in _blocks(edges) if _is_writing(edges, box)]
     boxes = _merged(boxes)
     if len(boxes) > MOST_REGIONS:
@@ -204,7 +204,7 @@ def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
 
 def _without_rules(edges: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Without straight lines: of tables, frames and axes."""
-    for shape in ((40, 1), (1, 40)):
+    for shape in ((25, 1), (1, 25)):
         long = cv2.morphologyEx(edges, cv2.MORPH_OPEN, np.ones(shape, np.uint8))
         edges = edges & ~np.asarray(long, np.uint8)
     return edges
@@ -222,8 +222,8 @@ def _is_writing(edges: NDArray[np.uint8], box: tuple[int, int, int, int]) -> boo
     """Whether there are several marks of the size of letters."""
     x0, y0, x1, y1 = box
     count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(edges[y0:y1, x0:x1]))
-    width, height, area = stats[1:count, 2], stats[1:count, 3], stats[1:count, 4]
-    return int(((height >= 3) & (height <= 60) & (width <= 200) & (area >= 4)).sum()) >= LEAST_MARKS
+    width, height = stats[1:count, 2], stats[1:count, 3]
+    return int(((height >= 4) & (height <= 60) & (width >= 3) & (width <= 200)).sum()) >= LEAST_MARKS
 
 
 def _merged(boxes: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
