@@ -57,7 +57,7 @@ def read(page: Page) -> Page:
     seen = [_placed(word, box) for box, reading in readings for word in reading.words]
     seen = _without_doubles(seen, layer)
     ordered = seen if not layer else reading_order([*layer, *seen], image.width / image.height)
-    tags = _tags(page, layer, seen, sum(reading.lines for _, reading in readings))
+    tags = _tags(page, layer, seen, sum(_unread_lines(reading) for _, reading in readings))
     found = page.with_words([*ordered, *tags.words], tags.views)
     told = _how(page, layer, why, seen, readings), _notices(page, ordered, seen, readings)
     return replace(found, reading=told[0], notices=told[1], language=language.of(ordered))
@@ -67,10 +67,15 @@ def read_image(image: Image.Image) -> Contents:
     """OCR words of an image in reading order, then its tags and views unless it is a page of text."""
     image = image.convert("RGB")
     reading = recognise(image)
-    if is_text(image, reading.words, reading.lines):
+    if is_text(image, reading.words, _unread_lines(reading)):
         return Contents(reading.words, ())
     tags = tag_image(image)
     return Contents((*reading.words, *tags.words), tags.views)
+
+
+def _unread_lines(reading: Reading) -> int:
+    """Number of lines found; at least UNREAD_LINES in a script that cannot be read."""
+    return max(reading.lines, UNREAD_LINES) if reading.script else reading.lines
 
 
 def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
