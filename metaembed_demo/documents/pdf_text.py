@@ -182,6 +182,8 @@ def _gap(a: _Run, b: _Run) -> float | None:
 def _joined(runs: Sequence[_Run]) -> _Run:
     box, placed = _around([run.box for run in runs]), _around([run.placed for run in runs])
     text = "".join(run.text for run in runs)
+    if RIGHT_TO_LEFT.search(text) and runs[-1].box[0] > runs[0].box[0]:
+        text = _logical(text)
     return replace(runs[0], last=runs[-1].last, box=box, placed=placed, text=text)
 
 

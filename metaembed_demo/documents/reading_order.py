@@ -18,6 +18,7 @@ from metaembed_demo.core.types import Word
 from .pdf_frame import upright
 
 WORD_GAP = 0.45  # of the line height: maximum gap between words of one fragment
+CELL_GAP = 1.0  # of the line height: minimum gap of words that are no neighbours in one sentence
 COLUMN_GAP = 0.5  # of the line height: minimum white band between columns
 LEAST_LINES = 3  # of a column
 LEAST_WORDS = 3  # with letters, in the median line of prose
@@ -78,7 +79,7 @@ def _in_order(words: Sequence[Word], turn: int, aspect: float, slope: float) -> 
     firsts = [group[0] for group in same.values()]
     upright = [i for i in firsts if not _is_sideways(words[i].text, places[i])]
     fragments = _fragments(words, upright, places)
-    order = [i for f in _cut(fragments, DEPTH) for i in _bidirectional(f.words, words, mirrored)]
+    order = [i for line in _neighbours(_cut(fragments, DEPTH)) for i in _bidirectional(line, words, mirrored)]
     placed = set(order)
     order += [i for i in firsts if i not in placed]
     return [(words[k], places[k]) for i in order for k in same[places[i]]]
@@ -100,6 +101,20 @@ def _is_sideways(text: str, place: Place) -> bool:
 def _is_right_to_left(words: Sequence[Word]) -> bool:
     right = sum(len(word.text) for word in words if RIGHT_TO_LEFT.search(word.text))
     return 2 * right > sum(len(word.text) for word in words if LETTER.search(word.text))
+
+
+def _neighbours(fragments: Sequence[_Fragment]) -> list[list[int]]:
+    """The words of fragments, those of one line together unless they are apart as cells of a table are."""
+    found: list[list[int]] = []
+    last: _Fragment | None = None
+    for fragment in fragments:
+        near = last is not None and 0 <= fragment.left - last.right <= CELL_GAP * fragment.height
+        if near and last is not None and abs(fragment.middle - last.middle) < ALIGNED * fragment.height:
+            found[-1].extend(fragment.words)
+        else:
+            found.append(list(fragment.words))
+        last = fragment
+    return found
 
 
 def _bidirectional(line: Sequence[int], words: Sequence[Word], mirrored: bool) -> list[int]:
