@@ -11,7 +11,7 @@ from typing import cast
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Notice, Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
-from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.base import Encoder, Limited
 
 from .collection import Collection
 from .progress import Progress, Report
@@ -152,6 +152,10 @@ class _Indexing:
         if not batch:
             return
         embeddings = self.encoder.encode_pages(batch)
+        if isinstance(self.encoder, Limited):
+            for page in batch:
+                if text := self.encoder.left_out(page):
+                    self.report.note(Notice.of(page.source, page.number, text))
         for page, embedding in zip(batch, embeddings, strict=True):
             stored = StoredPage.of(page)
             with self.home.lock:

@@ -1,8 +1,9 @@
-"""Text for the page: numbers with units, and text cleaned of characters that HTML cannot hold."""
+"""Text: normalised for search, cleaned of characters that HTML cannot hold, numbers with units."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 TIMES = "\u00d7"
 DASH = "\u2013"
@@ -13,6 +14,30 @@ DASH = "\u2013"
 UNSHOWN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
 )
+
+
+# Characters without a shape of their own, which would cut a word or hide it from a query: the soft hyphen,
+# joiners and zero-width spaces, marks of direction, variation selectors, tags, the Arabic kashida.
+SHAPELESS = re.compile(
+    "[\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+HYPHENS = str.maketrans("\u2010\u2011", "--")
+
+
+def normalised(text: str) -> str:
+    """`text` as it is compared in search: NFKC, without shapeless characters, with one kind of hyphen.
+
+    For words of pages and for queries alike. So ligatures, full-width letters and Arabic presentation forms
+    become plain letters, and an accent joins its letter.
+
+    >>> normalised("of\ufb01ce de\u00adduct\u200bible caf\u0065\u0301 \uff21\uff22")
+    'office deductible caf\u00e9 AB'
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKC", SHAPELESS.sub("", text)).translate(HYPHENS)
 
 
 def clean(text: str) -> str:

@@ -25,12 +25,16 @@ class Word:
     """One word of a page and its box. Words of kind `visual` name what a picture shows.
 
     `confidence`, from 0 to 1, is the recogniser's; words of a text layer have 1.
+    `turn`: quarter turns clockwise of its line; 1 reads downwards, as vertical Japanese does. `drawn` is
+    False for the invisible text that recognition has laid over a picture. Neither is stored.
     """
 
     text: str
     box: Box
     kind: WordKind = "text"
     confidence: float = 1.0
+    turn: int = 0
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -72,8 +72,8 @@ def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
             else:
                 identity = page_id(page.image, page.words)
                 yield Page(identity, item.name, page.number, page.image, page.words, page.pictures)
-                if page.note:
-                    yield Notice.of(item.name, page.number, page.note)
+                for note in page.notes:
+                    yield Notice.of(item.name, page.number, note)
         if len(document) > last:
             yield _too_many_pages(item, f"{len(document):,} pages", limits)
 

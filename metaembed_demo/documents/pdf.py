@@ -1,56 +1,53 @@
 """PDF files: poppler renders pages, with pdfium as the fallback; pdfium reads text layer and layout.
 
+What the picture of a page does not show is no text of the page.
+
 pdfium is not thread-safe: every call holds a module lock, for at most one page.
 """
 
 from __future__ import annotations
 
-import ctypes
+import io
 import math
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
-from numpy.typing import NDArray
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 from metaembed_demo.core.types import Box, Word
 
-from . import poppler
+from . import pdf_notes, pdf_pictures, pdf_text, poppler
+from .drawn import undrawn
+from .pdf_frame import Frame, PdfError
+from .pdf_text import MOST_LETTERS
+
+__all__ = ["MOST_LETTERS", "BadPage", "PdfError", "PdfFile", "PdfPage"]
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
-SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
-NESTING = 4  # levels of form objects searched for images
-MOST_OBJECTS = 50_000  # per page, searched for images; a limit against bombs
-MOST_PICTURES = 2_000  # per page; a scan has at most hundreds of strips
-MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
+SMALL_PAGE = 300  # points; of smaller pages the UserUnit is looked up
 TAIL = 4096  # bytes at the end of a complete PDF that contain its end marker
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
-
-
-class PdfError(Exception):
-    """An unreadable PDF or page. The message completes a sentence that begins with the file name."""
 
 
 @dataclass(frozen=True)
 class PdfPage:
     """One rendered page: RGB image, words in file order, boxes of its raster images.
 
-    `note`: what was left out, as the rest of a sentence.
+    `notes`: what was left out, each as the rest of a sentence.
     """
 
     number: int
     image: Image.Image
     words: tuple[Word, ...]
     pictures: tuple[Box, ...]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,9 @@ class _Outline:
 
     pixels: tuple[int, int]
     words: tuple[Word, ...]
+    added: tuple[Word, ...]  # of fields and notes without an appearance
     pictures: tuple[Box, ...]
-    note: str
+    notes: tuple[str, ...]
 
 
 class PdfFile:
@@ -83,6 +81,7 @@ class PdfFile:
         _check_tail(path)
         with _lock:
             self._document = _open(path)
+            self._document.init_forms()
             self._length = len(self._document)
             if not self._length:
                 self._document.close()
@@ -122,8 +121,7 @@ class PdfFile:
         with _lock:
             page = self._document[number - 1]
             try:
-                width, height = page.get_size()
-                pixels = _pixels(width, height, self.limits)
+                pixels = _pixels(*self._size(page, number), self.limits)
             finally:
                 page.close()
         drawn = poppler.draw(self.path, {number: pixels})
@@ -136,26 +134,51 @@ class PdfFile:
             except pypdfium2.PdfiumError:
                 return BadPage(number, "is damaged and was left out. Export the document again.")
             try:
-                width, height = page.get_size()
-                pixels = _pixels(width, height, self.limits)
-                frame = _Frame.of(page)
-                words, note = _words(page, frame)
-                return _Outline(pixels, words, _pictures(page, frame, self.limits), note)
+                pixels = _pixels(*self._size(page, number), self.limits)
+                frame = Frame.of(page)
+                notes, on_top, left_out = pdf_notes.notes(page, frame)
+                if on_top:  # appearances become content of the page once it is loaded again
+                    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
+                    page.close()
+                    page = self._document[number - 1]
+                words, too_long = pdf_text.words(page, frame)
+                added = pdf_notes.unshown(notes, words)
+                pictures = pdf_pictures.pictures(page, frame, self.limits)
+                words = [word for word in words if word.drawn or _is_over(word, pictures)]
+                large = tuple(filter(pdf_pictures.is_large, pictures))
+                told = tuple(filter(None, (left_out, too_long)))
+                return _Outline(pixels, tuple(words), tuple(added), large, told)
             except (PdfError, pypdfium2.PdfiumError) as error:
                 return BadPage(number, str(error))
             finally:
                 page.close()
 
+    def _size(self, page: pypdfium2.PdfPage, number: int) -> tuple[float, float]:
+        """Width and height in points. pdfium ignores UserUnit, which matters where a page seems small."""
+        width, height = page.get_size()
+        unit = _user_unit(self._document, number) if 0 < max(width, height) < SMALL_PAGE else 1.0
+        return width * unit, height * unit
+
     def _page(self, number: int, outline: _Outline, image: Image.Image | None) -> PdfPage | BadPage:
-        if image is None:
-            try:
-                image = self._draw_with_pdfium(number, outline.pixels)
-            except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
-                why = str(error) or "there is not enough memory"
-                return BadPage(number, f"cannot be drawn ({why}). Print it to a new PDF.")
-        if not outline.words and _is_blank(image) and poppler.complains(self.path, number):
+        try:
+            image = image or self._draw_with_pdfium(number, outline.pixels)
+            words = self._shown(number, outline, image)
+        except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
+            why = str(error) or "there is not enough memory"
+            return BadPage(number, f"cannot be drawn ({why}). Print it to a new PDF.")
+        if not words and _is_blank(image) and poppler.complains(self.path, number):
             return BadPage(number, "is damaged: nothing on it can be drawn. Export the document again.")
-        return PdfPage(number, image, outline.words, outline.pictures, outline.note)
+        return PdfPage(number, image, (*words, *outline.added), outline.pictures, outline.notes)
+
+    def _shown(self, number: int, outline: _Outline, image: Image.Image) -> list[Word]:
+        """The words that are drawn; what the picture does not show, pdfium draws for a second opinion."""
+        missing = undrawn(outline.words, image)
+        if missing:
+            hidden = [outline.words[i] for i in missing]
+            other = self._draw_with_pdfium(number, outline.pixels)
+            still = {missing[k] for k in undrawn(hidden, other)}
+            return [word for i, word in enumerate(outline.words) if i not in still]
+        return list(outline.words)
 
     def _draw_with_pdfium(self, number: int, pixels: tuple[int, int]) -> Image.Image:
         with _lock:
@@ -205,173 +228,24 @@ def _pixels(width: float, height: float, limits: Limits) -> tuple[int, int]:
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
+def _user_unit(document: pypdfium2.PdfDocument, number: int) -> float:
+    """The page's UserUnit, in points. pdfium gives no access to it, but writes it when it copies the page."""
+    alone, written = pypdfium2.PdfDocument.new(), io.BytesIO()
+    try:
+        alone.import_pages(document, [number - 1])
+        alone.save(written)
+    except pypdfium2.PdfiumError:
+        return 1.0
+    finally:
+        alone.close()
+    found = re.search(rb"/UserUnit\s*(\d+\.?\d*)", written.getvalue())
+    return max(1.0, float(found[1])) if found else 1.0
+
+
 def _is_blank(image: Image.Image) -> bool:
     return all(low >= 250 for low, _ in image.convert("RGB").getextrema())  # type: ignore[misc]
 
 
-# Reading the layout
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Maps page coordinates (points, origin bottom left, unrotated) to fractions of the rotated page."""
-
-    left: float
-    bottom: float
-    width: float
-    height: float
-    quarter_turns: int  # clockwise
-
-    @classmethod
-    def of(cls, page: pypdfium2.PdfPage) -> _Frame:
-        rect = pdfium.FS_RECTF()
-        pdfium.FPDF_GetPageBoundingBox(page, ctypes.byref(rect))
-        width, height = rect.right - rect.left, rect.top - rect.bottom
-        return cls(rect.left, rect.bottom, width, height, pdfium.FPDFPage_GetRotation(page) % 4)
-
-    def boxes(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 4) left, bottom, right, top in points -> (n, 4) x0, y0, x1, y1 in fractions, unclipped."""
-        x = (points[:, [0, 2]] - self.left) / self.width
-        y = 1 - (points[:, [3, 1]] - self.bottom) / self.height
-        for _ in range(self.quarter_turns):
-            x, y = 1 - y[:, ::-1], x
-        return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1)
-
-
-def _words(page: pypdfium2.PdfPage, frame: _Frame) -> tuple[tuple[Word, ...], str]:
-    """Words of the text layer, and a note on what was left out."""
-    text_page = page.get_textpage()
-    try:
-        count = max(0, pdfium.FPDFText_CountChars(text_page))
-        codes, points = _characters(text_page, min(count, MOST_LETTERS))
-    finally:
-        text_page.close()
-    note = ""
-    if count > MOST_LETTERS:
-        note = f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
-    characters = [chr(code) for code in codes]
-    # pdfium marks a hyphen at a line's end with U+0002, formerly with U+FFFE.
-    characters = ["-" if c in "\x02\ufffe" else c for c in characters]
-    boxes = frame.boxes(points)
-    found = []
-    for first, last in _spans(characters, boxes):
-        x0, y0 = boxes[first:last, :2].min(0)
-        x1, y1 = boxes[first:last, 2:].max(0)
-        if 0 <= (x0 + x1) / 2 <= 1 and 0 <= (y0 + y1) / 2 <= 1:  # outside: cropped away
-            text = "".join(characters[first:last])
-            found.append(
-                Word(
-                    text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
-                    _clipped(x0, y0, x1, y1),
-                )
-            )
-    return tuple(found), note
-
-
-def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int], NDArray[np.float64]]:
-    """Code points (n,) and boxes (n, 4) in points. Loose boxes have equal heights along a line."""
-    rect = pdfium.FS_RECTF()
-    reference = ctypes.byref(rect)
-    codes, rows = [], []
-    for i in range(count):
-        codes.append(pdfium.FPDFText_GetUnicode(text_page, i))
-        if pdfium.FPDFText_GetLooseCharBox(text_page, i, reference):
-            rows.append((rect.left, rect.bottom, rect.right, rect.top))
-        else:
-            rows.append((0.0, 0.0, 0.0, 0.0))
-    return codes, np.asarray(rows, dtype=np.float64).reshape(-1, 4)
-
-
-def _spans(characters: list[str], boxes: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """[start, end) of each word; words end at whitespace or at a jump in position."""
-    size = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    apart = np.maximum(boxes[1:, :2] - boxes[:-1, 2:], boxes[:-1, :2] - boxes[1:, 2:]).max(1, initial=-1)
-    jumps = apart > 1.2 * np.maximum(size[1:], size[:-1])
-    start: int | None = None
-    for i, character in enumerate(characters):
-        inside = character.isprintable() and not character.isspace()
-        if start is not None and (not inside or jumps[i - 1]):
-            yield start, i
-            start = None
-        if inside and start is None:
-            start = i
-    if start is not None:
-        yield start, len(characters)
-
-
-def _clipped(x0: float, y0: float, x1: float, y1: float) -> Box:
-    x0, y0, x1, y1 = (round(min(1.0, max(0.0, float(v))), 5) for v in (x0, y0, x1, y1))
-    return x0, y0, x1, y1
-
-
-def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[Box, ...]:
-    """Boxes of the page's raster images, with strips merged and small images dropped.
-
-    Raises:
-        PdfError: when an image exceeds the pixel limit; checked before decoding.
-    """
-    found = list(islice(_picture_points(page, limits), MOST_PICTURES))
-    corners = np.asarray(found, dtype=np.float64).reshape(-1, 4)
-    boxes = _joined([_clipped(*row) for row in frame.boxes(corners)])
-    return tuple(box for box in boxes if (box[2] - box[0]) * (box[3] - box[1]) >= SMALLEST_PICTURE)
-
-
-def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[float, float, float, float]]:
-    most = min(pdfium.FPDFPage_CountObjects(page), MOST_OBJECTS)
-    waiting = [(pdfium.FPDFPage_GetObject(page, i), np.eye(3), 0) for i in range(most)]
-    for _ in range(MOST_OBJECTS):  # nested forms can multiply
-        if not waiting:
-            return
-        item, matrix, level = waiting.pop()
-        object_type = pdfium.FPDFPageObj_GetType(item)
-        if object_type == pdfium.FPDF_PAGEOBJ_IMAGE:
-            _check_picture(item, limits)
-            corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ matrix
-            (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, :2].max(0)
-            yield float(x0), float(y0), float(x1), float(y1)
-        elif object_type == pdfium.FPDF_PAGEOBJ_FORM and level < NESTING:
-            inner = _matrix(item) @ matrix
-            for i in range(min(pdfium.FPDFFormObj_CountObjects(item), MOST_OBJECTS)):
-                waiting.append((pdfium.FPDFFormObj_GetObject(item, i), inner, level + 1))
-
-
-def _matrix(item: object) -> NDArray[np.float64]:
-    m = pdfium.FS_MATRIX()
-    pdfium.FPDFPageObj_GetMatrix(item, ctypes.byref(m))
-    return np.array([[m.a, m.b, 0], [m.c, m.d, 0], [m.e, m.f, 1]])
-
-
-def _check_picture(item: object, limits: Limits) -> None:
-    width, height = ctypes.c_uint(), ctypes.c_uint()
-    pdfium.FPDFImageObj_GetImagePixelSize(item, ctypes.byref(width), ctypes.byref(height))
-    if width.value * height.value > limits.max_pixels:
-        raise PdfError(
-            f"holds a picture of {width.value} x {height.value} pixels, over the limit of "
-            f"{limits.max_pixels:,}. Export the document at a lower resolution."
-        )
-
-
-def _joined(boxes: list[Box]) -> list[Box]:
-    """Merge boxes that are strips or tiles of one image: adjacent and aligned.
-
-    >>> _joined([(0.1, 0.1, 0.9, 0.3), (0.1, 0.3, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)])
-    [(0.1, 0.1, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)]
-    """
-    found: list[Box] = []
-    for box in sorted(set(boxes), key=lambda b: (b[1], b[0])):
-        while (other := next((b for b in found if _one_picture(b, box)), None)) is not None:
-            found.remove(other)
-            box = (*map(min, other[:2], box[:2]), *map(max, other[2:], box[2:]))  # type: ignore[assignment]
-        found.append(box)
-    return sorted(found, key=lambda b: (b[1], b[0]))
-
-
-def _one_picture(a: Box, b: Box, near: float = 0.004) -> bool:
-    x_apart = max(a[0], b[0]) - min(a[2], b[2])
-    y_apart = max(a[1], b[1]) - min(a[3], b[3])
-    same_x = abs(a[0] - b[0]) < near and abs(a[2] - b[2]) < near
-    same_y = abs(a[1] - b[1]) < near and abs(a[3] - b[3]) < near
-    nested = x_apart <= -0.9 * min(a[2] - a[0], b[2] - b[0]) and y_apart <= -0.9 * min(
-        a[3] - a[1], b[3] - b[1]
-    )
-    return nested or (same_x and abs(y_apart) < near) or (same_y and abs(x_apart) < near)
+def _is_over(word: Word, pictures: tuple[Box, ...]) -> bool:
+    x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
+    return any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in pictures)

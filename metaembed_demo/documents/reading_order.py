@@ -6,13 +6,19 @@ aligned in rows, stay in row order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
+from metaembed_demo.core.text import RIGHT_TO_LEFT
 from metaembed_demo.core.types import Word
 
+from .pdf_frame import upright
+
 WORD_GAP = 0.45  # of the line height: maximum gap between words of one fragment
+CELL_GAP = 1.0  # of the line height: minimum gap of words that are no neighbours in one sentence
 COLUMN_GAP = 0.5  # of the line height: minimum white band between columns
 LEAST_LINES = 3  # of a column
 LEAST_WORDS = 3  # with letters, in the median line of prose
@@ -21,6 +27,10 @@ LABEL = 0.2  # of the column width: maximum width of list labels before a white 
 ALIGNED = 0.3  # of the line height: maximum distance of lines in the same row
 MOST_GAPS = 7  # four columns of labelled lists; more gaps are a table
 DEPTH = 40  # recursion limit; pages need five or six
+LETTER = re.compile(r"[^\W\d_]")
+DIVIDED = re.compile(r"[^\W\d_]-$")
+PUNCTUATION = ".,;:!?()[]\"'"
+Place = tuple[float, float, float, float]  # left, top, right, bottom of an upright box, in page heights
 
 
 @dataclass(frozen=True)
@@ -41,36 +51,116 @@ class _Fragment:
 
 
 def reading_order(words: Sequence[Word], aspect: float = 1.0, slope: float = 0.0) -> list[Word]:
-    """The words in reading order; sideways words come last.
+    """The words in reading order: upright lines, then lines turned by one, two and three quarters.
+
+    Words of one box, as of a note, stay together in their order. The halves of a word divided at a line's end
+    become the whole word at the first box, and an empty text at the second.
 
     aspect: page width / height.
     slope: downward slope of text lines, in page heights per page width, for skewed scans.
     """
-    upright = [i for i, word in enumerate(words) if not _is_sideways(word, aspect)]
-    fragments = _fragments(words, upright, aspect, slope)
-    order = [i for fragment in _cut(fragments, DEPTH) for i in fragment.words]
+    found: list[Word] = []
+    for turn in sorted({word.turn for word in words}):
+        turned = [word for word in words if word.turn == turn]
+        found += _undivided(_in_order(turned, turn, aspect, slope if turn == 0 else 0.0))
+    return found
+
+
+def _in_order(words: Sequence[Word], turn: int, aspect: float, slope: float) -> list[tuple[Word, Place]]:
+    """Words of lines with one `turn` in reading order, with their upright boxes; sideways words come last."""
+    places = [_place(word, turn, aspect, slope) for word in words]
+    rightmost = max(x1 for _, _, x1, _ in places)
+    mirrored = _is_right_to_left(words)
+    if mirrored:  # all that follows is the same from the other side
+        places = [(rightmost - x1, y0, rightmost - x0, y1) for x0, y0, x1, y1 in places]
+    same: dict[Place, list[int]] = {}
+    for i, place in enumerate(places):
+        same.setdefault(place, []).append(i)
+    firsts = [group[0] for group in same.values()]
+    upright = [i for i in firsts if not _is_sideways(words[i].text, places[i])]
+    fragments = _fragments(words, upright, places)
+    order = [i for line in _neighbours(_cut(fragments, DEPTH)) for i in _bidirectional(line, words, mirrored)]
     placed = set(order)
-    return [words[i] for i in order] + [word for i, word in enumerate(words) if i not in placed]
+    order += [i for i in firsts if i not in placed]
+    return [(words[k], places[k]) for i in order for k in same[places[i]]]
 
 
-def _is_sideways(word: Word, aspect: float) -> bool:
+def _place(word: Word, turn: int, aspect: float, slope: float) -> Place:
+    """The word's box turned so that its line runs to the right, in page heights, without the slope."""
     x0, y0, x1, y1 = word.box
-    return len(word.text) > 3 and y1 - y0 > 1.5 * (x1 - x0) * aspect
+    fall = slope * (x0 + x1) / 2
+    return upright((x0 * aspect, y0 - fall, x1 * aspect, y1 - fall), turn)
+
+
+def _is_sideways(text: str, place: Place) -> bool:
+    """Whether a word that is not marked as turned, as from OCR, stands on its side."""
+    x0, y0, x1, y1 = place
+    return len(text) > 3 and y1 - y0 > 1.5 * (x1 - x0)
+
+
+def _is_right_to_left(words: Sequence[Word]) -> bool:
+    right = sum(len(word.text) for word in words if RIGHT_TO_LEFT.search(word.text))
+    return 2 * right > sum(len(word.text) for word in words if LETTER.search(word.text))
+
+
+def _neighbours(fragments: Sequence[_Fragment]) -> list[list[int]]:
+    """The words of fragments, those of one line together unless they are apart as cells of a table are."""
+    found: list[list[int]] = []
+    last: _Fragment | None = None
+    for fragment in fragments:
+        near = last is not None and 0 <= fragment.left - last.right <= CELL_GAP * fragment.height
+        if near and last is not None and abs(fragment.middle - last.middle) < ALIGNED * fragment.height:
+            found[-1].extend(fragment.words)
+        else:
+            found.append(list(fragment.words))
+        last = fragment
+    return found
+
+
+def _bidirectional(line: Sequence[int], words: Sequence[Word], mirrored: bool) -> list[int]:
+    """A line's words as they are read: runs of the other direction are turned round.
+
+    Such a run begins and ends with a word of that direction; numbers and signs within belong to it.
+    """
+    found: list[int] = []
+    start = end = 0  # of the run of the other direction, in `found`
+    for i in line:
+        text = words[i].text
+        found.append(i)
+        if LETTER.search(text):
+            if bool(RIGHT_TO_LEFT.search(text)) == mirrored:
+                found[start:end] = found[start:end][::-1]
+                start = end = len(found)
+            else:
+                start, end = (start if end > start else len(found) - 1), len(found)
+    found[start:end] = found[start:end][::-1]
+    return found
+
+
+def _undivided(ordered: Sequence[tuple[Word, Place]]) -> list[Word]:
+    """Words divided by a hyphen at a line's end, whole.
+
+    A hyphen stays where the page has the same word with it elsewhere: only a dictionary could tell
+    "well-" and "known" from "glass-" and "house".
+    """
+    found = [word for word, _ in ordered]
+    texts = {word.text.lower().strip(PUNCTUATION) for word in found}
+    for i, ((_, a), (word, b)) in enumerate(pairwise(ordered)):
+        head, tail = found[i].text, word.text
+        other_line = abs(a[1] + a[3] - b[1] - b[3]) > a[3] - a[1]  # the next, or at the next column's top
+        if other_line and DIVIDED.search(head) and tail[:1].islower():
+            kept = (head + tail).lower().strip(PUNCTUATION) in texts
+            found[i] = replace(found[i], text=(head if kept else head[:-1]) + tail)
+            found[i + 1] = replace(word, text="")
+    return found
 
 
 # Words -> fragments of lines
 
 
-def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: float) -> list[_Fragment]:
-    """Chains of words, each the nearest to the right of its predecessor on the same line.
-
-    All lengths are in page heights.
-    """
-    boxes = {}
-    for i in chosen:
-        x0, y0, x1, y1 = words[i].box
-        fall = slope * (x0 + x1) / 2
-        boxes[i] = (x0 * aspect, y0 - fall, x1 * aspect, y1 - fall)
+def _fragments(words: Sequence[Word], chosen: list[int], places: Sequence[Place]) -> list[_Fragment]:
+    """Chains of words, each the nearest to the right of its predecessor on the same line."""
+    boxes = {i: places[i] for i in chosen}
     follower = _followers(boxes)
     led = set(follower.values())
     found = []
@@ -84,7 +174,7 @@ def _fragments(words: Sequence[Word], chosen: list[int], aspect: float, slope: f
     return found
 
 
-def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], word_count: int) -> _Fragment:
+def _fragment(chain: list[int], boxes: list[Place], word_count: int) -> _Fragment:
     height = median(y1 - y0 for _, y0, _, y1 in boxes)
     middle = median((y0 + y1) / 2 for _, y0, _, y1 in boxes)
     return _Fragment(
@@ -98,7 +188,7 @@ def _fragment(chain: list[int], boxes: list[tuple[float, float, float, float]], 
     )
 
 
-def _followers(boxes: dict[int, tuple[float, float, float, float]]) -> dict[int, int]:
+def _followers(boxes: dict[int, Place]) -> dict[int, int]:
     """Word -> its successor on the line; a word succeeds at most one other."""
     by_middle = sorted(boxes, key=lambda i: boxes[i][1] + boxes[i][3])
     middles = [(boxes[i][1] + boxes[i][3]) / 2 for i in by_middle]
@@ -119,7 +209,7 @@ def _followers(boxes: dict[int, tuple[float, float, float, float]]) -> dict[int,
     return {leader: word for word, (_, leader) in best.items()}
 
 
-def _gap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float | None:
+def _gap(a: Place, b: Place) -> float | None:
     """Gap between a and b to its right; None if they are not adjacent on one line."""
     shorter, taller = sorted((a[3] - a[1], b[3] - b[1]))
     if min(a[3], b[3]) - max(a[1], b[1]) < 0.5 * shorter or a[0] + a[2] >= b[0] + b[2]:

@@ -31,6 +31,15 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Limited(Encoder, Protocol):
+    """An encoder that reads only so much of a page."""
+
+    def left_out(self, page: Page) -> str:
+        """What of a page it does not read, as the rest of a sentence; "" when nothing is left out."""
+        ...
+
+
+@runtime_checkable
 class Explainable(Encoder, Protocol):
     """An encoder that can attribute its vectors to words."""
 

@@ -19,6 +19,7 @@ import torch
 from PIL.Image import Image
 
 from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
@@ -29,6 +30,10 @@ from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
 from .minilm import MiniLM, TextStates
 
 PAGE_BATCH = 8  # pages per forward pass
+LONG = 1_000  # words; fewer are within the limit of tokens, unless most are serial numbers
+BATCH_TOKENS = 32_768  # of the pages of one pass, padded to the longest; bounds memory for long pages
+# Part of the fingerprint, as vectors depend on it: changes with how words become word pieces.
+READING = "2: normalised words, no unknown pieces, 128 windows"
 
 
 class MetaForward(Protocol):
@@ -57,7 +62,7 @@ class Mini:
                 "or train them: python -m metaembed_demo train"
             )
         meta = load_meta(weights)
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        digest = hashlib.sha256(weights.read_bytes() + READING.encode()).hexdigest()
         return cls(minilm.load(), meta, f"mini-{digest[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
@@ -67,6 +72,15 @@ class Mini:
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (16, 384) embedding per query. OCR words and tags of its image follow the query text."""
         return self._encode([self._read(query) for query in queries], self.meta.queries)
+
+    def left_out(self, page: Page) -> str:
+        """What of a page exceeds the encoder, as the rest of a sentence; "" when nothing does."""
+        if len(page.words) < LONG:
+            return ""
+        read = self.text.words_read([word.text for word in page.words])
+        if read == len(page.words):
+            return ""
+        return f"has {len(page.words):,} words, of which {self.name} reads the first {read:,}."
 
     def page_evidence(self, page: Page, pictures: Sequence[ViewCells]) -> Evidence:
         """Attribution of the 64 page tokens; `pictures` as from `extraction.recompute_views`."""
@@ -80,7 +94,7 @@ class Mini:
 
     def _read(self, query: Query) -> Contents:
         """Words and views of a query. Those of the last image are cached: attribution follows a search."""
-        words = tuple(Word(text, WHOLE) for text in query.text.split())
+        words = tuple(Word(text, WHOLE) for text in normalised(query.text).split())
         if query.image is None:
             return Contents(words, ())
         last = self._last
@@ -125,11 +139,16 @@ class Mini:
         # Sorted by length to reduce padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, Embedding] = {}
-        for start in range(0, len(order), PAGE_BATCH):
-            rows = order[start : start + PAGE_BATCH]
+        while order:
+            longest = max(1, len(texts[order[-1]]))
+            at = max(0, len(order) - min(PAGE_BATCH, max(1, BATCH_TOKENS // longest)))
+            rows, order = order[at:], order[:at]
             images = [self._image_inputs(read[i]) for i in rows]
-            vectors = path(self.text.states([texts[i] for i in rows]), images)
-            found |= {i: Embedding(vectors[k].numpy().copy()) for k, i in enumerate(rows)}
+            vectors = path(self.text.states([texts[i] for i in rows]), images).numpy()
+            for k, i in enumerate(rows):
+                # A text without a known word and without a picture is like no other: all its cosines are 0.
+                says_something = bool(texts[i] or read[i].views)
+                found[i] = Embedding(vectors[k].copy() if says_something else np.zeros_like(vectors[k]))
         return [found[i] for i in range(len(texts))]
 
     def _image_inputs(self, read: Contents) -> ImageInputs:

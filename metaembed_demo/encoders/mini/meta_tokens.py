@@ -21,13 +21,13 @@ from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import View
 
 from .image_projection import ImageProjection
-from .minilm import VOCABULARY, WIDTH, TextStates
+from .minilm import KEPT, VOCABULARY, WIDTH, TextStates
 
 HEADS = 12
 DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
 QUERY_IDF_SCALE = 1.25  # initial exponent of the IDF weight for queries; 1 for pages
-META_LAYERS = 2  # copies of MiniLM's last layers; six gained nothing (assets/README.md)
+META_LAYERS = KEPT  # copies of MiniLM's last layers; six gained nothing (assets/README.md)
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
 VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
 SEGMENT_CAP = 3.0  # upper bound of `distance`, in segment widths

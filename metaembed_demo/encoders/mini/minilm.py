@@ -19,26 +19,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
+from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384
-LAYERS = 6
 VOCABULARY = 30_522  # word pieces
 WINDOW = 128  # tokens, including [CLS] and [SEP]: MiniLM's training length
-MAX_WINDOWS = 32  # per page, about 3,000 words; the rest is dropped
+MAX_WINDOWS = 128  # per page, about 12,000 words; the rest is dropped
 MOST_TOKENS = MAX_WINDOWS * (WINDOW - 2)
 WINDOW_BATCH = 16  # windows per forward pass; bounds memory for long pages
+KEPT = 2  # of the layers: their states are kept for the Meta Tokens, which attend to the last ones only
 
 
 @dataclass(frozen=True)
 class TextStates:
     """MiniLM states of a batch of texts, padded to the longest.
 
-    layers: LAYERS tensors (B, T, WIDTH), the input states of each layer.
+    layers: KEPT tensors (B, T, WIDTH), the input states of the last layers.
     final: (B, T, WIDTH) float32, output of the last layer; MiniLM's own embedding is their mean.
     mask: (B, T) bool, true for tokens.
     place: (B, T) float32, relative position in the text, 0..1.
@@ -63,26 +64,40 @@ class MiniLM:
         self.tokenizer = tokenizer
         self.model = model.eval().requires_grad_(False)
         vocabulary = tokenizer.get_vocab()
-        self.cls, self.sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
+        self.cls, self.sep, self.unknown = (vocabulary[name] for name in ("[CLS]", "[SEP]", "[UNK]"))
 
     def tokens(self, words: Sequence[str]) -> list[int]:
         """Word piece ids without special tokens, truncated to MOST_TOKENS."""
-        if not words:
-            return []
-        return self._encoded(words).ids[:MOST_TOKENS]
+        return self._pieces(words)[0][:MOST_TOKENS]
 
     def owners(self, words: Sequence[str]) -> NDArray[np.int64]:
         """(T,) int64 word index of each position in `states`; -1 for [CLS] and [SEP]."""
-        found = [int(at or 0) for at in self._encoded(words).word_ids[:MOST_TOKENS]] if words else []
+        found = self._pieces(words)[1][:MOST_TOKENS]
         step = WINDOW - 2
         starts = range(0, max(len(found), 1), step)
         return np.array([owner for at in starts for owner in (-1, *found[at : at + step], -1)], np.int64)
 
-    def _encoded(self, words: Sequence[str]) -> Encoding:
+    def words_read(self, words: Sequence[str]) -> int:
+        """How many of the words, from the first, are within the limit of tokens."""
+        owners = self._pieces(words)[1]
+        return len(words) if len(owners) <= MOST_TOKENS else owners[MOST_TOKENS]
+
+    def _pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Word pieces and the index of the word of each.
+
+        Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
+        another whatever they stand for.
+        """
+        if not words:
+            return [], []
         # Nearly every word has at least one piece, so words past the limit need no tokenising.
-        return self.tokenizer.encode(
-            list(words)[:MOST_TOKENS], is_pretokenized=True, add_special_tokens=False
-        )
+        plain = [normalised(word) for word in words[: MOST_TOKENS + 1]]
+        encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
+        ids, owners = encoded.ids, [int(owner or 0) for owner in encoded.word_ids]
+        if self.unknown in ids:
+            known = [i for i, piece in enumerate(ids) if piece != self.unknown]
+            ids, owners = [ids[i] for i in known], [owners[i] for i in known]
+        return ids, owners
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
@@ -112,14 +127,15 @@ class MiniLM:
         return [[self.cls, *tokens[start : start + step], self.sep] for start in starts]
 
     def _run(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """LAYERS + 1 tensors (sum of lengths, WIDTH), unpadded."""
+        """KEPT + 1 tensors (sum of lengths, WIDTH), unpadded."""
         # Sorted by length to reduce padding.
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         parts: list[list[torch.Tensor]] = [[] for _ in windows]
         for start in range(0, len(order), WINDOW_BATCH):
             rows = order[start : start + WINDOW_BATCH]
             ids, mask = _pad([windows[i] for i in rows])
-            hidden = self.model(ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
+            output = self.model(ids, attention_mask=mask.long(), output_hidden_states=True)
+            hidden = output.hidden_states[-KEPT - 1 :]
             for k, i in enumerate(rows):
                 parts[i] = [states[k, : len(windows[i])] for states in hidden]
         return [torch.cat(states) for states in zip(*parts, strict=True)]
