@@ -5,8 +5,11 @@ pdfium is not thread-safe: every call holds a module lock, for at most one page.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
+import mmap
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from metaembed_demo.core.config import LIMITS, RENDER, Limits
 from metaembed_demo.core.types import Box, Word
 
 from . import poppler
+from .images import ONE_BIT
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
@@ -30,7 +34,7 @@ NESTING = 4  # levels of form objects searched for images
 MOST_OBJECTS = 50_000  # per page, searched for images; a limit against bombs
 MOST_PICTURES = 2_000  # per page; a scan has at most hundreds of strips
 MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
-TAIL = 4096  # bytes at the end of a complete PDF that contain its end marker
+OBJECT = re.compile(rb"[\r\n]\d+ \d+ obj\b")  # the head of an object, on a line of its own
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
 
@@ -80,6 +84,7 @@ class PdfFile:
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         self.path, self.limits = path.resolve(), limits
+        self.pinned: list[object] = []  # attachments of the pages read so far, as pdfium holds them
         _check_tail(path)
         with _lock:
             self._document = _open(path)
@@ -97,6 +102,12 @@ class PdfFile:
     def __exit__(self, *_: object) -> None:
         with _lock:
             self._document.close()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[pypdfium2.PdfDocument]:
+        """The document of pdfium, which no other thread uses meanwhile."""
+        with _lock:
+            yield self._document
 
     def pages(self, last: int) -> Iterator[PdfPage | BadPage]:
         """Pages 1 to `last`. At most CHUNK images are in memory at a time."""
@@ -138,6 +149,7 @@ class PdfFile:
             try:
                 width, height = page.get_size()
                 pixels = _pixels(width, height, self.limits)
+                self.pinned += _pinned(page)
                 frame = _Frame.of(page)
                 words, note = _words(page, frame)
                 return _Outline(pixels, words, _pictures(page, frame, self.limits), note)
@@ -171,12 +183,15 @@ class PdfFile:
 
 
 def _check_tail(path: Path) -> None:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 4 * TAIL))
-        tail = file.read().rstrip(b"\0\r\n\t ")[-TAIL:]
-    if b"%%EOF" not in tail and b"startxref" not in tail:
-        raise PdfError("is cut off: the end of the file is missing. Download or export it again.")
+    """Check that no object follows the last end marker, as in a file that is cut off; other bytes may.
+
+    Raises:
+        PdfError: when the file is cut off. (pdfium would read what is left of it, in silence.)
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
+        if end < 0 or OBJECT.search(data, end):
+            raise PdfError("is cut off: the end of the file is missing. Download or export it again.")
 
 
 def _open(path: Path) -> pypdfium2.PdfDocument:
@@ -325,7 +340,7 @@ def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[f
         item, matrix, level = waiting.pop()
         object_type = pdfium.FPDFPageObj_GetType(item)
         if object_type == pdfium.FPDF_PAGEOBJ_IMAGE:
-            _check_picture(item, limits)
+            _check_picture(page, item, limits)
             corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ matrix
             (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, :2].max(0)
             yield float(x0), float(y0), float(x1), float(y1)
@@ -335,20 +350,44 @@ def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[f
                 waiting.append((pdfium.FPDFFormObj_GetObject(item, i), inner, level + 1))
 
 
+def _pinned(page: pypdfium2.PdfPage) -> Iterator[object]:
+    """Files attached to a place on the page."""
+    for i in range(min(pdfium.FPDFPage_GetAnnotCount(page), MOST_OBJECTS)):
+        note = pdfium.FPDFPage_GetAnnot(page, i)
+        is_file = pdfium.FPDFAnnot_GetSubtype(note) == pdfium.FPDF_ANNOT_FILEATTACHMENT
+        if is_file and (found := pdfium.FPDFAnnot_GetFileAttachment(note)):
+            yield found
+        pdfium.FPDFPage_CloseAnnot(note)
+
+
 def _matrix(item: object) -> NDArray[np.float64]:
     m = pdfium.FS_MATRIX()
     pdfium.FPDFPageObj_GetMatrix(item, ctypes.byref(m))
     return np.array([[m.a, m.b, 0], [m.c, m.d, 0], [m.e, m.f, 1]])
 
 
-def _check_picture(item: object, limits: Limits) -> None:
-    width, height = ctypes.c_uint(), ctypes.c_uint()
+def _check_picture(page: pypdfium2.PdfPage, item: object, limits: Limits) -> None:
+    width, height, most = ctypes.c_uint(), ctypes.c_uint(), limits.max_pixels
     pdfium.FPDFImageObj_GetImagePixelSize(item, ctypes.byref(width), ctypes.byref(height))
-    if width.value * height.value > limits.max_pixels:
+    if width.value * height.value > most and _is_one_bit(page, item):
+        most *= ONE_BIT
+    if width.value * height.value > most:
         raise PdfError(
             f"holds a picture of {width.value} x {height.value} pixels, over the limit of "
-            f"{limits.max_pixels:,}. Export the document at a lower resolution."
+            f"{most:,}. Export the document at a lower resolution."
         )
+
+
+def _is_one_bit(page: pypdfium2.PdfPage, item: object) -> bool:
+    """Whether a raster image has one bit per pixel; of a JPEG 2000, pdfium could tell only by decoding it."""
+    name = ctypes.create_string_buffer(32)
+    pdfium.FPDFImageObj_GetImageFilter(item, pdfium.FPDFImageObj_GetImageFilterCount(item) - 1, name, 32)
+    data = pdfium.FPDF_IMAGEOBJ_METADATA()
+    return (
+        name.value != b"JPXDecode"
+        and bool(pdfium.FPDFImageObj_GetImageMetadata(item, page, ctypes.byref(data)))
+        and data.bits_per_pixel == 1
+    )
 
 
 def _joined(boxes: list[Box]) -> list[Box]:
