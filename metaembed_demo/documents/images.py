@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
-# MPO: a JPEG with more images appended, such as the brightness map of a phone's photo. HEIF is HEIC.
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "AVIF", "HEIF", "JPEG2000")
+# HEIF is HEIC. A JPEG with more images appended is opened as JPEG: often they are maps of a phone's photo.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000")
 ANIMATED = ("PNG", "WEBP", "GIF", "AVIF", "HEIF")  # may hold frames besides the first
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)

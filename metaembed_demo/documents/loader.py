@@ -107,7 +107,7 @@ def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
         else:
             yield Problem(item.name, f"{item.name} {image}")
     if found and (more := images.frames_left_out(item.path, limits)):
-        yield Notice.of(item.name, 1, f"is the first of {more + 1:,} frames; the others were not read.")
+        yield Notice(item.name, f"{item.name} holds {more + 1:,} frames; the first was read.", 1)
     if number == limits.max_pages and images.has_more_frames(item.path, number, limits):
         yield _too_many_pages(item, f"more than {number:,} pages", limits)
 
