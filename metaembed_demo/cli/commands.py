@@ -13,6 +13,7 @@ from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
+from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Query
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
@@ -63,7 +64,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
         "notices": notices(report.notices),
         "seconds": round(report.seconds, 3),
         "pages_per_second": round(report.added / report.seconds, 3) if report.seconds else 0.0,
-        "out": str(options.out),
+        "out": clean(str(options.out)),
         "encoder": encoder.name,
         "bytes": size,
         **({"interrupted": True} if interrupted else {}),
@@ -91,7 +92,7 @@ def show_index(result: dict[str, Any]) -> None:
 def run_search(options: argparse.Namespace) -> dict[str, Any]:
     with told():
         persistence.manifest(options.index)  # before the encoder is loaded, which takes seconds
-        query = Query(options.query.strip(), open_picture(options.image) if options.image else None)
+        query = Query(clean(options.query.strip()), open_picture(options.image) if options.image else None)
         encoder = load_encoder(options.encoder)
         collection = Collection.load(options.index, encoder.fingerprint)
         if options.qdrant:
@@ -116,7 +117,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         )
     return {
         "query": query.text,
-        "image": str(options.image) if options.image else None,
+        "image": clean(str(options.image)) if options.image else None,
         "budget": str(trace.budget),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.extras import install
+from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Notice, Problem
 
 
@@ -50,13 +51,22 @@ def chatter_to_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+def one_line(text: str) -> str:
+    """`text` without line breaks and control characters, which file names may hold.
+
+    >>> one_line("two\\nlines\\x1b.pdf") == "two lines\\ufffd.pdf"
+    True
+    """
+    return clean(" ".join(text.splitlines())).replace("\t", " ")
+
+
 def tell(progress: Progress) -> None:
     """A line on standard error: messages always, the mere count only where a person watches."""
     live = sys.stderr.isatty()
     if progress.message:
-        print(("\r\033[K" if live else "") + progress.message, file=sys.stderr)
+        print(("\r\033[K" if live else "") + one_line(progress.message), file=sys.stderr)
     elif live:
-        line = f"{progress.done}/{progress.total} {progress.source} p. {progress.number}"
+        line = one_line(f"{progress.done}/{progress.total} {progress.source} p. {progress.number}")
         print(
             f"\r\033[K{line[:78]}",
             end="" if progress.done < progress.total else "\n",
@@ -78,6 +88,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -
     if not rows:
         print("Nothing found.")
         return
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in [head, *rows]:
         cells = [

@@ -50,6 +50,8 @@ from metaembed_demo.core.config import ROOT, SERVER
 from metaembed_demo.core.types import Embedding, Page, Problem
 from metaembed_demo.encoders.registry import load_encoder
 
+from .console import one_line
+
 BATCH = 8  # pages given to the encoder at once
 TASK_INPUTS = 64  # a task at most
 TASKS_PER_WORKER = 4  # at least, where there are inputs enough, so that all workers end at about one time
@@ -374,4 +376,4 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _tell(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        print(problem.message, file=sys.stderr)
+        print(one_line(problem.message), file=sys.stderr)

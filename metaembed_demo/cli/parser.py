@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,40 @@ from .commands import (
 )
 from .programs import PROGRAMS
 
+PLAIN = "\0"  # begins an argument that is no option, whatever it looks like; no real one can hold it
+# Begins with '-' and is no option of search: words, a number, or not -h, -k, -k3.
+WORDS = re.compile(r"-(?!-[\w-]+=).*\s|-(?!-|h$|k\d*$).", re.DOTALL)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. Options may stand before, between and after the other arguments.
+
+    What follows "--" is no option, nor is a query that begins with "-" and is none of search's options.
+    """
+    top = parser()
+    commands = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction)).choices
+    if not argv or argv[0] not in commands:
+        return top.parse_args(argv)
+    sub, rest = commands[argv[0]], list(argv[1:])
+    cut = rest.index("--") if "--" in rest else len(rest)
+    marked, last = [], ""
+    for each in rest[:cut]:
+        option = sub._option_string_actions.get(last)
+        words = argv[0] == "search" and not (option and option.nargs != 0) and WORDS.match(each)
+        marked.append(PLAIN + each if words else each)
+        last = each
+    marked += [PLAIN + each for each in rest[cut + 1 :]]
+    return sub.parse_intermixed_args(marked, argparse.Namespace(command=argv[0]))
+
+
+def plain(argument: str) -> str:
+    """An argument as it was given."""
+    return argument.removeprefix(PLAIN)
+
+
+def path_of(argument: str) -> Path:
+    return Path(plain(argument))
+
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
@@ -44,17 +80,19 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("index", run_index, show_index, "Index PDFs, pictures, zips and folders of them.")
-    sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    sub.add_argument("--out", required=True, type=Path, metavar="DIR", help="an index there is added to")
+    sub.add_argument("paths", nargs="+", type=path_of, metavar="PATH")
+    sub.add_argument("--out", required=True, type=path_of, metavar="DIR", help="an index there is added to")
     sub.add_argument(
         "--storage", choices=KINDS, help="how vectors are kept (default: as they are, or float16)"
     )
     sub.add_argument("--no-full", action="store_true", help="give the float16 vectors up for the codes")
 
     sub = command("search", run_search, show_search, "Find pages in an index.")
-    sub.add_argument("index", type=Path, metavar="DIR")
-    sub.add_argument("query", nargs="?", default="", help="may be left out where --image is given")
-    sub.add_argument("--image", type=Path, metavar="F", help="a picture to ask with")
+    sub.add_argument("index", type=path_of, metavar="DIR")
+    sub.add_argument(
+        "query", nargs="?", type=plain, default="", help="may be left out where --image is given"
+    )
+    sub.add_argument("--image", type=path_of, metavar="F", help="a picture to ask with")
     sub.add_argument(
         "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
     )
@@ -64,23 +102,25 @@ def parser() -> argparse.ArgumentParser:
         "--recall", type=share_of, metavar="R", help="of the exact best, above 5,000 pages (0.99)"
     )
     sub.add_argument("--refine", type=positive_of, metavar="N", help="score N again by the full vectors")
-    sub.add_argument("--qdrant", metavar="LOCATION", help="find the pages there; see push")
+    sub.add_argument("--qdrant", type=plain, metavar="LOCATION", help="find the pages there; see push")
     sub.add_argument("--name", default=REMOTE, help="the collection on Qdrant (default: %(default)s)")
 
     sub = command("push", run_push, show_push, "Copy an index's vectors to Qdrant (docs/qdrant.md).")
-    sub.add_argument("index", type=Path, metavar="DIR")
-    sub.add_argument("location", metavar="LOCATION", help="http://HOST:6333, a folder, or edge:FOLDER")
+    sub.add_argument("index", type=path_of, metavar="DIR")
+    sub.add_argument(
+        "location", type=plain, metavar="LOCATION", help="http://HOST:6333, a folder, or edge:FOLDER"
+    )
     sub.add_argument("--name", default=REMOTE, help="the collection there (default: %(default)s)")
     sub.add_argument("--shards", type=positive_of, default=1)
     sub.add_argument("--replicas", type=positive_of, default=1)
 
     sub = command("eval", run_eval, show_eval, "Quality, latency and bytes at the five budgets.")
     sub.add_argument(
-        "folder", type=Path, metavar="BEIR_DIR", help="corpus files, queries.jsonl, qrels/test.tsv"
+        "folder", type=path_of, metavar="BEIR_DIR", help="corpus files, queries.jsonl, qrels/test.tsv"
     )
     sub.add_argument("--baselines", action="store_true", help="also BM25 and MiniLM on the same words")
     sub.add_argument("--each", action="store_true", help="in the JSON, also nDCG@5 of every query")
-    sub.add_argument("--index", type=Path, metavar="DIR", help="keep the index there and use it again")
+    sub.add_argument("--index", type=path_of, metavar="DIR", help="keep the index there and use it again")
 
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
     sub.add_argument("--sizes", type=sizes_of, metavar="N,N,...", help="numbers of random pages to search")

@@ -222,6 +222,13 @@ class Notice(Problem):
 
 
 @dataclass(frozen=True)
+class Skipped(Problem):
+    """A file of a kind that is not read, such as a program. `kind` says which."""
+
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Upload:
     """A file on disk and its name as the user knows it."""
 

@@ -1,4 +1,4 @@
-"""Image files: frames as upright RGB on white, at most `RENDER.max_side` pixels long."""
+"""Image files: frames as upright RGB without transparency, at most `RENDER.max_side` pixels long."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO")  # MPO: a JPEG with more images appended
+# HEIF is HEIC. A JPEG with more images appended is opened as JPEG: often they are maps of a phone's photo.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000")
+ANIMATED = ("PNG", "WEBP", "GIF", "AVIF", "HEIF")  # may hold frames besides the first
 ORIENTATION = 0x0112  # EXIF tag
-WHITE = (255, 255, 255, 255)
+WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
+ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
+SHAPES = (1.02, 4.0)  # ratios of unequal resolutions that are believed: a fax has 204 x 98
+pillow_heif.register_heif_opener()
 BOMB_RATIO = 200  # decoded bytes per file byte; real images stay far below
 
 
@@ -70,15 +76,56 @@ def has_more_frames(path: Path, count: int, limits: Limits = LIMITS) -> bool:
         return image.format == "TIFF" and _seek_to_end(image, count + 1) > count
 
 
+def frames_left_out(path: Path, limits: Limits = LIMITS) -> int:
+    """Number of frames of an animation, or of pictures in a HEIC file, besides the first."""
+    with _opened(path, limits) as image:
+        return getattr(image, "n_frames", 1) - 1 if image.format in ANIMATED else 0
+
+
 def upright(image: Image.Image) -> Image.Image:
-    """Apply EXIF rotation, convert to RGB on white, and scale down to `RENDER.max_side`."""
-    side = RENDER.max_side
+    """Apply EXIF rotation and unequal resolutions, convert to RGB, and scale down to `RENDER.max_side`."""
+    side, shape = RENDER.max_side, _shape(image)
+    if image.format == "JPEG2000":
+        image.reduce = max(0, (max(image.size) // side).bit_length() - 1)  # type: ignore[assignment]
     image.draft("RGB", (side, side))  # decodes a JPEG at reduced size
     image.load()  # rotates a TIFF and updates its orientation tag, so read the tag afterwards
     orientation = image.getexif().get(ORIENTATION, 1)
-    flat = _rgb(image)
-    flat.thumbnail((side, side), Image.Resampling.LANCZOS)
+    flat = _rgb(_reduced(image))
+    if shape == 1:
+        flat.thumbnail((side, side), Image.Resampling.LANCZOS)
+    else:
+        flat = flat.resize(_fitted(image.size, shape), Image.Resampling.LANCZOS)
     return _turned(flat, orientation)
+
+
+def _shape(image: Image.Image) -> float:
+    """Height of a pixel by its width, from the resolutions in the file; 1 where they are not believed."""
+    info = image.info
+    x, y = info.get("dpi") or info.get("resolution") or info.get("jfif_density") or (1, 1)
+    ratio = float(x) / float(y) if x > 0 and y > 0 else 1.0
+    if image.format == "TIFF" and image.getexif().get(ORIENTATION, 1) > 4:  # `load` will turn it
+        ratio = 1 / ratio
+    return ratio if SHAPES[0] < max(ratio, 1 / ratio) <= SHAPES[1] else 1.0
+
+
+def _fitted(size: tuple[int, int], shape: float) -> tuple[int, int]:
+    """Pixels for a picture whose pixels are to be `shape` times as high as wide, within `max_side`."""
+    width, height = size[0] / min(1.0, shape), size[1] * max(1.0, shape)
+    scale = min(1.0, RENDER.max_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """A large 1-bit picture in grey at an integer fraction of its size, without a whole copy in grey."""
+    factor = max(image.size) // (2 * RENDER.max_side)
+    if image.mode != "1" or factor < 2:
+        return image
+    width, height = image.size
+    found, step = Image.new("L", (-(-width // factor), -(-height // factor))), 64 * factor
+    for top in range(0, height, step):
+        band = image.crop((0, top, width, min(top + step, height))).convert("L")
+        found.paste(band.reduce(factor), (0, top // factor))
+    return found
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
@@ -104,8 +151,21 @@ def _rgb(image: Image.Image) -> Image.Image:
         return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, WHITE), clear).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", clear.size, _ground(clear)), clear).convert("RGB")
     return image.convert("RGB")
+
+
+def _ground(image: Image.Image) -> tuple[int, int, int, int]:
+    """A ground on which what is visible of an RGBA picture can be seen: white, except under light pixels."""
+    small = image.resize((min(512, image.width), min(512, image.height)), Image.Resampling.NEAREST)
+    visible = np.asarray(small.getchannel("A"), dtype=np.float32) / 255
+    if not visible.any() or (visible < 0.5).mean() < 0.05:  # nothing, or no ground to speak of
+        return WHITE
+    tone = np.asarray(small.convert("RGB").convert("L"))
+    light, dark = (float(visible[part].sum() / visible.sum()) for part in (tone >= 192, tone <= 64))
+    if light <= 0.5:
+        return WHITE
+    return BLACK if dark < 0.01 else GREY
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -140,7 +200,7 @@ _BOMB = "it looks like a decompression bomb and was not opened. Save it smaller 
 def _check_pixels(image: Image.Image, path: Path, limits: Limits) -> None:
     """Check the size in the header, before decoding. Raises ImageError."""
     width, height = image.size
-    if width * height <= limits.max_pixels:
+    if width * height <= limits.max_pixels * (ONE_BIT if image.mode == "1" else 1):
         return
     size = f"{width} x {height} pixels"
     if width * height * len(image.getbands()) > BOMB_RATIO * path.stat().st_size:

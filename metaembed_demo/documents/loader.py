@@ -9,14 +9,16 @@ from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
-from metaembed_demo.core.types import Notice, Page, Problem, Upload, page_id
+from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload, page_id
 
-from . import images, pdf
+from . import attachments, images, office, pdf
 from .file_types import Checked, check, uploads
+from .skipped import folded
 from .zip_archive import members
 
 __all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "picture_of", "read_files", "uploads"]
 
+NESTING = 2  # levels of PDFs attached to PDFs
 NO_MEMORY = "needs more memory than is allowed for one file. Save it smaller, or split it."
 
 
@@ -29,6 +31,8 @@ def _count(item: Checked | Problem, limits: Limits) -> int:
     if isinstance(item, Problem):
         return 0
     try:
+        if item.file_type in office.CONVERTED:
+            return 1  # at least
         if item.file_type != "PDF":
             return images.count_frames(item.path, limits)
         with pdf.PdfFile(item.path, limits) as document:
@@ -42,20 +46,25 @@ def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Pag
 
     Never raises for bad content. Only a few pages are in memory at a time.
     """
-    for file in files:
-        for item in expand(file, limits):
-            yield from pages_of(item, limits)
+    yield from folded(
+        page for file in files for item in expand(file, limits) for page in pages_of(item, limits)
+    )
 
 
-def pages_of(item: Checked | Problem, limits: Limits) -> Iterator[Page | Problem]:
-    """Pages of one item from `expand`; a Problem is passed through."""
+def pages_of(item: Checked | Problem, limits: Limits, level: int = 0) -> Iterator[Page | Problem]:
+    """Pages of one item from `expand`; a Problem is passed through. `level` counts PDFs around this one."""
     if isinstance(item, Problem):
         yield item
         return
-    pages = _pdf_pages(item, limits) if item.file_type == "PDF" else _image_pages(item, limits)
     try:
-        yield from pages
-    except (pdf.PdfError, images.ImageError) as error:
+        if item.file_type == "PDF":
+            yield from _pdf_pages(item, limits, level)
+        elif item.file_type in office.CONVERTED:
+            with office.converted(item.path, item.file_type, limits) as made:
+                yield from _pdf_pages(Checked(made, item.name, "PDF"), limits, level)
+        else:
+            yield from _image_pages(item, limits)
+    except (pdf.PdfError, images.ImageError, office.OfficeError) as error:
         yield Problem(item.name, f"{item.name} {error}")
     except MemoryError:
         yield Problem(item.name, f"{item.name} {NO_MEMORY}")
@@ -63,7 +72,7 @@ def pages_of(item: Checked | Problem, limits: Limits) -> Iterator[Page | Problem
         yield Problem(item.name, f"{item.name} could not be read ({type(error).__name__}: {error}).")
 
 
-def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
+def _pdf_pages(item: Checked, limits: Limits, level: int) -> Iterator[Page | Problem]:
     with pdf.PdfFile(item.path, limits) as document:
         last = min(len(document), limits.max_pages)
         for page in document.pages(last):
@@ -76,6 +85,15 @@ def _pdf_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
                     yield Notice.of(item.name, page.number, note)
         if len(document) > last:
             yield _too_many_pages(item, f"{len(document):,} pages", limits)
+        if text := attachments.announced_form(document):
+            yield Notice(item.name, f"{item.name} {text}")
+        for found in attachments.attached(document, item.name, limits):
+            if isinstance(found, Skipped):  # such as the data of an electronic invoice: the pages are read
+                yield Notice(found.source, found.message)
+            elif isinstance(found, Checked) and level >= NESTING:
+                yield Notice(found.name, f"{found.name} was skipped: it is attached to an attachment.")
+            else:
+                yield from pages_of(found, limits, level + 1)
 
 
 def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
@@ -88,6 +106,8 @@ def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
             yield Problem(item.name, f"Page {number} of {item.name} {image}")
         else:
             yield Problem(item.name, f"{item.name} {image}")
+    if found and (more := images.frames_left_out(item.path, limits)):
+        yield Notice(item.name, f"{item.name} holds {more + 1:,} frames; the first was read.", 1)
     if number == limits.max_pages and images.has_more_frames(item.path, number, limits):
         yield _too_many_pages(item, f"more than {number:,} pages", limits)
 

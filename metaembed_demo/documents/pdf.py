@@ -7,8 +7,10 @@ pdfium is not thread-safe: every call holds a module lock, for at most one page.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import mmap
 import re
 import threading
 from collections.abc import Iterator
@@ -31,7 +33,7 @@ __all__ = ["MOST_LETTERS", "BadPage", "PdfError", "PdfFile", "PdfPage"]
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALL_PAGE = 300  # points; of smaller pages the UserUnit is looked up
-TAIL = 4096  # bytes at the end of a complete PDF that contain its end marker
+OBJECT = re.compile(rb"[\r\n]\d+ \d+ obj\b")  # the head of an object, on a line of its own
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
 
@@ -78,6 +80,7 @@ class PdfFile:
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         self.path, self.limits = path.resolve(), limits
+        self.pinned: list[object] = []  # attachments of the pages read so far, as pdfium holds them
         _check_tail(path)
         with _lock:
             self._document = _open(path)
@@ -96,6 +99,12 @@ class PdfFile:
     def __exit__(self, *_: object) -> None:
         with _lock:
             self._document.close()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[pypdfium2.PdfDocument]:
+        """The document of pdfium, which no other thread uses meanwhile."""
+        with _lock:
+            yield self._document
 
     def pages(self, last: int) -> Iterator[PdfPage | BadPage]:
         """Pages 1 to `last`. At most CHUNK images are in memory at a time."""
@@ -135,6 +144,7 @@ class PdfFile:
                 return BadPage(number, "is damaged and was left out. Export the document again.")
             try:
                 pixels = _pixels(*self._size(page, number), self.limits)
+                self.pinned += pdf_notes.pinned(page)
                 frame = Frame.of(page)
                 notes, on_top, left_out = pdf_notes.notes(page, frame)
                 if on_top:  # appearances become content of the page once it is loaded again
@@ -194,12 +204,15 @@ class PdfFile:
 
 
 def _check_tail(path: Path) -> None:
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 4 * TAIL))
-        tail = file.read().rstrip(b"\0\r\n\t ")[-TAIL:]
-    if b"%%EOF" not in tail and b"startxref" not in tail:
-        raise PdfError("is cut off: the end of the file is missing. Download or export it again.")
+    """Check that no object follows the last end marker, as in a file that is cut off; other bytes may.
+
+    Raises:
+        PdfError: when the file is cut off. (pdfium would read what is left of it, in silence.)
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
+        if end < 0 or OBJECT.search(data, end):
+            raise PdfError("is cut off: the end of the file is missing. Download or export it again.")
 
 
 def _open(path: Path) -> pypdfium2.PdfDocument:

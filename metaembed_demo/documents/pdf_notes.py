@@ -119,3 +119,13 @@ def _box(note: Any, frame: Frame) -> Box:
     pdfium.FPDFAnnot_GetRect(note, ctypes.byref(rect))
     points = np.array([[rect.left, rect.bottom, rect.right, rect.top]])
     return clipped(*frame.boxes(points)[0])
+
+
+def pinned(page: pypdfium2.PdfPage) -> Iterator[object]:
+    """Files attached to a place on the page."""
+    for i in range(min(pdfium.FPDFPage_GetAnnotCount(page), MOST_NOTES)):
+        note = pdfium.FPDFPage_GetAnnot(page, i)
+        is_file = pdfium.FPDFAnnot_GetSubtype(note) == pdfium.FPDF_ANNOT_FILEATTACHMENT
+        if is_file and (found := pdfium.FPDFAnnot_GetFileAttachment(note)):
+            yield found
+        pdfium.FPDFPage_CloseAnnot(note)

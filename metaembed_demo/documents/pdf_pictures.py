@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Box
 
+from .images import ONE_BIT
 from .pdf_frame import Frame, PdfError, clipped
 
 SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
@@ -47,7 +48,7 @@ def _picture_points(page: pypdfium2.PdfPage, limits: Limits) -> Iterator[tuple[f
         item, matrix, level = waiting.pop()
         object_type = pdfium.FPDFPageObj_GetType(item)
         if object_type == pdfium.FPDF_PAGEOBJ_IMAGE:
-            _check_picture(item, limits)
+            _check_picture(page, item, limits)
             corners = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) @ _matrix(item) @ matrix
             (x0, y0), (x1, y1) = corners[:, :2].min(0), corners[:, :2].max(0)
             yield float(x0), float(y0), float(x1), float(y1)
@@ -63,14 +64,28 @@ def _matrix(item: object) -> NDArray[np.float64]:
     return np.array([[m.a, m.b, 0], [m.c, m.d, 0], [m.e, m.f, 1]])
 
 
-def _check_picture(item: object, limits: Limits) -> None:
-    width, height = ctypes.c_uint(), ctypes.c_uint()
+def _check_picture(page: pypdfium2.PdfPage, item: object, limits: Limits) -> None:
+    width, height, most = ctypes.c_uint(), ctypes.c_uint(), limits.max_pixels
     pdfium.FPDFImageObj_GetImagePixelSize(item, ctypes.byref(width), ctypes.byref(height))
-    if width.value * height.value > limits.max_pixels:
+    if width.value * height.value > most and _is_one_bit(page, item):
+        most *= ONE_BIT
+    if width.value * height.value > most:
         raise PdfError(
             f"holds a picture of {width.value} x {height.value} pixels, over the limit of "
-            f"{limits.max_pixels:,}. Export the document at a lower resolution."
+            f"{most:,}. Export the document at a lower resolution."
         )
+
+
+def _is_one_bit(page: pypdfium2.PdfPage, item: object) -> bool:
+    """Whether a raster image has one bit per pixel; of a JPEG 2000, pdfium could tell only by decoding it."""
+    name = ctypes.create_string_buffer(32)
+    pdfium.FPDFImageObj_GetImageFilter(item, pdfium.FPDFImageObj_GetImageFilterCount(item) - 1, name, 32)
+    data = pdfium.FPDF_IMAGEOBJ_METADATA()
+    return (
+        name.value != b"JPXDecode"
+        and bool(pdfium.FPDFImageObj_GetImageMetadata(item, page, ctypes.byref(data)))
+        and data.bits_per_pixel == 1
+    )
 
 
 def _joined(boxes: list[Box]) -> list[Box]:

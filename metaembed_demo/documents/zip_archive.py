@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,9 @@ from metaembed_demo.core.disk import is_full
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Problem, Upload
 
-from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, mebibytes
+from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible, mebibytes
 
+UTF8 = 1 << 11  # flag of a member whose name is in UTF-8
 NO_ROOM = (
     "the disk that holds temporary files is full. Free some space there, or set TMPDIR to a folder elsewhere."
 )
@@ -32,7 +34,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
         yield Problem(name, f"{name} is a saved index, not documents. Use Open an index for it.")
         return
     with archive, tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
-        wanted = [info for info in archive.infolist() if _wanted(info)]
+        wanted = sorted(filter(_wanted, archive.infolist()), key=lambda info: not is_accepted(_inner(info)))
         if not wanted:
             yield Problem(
                 name,
@@ -65,15 +67,23 @@ def _is_index(archive: zipfile.ZipFile) -> bool:
 
 
 def _wanted(info: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(info.filename).parts
-    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
-    return not info.is_dir() and not hidden and is_accepted(PurePosixPath(info.filename).name)
+    return not info.is_dir() and is_visible(PurePosixPath(info.filename).parts)
 
 
 def _inner(info: zipfile.ZipInfo) -> str:
     """The member's name for display; nothing is written under it."""
-    parts = PurePosixPath(clean(info.filename)).parts
+    parts = PurePosixPath(clean(_named(info))).parts
     return "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "?"
+
+
+def _named(info: zipfile.ZipInfo) -> str:
+    """The member's name: many programs write UTF-8 without the flag that says so; zipfile takes CP437."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return unicodedata.normalize("NFC", info.filename.encode("cp437").decode("utf-8"))
+    except UnicodeError:
+        return info.filename
 
 
 def _member(
@@ -86,8 +96,6 @@ def _member(
 
     if info.flag_bits & 1:
         yield problem("is protected by a password. Unpack the archive and add the file itself.")
-    elif PurePosixPath(name).suffix.lower() == ".zip":
-        yield problem("is an archive inside an archive. Unpack it and add what it holds.")
     elif info.file_size > limits.max_file_bytes:
         yield problem(
             f"unpacks to {mebibytes(info.file_size)}, over the limit of {mebibytes(limits.max_file_bytes)} a "
@@ -109,7 +117,10 @@ def _member(
                 yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
             return
         try:
-            yield check(Upload(target, name), limits)
+            found = check(Upload(target, name), limits)
+            if isinstance(found, Checked) and found.file_type == "ZIP":
+                found = problem("is an archive inside an archive. Unpack it and add what it holds.")
+            yield found
         finally:
             target.unlink(missing_ok=True)
 

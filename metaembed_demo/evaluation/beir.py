@@ -58,7 +58,9 @@ def load_beir(folder: Path) -> Beir:
     if not qrels:
         raise ValueError(f"No query of {folder / 'queries.jsonl'} has a judgement above 0.")
     used = {corpus_id for judgements in qrels.values() for corpus_id in judgements}
-    files = [file for file in uploads([folder]) if _in_corpus(file, folder, pictures, used)]
+    files = [
+        file for file in uploads([folder], only_accepted=True) if _in_corpus(file, folder, pictures, used)
+    ]
     if not files:
         raise ValueError(f"{folder} holds no PDF or picture to search.")
     return Beir(folder, queries, qrels, files)

@@ -143,7 +143,7 @@ def _open_corpus(corpus: Path) -> Beir:
         return load_beir(corpus)
     except ValueError as error:
         log.warning("The sample corpus has no questions to measure with: %s", error)
-        return Beir(corpus, {}, {}, uploads([corpus]) if corpus.is_dir() else [])
+        return Beir(corpus, {}, {}, uploads([corpus], only_accepted=True) if corpus.is_dir() else [])
 
 
 def _shipped(beir: Beir, encoder: Encoder, folder: Path, shipped: Path) -> Shipped | None:

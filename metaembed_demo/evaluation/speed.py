@@ -128,7 +128,7 @@ def indexing_speed(encoder: Encoder, folder: Path, limit: int) -> dict[str, Any]
     pages: list[Page] = []
     clock = {"render": 0.0, "read": 0.0, "encode": 0.0}
     # Evenly spaced files, for a variety of file types.
-    files = uploads([folder])
+    files = uploads([folder], only_accepted=True)
     for file in files[:: max(1, len(files) // max(limit, 1))]:
         started = perf_counter()
         first = next((item for item in read_files([file]) if not isinstance(item, Problem)), None)

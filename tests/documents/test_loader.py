@@ -13,6 +13,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.core.config import LIMITS, RENDER
+from metaembed_demo.core.types import Notice
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import count_pages, read_files
@@ -165,8 +166,8 @@ def test_every_tiff_frame_but_only_the_first_gif_frame(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "frames.gif", save_all=True, append_images=frames[1:])
     files = uploads([tmp_path / "frames.tiff", tmp_path / "frames.gif"])
     assert count_pages(files) == 4
-    pages, problems = split(files)
-    assert not problems
+    pages, [notice] = split(files)
+    assert notice == Notice("frames.gif", "frames.gif holds 3 frames; the first was read.", 1)
     assert [(page.source, page.number) for page in pages] == [
         ("frames.tiff", 1),
         ("frames.tiff", 2),
@@ -239,7 +240,9 @@ def test_a_folder_is_walked_in_order(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(path, "PNG")
-    assert [file.name for file in uploads([tmp_path])] == ["a/one.PNG", "b/two.png", "z.png"]
+    assert [file.name for file in uploads([tmp_path])] == ["a/one.PNG", "b/two.png", "notes.txt", "z.png"]
+    named = [file.name for file in uploads([tmp_path], only_accepted=True)]
+    assert named == ["a/one.PNG", "b/two.png", "z.png"]
     assert [file.name for file in uploads([tmp_path / "notes.txt"])] == ["notes.txt"]
 
 
@@ -258,18 +261,19 @@ def test_an_archive_is_read_through(tmp_path: Path) -> None:
         archive.writestr("a.png", png_bytes())
         archive.writestr("../../escape.png", png_bytes("blue"))
         archive.writestr("__MACOSX/a.png", b"junk")
-        archive.writestr("readme.txt", b"left out in silence")
+        archive.writestr("setup.py", b"print('skipped by its kind')")
         archive.writestr("broken.png", b"\x89PNG\r\n\x1a\n but no more")
     files = uploads([tmp_path / "box.zip"])
     assert count_pages(files) == 4
-    pages, problems = split(files)
+    pages, [broken, skipped] = split(files)
     assert [(page.source, page.number) for page in pages] == [
         ("box.zip/inner/deep/manual.pdf", 1),
         ("box.zip/inner/deep/manual.pdf", 2),
         ("box.zip/a.png", 1),
         ("box.zip/escape.png", 1),
     ]
-    assert [problem.source for problem in problems] == ["box.zip/broken.png"]
+    assert broken.source == "box.zip/broken.png"
+    assert "box.zip/setup.py was skipped: it is text (.py)" in skipped.message
     assert not (tmp_path.parent / "escape.png").exists()
 
 
@@ -331,7 +335,7 @@ def test_unreadable_archives(tmp_path: Path) -> None:
     assert problem.source == "flipped.zip/a.png"
     assert "cannot be unpacked" in problem.message
     with zipfile.ZipFile(tmp_path / "nothing.zip", "w") as archive:
-        archive.writestr("readme.txt", b"hello")
+        archive.writestr("__MACOSX/readme.txt", b"hello")
     assert "holds nothing that can be read" in only_problem(tmp_path / "nothing.zip")
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
-from metaembed_demo.core.types import Notice, Page, Problem, Upload
+from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
 from metaembed_demo.documents import extraction, loader
+from metaembed_demo.documents.skipped import folded
 
 from . import protocol
 from .pool import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
@@ -116,7 +118,7 @@ class _Run:
                 return
             # Other members of an archive may still be readable.
             unopened = self.name == file.name
-            if unopened and (again or not file.name.lower().endswith(".zip")):
+            if unopened and (again or not _is_zip(file)):
                 return
             skip, again = self.place + 1, unopened
         yield Problem(
@@ -146,6 +148,8 @@ class _Run:
             return None
         if message["is"] == "problem":
             said = self._own(file, message["source"]), str(message["message"])[:MOST_SAID]
+            if message.get("kind") is not None:
+                return Skipped(*said, str(message["kind"])[:MOST_SAID])
             return Problem(*said) if message.get("page") is None else Notice(*said, int(message["page"]))
         page = protocol.unpack_page(message, blobs)
         self._own(file, page.source)
@@ -167,8 +171,8 @@ class _Run:
     def _loss(self, lost: Lost) -> Problem:
         if self.page is None:
             return Problem(self.name, f"{self.name} could not be read: {lost}. {CURE}")
-        past = f"{self.name} could not be read past page {self.page.number}"
-        return Problem(self.name, f"{past}: {lost}. {CURE}")
+        past = f"{self.page.source} could not be read past page {self.page.number}"
+        return Problem(self.page.source, f"{past}: {lost}. {CURE}")
 
     def read(self, page: Page) -> Page:
         """The page with the results of OCR and the picture network. Raises as `Rendered.read`."""
@@ -193,6 +197,12 @@ class _Run:
                 worker.end()
             what = error if isinstance(error, protocol.Garbled) else type(error).__name__
             raise Lost(f"its reader gave an answer that makes no sense ({what})") from error
+
+
+def _is_zip(file: Upload) -> bool:
+    with contextlib.suppress(OSError):
+        return zipfile.is_zipfile(file.path)  # only looks for its end
+    return False
 
 
 def _request(file: Upload, limits: Limits) -> protocol.Message:
@@ -230,9 +240,8 @@ def read_files(
         return
     with _run(workers or UPLOADS, limits) as run:
         if run.start():
-            for file in files:
-                for item in run.file(file):
-                    yield item if isinstance(item, Problem) else Rendered(item, run.read)
+            for item in folded(item for file in files for item in run.file(file)):
+                yield item if isinstance(item, Problem) else Rendered(item, run.read)
             return
     for item in loader.read_files(files, limits):
         yield item if isinstance(item, Problem) else Rendered(item, extraction.read)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.core.types import Notice, Page, Problem, Upload
+from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
 from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, pages_of
 
 from . import protocol
@@ -64,7 +64,8 @@ class RequestHandler:
             self.send("end")
         elif isinstance(item, Problem):
             page = item.page if isinstance(item, Notice) else None
-            self.send("problem", source=item.source, message=item.message, page=page)
+            kind = item.kind if isinstance(item, Skipped) else None
+            self.send("problem", source=item.source, message=item.message, page=page, kind=kind)
         elif isinstance(item, Page):
             self.page = item
             message, blobs = protocol.pack_page(item)
