@@ -82,6 +82,8 @@ class FakePage:
     width: int = 850
     height: int = 1200
     also: tuple[tuple[str, int], ...] = ()
+    reading: tuple[str, ...] = ()
+    language: str = ""
 
 
 def address(page_id: str, name: str) -> str:
