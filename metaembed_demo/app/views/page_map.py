@@ -200,10 +200,10 @@ def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) 
 def _word(word: Word) -> str:
     if not is_doubtful(word):
         return f'<span class="word">{safe(word.text)}</span>'
-    told = f"read by OCR, confidence {word.confidence:.2f}"
+    told = f"by OCR, confidence {word.confidence:.2f}"
     return (
-        f'<span class="word doubt" title="{told.capitalize()}">{safe(word.text)}'
-        f'<span class="hidden">, {told}</span></span>'
+        f'<span class="word doubt" title="Read {told}">{safe(word.text)}'
+        f'<span class="hidden">, read {told}</span></span>'
     )
 
 

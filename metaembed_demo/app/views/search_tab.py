@@ -236,12 +236,12 @@ def _languages(pages: Mapping[str, int], chosen: str) -> str:
     if not pages:
         return ""
     options = "".join(
-        f'<option value="{code}"{" selected" if code == chosen else ""}>{language_name(code)} ({count:,})'
+        f'<option value="{code}"{" selected" if code == chosen else ""}>{language_name(code)} ({count:,})</option>'
         for code, count in pages.items()
     )
     return (
         '<select class="languages" data-action="language" aria-label="Language of the pages">'
-        f'<option value="">All languages{options}</select>'
+        f'<option value="">All languages</option>{options}</select>'
     )
 
 
