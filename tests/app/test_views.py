@@ -374,6 +374,7 @@ def test_languages_are_shown_and_chosen_where_there_are_several() -> None:
     assert [each["value"] for tag, each in both.elements if tag == "option" and "selected" in each] == ["de"]
     assert drawn({"en": 60, "de": 12}).count("<span>German</span>") == 1
     assert "German" not in drawn({"de": 72})
+    assert HOSTILE not in drawn({"de": 72, HOSTILE: 1})
 
 
 def test_a_page_tells_how_it_was_read() -> None:

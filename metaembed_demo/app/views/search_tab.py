@@ -236,7 +236,8 @@ def _languages(pages: Mapping[str, int], chosen: str) -> str:
     if not pages:
         return ""
     options = "".join(
-        f'<option value="{code}"{" selected" if code == chosen else ""}>{language_name(code)} ({count:,})</option>'
+        f'<option value="{safe(code)}"{" selected" if code == chosen else ""}>'
+        f"{safe(language_name(code))} ({count:,})</option>"
         for code, count in pages.items()
     )
     return (
