@@ -13,14 +13,14 @@ from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.search import search
-from metaembed_demo.core.text import clean
+from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Query
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import evaluate
 
-from .console import BadInput, notices, problems, table, tell, told
+from .console import BadInput, notices, problems, table, tell, tell_notices, told
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
 BAD_INPUT = 2
@@ -50,8 +50,10 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         interrupted = True  # what was done is kept
         indexing.close()
+    tell_notices(report.notices)
     if not report.added and not report.duplicates and not interrupted:
-        raise BadInput("No page could be read." + ("" if report.problems else " There are no files."))
+        why = "" if report.problems else " Every page is blank." if report.blank else " There are no files."
+        raise BadInput(f"No page could be read.{why}")
     with told():
         if options.storage:
             keep(collection, options.storage, not options.no_full)
@@ -59,6 +61,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "pages": len(collection),
         "added": report.added,
+        "blank": report.blank,
         "duplicates": report.duplicates,
         "problems": problems(report.problems),
         "notices": notices(report.notices),
@@ -78,8 +81,9 @@ def keep(collection: Collection, kind: str, full: bool) -> None:
 
 
 def show_index(result: dict[str, Any]) -> None:
+    blank = f"; {plural(result['blank'], 'blank page')} left out" if result["blank"] else ""
     print(
-        f"{result['added']} pages added in {result['seconds']:.1f} s "
+        f"{result['added']} pages added in {result['seconds']:.1f} s{blank} "
         f"({result['pages_per_second']:.2f} a second); {result['pages']} in {result['out']}, "
         f"{result['bytes'] / 1e6:.1f} MB. Duplicates: {len(result['duplicates'])}. "
         f"Problems: {len(result['problems'])}. Notices: {len(result['notices'])}."
@@ -100,7 +104,10 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         else:
             collection.index.recall = options.recall or collection.index.recall
             collection.index.refine = options.refine or 0
-    trace = search(collection, encoder, query, options.budget, options.k, options.exact)
+    with told():
+        trace = search(
+            collection, encoder, query, options.budget, options.k, options.exact, language=options.language
+        )
     hits = []
     for hit in trace.hits:
         page = collection.pages[hit.page_id]
@@ -112,12 +119,14 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
                 "page": page.number,
                 "id": page.id,
                 "title": page.title,
+                "language": page.language,
                 "also": [f"{source}#{number}" for source, number in page.also],
             }
         )
     return {
         "query": query.text,
         "image": clean(str(options.image)) if options.image else None,
+        "language": options.language,
         "budget": str(trace.budget),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
@@ -164,6 +173,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         beir = load_beir(options.folder)
         encoder = load_encoder(options.encoder)
         collection = collect(beir, encoder, report, options.index, tell)
+    tell_notices(report.notices)
     if not len(collection):
         raise BadInput(f"No page of {options.folder} could be read.")
     judgements = Judgements(beir.qrels, collection)

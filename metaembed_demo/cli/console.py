@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from metaembed_demo.collection.notices import in_lines
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.extras import install
 from metaembed_demo.core.text import clean
@@ -81,6 +82,12 @@ def problems(found: Sequence[Problem]) -> list[dict[str, str]]:
 
 def notices(found: Sequence[Notice]) -> list[dict[str, str | int]]:
     return [{"source": each.source, "page": each.page, "message": each.message} for each in found]
+
+
+def tell_notices(found: Sequence[Notice]) -> None:
+    """Lines on standard error, one for all pages of a file with the same notice."""
+    for line in in_lines(found):
+        print(line.message, file=sys.stderr)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> None:

@@ -47,10 +47,10 @@ from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import ROOT, SERVER
-from metaembed_demo.core.types import Embedding, Page, Problem
+from metaembed_demo.core.types import Embedding, Notice, Page, Problem
 from metaembed_demo.encoders.registry import load_encoder
 
-from .console import one_line
+from .console import one_line, tell_notices
 
 BATCH = 8  # pages given to the encoder at once
 TASK_INPUTS = 64  # a task at most
@@ -359,7 +359,7 @@ def _encode(options: argparse.Namespace) -> int:
     print(
         f"{result.inputs} files, {result.skipped} of them done before; {result.pages} pages encoded in "
         f"{result.seconds:.1f} s ({result.pages / max(result.seconds, 1e-9):.2f} a second). "
-        f"Problems: {len(result.problems)}."
+        f"{_counted(result.problems)}"
     )
     return 0
 
@@ -369,11 +369,18 @@ def _merge(options: argparse.Namespace) -> int:
     _tell([*report.problems, *report.notices])
     print(
         f"{pages} pages in {options.out}. Duplicates: {len(report.duplicates)}. "
-        f"Problems: {len(report.problems)}. Notices: {len(report.notices)}."
+        f"{_counted([*report.problems, *report.notices])}"
     )
     return 0
 
 
 def _tell(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        print(one_line(problem.message), file=sys.stderr)
+        if not isinstance(problem, Notice):
+            print(one_line(problem.message), file=sys.stderr)
+    tell_notices([problem for problem in problems if isinstance(problem, Notice)])
+
+
+def _counted(problems: Sequence[Problem]) -> str:
+    notices = sum(isinstance(problem, Notice) for problem in problems)
+    return f"Problems: {len(problems) - notices}. Notices: {notices}."

@@ -97,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
         "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
     )
     sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")
+    sub.add_argument(
+        "--language", type=str.lower, default="", metavar="CODE", help="pages in one language alone, as de"
+    )
     sub.add_argument("--exact", action="store_true", help="score every page, by its full vectors")
     sub.add_argument(
         "--recall", type=share_of, metavar="R", help="of the exact best, above 5,000 pages (0.99)"

@@ -4,51 +4,138 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from metaembed_demo.core.types import Word
+from metaembed_demo.documents.image_tags import MEDIA
+from metaembed_demo.documents.imagenet_labels import GENERAL, same_thing
 
 TITLE_LENGTH = 60  # characters
-FEW_WORDS = 4  # with fewer words of text, the title names what the picture shows
+FEW_WORDS, FEW_LETTERS = 4, 12  # below both, a page may be a picture with some words in it
+LEAST_LETTERS = 3  # of a line that can be a title
 LARGER = 1.15  # minimum ratio of a heading's type size to the page's median size
+LARGEST = 2.0  # the same for a heading in the lower half
+ALIKE, SAME = 0.85, 0.97  # minimum ratio of the sizes of a heading's lines, and of a line before the largest
+DROP_CAP = 1.8  # minimum ratio of a drop cap's height to the page's median size
+LEGIBLE = 0.5  # minimum confidence of a word in a title
+SURE = 0.5  # minimum probability of a label in a title; on the sample pictures no label above it is wrong
+# Words stamped across pages: a line of nothing else is no heading.
+STAMPS = (
+    "draft confidential copy do not specimen sample void internal secret strictly private preliminary "
+    "entwurf vertraulich kopie muster brouillon confidentiel copie borrador confidencial copia bozza "
+    "riservato rascunho concept kopi utkast"
+)
+COLOUR = "orange"  # the only label that is a colour's name as well
+PLAIN = "wool food clothing furniture furnishings kitchenware fruit bread space sport"  # no article
 
 
 def caption(source: str, words: Sequence[Word]) -> str:
-    """The heading if the upper half has larger type, else the first words; for pictures what they show.
+    """The heading if there is larger type, else the first words; for a picture what it shows, or its name.
 
-    >>> caption("zoo/tiger-at-noon.jpg", [Word("tiger", (0, 0, 1, 1), "visual")])
-    'tiger at noon: tiger'
+    Stamps such as DRAFT, numbers and symbols are no titles; a drop cap is joined with the rest of its word.
+
+    >>> caption("zoo/noon.jpg", [Word("tiger", (0, 0, 1, 1), "visual")])
+    'a tiger'
     >>> heading = [Word("Yearly", (0.1, 0.1, 0.3, 0.2)), Word("Report", (0.3, 0.1, 0.5, 0.2))]
     >>> body = [Word(w, (0.1 * i, 0.3, 0.1 * i + 0.1, 0.32)) for i, w in enumerate(["It", "went", "well"])]
     >>> caption("report.pdf", heading + body)
     'Yearly Report'
     """
-    textual = [word for word in words if word.kind != "visual" and re.search(r"\w", word.text)]
-    if len(textual) >= FEW_WORDS:
-        return _short([word.text for word in _heading(textual) or textual])
-    name = re.sub(r"[\W_]+", " ", PurePosixPath(source).stem).strip() or source
-    shown = list(dict.fromkeys(word.text for word in words if word.kind == "visual"))[:2]
-    said = [word.text for word in textual] or shown
-    return _short([f"{name}:", ", ".join(said)] if said else [name])
+    lines = _said([word for word in words if word.kind != "visual" and word.confidence >= LEGIBLE])
+    text = [word for line in lines for word in line]
+    if len(text) >= FEW_WORDS or _letters(text) >= FEW_LETTERS:
+        return _short([word.text for word in _heading(lines) or text])
+    said = [word.text for word in text if _is_word(word.text)]
+    shown = said or [_shown([word for word in words if word.kind == "visual"])]
+    return _short(shown if any(shown) else [_name(source)])
 
 
-def _heading(words: Sequence[Word]) -> list[Word]:
-    """The line with the largest type in the upper half and the following lines of that size; may be empty."""
-    body = statistics.median(_height(word) for word in words)
-    lines = [line for line in _lines(words) if line[0].box[1] < 0.5 and _letters(line) >= 3]
-    if not lines:
+def _name(source: str) -> str:
+    return re.sub(r"[\W_]+", " ", PurePosixPath(source).stem).strip() or source
+
+
+# Text
+
+
+def _said(words: Sequence[Word]) -> list[list[Word]]:
+    """Lines of text in reading order from the first with letters on, without stamps and stray symbols."""
+    sized = [word for word in words if re.search(r"\w", word.text)]
+    if not sized:
         return []
-    sizes = [statistics.median(_height(word) for word in line) for line in lines]
-    first = max(range(len(lines)), key=lambda i: sizes[i])
-    if sizes[first] < LARGER * body:
+    body = statistics.median(_height(word) for word in sized)
+    kept = _joined([word for word in words if word in sized or word.text == "&"], body)
+    lines = [line for line in _lines(kept) if not _is_stamp(line, body)]
+    first = next((i for i, line in enumerate(lines) if _letters(line) >= LEAST_LETTERS), len(lines))
+    return lines[first:]
+
+
+def _joined(words: Sequence[Word], body: float) -> list[Word]:
+    """The words, with each drop cap joined to the rest of its word."""
+    found = list(words)
+    for cap in words:
+        if len(cap.text.strip("\"'“”„«»‘’")) > 1 or not cap.text[-1:].isupper():
+            continue
+        if _height(cap) < DROP_CAP * body:
+            continue
+        beside = [word for word in words if word is not cap and _is_beside(word, cap)]
+        if not beside:
+            continue
+        rest = min(beside, key=lambda word: (word.box[1], word.box[0]))
+        near = rest.box[0] - cap.box[2] < 2 * _height(rest) and rest.box[1] - cap.box[1] < _height(rest)
+        one = cap.text in "AIO" and any(rest.text == word.text for word in words if word is not rest)
+        if near and rest.text[:1].isalpha() and _height(rest) < _height(cap) / DROP_CAP:
+            joint = f"{cap.text}{' ' if one else ''}{rest.text}"
+            found[found.index(rest)] = replace(rest, text=joint)
+            found.remove(cap)
+    return found
+
+
+def _is_beside(word: Word, cap: Word) -> bool:
+    return cap.box[1] - _height(word) <= _middle(word) <= cap.box[3] and word.box[0] >= cap.box[2] - 0.01
+
+
+def _is_stamp(line: Sequence[Word], body: float) -> bool:
+    """Whether a line is a stamp, or one very large letter, as of a stamp across the page."""
+    text = re.findall(r"[^\W\d_]+", " ".join(word.text for word in line).casefold())
+    if all(len(part) == 1 for part in text) and "".join(text) in STAMPS.split():  # spaced letters
+        return True
+    lone = len(line) == 1 and len(line[0].text) == 1 and _height(line[0]) > DROP_CAP * body
+    return lone or (bool(text) and set(text) <= set(STAMPS.split()))
+
+
+def _heading(lines: Sequence[list[Word]]) -> list[Word]:
+    """The line with the largest type in the upper half and its neighbours of that size; may be empty.
+
+    Only if there is none, a line in the lower half of much larger type.
+    """
+    body = statistics.median(_height(word) for line in lines for word in line)
+    upper = _largest([line for line in lines if line[0].box[1] < 0.5], LARGER * body)
+    return upper or _largest(lines, LARGEST * body)
+
+
+def _largest(lines: Sequence[list[Word]], least: float) -> list[Word]:
+    sizes = [
+        statistics.median(_height(word) for word in line) if _letters(line) >= LEAST_LETTERS else 0.0
+        for line in lines
+    ]
+    if not sizes or max(sizes) < least:
         return []
+    first = last = sizes.index(max(sizes))
+    while first > 0 and sizes[first - 1] >= SAME * sizes[last] and _follows(lines[first - 1], lines[first]):
+        first -= 1
     found = list(lines[first])
     for line, size in zip(lines[first + 1 :], sizes[first + 1 :], strict=True):
-        if size < 0.85 * sizes[first] or len(found) >= 8:
+        if size < ALIKE * sizes[last] or len(found) >= 8:
             break
         found += line
     return found
+
+
+def _follows(line: Sequence[Word], after: Sequence[Word]) -> bool:
+    """Whether `after` is the next line of the same paragraph."""
+    return 0 < _middle(after[0]) - _middle(line[0]) < 1.6 * _height(after[0])
 
 
 def _lines(words: Sequence[Word]) -> list[list[Word]]:
@@ -76,7 +163,55 @@ def _middle(word: Word) -> float:
 
 
 def _letters(line: Sequence[Word]) -> int:
-    return sum(character.isalpha() for word in line for character in word.text)
+    """Letters of a line; ideographs and kana count twice.
+
+    >>> _letters([Word("目次", (0, 0, 1, 1)), Word("12", (0, 0, 1, 1))])
+    4
+    """
+    return sum(1 + (c >= "\u2e80") for word in line for c in word.text if c.isalpha())
+
+
+def _is_word(text: str) -> bool:
+    """Whether text that a picture shows is worth a title: strokes are often read as I, l or 1.
+
+    >>> [_is_word(text) for text in ("MEOW", "IIIC", "4", "l1")]
+    [True, False, False, False]
+    """
+    letters = [c for c in text.casefold() if c.isalpha()]
+    return len(letters) >= LEAST_LETTERS and not re.search(r"(.)\1\1", text)
+
+
+# Pictures
+
+
+def _shown(tags: Sequence[Word]) -> str:
+    """What a picture shows, from the labels that are sure: "a cat", "a drawing of a cat"; may be empty."""
+    things: list[str] = []
+    for name in _sure(tags):
+        if len(things) < 2 and not any(same_thing(name, thing) for thing in things):
+            things.append(name)
+    if not things:
+        return ""
+    what = " and ".join(_with_article(thing) for thing in things)
+    medium = next((tag.text for tag in tags if tag.text in MEDIA), "")
+    return f"a {medium} of {what}" if medium == "drawing" or (medium and len(things) > 1) else what
+
+
+def _sure(tags: Sequence[Word]) -> Iterator[str]:
+    """Labels and narrow categories, or else wide ones, without colours and media; the most probable first."""
+    things = [tag for tag in tags if tag.confidence >= SURE and same_thing(tag.text, tag.text)]
+    known = [tag.text for tag in sorted(things, key=lambda tag: -tag.confidence) if tag.text != COLOUR]
+    return iter([name for name in known if name not in GENERAL] or known)
+
+
+def _with_article(name: str) -> str:
+    """
+    >>> [_with_article(name) for name in ("cat", "Egyptian cat", "sunglasses", "wool")]
+    ['a cat', 'an Egyptian cat', 'sunglasses', 'wool']
+    """
+    if name in PLAIN.split() or re.search(r"[^su]s$", name):
+        return name
+    return f"{'an' if name[0] in 'aeiouAEIOU' and not name.startswith('uni') else 'a'} {name}"
 
 
 def _short(parts: Sequence[str]) -> str:

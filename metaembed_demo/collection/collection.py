@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,7 @@ class Collection:
         self.pages = PageStore()
         self.lock = threading.RLock()
         self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
+        self._languages: dict[str, int] | None = None  # counted when they are asked for
 
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
@@ -94,6 +96,29 @@ class Collection:
 
     # Listing and removing
 
+    def languages(self) -> dict[str, int]:
+        """Language code -> number of its pages, the most frequent first."""
+        with self.lock:
+            if self._languages is None:
+                found = Counter(page.language for _, page in self.pages.entries() if page.language)
+                self._languages = dict(found.most_common())
+            return self._languages
+
+    def ids_in(self, language: str) -> list[str]:
+        """Ids of the pages in `language`, in the order of the index; of all pages if it is empty."""
+        with self.lock:
+            if not language:
+                return self.index.ids
+            of = {page_id for page_id, page in self.pages.entries() if page.language == language}
+            return [page_id for page_id in self.index.ids if page_id in of]
+
+    def check_language(self, language: str) -> None:
+        """Raises ValueError when no page is in `language`; the message names the languages of the pages."""
+        known = self.languages()
+        if language and language not in known:
+            here = f"is in {', '.join(known)}" if known else "has a known one"
+            raise ValueError(f"No page is in the language {language[:20]!r}; what is indexed {here}.")
+
     def documents(self) -> list[Document]:
         """Every source with its page count, in the order of their first pages."""
         with self.lock:
@@ -118,7 +143,7 @@ class Collection:
             mine = [(page_id, places) for page_id, places in places_of if source in dict(places)]
             if not mine:
                 raise KeyError(f"There is no document called {source}.")
-            gone = []
+            gone, self._languages = list[str](), None
             for page_id, places in mine:
                 left = [place for place in places if place[0] != source]
                 for place in set(places) - set(left):
@@ -138,6 +163,7 @@ class Collection:
             self.index.remove(self.index.ids)
             self.pages.clear()
             self._places.clear()
+            self._languages = None
 
     def copy(self) -> Collection:
         """A copy with its own index; pictures and vectors are shared."""
@@ -195,7 +221,7 @@ class Collection:
             self._places.update(dict.fromkeys(page.places, page_id))
 
     def _keep(self, page: StoredPage) -> None:
-        self.pages[page.id] = page
+        self.pages[page.id], self._languages = page, None
         for place in page.places:
             self._places[place] = page.id
 

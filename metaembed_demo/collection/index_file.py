@@ -293,6 +293,7 @@ def _is_page(page: StoredPage, limits: Limits) -> bool:
     )
     with Image.open(io.BytesIO(page.picture)) as picture:  # reads only the header
         shape = picture.format == "JPEG" and picture.size == (page.width, page.height)
+    shape = shape and re.fullmatch("[a-z]{2,3}|", page.language) is not None
     return places and words and shape and page.width * page.height <= limits.max_pixels
 
 

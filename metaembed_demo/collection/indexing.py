@@ -140,7 +140,8 @@ class _Indexing:
             )
         for text in page.notices:
             self.report.note(Notice.of(page.source, page.number, text))
-        if not page.words:  # a blank page; its notice says so
+        if not page.words:  # its notice says so
+            self.report.blank += 1
             return self._progress(page.source, page.number, None, 1)
         self.batch.append(page)
         if len(self.batch) >= ENCODE_BATCH:
@@ -182,7 +183,8 @@ class _Indexing:
 
     def _problem(self, problem: Problem) -> Progress:
         self.report.note(problem)
-        return self._progress(problem.source, 0, problem.message, 0)
+        message = None if isinstance(problem, Notice) else problem.message
+        return self._progress(problem.source, 0, message, 0)
 
     def _progress(self, source: str, number: int, message: str | None, pages: int) -> Progress:
         self.done += pages

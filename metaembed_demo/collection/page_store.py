@@ -16,6 +16,8 @@ class Saved(Protocol):
 
     @property
     def places(self) -> tuple[Place, ...]: ...
+    @property
+    def language(self) -> str: ...
 
     def load(self) -> StoredPage:
         """Read the page. Raises ValueError when it is damaged or missing."""

@@ -31,7 +31,7 @@ from metaembed_demo.index import segments
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
-from .page_store import PageStore
+from .page_store import PageStore, Saved
 from .stored_page import Place, StoredPage
 
 FORMAT = 2
@@ -59,6 +59,7 @@ class Record:
     offset: int
     length: int
     digest: str
+    language: str = ""
 
     def load(self) -> StoredPage:
         """Raises ValueError when the record or the picture is damaged or missing."""
@@ -80,13 +81,14 @@ class Record:
         return data
 
     def as_row(self) -> list[Any]:
-        return [self.id, [list(p) for p in self.places], self.file, self.offset, self.length, self.digest]
+        row = [self.id, [list(p) for p in self.places], self.file, self.offset, self.length, self.digest]
+        return [*row, self.language] if self.language else row
 
     @classmethod
     def of_row(cls, path: Path, row: list[Any]) -> Record:
-        page_id, places, file, offset, length, digest = row
+        page_id, places, file, offset, length, digest, *language = row
         pairs = tuple((source, number) for source, number in places)
-        return cls(path, page_id, pairs, _plain(file), offset, length, digest)
+        return cls(path, page_id, pairs, _plain(file), offset, length, digest, *map(str, language[:1]))
 
 
 def is_saved(path: Path) -> bool:
@@ -239,20 +241,21 @@ class _Writing:
     def _record(self, page_id: str, page: Any) -> Record:
         if isinstance(page, Record) and page.path == self.path:
             # Loaded from here and unchanged: its picture and words are on disk already.
-            return page if page.file not in self.rewritten else self._add(page_id, page.places, page.packed())
+            return page if page.file not in self.rewritten else self._add(page_id, page, page.packed())
         if isinstance(page, Record):
             page = page.load()
         packed = _packed(page)
         _write_picture(self.path, page)
         old = self.known.get(page_id)
         if old and old.file not in self.rewritten and old.digest == disk.sha256(packed)[:16]:
-            return replace(old, places=page.places)
-        return self._add(page_id, page.places, packed)
+            return replace(old, places=page.places, language=page.language)
+        return self._add(page_id, page, packed)
 
-    def _add(self, page_id: str, places: tuple[Place, ...], packed: bytes) -> Record:
+    def _add(self, page_id: str, page: Saved | StoredPage, packed: bytes) -> Record:
         start, self.size = self.size, self.size + len(packed)
         self.data.append(packed)
-        return Record(self.path, page_id, places, "", start, len(packed), disk.sha256(packed)[:16])
+        where = "", start, len(packed), disk.sha256(packed)[:16]
+        return Record(self.path, page_id, page.places, *where, page.language)
 
 
 def _packed(page: StoredPage) -> bytes:

@@ -23,6 +23,7 @@ class Report:
     """Result of `index_files`, updated as it runs. `finished` means that every file was processed."""
 
     added: int = 0
+    blank: int = 0  # pages without words, which are left out
     duplicates: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)

@@ -24,6 +24,7 @@ def search(
     k: int = 10,
     exact: bool = False,
     evidence: bool = False,
+    language: str = "",
 ) -> Trace:
     """Encode `query` once at full size and find its best `k` pages at `budget`.
 
@@ -33,27 +34,31 @@ def search(
     Args:
         exact: score every page, however many there are.
         evidence: keep the evidence of the query's tokens, if the encoder gives it (in the same forward pass).
+        language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
 
     Raises:
-        ValueError: when `collection` was made by another encoder, or `k` is below 1.
+        ValueError: when `collection` was made by another encoder, `k` is below 1, or `language` has no page.
     """
     collection.check_encoder(encoder)
     started = perf_counter()
     read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
     vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
-    asked = _Asked(vectors, query.text, query.image is not None, read)
+    asked = _Asked(vectors, query.text, query.image is not None, read, language)
     return _run(collection, asked, budget, k, exact, _ms(started))
 
 
-def research(collection: Collection, trace: Trace, budget: Budget, k: int = 10) -> Trace:
-    """Search again with the same query embedding at another budget.
+def research(
+    collection: Collection, trace: Trace, budget: Budget, k: int = 10, language: str | None = None
+) -> Trace:
+    """Search again with the same query embedding at another budget, or in another `language`.
 
     `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
-        ValueError: when `k` is below 1.
+        ValueError: when `k` is below 1, or no page is in `language`.
     """
-    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
+    spoken = trace.language if language is None else language
+    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, spoken)
     found = _run(collection, asked, budget, k, False, 0.0, before=trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
@@ -88,12 +93,14 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 
 @dataclass(frozen=True)
 class _Asked:
-    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence."""
+    """An encoded query: vectors (R_q, D), its text, whether it has a picture, its tokens' evidence, and the
+    language of the pages to search."""
 
     vectors: FloatArray
     text: str
     image: bool
     evidence: Evidence | None
+    language: str = ""
 
 
 def _run(
@@ -112,15 +119,19 @@ def _run(
         index = collection.index
         budget = budget.clip(len(vectors), index.r_c)
         started = perf_counter()
-        candidates: Sequence[str] = index.ids if exact else index.coarse(vectors, budget, k)
+        collection.check_language(asked.language)
+        few = exact or asked.language
+        candidates: Sequence[str]
+        candidates = collection.ids_in(asked.language) if few else index.coarse(vectors, budget, k)
         coarse_ms, started = _ms(started), perf_counter()
         hits: Sequence[Hit] = []
         if exact:
-            hits = index.search(vectors, budget, k, exact=True)
+            ranked = index.search(vectors, budget, len(index) if asked.language else k, exact=True)
+            hits = _among(ranked, candidates, k)
         elif candidates:
             hits = index.rerank(vectors, budget, candidates, k)
         rerank_ms, started = _ms(started), perf_counter()
-        searched = len(index)
+        searched = len(candidates) if asked.language else len(index)
         storage, refined = _storage(index, len(candidates), k, exact)
         # Cosines of the previous search are valid if it scored pages with the same vectors.
         alike = before is not None and (before.storage, before.refined > 0) == (storage, refined > 0)
@@ -143,8 +154,16 @@ def _run(
         refined=refined,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
+        language=asked.language,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
+
+
+def _among(hits: Sequence[Hit], ids: Sequence[str], k: int) -> Sequence[Hit]:
+    """The best `k` of the hits that are among `ids`, ranked anew."""
+    known = set(ids)
+    kept = [hit for hit in hits if hit.page_id in known][:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
 
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:

@@ -168,6 +168,7 @@ class Trace:
     refined: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
     query_evidence: Any = None
+    language: str = ""  # the one that hits are limited to, "" for all
 
     @property
     def by_full_vectors(self) -> bool:
@@ -187,6 +188,8 @@ class Trace:
             "storage": self.storage,
             "refined": self.refined,
         }
+        if self.language:
+            found["query"]["language"] = self.language
         if self.alignment is not None:
             found["alignment"] = {
                 "page_id": self.alignment.page_id,

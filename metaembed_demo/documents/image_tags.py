@@ -59,23 +59,24 @@ def tag_image(image: Image.Image) -> Contents:
     """Tags, as words of kind "visual", and one view of the whole; boxes are fractions of `image`.
 
     Order: labels of the whole image by probability, categories, labels of single regions, colours by area,
-    medium. Views of regions did not improve retrieval (assets/README.md).
+    medium. The confidence of a label or category is its probability, pooled over the whole and the best
+    region; colours and medium are certain. Views of regions did not improve retrieval (assets/README.md).
     """
     image = image.convert("RGB")
     drawing = is_drawing(image)
     views = image_views(image)
-    found: dict[str, Box] = {}
-    labels = _labels(views, cautious=drawing)
-    for text, box in (*labels, *((name, WHOLE) for name in _style_tags(image, drawing))):
-        found.setdefault(text, box)
-    return Contents(tuple(Word(text, box, "visual") for text, box in found.items()), (views[0],))
+    found: dict[str, Word] = {}
+    style = (Word(name, WHOLE, "visual") for name in _style_tags(image, drawing))
+    for word in (*_labels(views, cautious=drawing), *style):
+        found.setdefault(word.text, word)
+    return Contents(tuple(found.values()), (views[0],))
 
 
 def _style_tags(image: Image.Image, drawing: bool) -> list[str]:
     return [*(["black and white"] if is_grey(image) else colours(image)), MEDIA[drawing]]
 
 
-def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
+def _labels(views: list[View], cautious: bool) -> Iterator[Word]:
     """Labels and categories with boxes; `cautious` raises thresholds for drawings, unseen in training."""
     caution = 1.5 if cautious else 1.0
     by_name = [np.bincount(name_of_class(), view.probability).astype(np.float32) for view in views]
@@ -83,20 +84,31 @@ def _labels(views: list[View], cautious: bool) -> Iterator[tuple[str, Box]]:
     clear = [np.where(view.probability >= NOISE, view.probability, 0) for view in views]
     whole, regions = by_name[0], by_name[1:]
     pooled = np.max(regions, 0) if regions else whole
-    together = (1 - REGION_WEIGHT) * whole + REGION_WEIGHT * pooled
+    together = _pooled(whole, pooled)
     for i in np.argsort(-together)[:MOST_WHOLE]:
         if together[i] >= SURE_WHOLE * caution:
-            yield names()[i], views[_clearest([region[i] for region in by_name])].box
+            box = views[_clearest([region[i] for region in by_name])].box
+            yield _tag(names()[i], box, together[i])
     for name, members in categories().items():
         shares = [float(each[members].sum()) for each in clear]
-        if (1 - REGION_WEIGHT) * shares[0] + REGION_WEIGHT * max(shares) >= SURE_CATEGORY * caution:
-            yield name, WHOLE
+        sure = _pooled(shares[0], max(shares))
+        if sure >= SURE_CATEGORY * caution:
+            yield _tag(name, WHOLE, sure)
         elif max(shares) >= SURE_REGION * caution:
-            yield name, views[shares.index(max(shares))].box
+            yield _tag(name, views[shares.index(max(shares))].box, sure)
     for view, region in zip(views[1:], regions, strict=True):
         for i in np.argsort(-region)[:MOST_REGION]:
             if region[i] >= SURE_REGION * caution:
-                yield names()[i], view.box
+                yield _tag(names()[i], view.box, together[i])
+
+
+def _pooled(whole: Any, region: Any) -> Any:
+    """Probability from that of the whole image and of the best region."""
+    return (1 - REGION_WEIGHT) * whole + REGION_WEIGHT * region
+
+
+def _tag(name: str, box: Box, probability: float) -> Word:
+    return Word(name, box, "visual", round(min(float(probability), 1.0), 3))
 
 
 def _clearest(shares: list[float]) -> int:

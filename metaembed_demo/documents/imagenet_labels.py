@@ -141,6 +141,23 @@ CATEGORIES = {
     "space": "755 727",
 }
 
+# Categories that say less than a label within them.
+GENERAL = {
+    *(
+        "animal",
+        "vehicle",
+        "building",
+        "furniture",
+        "furnishings",
+        "clothing",
+        "tool",
+        "weapon",
+        "kitchenware",
+    ),
+    *("container", "sport", "food", "drink", "plant", "cup", "landscape", "toy", "musical instrument"),
+    "electronic device",
+}
+
 
 @lru_cache(CLASSES)
 def label(index: int) -> str:
@@ -176,6 +193,22 @@ def categories() -> dict[str, NDArray[np.int64]]:
     118
     """
     return {name: np.array(sorted(_numbers(spans))) for name, spans in CATEGORIES.items()}
+
+
+def same_thing(one: str, other: str) -> bool:
+    """Whether two labels or categories share a class.
+
+    >>> same_thing("Egyptian cat", "cat"), same_thing("cat", "dog")
+    (True, False)
+    """
+    return bool(_classes(one) & _classes(other))
+
+
+@lru_cache(2 * CLASSES)
+def _classes(name: str) -> frozenset[int]:
+    spans = CATEGORIES.get(name)
+    own = {index for index in range(CLASSES) if label(index) == name}
+    return frozenset(own | (_numbers(spans) if spans else set()))
 
 
 def _numbers(spans: str) -> set[int]:

@@ -85,7 +85,9 @@ def test_pages_are_indexed_found_explained_and_deleted(
     assert (best["source"], best["rank"], len(found["hits"])) == ("zebra.png", 1, 2)
     assert found["budget"] == {"r_q": 4, "r_c": 8, "trained": True}
     why = check(client.predict(best["page_id"], "zebra", "4x8", session, api_name="/explain"), "explain")
-    assert why["page"] == {key: best[key] for key in ("page_id", "source", "page", "title")}
+    assert why["page"] == {key: best[key] for key in ("page_id", "source", "page", "title", "language")} | {
+        "reading": []
+    }
     assert why["score"] == pytest.approx(best["score"], abs=1e-4)
     assert sum(why["alignment"]["gains"]) == pytest.approx(why["score"], abs=1e-3)
     assert why["explanation"] is None  # the dummy encoder cannot tell
@@ -133,6 +135,8 @@ def test_mini_tells_what_words_give(address: str) -> None:
         ("search", {"query": "dog", "k": "many"}, "k is to be a whole number"),
         ("search", {"query": ["dog"]}, "query is to be text, not list"),
         ("search", {"query": " "}, "The query is empty"),
+        ("search", {"query": "dog", "language": "de"}, "No page is in the language 'de'"),
+        ("search", {"query": "dog", "language": 7}, "language is to be text, not int"),
         ("search", {"query": "x" * 5000}, "5,000 characters, over the limit"),
         ("explain", {"page_id": "nope", "query": "dog"}, "no page with this page_id"),
         ("index", {"files": []}, "no files to index"),

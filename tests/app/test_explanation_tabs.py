@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -403,3 +404,52 @@ def test_a_picture_from_a_file_is_explained_too(visit: Visit, tmp_path: Path) ->
     assert carried(screen.marks, "map")["query"]
     assert carried(visit.trace_record(), "trace")["query"] == {"text": "", "image": True}
     assert carried(screen.link, "link")["picture"] == "1"
+
+
+# Languages and words in doubt
+
+
+def test_the_results_keep_to_the_chosen_language(visit: Visit) -> None:
+    for at, page in enumerate(list(visit.collection.pages.values())):
+        visit.collection.pages[page.id] = replace(page, language="de" if at % 2 else "en")
+    visit.collection._languages = None
+    screen = visit.search("the museum opens at ten")
+    assert 'data-action="language"' in str(screen.results)
+    screen = visit.speak("de")
+    assert visit.trace
+    assert len(visit.trace.hits) == 6
+    assert "Best 6 of 6 pages" in str(screen.results)
+    assert '"language":"de"' in unescape(str(screen.link))
+    visit.move(STOPS[1])
+    assert len(visit.trace.hits) == 6
+    for name in TABS:
+        opened(visit, name)
+    other = Visit(visit.tools, visit.session)
+    shown = other.arrive(Link("the museum", hit=visit.trace.hits[2].page_id, language="de"))
+    assert "Best 6 of 6 pages" in str(shown.results)
+    assert other.chosen == visit.trace.hits[2].page_id
+    visit.clear()
+    visit.restore()
+    assert "Best 10 of 12 pages" in str(visit.search("the museum").results), "no page is in it any more"
+    assert visit.language == ""
+
+
+def test_words_in_doubt_are_marked(visit: Visit, mini: Mini) -> None:
+    words = tuple(Word(t, (0, 0.1, 0.3, 0.12), "ocr", c) for t, c in (("zeppelin", 0.62), ("hangar", 0.97)))
+    white = Image.new("RGB", (60, 80), "white")
+    page = Page("doubt", "scan.png", 1, white, words, reading=("It was read by OCR.",))
+    visit.collection.put(StoredPage.of(page), mini.encode_pages([page])[0])
+    screen = asked(visit, "zeppelin hangar")
+    assert visit.chosen == "doubt"
+    assert "It was read by OCR." in str(screen.page)
+    assert [word[6:] for word in fetched(visit, screen.marks)["words"]] == [[0.62], []]
+    assert {row[0]: row[7] for row in carried(screen.marks, "map")["map"]} == {0: 3, 1: 0}
+    told = opened(visit, "page-map")
+    assert 'title="Read by OCR, confidence 0.62"' in told
+    assert told.count("read by OCR, confidence") == 1
+    record = carried(visit.trace_record(), "trace")
+    jsonschema.validate(record, SCHEMA)
+    assert {word["text"]: word["confidence"] for word in record["explanation"]["words"]} == {
+        "zeppelin": 0.62,
+        "hangar": 0.97,
+    }

@@ -82,6 +82,8 @@ class FakePage:
     width: int = 850
     height: int = 1200
     also: tuple[tuple[str, int], ...] = ()
+    reading: tuple[str, ...] = ()
+    language: str = ""
 
 
 def address(page_id: str, name: str) -> str:
@@ -358,6 +360,32 @@ def test_results_mark_a_page_that_was_not_among_the_hits_before() -> None:
     assert not Document(search_tab.results(trace(), pages, gains, "p1", address)).all(class_="new")
 
 
+def test_languages_are_shown_and_chosen_where_there_are_several() -> None:
+    pages = {"p1": replace(FakePage(), language="de"), "p2": replace(FakePage(), id="p2")}
+    gains = dict.fromkeys(pages, [1.0] * 5)
+    shown = replace(trace(), language="de")
+
+    def drawn(languages: dict[str, int]) -> str:
+        return search_tab.results(shown, pages, gains, "p1", address, languages=languages)
+
+    both = Document(drawn({"en": 60, "de": 12}))
+    assert "All languages" in both.words
+    assert "German (12)" in both.words
+    assert [each["value"] for tag, each in both.elements if tag == "option" and "selected" in each] == ["de"]
+    assert drawn({"en": 60, "de": 12}).count("<span>German</span>") == 1
+    assert "German" not in drawn({"de": 72})
+    assert HOSTILE not in drawn({"de": 72, HOSTILE: 1})
+
+
+def test_a_page_tells_how_it_was_read() -> None:
+    page = replace(FakePage(), reading=("The text layer was read: 312 words.", HOSTILE), language="de")
+    html = search_tab.page(page, 1, address)
+    for words in ("How this page was read", "The text layer was read: 312 words.", "Its language: German."):
+        assert words in html
+    assert HOSTILE not in html
+    assert "How this page was read" not in search_tab.page(FakePage(), 1, address)
+
+
 def test_pictures_stand_at_their_addresses_in_their_sizes() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
@@ -422,6 +450,23 @@ def test_outcome_gives_each_problem_its_own_message_and_tells_duplicates() -> No
     assert "2 problems" in drawn.words
     for words in ("a.pdf is empty.", "b.pdf needs a password.", "c.pdf page 1 is the same."):
         assert words in drawn.words
+
+
+def test_notices_are_told_apart_from_problems_and_blank_pages_are_counted() -> None:
+    notices = (
+        FakeProblem("a.pdf", "Pages 2-9 of a.pdf are blank."),
+        FakeProblem(HOSTILE, f"Page 1 of {HOSTILE} is."),
+    )
+    html = documents_tab.outcome(documents_tab.Outcome(3, (), (), 2.0, notices, blank=8))
+    drawn = Document(html)
+    assert "3 pages added in 2.0 s, 8 blank pages left out" in drawn.words
+    assert "2 notices" in drawn.words
+    assert "Pages 2-9 of <b>a.pdf</b> are blank." in html
+    assert "problem" not in drawn.words
+    assert "warn" not in html
+    assert HOSTILE not in html
+    nothing = Document(documents_tab.outcome(documents_tab.Outcome(0, (), (), 2.0, blank=1))).words
+    assert "No page was added, 1 blank page left out" in nothing
 
 
 def test_cancelled_upload_says_that_what_was_done_stays() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,33 @@ def test_search_gives_ranked_hits(index: Path, capfd) -> None:
     assert first["title"].startswith("sleeping cat")
     assert first["score"] > second["score"]
     assert set(found["timings_ms"]) == {"encode", "coarse", "rerank", "align", "total"}
+
+
+def test_search_keeps_to_a_language(pictures: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    read_by(monkeypatch, lambda page: replace(named(page), language="de" if "cat" in page.source else "en"))
+    ok(capfd, "index", pictures, "--out", tmp_path / "ix")
+    hits = ok(capfd, "search", tmp_path / "ix", "old invoice", "--language", "DE")["hits"]
+    assert [(hit["file"], hit["language"]) for hit in hits] == [("sleeping-cat.png", "de")]
+    status, _, err = run(capfd, "search", tmp_path / "ix", "old invoice", "--language", "fr")
+    assert (status, "what is indexed is in en, de" in err) == (2, True)
+
+
+def test_notices_are_told_in_few_lines(pictures: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    blank = ("is blank and was left out.",)
+    read_by(monkeypatch, lambda page: replace(page if "cat" in page.source else named(page), notices=blank))
+    status, out, err = run(capfd, "index", pictures, "--out", tmp_path / "ix")
+    assert status == 0
+    assert "2 pages added" in out
+    assert "2 blank pages left out" in out
+    assert "Notices: 4." in out
+    assert err.count("is blank and was left out.") == 4
+    found = ok(
+        capfd, "index", pictures / "twin-cat.png", pictures / "old-invoice.png", "--out", tmp_path / "ix"
+    )
+    assert (found["added"], found["blank"]) == (0, 1)
+    assert found["notices"][0]["page"] == 1
+    status, _, err = run(capfd, "index", pictures / "twin-cat.png", "--out", tmp_path / "other")
+    assert (status, "Every page is blank" in err) == (2, True)
 
 
 def test_search_takes_a_picture(index: Path, pictures: Path, capfd) -> None:

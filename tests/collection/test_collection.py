@@ -394,8 +394,61 @@ def test_titles_are_the_largest_type_of_the_upper_half() -> None:
     assert len(caption("a.pdf", [Word("x" * 200, (0, 0, 1, 1))] * 5)) <= 60
 
 
-def test_pictures_are_named_by_file_and_what_they_show() -> None:
-    shown = [Word(text, (0, 0, 1, 1), "visual") for text in ("tabby cat", "orange", "sofa")]
-    assert caption("zip.zip/my_cat-1.jpg", shown) == "my cat 1: tabby cat, orange"
-    assert caption("my_cat.jpg", [Word("MEOW", (0, 0, 1, 1), "ocr"), *shown]) == "my cat: MEOW"
+def test_titles_begin_with_the_first_line_of_a_heading_and_may_stand_low_on_a_cover() -> None:
+    page = [*line("Astronomy for", 0.1, 0.04), *line("Beginners", 0.15, 0.04), *line("How to see", 0.3, 0.01)]
+    assert (
+        caption("a.pdf", [*page, *line("the sky at night with no tools", 0.4, 0.01)])
+        == "Astronomy for Beginners"
+    )
+    cover = [*line("Sorrel Island", 0.7, 0.09), *line("Nineteen square kilometres of heather", 0.8, 0.02)]
+    assert caption("a.pdf", cover) == "Sorrel Island"
+
+
+@pytest.mark.parametrize("stamp", ["DRAFT", "Entwurf", "STRICTLY CONFIDENTIAL", "D R A F T"])
+def test_a_stamp_across_the_page_is_no_title(stamp: str) -> None:
+    body = [*line("Energy use", 0.3, 0.03), *line("fell in the third quarter of it", 0.5, 0.01)]
+    assert caption("a.pdf", [*line(stamp, 0.4, 0.2), *body]) == "Energy use"
+    diagonal = [Word(c, (0.2 + i / 9, 0.7 - i / 9, 0.3 + i / 9, 0.8 - i / 9)) for i, c in enumerate("DRAFT")]
+    assert caption("a.pdf", [*diagonal, *body]) == "Energy use"
+    plain = line("All of one size and nothing more", 0.4, 0.02)
+    assert caption("a.pdf", [*plain, *line(stamp, 0.41, 0.02)]).startswith("All of one size")
+
+
+def drop_cap(letter: str, rest: str) -> list[Word]:
+    cap = Word(letter, (0.1, 0.1, 0.15, 0.19))
+    first = [Word(t, (0.16 + i / 10, 0.1, 0.24 + i / 10, 0.13)) for i, t in enumerate(rest.split())]
+    return [cap, *first, *line("a king, and the king had a daughter", 0.2, 0.03)]
+
+
+def test_a_drop_cap_is_joined_with_its_word() -> None:
+    assert caption("a.pdf", drop_cap("O", "nce upon a time")).startswith("Once upon a time a king")
+    assert caption("a.pdf", drop_cap("A", "king sat there")).startswith("A king sat there")
+    first, *others = drop_cap("O", "nce upon a time")
+    assert caption("a.pdf", [*others, first]).startswith("Once upon a time"), "in any order"
+
+
+def test_numbers_and_symbols_are_no_titles() -> None:
+    page = [*line("4", 0.02, 0.01), *line("12.3 %", 0.1, 0.09), *line("| of all pages are blank", 0.3, 0.02)]
+    assert caption("a.pdf", page) == "of all pages are blank"
+    assert caption("sums_2024.pdf", line("2024 12.3 % 4,711 88", 0.1, 0.02)) == "sums 2024"
+    assert (
+        caption("a.pdf", line("目次", 0.1, 0.05) + line("第一章 はじめに 読む人へ 終わりに 十二", 0.3, 0.02))
+        == "目次"
+    )
+
+
+def tags(*names: str, sure: float = 0.9) -> list[Word]:
+    return [Word(name, (0, 0, 1, 1), "visual", sure) for name in names]
+
+
+def test_pictures_are_named_by_what_they_surely_show_else_by_file() -> None:
+    photo, drawing = tags("orange", "photograph", sure=1), tags("white", "drawing", sure=1)
+    cat = [*tags("Egyptian cat", sure=0.74), *tags("animal", "cat"), *photo]
+    assert caption("zip.zip/IMG_1.jpg", cat) == "a cat"
+    assert caption("b.png", [*tags("umbrella"), *drawing]) == "a drawing of an umbrella"
+    assert caption("b.png", [*tags("beach", "dog"), *photo]) == "a photograph of a beach and a dog"
+    assert caption("b.png", [*tags("building"), *photo]) == "a building"
+    assert caption("my_tissue-1.jpg", [*tags("trilobite", "wool", sure=0.23), *photo]) == "my tissue 1"
+    assert caption("my_cat.jpg", [Word("MEOW", (0, 0, 1, 1), "ocr"), *cat]) == "MEOW"
+    assert caption("my_cat.jpg", [Word("IIIC", (0, 0, 1, 1), "ocr"), *cat]) == "a cat"
     assert caption("___.jpg", []) == "___.jpg"

@@ -1,12 +1,16 @@
 """collection/search.py and app/visitors/session.py: a query becomes a trace, the dial moves without
 encoding, sessions stay apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import explain_hit, research, search
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.index.maxsim import maxsim
@@ -189,3 +193,53 @@ def test_restored_samples_have_their_old_vectors(collection: Collection) -> None
             session.collection.index.vectors([page_id]), collection.index.vectors([page_id])
         )
     assert {d.source for d in session.collection.documents()} >= {"0.pdf", "0 (2).pdf", "1.pdf"}
+
+
+# Languages
+
+
+@pytest.fixture
+def bilingual() -> Collection:
+    found = Collection.for_encoder(ENCODER)
+    for n in range(12):
+        page = replace(
+            make_page("a.pdf", n + 1, f"coffee machine {n}"), language="de" if n % 3 == 0 else "en"
+        )
+        found.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
+    return found
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("up_to", [5_000, 4])
+def test_a_search_in_one_language_is_exact(bilingual: Collection, exact: bool, up_to: int) -> None:
+    bilingual.index.exact_up_to = up_to
+    every = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), k=12, exact=True)
+    german = [hit for hit in every.hits if bilingual.pages[hit.page_id].language == "de"]
+    found = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), 3, exact, language="de")
+    assert [hit.page_id for hit in found.hits] == [hit.page_id for hit in german[:3]]
+    assert [hit.rank for hit in found.hits] == [1, 2, 3]
+    assert (found.language, found.pages_searched) == ("de", 4)
+    assert found.as_json()["query"]["language"] == "de"
+    again = research(bilingual, found, Budget(16, 64), 10)
+    assert {bilingual.pages[hit.page_id].language for hit in again.hits} == {"de"}
+    assert len(research(bilingual, found, Budget(16, 64), 10, language="").hits) == 10
+
+
+def test_a_language_without_pages_is_refused_and_counts_follow(bilingual: Collection) -> None:
+    assert bilingual.languages() == {"en": 8, "de": 4}
+    with pytest.raises(ValueError, match="language 'fr'; what is indexed is in en, de"):
+        search(bilingual, ENCODER, Query("coffee"), Budget(4, 8), language="fr")
+    bilingual.remove("a.pdf")
+    assert bilingual.languages() == {}
+    with pytest.raises(ValueError, match="what is indexed has a known one"):
+        bilingual.check_language("de")
+
+
+def test_languages_are_known_without_loading_pages(bilingual: Collection, tmp_path, monkeypatch) -> None:
+    bilingual.save(tmp_path)
+    monkeypatch.setattr(persistence, "EAGER", 3)
+    found = Collection.load(tmp_path, ENCODER.fingerprint)
+    monkeypatch.setattr(persistence.Record, "load", None)
+    assert found.languages() == {"en": 8, "de": 4}
+    assert found.ids_in("de") == bilingual.ids_in("de")
+    assert found.copy().languages() == {"en": 8, "de": 4}

@@ -97,6 +97,7 @@ class Api:
             "version": VERSION,
             "session": visit.session.id,
             "added": report.added,
+            "blank": report.blank,
             "duplicates": list(report.duplicates),
             "problems": [{"source": each.source, "message": each.message} for each in report.problems],
             "notices": [
@@ -131,12 +132,22 @@ class Api:
     # Searching
 
     def search(
-        self, query: Any, budget: Any, k: Any, session: Any = "", picture: Upload | None = None
+        self,
+        query: Any,
+        budget: Any,
+        k: Any,
+        session: Any = "",
+        picture: Upload | None = None,
+        language: Any = "",
     ) -> Answer:
-        """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both."""
+        """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
+
+        language: ISO 639-1 code of the pages to search, "" for all.
+        """
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
-        trace = search(collection, tools.encoder, asked, wanted, min(max(_whole(k, "k"), 1), MOST_HITS))
+        spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
+        trace = search(collection, tools.encoder, asked, wanted, most, language=spoken)
         answer = {"version": VERSION, **trace.as_json()}
         with collection.lock:  # pages deleted meanwhile are left out
             pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}
@@ -165,7 +176,7 @@ class Api:
             "version": VERSION,
             "query": plain["query"],
             "budget": plain["budget"],
-            "page": {"page_id": page.id, **_named(page)},
+            "page": {"page_id": page.id, **_named(page), "reading": list(page.reading)},
             "score": round(score, 5),
             "storage": plain["storage"],
             "alignment": plain["alignment"],
@@ -193,7 +204,7 @@ def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
 
 
 def _named(page: StoredPage) -> Answer:
-    return {"source": page.source, "page": page.number, "title": page.title}
+    return {"source": page.source, "page": page.number, "title": page.title, "language": page.language}
 
 
 def _text(value: Any, name: str) -> str:

@@ -51,6 +51,7 @@ class Endpoints:
         k: int = 10,
         session: str = "",
         image: FileData | None = None,
+        language: str = "",
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -61,9 +62,10 @@ class Endpoints:
             k: How many hits, at most 100.
             session: The token of a session. Empty: the sample corpus.
             image: A picture to ask with.
+            language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
         """
         with self._asked(request), self._picture(image) as picture:
-            return self.api.search(query, budget, k, session, picture)
+            return self.api.search(query, budget, k, session, picture, language)
 
     def explain(
         self,

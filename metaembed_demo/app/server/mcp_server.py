@@ -112,11 +112,14 @@ class Toolbox:
         k: Annotated[int, Field(description="How many hits, at most 100.", ge=1, le=100)] = 10,
         session: Session = "",
         image_base64: Picture = "",
+        language: Annotated[
+            str, Field(description="ISO 639-1 code of the pages to search, as de. Empty: all pages.")
+        ] = "",
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         return await self._run(
             self._searching,
-            lambda files: self.api.search(query, budget, k, session, next(iter(files), None)),
+            lambda files: self.api.search(query, budget, k, session, next(iter(files), None), language),
             _pictures(image_base64),
         )
 
@@ -152,7 +155,10 @@ class Toolbox:
         files: Annotated[list[InlineFile], Field(description="PDFs, pictures, or zips of them.")],
         session: Annotated[str, Field(description="The token of a session. Empty: a new one.")] = "",
     ) -> dict[str, Any]:
-        """Add files to a session, and report on each that could not be read. The answer names the session."""
+        """Add files to a session, and report what could not be read, was left out or is in doubt.
+
+        The answer names the session.
+        """
         return await self._run(self._indexing, lambda found: self.api.index(found, session), files)
 
     async def new_session(self) -> dict[str, Any]:

@@ -288,6 +288,8 @@ class Page:
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
             return {**self._screen(visit, visit.search(value)), self.text: value}
+        if name == "language":
+            return self._screen(visit, visit.speak(value)) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):

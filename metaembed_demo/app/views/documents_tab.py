@@ -36,6 +36,8 @@ class Outcome:
     """The result of an upload.
 
     added: number of pages indexed; duplicates: one line for each page that was already indexed.
+    notices: what was left out or is in doubt, a line for all pages of a file with the same one.
+    blank: number of pages left out because nothing is on them.
     """
 
     added: int
@@ -43,6 +45,7 @@ class Outcome:
     problems: tuple[ShownProblem, ...]
     seconds: float
     notices: tuple[ShownProblem, ...] = ()
+    blank: int = 0
     cancelled: bool = False
     error: str = ""  # the error that stopped the upload, if any
 
@@ -212,10 +215,10 @@ def outcome(ended: Outcome) -> str:
         items = "".join(f"<li>{_problem(problem)}</li>" for problem in problems)
         parts.append(f"<h4>{plural(len(problems), 'problem')}</h4><ul class='problems'>{items}</ul>")
     if notices := ended.notices:
-        items = "".join(f"<li>{_problem(notice)}</li>" for notice in notices)
+        items = "".join(f"<li>{_notice(notice)}</li>" for notice in notices)
         parts.append(
-            f"<details{' open' if len(notices) <= 5 else ''}><summary>{plural(len(notices), 'notice')}"
-            f"</summary><ul class='problems'>{items}</ul></details>"
+            f"<details{' open' if len(notices) <= 3 else ''}><summary>{plural(len(notices), 'notice')} on "
+            f"what was left out or is in doubt</summary><ul class='notices'>{items}</ul></details>"
         )
     if twice:
         items = "".join(f"<li><span>{safe(line)}</span></li>" for line in twice)
@@ -228,10 +231,13 @@ def outcome(ended: Outcome) -> str:
 
 def _headline(ended: Outcome) -> str:
     added = plural(ended.added, "page")
+    blank = f", {plural(ended.blank, 'blank page')} left out" if ended.blank else ""
     if ended.cancelled:
-        return f"Cancelled. {added} added so far and searchable"
-    if ended.added:
-        return f"{added} added in {ended.seconds:.1f} s"
+        return f"Cancelled. {added} added so far and searchable{blank}"
+    if ended.added or blank:
+        return (
+            f"{added} added in {ended.seconds:.1f} s{blank}" if ended.added else f"No page was added{blank}"
+        )
     return "Nothing new" if ended.duplicates and not ended.problems else "No page was added"
 
 
@@ -241,6 +247,12 @@ def _problem(problem: ShownProblem) -> str:
     if message.startswith(name):
         return f"<b>{safe(name)}</b>{safe(message[len(name) :])}"
     return f"<b>{safe(name)}</b>: {safe(message)}"
+
+
+def _notice(notice: ShownProblem) -> str:
+    """The message with the file's name emphasised."""
+    before, name, after = notice.message.partition(notice.source)
+    return f"{safe(before)}<b>{safe(name)}</b>{safe(after)}"
 
 
 def failed(message: str) -> str:

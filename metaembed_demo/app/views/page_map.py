@@ -24,6 +24,7 @@ LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
 MOST = 160  # words drawn for one token
 LEAST_LISTED = 0.005  # minimum share of the score of a listed word
 CELLS_COUNT = 0.05  # minimum share of all picture cells together; below, none is veiled
+DOUBTFUL = 0.8  # confidence below which a word that was read by OCR is marked
 LISTED = 10  # words in the list next to the page
 ROUNDED = (
     " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
@@ -43,14 +44,24 @@ def reading(words: Sequence[Word], read: FloatArray) -> str:
         read: (R_c, n) float32, rows summing to 1.
     """
     data = {
-        # Last value: the word names a picture. Its box is the picture's and is not drawn.
+        # After the text: whether the word names a picture, whose box it then has and which is not drawn; and
+        # the confidence of a doubtful word.
         "words": [
-            [*(round(edge * 1000) for edge in word.box), word.text, int(word.kind == "visual")]
+            [
+                *(round(edge * 1000) for edge in word.box),
+                word.text,
+                int(word.kind == "visual"),
+                *([round(word.confidence, 2)] if is_doubtful(word) else []),
+            ]
             for word in words
         ],
         "read": [_sparse(row) for row in read],
     }
     return clean(json.dumps(data, separators=(",", ":"), ensure_ascii=False))
+
+
+def is_doubtful(word: Word) -> bool:
+    return word.kind == "ocr" and word.confidence < DOUBTFUL
 
 
 def _sparse(weights: FloatArray) -> list[int]:
@@ -105,11 +116,12 @@ def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) ->
             *(round(edge, 4) for edge in found.words[i].box),
             round(float(shares[i]), 5),
             GROUPS[int(groups[i])].label("candidate"),
+            round(found.words[i].confidence, 3),
         ]
         for i in np.argsort(-shares, kind="stable")[:MOST]
         if shares[i] > 0
     ]
-    head = ["word", "x0", "y0", "x1", "y1", "share", "candidate tokens"]
+    head = ["word", "x0", "y0", "x1", "y1", "share", "candidate tokens", "confidence"]
     data = [dict(zip(head, row, strict=True)) for row in rows]
     return savable("page-map", data, [head, *rows])
 
@@ -123,8 +135,8 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
     """Data for the overlay: words with their shares and boxes, and the evidence of the query's tokens.
 
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
-    word, 1 a name of what a picture shows (not drawn), 2 a picture cell. Weak words are omitted; picture
-    cells never are, because those that contribute nothing are veiled.
+    word, 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read with doubt. Weak words
+    are omitted; picture cells never are, because those that contribute nothing are veiled.
 
     Args:
         reading_at: the URL of `reading`.
@@ -135,7 +147,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
     for i in np.argsort(-shares, kind="stable"):
         word = found.words[i]
         if shares[i] > least or not word.text:
-            kind = (1 if word.kind == "visual" else 0) if word.text else 2
+            kind = (1 if word.kind == "visual" else 3 * is_doubtful(word)) if word.text else 2
             box = [round(edge * 1000) for edge in word.box]
             rows.append([int(i), round(float(shares[i]) * 1000, 1), int(groups[i]) + 1, *box, kind])
     data = {
@@ -176,13 +188,23 @@ def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) 
         return ""
     top = float(shares[named[0]])
     rows = "".join(
-        f'<li data-word="{i}"><span class="word">{safe(words[i].text)}</span>'
+        f'<li data-word="{i}">{_word(words[i])}'
         f'<span class="track"><i style="width:{shares[i] / top * 100:.1f}%;'
         f'--shade:{GROUPS[int(groups[i])].shade}"></i></span>'
         f'<span class="num">{shares[i] * 100:.1f}%</span></li>'
         for i in named
     )
     return f'<ol class="gave" aria-label="Words by their share of the score">{rows}</ol>'
+
+
+def _word(word: Word) -> str:
+    if not is_doubtful(word):
+        return f'<span class="word">{safe(word.text)}</span>'
+    told = f"by OCR, confidence {word.confidence:.2f}"
+    return (
+        f'<span class="word doubt" title="Read {told}">{safe(word.text)}'
+        f'<span class="hidden">, read {told}</span></span>'
+    )
 
 
 def _cells_note(shares: FloatArray, words: Sequence[Word]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from metaembed_demo.core.budgets import reach
+from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace
 
@@ -33,6 +34,10 @@ class ShownPage(Protocol):
     def width(self) -> int: ...
     @property
     def height(self) -> int: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def reading(self) -> tuple[str, ...]: ...
     @property
     def also(self) -> tuple[tuple[str, int], ...]: ...
 
@@ -189,6 +194,7 @@ def results(
     chosen: str | None,
     address: Address,
     weak: bool = False,
+    languages: Mapping[str, int] | None = None,
 ) -> str:
     """The hits as a list of cards.
 
@@ -199,17 +205,44 @@ def results(
         chosen: the id of the open hit.
         address: gives the URLs of thumbnails.
         weak: whether the best score is weak; the list then starts with a note.
+        languages: language code -> number of pages; more than one are shown and can be chosen.
     """
+    several = languages if languages and len(languages) > 1 else {}
     top = max((hit.score for hit in trace.hits), default=1.0)
     cards = "".join(
-        _card(hit, pages[hit.page_id], gains[hit.page_id], top, trace, hit.page_id == chosen, address)
+        _card(
+            hit,
+            pages[hit.page_id],
+            gains[hit.page_id],
+            top,
+            trace,
+            hit.page_id == chosen,
+            address,
+            bool(several),
+        )
         for hit in trace.hits
         if hit.page_id in pages
     )
     return (
         '<section class="results" aria-label="Results"><div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
-        f"{legend(reach(trace.budget))}</div>{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
+        f"{_languages(several, trace.language)}{legend(reach(trace.budget))}</div>"
+        f"{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
+    )
+
+
+def _languages(pages: Mapping[str, int], chosen: str) -> str:
+    """A list to limit the results to one language; empty if there is none to choose."""
+    if not pages:
+        return ""
+    options = "".join(
+        f'<option value="{safe(code)}"{" selected" if code == chosen else ""}>'
+        f"{safe(language_name(code))} ({count:,})</option>"
+        for code, count in pages.items()
+    )
+    return (
+        '<select class="languages" data-action="language" aria-label="Language of the pages">'
+        f'<option value="">All languages</option>{options}</select>'
     )
 
 
@@ -229,6 +262,7 @@ def _card(
     trace: Trace,
     chosen: bool,
     address: Address,
+    in_language: bool = False,
 ) -> str:
     moved = _movement(trace.movement.get(hit.page_id, 0))
     if trace.movement and hit.page_id not in trace.movement:
@@ -238,12 +272,15 @@ def _card(
         f'<li><button type="button" class="hit" data-page="{safe(hit.page_id)}"{current}>'
         f'<span class="thumb-box"><img src="{address(page.id, THUMBNAIL)}" alt=""></span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
-        f'<span class="hit-where">{_where(page)}</span>{moved}{score_bar(gains, top)}</button></li>'
+        f'<span class="hit-where">{_where(page, in_language)}</span>'
+        f"{moved}{score_bar(gains, top)}</button></li>"
     )
 
 
-def _where(page: ShownPage) -> str:
-    return f'<span class="file">{safe(page.source)}</span><span class="num">p. {page.number}</span>'
+def _where(page: ShownPage, in_language: bool = False) -> str:
+    language = f"<span>{safe(language_name(page.language))}</span>" if in_language and page.language else ""
+    place = f'<span class="file">{safe(page.source)}</span><span class="num">p. {page.number}</span>'
+    return place + language
 
 
 def _movement(places: int) -> str:
@@ -278,9 +315,20 @@ def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
         '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        f"</span></button>{OVERLAY if overlay else ''}{also}"
+        f"</span></button>{OVERLAY if overlay else ''}{also}{_how_read(shown)}"
         f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
         f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
+    )
+
+
+def _how_read(shown: ShownPage) -> str:
+    """What was read how, and why, and the page's language."""
+    told = [*shown.reading, *([f"Its language: {language_name(shown.language)}."] if shown.language else [])]
+    if not told:
+        return ""
+    items = "".join(f"<li>{safe(sentence)}</li>" for sentence in told)
+    return (
+        f'<details class="how-read hint"><summary>How this page was read</summary><ul>{items}</ul></details>'
     )
 
 

@@ -129,19 +129,19 @@ class ExplanationTabs:
         return ranks(lines, now, chosen)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
-        """Every page's rank at the five stops."""
+        """The rank of every page in the trace's language at the five stops."""
         with collection.lock:
-            return [self._ranked(collection, trace.query_vectors, stop) for stop in STOPS]
+            return [self._ranked(collection, trace, stop) for stop in STOPS]
 
     def forget_ranks(self) -> None:
         """Drop cached rankings after a change of the scoring."""
         self._ranks.clear()
 
-    def _ranked(self, collection: Collection, vectors: FloatArray, budget: Budget) -> dict[str, int]:
+    def _ranked(self, collection: Collection, trace: Trace, budget: Budget) -> dict[str, int]:
         """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
-        index = collection.index
+        index, vectors = collection.index, trace.query_vectors
         budget = budget.clip(len(vectors), index.r_c)
-        ids, how = tuple(index.ids), (index.storage, index.refine)
+        ids, how = tuple(collection.ids_in(trace.language)), (index.storage, index.refine)
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
@@ -162,7 +162,8 @@ class ExplanationTabs:
             if page.id not in collection.pages:  # removed while it was open
                 return nothing()
             ranks = [
-                self._ranked(collection, one.query_vectors, one.budget)[page.id] for one in (first, trace)
+                self._ranked(collection, replace(one, language=trace.language), one.budget)[page.id]
+                for one in (first, trace)
             ]
             first = explain_hit(collection, first, page.id)
         assert first.alignment

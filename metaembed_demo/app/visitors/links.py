@@ -30,13 +30,14 @@ class Link:
     hit: str | None = None
     tab: str = TABS[0]
     room: str = ROOMS[0]
+    language: str = ""
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
         """From URL parameters. Malformed values are ignored.
 
         >>> Link.parse({"q": "energy", "budget": "4x8", "tab": "ranks", "room": "cellar"})
-        Link(query='energy', budget=Budget(r_q=4, r_c=8), hit=None, tab='ranks', room='search')
+        Link(query='energy', budget=Budget(r_q=4, r_c=8), hit=None, tab='ranks', room='search', language='')
         """
         try:
             budget = Budget.parse(params.get("budget", str(STOPS[-1])))
@@ -49,6 +50,7 @@ class Link:
             params.get("hit") or None,
             tab if tab in TABS else TABS[0],
             room if room in ROOMS else ROOMS[0],
+            params.get("language", "")[:2],
         )
 
 
@@ -62,6 +64,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
+    params |= {"language": trace.language} if trace.language else {}
     params |= {"picture": "1"} if trace.query_image else {}  # only a flag, a URL cannot hold the picture
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (
@@ -79,6 +82,7 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
         page = pages.get(hit["page_id"])
         if page:
             hit |= {"source": page.source, "page": page.number, "title": page.title}
+            hit["language"] = page.language
     if found is not None:
         record["explanation"] = explanation_json(found, trace.by_full_vectors)
     return record
@@ -100,6 +104,7 @@ def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
                 "kind": found.words[i].kind,
                 "box": [round(edge, 4) for edge in found.words[i].box],
                 "part": round(float(total[i]), 5),
+                "confidence": round(found.words[i].confidence, 3),
             }
             for i in order
         ],

@@ -59,6 +59,7 @@ class SearchState:
     trace: Trace | None = None  # the last search
     chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
+    language: str = ""  # code of the pages to search, "" for all
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
@@ -99,7 +100,7 @@ class SearchState:
         if link is None or not link.query:
             return self.screen()
         self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        self.picture = None
+        self.picture, self.language = None, link.language
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
@@ -127,6 +128,7 @@ class SearchState:
                 self.budget,
                 HITS,
                 evidence=self.explanation_tabs.explains,
+                language=self._spoken(),
             )
             self.explanation_tabs.ask(query)
             self.explanation_tabs.note(trace)
@@ -147,6 +149,17 @@ class SearchState:
         self.again()
         self.explanation_tabs.note(self.trace)
         return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
+
+    def speak(self, language: str) -> Screen:
+        """Search again among the pages in `language`, or among all if it is empty."""
+        self.language = language
+        self.again()
+        return self.screen()
+
+    def _spoken(self) -> str:
+        """The chosen language, which is dropped when its last page is gone."""
+        self.language = self.language if self.language in self.collection.languages() else ""
+        return self.language
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits is ignored."""
@@ -173,7 +186,7 @@ class SearchState:
         """Search again with the same query, after a change of the budget or the pages."""
         trace = self.trace
         if trace is not None:
-            self._take(research(self.collection, trace, self.budget, HITS), self.chosen)
+            self._take(research(self.collection, trace, self.budget, HITS, self._spoken()), self.chosen)
 
     # The search side as HTML
 
@@ -203,7 +216,10 @@ class SearchState:
             for page_id in pages
             if page_id in trace.cosines
         }
-        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, self._is_weak(trace))
+        spoken = self.collection.languages()
+        screen.results = search_tab.results(
+            trace, pages, gains, chosen, self._address, self._is_weak(trace), spoken
+        )
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)
             return
@@ -286,7 +302,7 @@ class SearchState:
         trace = self.trace
         if trace is None or not self._has(page_id):
             return Screen()
-        self._take(research(self.collection, trace, self.budget, HITS), page_id, beyond=True)
+        self._take(research(self.collection, trace, self.budget, HITS, self._spoken()), page_id, beyond=True)
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
@@ -321,7 +337,8 @@ class SearchState:
         return curve.is_weak(trace.hits[0].score, trace.budget)
 
     def _has(self, page_id: str) -> bool:
-        return page_id in self.collection.pages
+        page = self.collection.pages.get(page_id)
+        return page is not None and self.language in ("", page.language)
 
     def _failed(self, message: str, query: str) -> Screen:
         sizes = self.bytes_per_stop()

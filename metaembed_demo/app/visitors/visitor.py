@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from metaembed_demo.app.views import documents_tab, storage_control
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
+from metaembed_demo.collection.notices import in_lines
 from metaembed_demo.core.types import Upload
 
 from .corpus_study import CorpusStudy, QuerySource
@@ -150,5 +151,9 @@ def _outcome(ended: Indexed) -> documents_tab.Outcome:
     report = ended.report
     counts = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
     return documents_tab.Outcome(
-        *counts, notices=tuple(report.notices), cancelled=ended.cancelled, error=ended.error
+        *counts,
+        notices=tuple(in_lines(report.notices)),
+        blank=report.blank,
+        cancelled=ended.cancelled,
+        error=ended.error,
     )

@@ -104,13 +104,15 @@ function reads(name, row, words) {
   return told;
 }
 
+const page = ([, , , , text, , confidence]) => (confidence === undefined ? text : `${text} (OCR, confidence ${confidence.toFixed(2)})`);
+
 function both(row, column) {
   const reading = shared.reading(), map = shared.map();
   if (!reading) shared.load();
   if (!reading || !map) return [];
   return [
     reads(`Query token ${row + 1}`, map.read[row] ?? [], (at) => map.query[at]),
-    reads(`Candidate token ${column + 1}`, reading.read[column] ?? [], (at) => reading.words[at][4]),
+    reads(`Candidate token ${column + 1}`, reading.read[column] ?? [], (at) => page(reading.words[at])),
   ];
 }
 

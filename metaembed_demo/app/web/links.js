@@ -13,6 +13,7 @@ function address() {
   const shown = JSON.parse(box()?.dataset.link || "{}");
   set("q", shown.q);
   set("budget", shown.q ? shown.budget : "");
+  set("language", shown.q ? shown.language : "");
   set("hit", shown.q ? shown.hit : "");
   set("tab", shown.q ? selected("#evidence-tabs") : "", "alignment");
   set("room", selected("#rooms"), "search");

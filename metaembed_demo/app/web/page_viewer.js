@@ -6,7 +6,7 @@ let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
 
-const [WORD, NAME, CELL] = [0, 1, 2]; // types of rows in `map`
+const [WORD, NAME, CELL, DOUBT] = [0, 1, 2, 3]; // types of rows in `map`
 
 // [word, share in thousandths, group 1..5, x0, y0, x1, y1, type], the largest share first
 function marks() {
@@ -14,8 +14,9 @@ function marks() {
   if (!asked) return shared.map()?.map ?? [];
   const row = shared.pairs(reading?.read[asked.column] ?? []);
   return row.map(([at, weight]) => {
-    const [x0, y0, x1, y1, text, name] = reading.words[at];
-    return [at, weight, asked.group, x0, y0, x1, y1, text ? (name ? NAME : WORD) : CELL];
+    const [x0, y0, x1, y1, text, name, confidence] = reading.words[at];
+    const word = confidence === undefined ? WORD : DOUBT;
+    return [at, weight, asked.group, x0, y0, x1, y1, text ? (name ? NAME : word) : CELL];
   });
 }
 
@@ -24,11 +25,14 @@ function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
     .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME)
-    .map(([, share, group, x0, y0, x1, y1]) => {
+    .flatMap(([, share, group, x0, y0, x1, y1, what]) => {
       const rect = rectangle([x0, y0, x1, y1], 2);
       rect.style.fill = `var(--mark-${group})`;
       rect.style.opacity = 0.15 + 0.6 * Math.sqrt(share / top);
-      return rect;
+      if (what !== DOUBT) return [rect];
+      const line = rectangle([x0, y1, x1, y1], 0); // a dotted line under a word that OCR is not sure of
+      line.setAttribute("class", "doubt");
+      return [rect, line];
     });
 }
 
@@ -82,7 +86,7 @@ function under(x, y, words) {
 }
 
 function told(at, reading) {
-  const [, , , , text] = reading.words[at];
+  const [, , , , text, , confidence] = reading.words[at];
   const map = shared.map()?.map ?? [];
   const share = map.find(([each]) => each === at)?.[1];
   const least = shared.percent((map[0]?.[1] ?? 0) * 0.04); // words below it are not drawn
@@ -92,7 +96,8 @@ function told(at, reading) {
   });
   const name = text ? `“${text}”` : "This part of the picture";
   const reader = token < 0 ? "" : ` Candidate token ${token + 1} reads it most (${shared.percent(most)} of what it reads).`;
-  return `${name} gives ${share === undefined ? `less than ${least}` : shared.percent(share)} of this score.${reader}`;
+  const doubt = confidence === undefined ? "" : ` Read by OCR, confidence ${confidence.toFixed(2)}.`;
+  return `${name} gives ${share === undefined ? `less than ${least}` : shared.percent(share)} of this score.${reader}${doubt}`;
 }
 
 element.addEventListener("pointermove", (event) => {
