@@ -26,7 +26,8 @@ class Word:
 
     `confidence`, from 0 to 1, is the recogniser's; words of a text layer have 1.
     `turn`: quarter turns clockwise of its line; 1 reads downwards, as vertical Japanese does. `drawn` is
-    False for the invisible text that recognition has laid over a picture. Neither is stored.
+    False for the invisible text that recognition has laid over a picture. `font` is unique to a font of a
+    document. These are not stored.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Word:
     confidence: float = 1.0
     turn: int = 0
     drawn: bool = True
+    font: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +62,7 @@ class Page:
     `notices` what was left out or is in doubt, each as the rest of a sentence that begins with the page.
     `language` is an ISO 639-1 code, "" where it is unknown.
 
-    Two fields are for the reader alone: `fonts`, a key of each word's font, unique to its document; `full`,
-    which gives the picture at full size where `image` is scaled down.
+    `full`, for the reader alone, gives the picture at full size where `image` is scaled down.
     """
 
     id: str  # hash of the content, see `page_id`
@@ -74,8 +75,7 @@ class Page:
     reading: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     language: str = ""
-    fonts: tuple[str, ...] = ()
-    full: Callable[[], Image] | None = field(default=None, compare=False, repr=False)
+    full: Callable[[], Image | None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:

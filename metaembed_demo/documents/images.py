@@ -15,6 +15,9 @@ from metaembed_demo.core.config import LIMITS, RENDER, Limits
 # HEIF is HEIC. A JPEG with more images appended is opened as JPEG: often they are maps of a phone's photo.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000")
 ANIMATED = ("PNG", "WEBP", "GIF", "AVIF", "HEIF")  # may hold frames besides the first
+LARGE = 1.3  # times as many pixels a side, from which small type is lost when scaled down
+NATIVE = "native side"  # in the info of a picture: pixels of its longer side in the file
+FULL_PIXELS = 36_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
 ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
@@ -82,19 +85,28 @@ def frames_left_out(path: Path, limits: Limits = LIMITS) -> int:
         return getattr(image, "n_frames", 1) - 1 if image.format in ANIMATED else 0
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Apply EXIF rotation and unequal resolutions, convert to RGB, and scale down to `RENDER.max_side`."""
-    side, shape = RENDER.max_side, _shape(image)
+def full_size(path: Path, number: int, limits: Limits = LIMITS) -> Image.Image:
+    """Frame `number` (1-based) as `frames` gives it, but of up to FULL_PIXELS. Raises as `frames`."""
+    with _opened(path, limits) as image:
+        image.seek(number - 1)
+        scale = min(1.0, (FULL_PIXELS / (image.width * image.height)) ** 0.5)
+        return upright(image, max(1, int(max(image.size) * scale)))
+
+
+def upright(image: Image.Image, side: int = RENDER.max_side) -> Image.Image:
+    """Apply EXIF rotation and unequal resolutions, convert to RGB, and scale down to `side`."""
+    shape = _shape(image)
     if image.format == "JPEG2000":
         image.reduce = max(0, (max(image.size) // side).bit_length() - 1)  # type: ignore[assignment]
     image.draft("RGB", (side, side))  # decodes a JPEG at reduced size
     image.load()  # rotates a TIFF and updates its orientation tag, so read the tag afterwards
     orientation = image.getexif().get(ORIENTATION, 1)
-    flat = _rgb(_reduced(image))
+    flat = _rgb(_reduced(image, side))
     if shape == 1:
         flat.thumbnail((side, side), Image.Resampling.LANCZOS)
     else:
-        flat = flat.resize(_fitted(image.size, shape), Image.Resampling.LANCZOS)
+        flat = flat.resize(_fitted(image.size, shape, side), Image.Resampling.LANCZOS)
+    flat.info[NATIVE] = max(image.size)
     return _turned(flat, orientation)
 
 
@@ -108,16 +120,16 @@ def _shape(image: Image.Image) -> float:
     return ratio if SHAPES[0] < max(ratio, 1 / ratio) <= SHAPES[1] else 1.0
 
 
-def _fitted(size: tuple[int, int], shape: float) -> tuple[int, int]:
-    """Pixels for a picture whose pixels are to be `shape` times as high as wide, within `max_side`."""
+def _fitted(size: tuple[int, int], shape: float, side: int) -> tuple[int, int]:
+    """Pixels for a picture whose pixels are to be `shape` times as high as wide, within `side`."""
     width, height = size[0] / min(1.0, shape), size[1] * max(1.0, shape)
-    scale = min(1.0, RENDER.max_side / max(width, height))
+    scale = min(1.0, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _reduced(image: Image.Image) -> Image.Image:
+def _reduced(image: Image.Image, side: int) -> Image.Image:
     """A large 1-bit picture in grey at an integer fraction of its size, without a whole copy in grey."""
-    factor = max(image.size) // (2 * RENDER.max_side)
+    factor = max(image.size) // (2 * side)
     if image.mode != "1" or factor < 2:
         return image
     width, height = image.size

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
-from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload, page_id
+from metaembed_demo.core.types import Box, Notice, Page, Problem, Skipped, Upload, page_id
 
 from . import attachments, images, office, pdf
 from .file_types import Checked, check, uploads
@@ -19,6 +20,7 @@ from .zip_archive import members
 __all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "picture_of", "read_files", "uploads"]
 
 NESTING = 2  # levels of PDFs attached to PDFs
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 NO_MEMORY = "needs more memory than is allowed for one file. Save it smaller, or split it."
 
 
@@ -80,7 +82,8 @@ def _pdf_pages(item: Checked, limits: Limits, level: int) -> Iterator[Page | Pro
                 yield Problem(item.name, f"Page {page.number} of {item.name} {page.why}")
             else:
                 identity = page_id(page.image, page.words)
-                yield Page(identity, item.name, page.number, page.image, page.words, page.pictures)
+                full = partial(document.full, page.number)
+                yield Page(identity, item.name, page.number, page.image, page.words, page.pictures, full=full)
                 for note in page.notes:
                     yield Notice.of(item.name, page.number, note)
         if len(document) > last:
@@ -101,7 +104,9 @@ def _image_pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
     for number, image in enumerate(images.frames(item.path, limits), start=1):
         if not isinstance(image, images.ImageError):
             found += 1
-            yield Page(page_id(image), item.name, number, image, pictures=((0.0, 0.0, 1.0, 1.0),))
+            large = image.info.get(images.NATIVE, 0) > images.LARGE * max(image.size)
+            full = partial(images.full_size, item.path, number, limits) if large else None
+            yield Page(page_id(image), item.name, number, image, pictures=(WHOLE,), full=full)
         elif item.file_type == "TIFF" and (found or number > 1):
             yield Problem(item.name, f"Page {number} of {item.name} {image}")
         else:

@@ -38,6 +38,9 @@ TILE = 1152  # pixels a side, of a picture read at full size
 OVERLAP = 96  # pixels between tiles, more than a line is high
 MOST_TILES = 32  # of one page: about half a minute on two cores
 SPARSE = 0.35  # letters per line height of width; readings of unknown scripts have fewer
+MUCH_LARGER = 2  # times as many pixels a side, from which two tiles are tried at full size
+MORE_LINES = (1.5, 3)  # times as many lines, and so many in addition, that a tile must have to read all
+Full = Callable[[], Image.Image | None]
 Quads = NDArray[np.float32]  # (n, 4, 2) corners of lines, clockwise from the top left, in pixels
 
 
@@ -64,8 +67,8 @@ class Reading(NamedTuple):
         return float(np.average([w.confidence for w in self.words], weights=weights)) if weights else 1.0
 
 
-def recognise(image: Image.Image, full: Callable[[], Image.Image] | None = None) -> Reading:
-    """Read a picture. `full` gives it at full size, where `image` is scaled down.
+def recognise(image: Image.Image, full: Full | None = None) -> Reading:
+    """Read a picture. `full` gives it at full size where `image` is scaled down, else None.
 
     Raises ImportError when a package is missing.
     """
@@ -130,24 +133,45 @@ def _is_strip(image: Image.Image) -> bool:
     return max(image.size) > 3 * min(image.size)
 
 
-def _detected(image: Image.Image, full: Callable[[], Image.Image] | None) -> tuple[Pixels, Quads, int]:
+def _detected(image: Image.Image, full: Full | None) -> tuple[Pixels, Quads, int]:
     """Pixels, the lines on them, and the number of tiles that it took."""
     pixels = pixels_of(image)
-    if full is not None and _is_strip(image):
-        quads = np.zeros((0, 4, 2), np.float32)
-    else:
-        quads = find_lines(pixels)
-        if full is None or (len(quads) and median(_heights(quads)) > SMALL):
-            return pixels, quads, 1
-    whole = full()
+    quads = find_lines(pixels)
+    whole = full() if full is not None else None
+    if whole is None or max(whole.size) <= max(image.size):
+        return pixels, quads, 1
+    large = pixels_of(_bounded(whole))
+    small_type = not len(quads) or median(_heights(quads)) <= SMALL or _is_strip(image)
+    if small_type or _misses_lines(large, pixels, quads):
+        return large, _in_tiles(large), sum(1 for _ in _tiles(large))
+    return pixels, quads, 1
+
+
+def _bounded(whole: Image.Image) -> Image.Image:
+    """At most as large as MOST_TILES are."""
     room = (MOST_TILES * (TILE - OVERLAP) ** 2 / (whole.width * whole.height)) ** 0.5
-    if room < 1:
-        size = max(1, int(whole.width * room)), max(1, int(whole.height * room))
-        whole = whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    if whole.width * whole.height <= image.width * image.height:
-        return pixels, quads if len(quads) else find_lines(pixels), 1
-    pixels = pixels_of(whole)
-    return pixels, _in_tiles(pixels), sum(1 for _ in _tiles(pixels))
+    if room >= 1:
+        return whole
+    size = max(1, int(whole.width * room)), max(1, int(whole.height * room))
+    return whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _misses_lines(large: Pixels, small: Pixels, quads: Quads) -> bool:
+    """Whether two tiles of the picture at full size, the fullest, have far more lines than were found."""
+    scale = large.shape[1] / small.shape[1]
+    if scale < MUCH_LARGER:
+        return False
+    middles = quads.mean(1) * scale
+    tiles = list(_tiles(large))
+    thinned = [large[y0:y1:4, x0:x1:4, 1].astype(np.int16) for (x0, y0, x1, y1), _ in tiles]
+    ink = [int(np.abs(np.diff(tile)).sum()) for tile in thinned]
+    for i in np.argsort(ink)[::-1][:2]:
+        (x0, y0, x1, y1), _ = tiles[i]
+        known = int(((middles >= (x0, y0)) & (middles < (x1, y1))).all(1).sum())
+        seen = len(find_lines(np.ascontiguousarray(large[y0:y1, x0:x1])))
+        if seen >= MORE_LINES[0] * known + MORE_LINES[1]:
+            return True
+    return False
 
 
 def _in_tiles(pixels: Pixels) -> Quads:

@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pypdfium2
@@ -26,6 +27,7 @@ from metaembed_demo.core.types import Box, Word
 
 from . import pdf_notes, pdf_pictures, pdf_text, poppler
 from .drawn import undrawn
+from .images import FULL_PIXELS, LARGE
 from .pdf_frame import Frame, PdfError
 from .pdf_text import MOST_LETTERS
 
@@ -33,9 +35,11 @@ __all__ = ["MOST_LETTERS", "BadPage", "PdfError", "PdfFile", "PdfPage"]
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALL_PAGE = 300  # points; of smaller pages the UserUnit is looked up
+FULL_SIDE = 20_000  # pixels
 OBJECT = re.compile(rb"[\r\n]\d+ \d+ obj\b")  # the head of an object, on a line of its own
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
+_keys = count()
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class PdfFile:
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         self.path, self.limits = path.resolve(), limits
+        self.key = str(next(_keys))  # of this opening of the document
         self.pinned: list[object] = []  # attachments of the pages read so far, as pdfium holds them
         _check_tail(path)
         with _lock:
@@ -136,6 +141,22 @@ class PdfFile:
         drawn = poppler.draw(self.path, {number: pixels})
         return drawn[number] if number in drawn else self._draw_with_pdfium(number, pixels)
 
+    def full(self, number: int) -> Image.Image | None:
+        """A page larger than `RENDER.max_side` at RENDER.dpi, or as large as the limits allow; else None.
+
+        Raises:
+            pypdfium2.PdfiumError, MemoryError: when it cannot be drawn.
+        """
+        with _lock:
+            page = self._document[number - 1]
+            try:
+                size = self._size(page, number)
+            finally:
+                page.close()
+        if max(size) * RENDER.dpi / 72 <= LARGE * RENDER.max_side:
+            return None
+        return self._draw_with_pdfium(number, _pixels(*size, self.limits, most=FULL_SIDE))
+
     def _outline(self, number: int) -> _Outline | BadPage:
         with _lock:
             try:
@@ -151,7 +172,7 @@ class PdfFile:
                     pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
                     page.close()
                     page = self._document[number - 1]
-                words, too_long = pdf_text.words(page, frame)
+                words, too_long = pdf_text.words(page, frame, self.key)
                 added = pdf_notes.unshown(notes, words)
                 pictures = pdf_pictures.pictures(page, frame, self.limits)
                 words = [word for word in words if word.drawn or _is_over(word, pictures)]
@@ -229,14 +250,14 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
         raise PdfError("is damaged and cannot be opened as a PDF. Download or export it again.") from None
 
 
-def _pixels(width: float, height: float, limits: Limits) -> tuple[int, int]:
-    """Render size in pixels for a page of `width` x `height` points, within the limits. Raises PdfError."""
+def _pixels(width: float, height: float, limits: Limits, most: int = RENDER.max_side) -> tuple[int, int]:
+    """Render size in pixels, at most `most` a side, of a page in points, within the limits. Raises PdfError."""
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
         raise PdfError(f"has no usable size ({width} x {height} points). Export the document again.")
     scale = min(
         RENDER.dpi / 72,
-        RENDER.max_side / max(width, height),
-        math.sqrt(limits.max_pixels / width / height),
+        most / max(width, height),
+        math.sqrt(min(limits.max_pixels, FULL_PIXELS) / width / height),
     )
     return max(1, int(width * scale)), max(1, int(height * scale))
 

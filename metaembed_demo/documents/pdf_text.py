@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -29,6 +30,7 @@ LEFT_TO_RIGHT = re.compile(r"[^\W\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc](?:[\w.
 KERNED = 0.1  # of the line height: a gap that pdfium takes for a space and no eye does
 SPACED = 1.0  # of the line height: maximum gap between letters of a spaced word
 SPACED_LETTERS = 4  # minimum number of single letters in a row that are a spaced heading
+NAME = 128  # bytes of a font's name
 BIG = 1.8  # height of a drop capital, of the height of the letters after it
 
 
@@ -48,12 +50,15 @@ class _Run:
         return self.box[3] - self.box[1]
 
 
-def words(page: pypdfium2.PdfPage, frame: Frame) -> tuple[list[Word], str]:
-    """Words of the text layer in file order, and a note on what was left out ("" if nothing was)."""
+def words(page: pypdfium2.PdfPage, frame: Frame, key: str) -> tuple[list[Word], str]:
+    """Words of the text layer in file order, and a note on what was left out ("" if nothing was).
+
+    key: of the document, for its fonts.
+    """
     text_page = page.get_textpage()
     try:
         count = max(0, pdfium.FPDFText_CountChars(text_page))
-        found = _words(text_page, min(count, MOST_LETTERS), frame)
+        found = _words(text_page, min(count, MOST_LETTERS), frame, key)
     finally:
         text_page.close()
     if count <= MOST_LETTERS:
@@ -61,13 +66,13 @@ def words(page: pypdfium2.PdfPage, frame: Frame) -> tuple[list[Word], str]:
     return found, f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
 
 
-def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame) -> list[Word]:
+def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame, key: str) -> list[Word]:
     codes, points = _characters(text_page, count)
     characters = [chr(code) for code in codes]
     width, height = frame.size
     boxes = frame.boxes(points) * (width, height, width, height)
     runs = _runs(text_page, characters, boxes, frame.quarter_turns)
-    found = []
+    found, fonts = [], dict[int, str]()
     for run in _unspaced(_unkerned(text_page, runs)):
         text = "".join(normalised(run.text).split())
         x0, y0, x1, y1 = run.placed
@@ -75,8 +80,20 @@ def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame) -> list[W
             item = pdfium.FPDFText_GetTextObject(text_page, run.first)
             invisible = pdfium.FPDFTextObj_GetTextRenderMode(item) == pdfium.FPDF_TEXTRENDERMODE_INVISIBLE
             box = clipped(x0 / width, y0 / height, x1 / width, y1 / height)
-            found.append(Word(text, box, turn=run.turn, drawn=not invisible))
+            font = f"{key} {_font(item, fonts)}"
+            found.append(Word(text, box, turn=run.turn, drawn=not invisible, font=font))
     return found
+
+
+def _font(item: Any, known: dict[int, str]) -> str:
+    """The name of a text object's font, which for a part of a font begins with a tag of its own."""
+    font = pdfium.FPDFTextObj_GetFont(item)
+    address = ctypes.cast(font, ctypes.c_void_p).value or 0
+    if address not in known:
+        name = ctypes.create_string_buffer(NAME)
+        pdfium.FPDFFont_GetBaseFontName(font, name, NAME)
+        known[address] = name.value.decode("utf-8", "replace")
+    return known[address]
 
 
 def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int], NDArray[np.float64]]:

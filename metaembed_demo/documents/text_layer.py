@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 
 import cv2
@@ -44,22 +45,19 @@ MOST_VERDICTS = 512
 _verdicts: OrderedDict[str, bool] = OrderedDict()  # font -> whether its letters are right
 
 
-def believed(
-    image: Image.Image, words: Sequence[Word], fonts: Sequence[str], scan: bool
-) -> tuple[list[Word], list[str]]:
+def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[list[Word], list[str]]:
     """The words that are drawn as the layer says, and reasons why others are left out or were mended.
 
     Args:
-        fonts: a key for each word's font, unique to its document; empty where none is known.
-        scan: whether the words lie over a picture of a page, so that an OCR program wrote them.
+        scan: whether the words lie over a picture of a page, so that an OCR program may have written them.
     """
-    groups: dict[str, list[Word]] = {}
-    for word, font in zip(words, fonts or [""] * len(words), strict=True):
-        groups.setdefault(font, []).append(word)
+    groups: dict[tuple[str, bool], list[Word]] = {}
+    for word in words:
+        groups.setdefault((word.font, scan or not word.drawn), []).append(word)
     kept: list[Word] = []
     why: list[str] = []
     pixels: Pixels | None = None
-    for font, group in groups.items():
+    for (font, by_ocr), group in groups.items():
         legible = [word for word in group if _is_legible(word.text)]
         if len(legible) < len(group):
             why.append("some of its letters have no meaning (the font lacks a character map)")
@@ -67,11 +65,11 @@ def believed(
             kept += mended
             why.append("letters stored in a foreign code page were mended")
             continue
-        verdict = None if scan or not font else _verdicts.get(font)
+        verdict = None if by_ocr or not font else _verdicts.get(font)
         if verdict is None:
             pixels = pixels_of(image) if pixels is None else pixels
-            verdict = _agrees(pixels, legible, AGREES_SCAN if scan else AGREES)
-            if font and not scan:
+            verdict = _agrees(pixels, legible, AGREES_SCAN if by_ocr else AGREES)
+            if font and not by_ocr:
                 _verdicts[font] = verdict
                 if len(_verdicts) > MOST_VERDICTS:
                     _verdicts.popitem(last=False)
@@ -130,7 +128,7 @@ def _lines(words: Sequence[Word]) -> Iterator[list[Word]]:
 
 def _fit(run: list[Word]) -> Iterator[list[Word]]:
     letters = [c for word in run for c in word.text if c.isalnum()]
-    upright = all(w.box[2] - w.box[0] >= 0.5 * (w.box[3] - w.box[1]) for w in run if len(w.text) > 3)
+    upright = all(word.turn == 0 for word in run)
     known = sum(unicodedata.name(c, "").startswith(KNOWN) for c in letters)
     if len(letters) >= LEAST_LETTERS and upright and known > 0.8 * len(letters):
         yield run
@@ -168,7 +166,7 @@ def _mended(words: Sequence[Word]) -> list[Word]:
         share = sum(unicodedata.normalize("NFD", c)[0] in FREQUENT for c in lower) / max(1, len(lower))
         if len(lower) >= 0.5 * len(letters) and share > best:
             best = share
-            found = [Word(text, word.box, word.kind) for text, word in zip(texts, words, strict=True)]
+            found = [replace(word, text=text) for text, word in zip(texts, words, strict=True)]
     return found
 
 

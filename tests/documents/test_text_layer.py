@@ -34,47 +34,48 @@ def texts(words: list[Word]) -> list[str]:
 
 def test_a_layer_that_says_what_is_drawn_is_kept() -> None:
     image, words = typeset(NOTICE)
-    assert believed(image, words, (), scan=False) == (words, [])
-    assert believed(image, words, (), scan=True) == (words, [])
+    assert believed(image, words, scan=False) == (words, [])
+    assert believed(image, words, scan=True) == (words, [])
 
 
 def test_shifted_letters_are_not_believed() -> None:
     image, words = typeset(NOTICE)
-    kept, why = believed(image, [shifted(word) for word in words], (), scan=False)
+    kept, why = believed(image, [shifted(word) for word in words], scan=False)
     assert (kept, why) == ([], ["it does not say what is drawn"])
 
 
 def test_each_font_is_judged_by_itself() -> None:
     image, words = typeset(NOTICE)
     good = words[:4]
-    fonts = ["heading"] * len(good) + ["body"] * len(words[4:])
-    kept, why = believed(image, [*good, *map(shifted, words[4:])], fonts, scan=False)
+    good = [replace(word, font="heading") for word in good]
+    bad = [replace(shifted(word), font="body") for word in words[4:]]
+    kept, why = believed(image, [*good, *bad], scan=False)
     assert kept == good
     assert why
 
 
 def test_a_font_is_tried_once_for_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
     image, words = typeset(NOTICE)
-    fonts = ["document 7: Body"] * len(words)
-    believed(image, words, fonts, scan=False)
+    words = [replace(word, font="7 Body") for word in words]
+    believed(image, words, scan=False)
 
     def unexpected(*_: object) -> None:
         raise AssertionError("recognised again")
 
     monkeypatch.setattr(text_layer, "read_lines", unexpected)
-    assert believed(image, words, fonts, scan=False)[0] == words
+    assert believed(image, words, scan=False)[0] == words
 
 
 def test_a_poor_old_ocr_layer_is_read_again() -> None:
     image, words = typeset(NOTICE)
     poor = [replace(w, text=w.text.replace("e", "c").replace("i", "l").replace("s", "5")) for w in words]
-    assert believed(image, poor, (), scan=True)[0] == []
+    assert believed(image, poor, scan=True)[0] == []
 
 
 def test_letters_that_mean_nothing_are_left_out() -> None:
     image, words = typeset(NOTICE)
     private = [replace(word, text="\ue012\ue00a\ue043") for word in words[4:]]
-    kept, why = believed(image, [*words[:4], *private], (), scan=False)
+    kept, why = believed(image, [*words[:4], *private], scan=False)
     assert kept == words[:4]
     assert "no meaning" in why[0]
 
@@ -92,7 +93,7 @@ def test_a_foreign_code_page_is_mended(text: str, code_page: str) -> None:
     stored = [replace(w, text=w.text.encode(code_page).decode("latin-1")) for w in words]
     if any("\x80" <= c < "\xa0" for word in stored for c in word.text):
         stored = [replace(w, text=w.text.encode(code_page).decode("cp1252")) for w in words]
-    kept, why = believed(image, stored, (), scan=False)
+    kept, why = believed(image, stored, scan=False)
     assert texts(kept) == texts(words)
     assert "code page" in why[0]
 
@@ -100,7 +101,7 @@ def test_a_foreign_code_page_is_mended(text: str, code_page: str) -> None:
 @pytest.mark.parametrize("text", ["Größe über fünf Äpfel für Öl", "à côté où déjà élève", "año señor niño"])
 def test_accents_are_no_foreign_code_page(text: str) -> None:
     image, words = typeset([text])
-    assert believed(image, words, (), scan=False) == (words, [])
+    assert believed(image, words, scan=False) == (words, [])
 
 
 def test_writing_without_words_is_found() -> None:
