@@ -251,7 +251,7 @@ def _open(path: Path) -> pypdfium2.PdfDocument:
 
 
 def _pixels(width: float, height: float, limits: Limits, most: int = RENDER.max_side) -> tuple[int, int]:
-    """Render size in pixels, at most `most` a side, of a page in points, within the limits. Raises PdfError."""
+    """Render size in pixels, up to `most` a side, of a page in points, within the limits. Raises PdfError."""
     if not (math.isfinite(width) and math.isfinite(height) and width > 0 and height > 0):
         raise PdfError(f"has no usable size ({width} x {height} points). Export the document again.")
     scale = min(
