@@ -454,3 +454,11 @@ def test_pictures_are_named_by_what_they_surely_show_else_by_file() -> None:
     assert caption("my_cat.jpg", [Word("MEOW", (0, 0, 1, 1), "ocr"), *cat]) == "MEOW"
     assert caption("my_cat.jpg", [Word("IIIC", (0, 0, 1, 1), "ocr"), *cat]) == "a cat"
     assert caption("___.jpg", []) == "___.jpg"
+
+
+def test_labels_of_an_index_without_probabilities_are_no_title() -> None:
+    page = StoredPage("p", "my_tissue.jpg", 1, tuple(tags("trilobite", "photograph", sure=1)), b"", 1, 1)
+    assert page.title == "a trilobite"
+    old = {key: value for key, value in page.as_json().items() if key not in ("reading", "language")}
+    assert StoredPage.from_json(old, b"").title == "my tissue"
+    assert StoredPage.from_json(page.as_json(), b"") == page
