@@ -104,9 +104,7 @@ class StoredPage:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], picture: bytes) -> StoredPage:
-        old = (
-            "reading" not in value
-        )  # of version 1.3 and before, where labels of pictures have no probability
+        old = "reading" not in value  # of version 1.3 and before, whose labels have no probability
         return cls(
             value["id"],
             value["source"],
