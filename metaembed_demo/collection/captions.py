@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from metaembed_demo.core.types import Word
 from metaembed_demo.documents.image_tags import MEDIA
-from metaembed_demo.documents.imagenet_labels import GENERAL, same_thing
+from metaembed_demo.documents.imagenet_labels import CATEGORIES, GENERAL, same_thing
 
 TITLE_LENGTH = 60  # characters
 FEW_WORDS, FEW_LETTERS = 4, 12  # below both, a page may be a picture with some words in it
@@ -27,6 +27,7 @@ STAMPS = (
     "entwurf vertraulich kopie muster brouillon confidentiel copie borrador confidencial copia bozza "
     "riservato rascunho concept kopi utkast"
 )
+NARROWER = 0.1  # advantage of a label over its category, so "a balloon" and not "an aircraft", but "a cat"
 COLOUR = "orange"  # the only label that is a colour's name as well
 PLAIN = "wool food clothing furniture furnishings kitchenware fruit bread space sport"  # no article
 
@@ -200,7 +201,8 @@ def _shown(tags: Sequence[Word]) -> str:
 def _sure(tags: Sequence[Word]) -> Iterator[str]:
     """Labels and narrow categories, or else wide ones, without colours and media; the most probable first."""
     things = [tag for tag in tags if tag.confidence >= SURE and same_thing(tag.text, tag.text)]
-    known = [tag.text for tag in sorted(things, key=lambda tag: -tag.confidence) if tag.text != COLOUR]
+    ranked = sorted(things, key=lambda tag: -tag.confidence - NARROWER * (tag.text not in CATEGORIES))
+    known = [tag.text for tag in ranked if tag.text != COLOUR]
     return iter([name for name in known if name not in GENERAL] or known)
 
 

@@ -104,19 +104,20 @@ class StoredPage:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], picture: bytes) -> StoredPage:
+        old = "reading" not in value  # of version 1.3 and before, whose labels have no probability
         return cls(
             value["id"],
             value["source"],
             value["number"],
             tuple(
-                Word(text, (x0, y0, x1, y1), kind, *doubt)
+                Word(text, (x0, y0, x1, y1), kind, *([0.0] if old and kind == "visual" else doubt))
                 for text, x0, y0, x1, y1, kind, *doubt in value["words"]
             ),
             picture,
             value["width"],
             value["height"],
             tuple((source, number) for source, number in value["also"]),
-            tuple(map(str, value.get("reading", ()))),  # absent in indexes of version 1.3 and before
+            tuple(map(str, value.get("reading", ()))),
             str(value.get("language", "")),
         )
 

@@ -7,7 +7,7 @@
       texts    (n,) uint8: JSON, a list of the words of all pages in turn
       boxes    (4, words) int32: hundred-thousandths of the page, each the difference to the word before
       kinds    (words,) uint8: index into WORD_KINDS
-      confidences (words,) uint8: 255 for certain
+      confidences (words,) uint16: thousandths, what `StoredPage.as_json` rounds to
 
 It stands for reading the corpus only where the encoder and every sample file are those it was made with.
 """
@@ -35,7 +35,7 @@ from metaembed_demo.encoders.base import Encoder
 
 from .quality_curve import Curve
 
-FORMAT = 2
+FORMAT = 3
 FINE = 16  # vectors a page; all of them in int8 reorder close pages at the small budgets
 UNITS = 100_000  # of a box: what `StoredPage.as_json` rounds to, so that a saved index is the same
 Digests = dict[str, str]  # name of a sample file -> its SHA-256
@@ -95,7 +95,7 @@ def write(
         texts=_bytes([word.text for word in words]),
         boxes=np.diff(np.rint(boxes * UNITS).astype(np.int32), axis=1, prepend=np.int32(0)),
         kinds=np.array([WORD_KINDS.index(word.kind) for word in words], np.uint8),
-        confidences=np.rint(np.array([word.confidence for word in words]) * 255).astype(np.uint8),
+        confidences=np.rint(np.array([word.confidence for word in words]) * 1000).astype(np.uint16),
     )
     disk.write(path, data.getvalue())
     return len(data.getvalue())
@@ -163,7 +163,7 @@ def _words(parts: Any) -> list[Word]:
     texts = json.loads(parts["texts"].tobytes())
     boxes = (np.cumsum(parts["boxes"], axis=1) / UNITS).T.tolist()
     kinds = [WORD_KINDS[kind] for kind in parts["kinds"].tolist()]
-    confidences = (parts["confidences"] / 255).tolist()
+    confidences = (parts["confidences"] / 1000).tolist()
     return [
         Word(text, tuple(box), kind, confidence)  # type: ignore[arg-type]
         for text, box, kind, confidence in zip(texts, boxes, kinds, confidences, strict=True)

@@ -447,8 +447,18 @@ def test_pictures_are_named_by_what_they_surely_show_else_by_file() -> None:
     assert caption("zip.zip/IMG_1.jpg", cat) == "a cat"
     assert caption("b.png", [*tags("umbrella"), *drawing]) == "a drawing of an umbrella"
     assert caption("b.png", [*tags("beach", "dog"), *photo]) == "a photograph of a beach and a dog"
+    balloon = [*tags("balloon", sure=0.61), *tags("aircraft", sure=0.66)]
+    assert caption("b.png", [*balloon, *drawing]) == "a drawing of a balloon"
     assert caption("b.png", [*tags("building"), *photo]) == "a building"
     assert caption("my_tissue-1.jpg", [*tags("trilobite", "wool", sure=0.23), *photo]) == "my tissue 1"
     assert caption("my_cat.jpg", [Word("MEOW", (0, 0, 1, 1), "ocr"), *cat]) == "MEOW"
     assert caption("my_cat.jpg", [Word("IIIC", (0, 0, 1, 1), "ocr"), *cat]) == "a cat"
     assert caption("___.jpg", []) == "___.jpg"
+
+
+def test_labels_of_an_index_without_probabilities_are_no_title() -> None:
+    page = StoredPage("p", "my_tissue.jpg", 1, tuple(tags("trilobite", "photograph", sure=1)), b"", 1, 1)
+    assert page.title == "a trilobite"
+    old = {key: value for key, value in page.as_json().items() if key not in ("reading", "language")}
+    assert StoredPage.from_json(old, b"").title == "my tissue"
+    assert StoredPage.from_json(page.as_json(), b"") == page

@@ -30,7 +30,7 @@ function words(found) {
       rect.style.fill = `var(--mark-${group})`;
       rect.style.opacity = 0.15 + 0.6 * Math.sqrt(share / top);
       if (what !== DOUBT) return [rect];
-      const line = rectangle([x0, y1, x1, y1], 0); // a dotted line under a word that OCR is not sure of
+      const line = rectangle([x0, y1, x1, y1 + 1], 0); // a dotted line under a word that OCR is not sure of
       line.setAttribute("class", "doubt");
       return [rect, line];
     });
