@@ -20,6 +20,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
+from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Word
 
 from . import pdf_notes, pdf_pictures, pdf_text, poppler
@@ -31,6 +32,7 @@ __all__ = ["MOST_LETTERS", "BadPage", "PdfError", "PdfFile", "PdfPage"]
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALL_PAGE = 300  # points; of smaller pages the UserUnit is looked up
+LAST_COMMON_LETTER = "\u052f"  # of Latin, Greek and Cyrillic, which poppler's and pdfium's own fonts have
 TAIL = 4096  # bytes at the end of a complete PDF that contain its end marker
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
@@ -162,23 +164,35 @@ class PdfFile:
     def _page(self, number: int, outline: _Outline, image: Image.Image | None) -> PdfPage | BadPage:
         try:
             image = image or self._draw_with_pdfium(number, outline.pixels)
-            words = self._shown(number, outline, image)
+            words, told = self._shown(number, outline, image)
         except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
             why = str(error) or "there is not enough memory"
             return BadPage(number, f"cannot be drawn ({why}). Print it to a new PDF.")
         if not words and _is_blank(image) and poppler.complains(self.path, number):
             return BadPage(number, "is damaged: nothing on it can be drawn. Export the document again.")
-        return PdfPage(number, image, (*words, *outline.added), outline.pictures, outline.notes)
+        return PdfPage(number, image, (*words, *outline.added), outline.pictures, (*outline.notes, *told))
 
-    def _shown(self, number: int, outline: _Outline, image: Image.Image) -> list[Word]:
-        """The words that are drawn; what the picture does not show, pdfium draws for a second opinion."""
-        missing = undrawn(outline.words, image)
-        if missing:
-            hidden = [outline.words[i] for i in missing]
+    def _shown(
+        self, number: int, outline: _Outline, image: Image.Image
+    ) -> tuple[list[Word], tuple[str, ...]]:
+        """The words that are drawn, and what is to be told of the others."""
+        words = outline.words
+        hidden = set(undrawn(words, image))
+        if 2 * len(hidden) > len(words):  # a second opinion, in case poppler failed
             other = self._draw_with_pdfium(number, outline.pixels)
-            still = {missing[k] for k in undrawn(hidden, other)}
-            return [word for i, word in enumerate(outline.words) if i not in still]
-        return list(outline.words)
+            hidden &= set(undrawn(words, other))
+        # Fonts for other scripts may be missing here: all that is written in them then looks undrawn.
+        foreign = {i for i, word in enumerate(words) if max(word.text) > LAST_COMMON_LETTER}
+        told = []
+        if 2 * len(hidden & foreign) > len(foreign):
+            hidden -= foreign
+            told.append("has text in a font that is not installed, which its picture does not show.")
+        if hidden:
+            told.append(
+                f"has {plural(len(hidden), 'word')} that cannot be seen, such as hidden or white text; "
+                "they were left out."
+            )
+        return [word for i, word in enumerate(words) if i not in hidden], tuple(told)
 
     def _draw_with_pdfium(self, number: int, pixels: tuple[int, int]) -> Image.Image:
         with _lock:
