@@ -66,6 +66,8 @@ class _Outline:
 
     pixels: tuple[int, int]
     words: tuple[Word, ...]
+    white: frozenset[Word]  # of the words
+    invisible: int  # number of words left out
     added: tuple[Word, ...]  # of fields and notes without an appearance
     pictures: tuple[Box, ...]
     notes: tuple[str, ...]
@@ -143,13 +145,14 @@ class PdfFile:
                     pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
                     page.close()
                     page = self._document[number - 1]
-                words, too_long = pdf_text.words(page, frame)
-                added = pdf_notes.unshown(notes, words)
+                layer = pdf_text.text_layer(page, frame)
+                added = pdf_notes.unshown(notes, layer.words)
                 pictures = pdf_pictures.pictures(page, frame, self.limits)
-                words = [word for word in words if word.drawn or _is_over(word, pictures)]
+                words = tuple(word for word in layer.words if word.drawn or _is_over(word, pictures))
                 large = tuple(filter(pdf_pictures.is_large, pictures))
-                told = tuple(filter(None, (left_out, too_long)))
-                return _Outline(pixels, tuple(words), tuple(added), large, told)
+                told = tuple(filter(None, (left_out, layer.note)))
+                invisible = len(layer.words) - len(words)
+                return _Outline(pixels, words, layer.white, invisible, tuple(added), large, told)
             except (PdfError, pypdfium2.PdfiumError) as error:
                 return BadPage(number, str(error))
             finally:
@@ -177,19 +180,19 @@ class PdfFile:
     ) -> tuple[list[Word], tuple[str, ...]]:
         """The words that are drawn, and what is to be told of the others."""
         words = outline.words
-        hidden = set(undrawn(words, image))
+        hidden = undrawn(words, image, outline.white)
         if 2 * len(hidden) > len(words):  # a second opinion, in case poppler failed
             other = self._draw_with_pdfium(number, outline.pixels)
-            hidden &= set(undrawn(words, other))
+            hidden &= undrawn(words, other, outline.white)
         # Fonts for other scripts may be missing here: all that is written in them then looks undrawn.
         foreign = {i for i, word in enumerate(words) if max(word.text) > LAST_COMMON_LETTER}
         told = []
         if 2 * len(hidden & foreign) > len(foreign):
             hidden -= foreign
             told.append("has text in a font that is not installed, which its picture does not show.")
-        if hidden:
+        if count := len(hidden) + outline.invisible:
             told.append(
-                f"has {plural(len(hidden), 'word')} that cannot be seen, such as hidden or white text; "
+                f"has {plural(count, 'word')} that cannot be seen, such as hidden or white text; "
                 "they were left out."
             )
         return [word for i, word in enumerate(words) if i not in hidden], tuple(told)
