@@ -25,7 +25,8 @@ from .pdf_frame import Frame, clipped, upright
 
 MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
 LINE_END = "\x02\ufffe"  # pdfium's marks of a hyphen at a line's end; it drops the line break after them
-LEFT_TO_RIGHT = re.compile(r"[^\W\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc](?:[\w.,:/%-]*\w)?")
+_LATIN = r"[^\W\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"  # and all that is written to the right
+LEFT_TO_RIGHT = re.compile(f"{_LATIN}(?:[.,:/%-]*{_LATIN})*")
 KERNED = 0.1  # of the line height: a gap that pdfium takes for a space and no eye does
 SPACED = 1.0  # of the line height: maximum gap between letters of a spaced word
 SPACED_LETTERS = 4  # minimum number of single letters in a row that are a spaced heading

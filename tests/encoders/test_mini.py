@@ -91,7 +91,7 @@ def test_unknown_letters_match_nothing(mini: Mini) -> None:
 
 def test_ideographs_that_the_vocabulary_lacks_match_themselves(mini: Mini) -> None:
     texts = ["\u56fe\u9986\u51e0\u70b9\u5f00\u95e8", "\u8bf7\u95ee\u9910\u5385\u5728\u54ea\u8fb9", SHORT]
-    assert len(mini.text.tokens([texts[0]])) == 2 * len(set(texts[0]))
+    assert len(set(mini.text.tokens([texts[0]]))) == len(set(texts[0]))
     vectors = np.stack([e.vectors for e in mini.encode_pages([page(text) for text in texts])])
     for right, query in enumerate(mini.encode_queries([Query(text) for text in texts])):
         scores = maxsim(query.vectors, vectors)

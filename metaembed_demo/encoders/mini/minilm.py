@@ -89,8 +89,8 @@ class MiniLM:
         """Word pieces and the index of the word of each.
 
         Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
-        another whatever they stand for. Only ideographs and kana, of which it has a few hundred, are spelled:
-        each is a pair of known ideographs of its own, so it matches itself.
+        another whatever they stand for. Only ideographs and kana are spelled, each as one of the 338 that
+        it has: so each matches itself, and few others.
         """
         if not words:
             return [], []
@@ -107,9 +107,8 @@ class MiniLM:
         return [piece for piece, _ in found], [owner for _, owner in found]
 
     def _spelled(self, text: str) -> list[int]:
-        known, codes = self._ideographs, [ord(c) for c in text if IDEOGRAPH.fullmatch(c)]
-        pairs = (divmod(code % len(known) ** 2, len(known)) for code in codes)
-        return [known[at] for pair in pairs for at in pair]
+        known = self._ideographs
+        return [known[ord(c) % len(known)] for c in text if IDEOGRAPH.fullmatch(c)]
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
