@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 from PIL import Image
@@ -10,21 +10,27 @@ from PIL import Image
 from metaembed_demo.core.types import Word
 
 CONTRAST = 6  # of 255: a box with less in every colour shows nothing; pale watermarks have 20
+PAPER = 0.6  # share of white pixels from which a white word has no background; letters are a third
 LEAST_PIXELS = 3  # of a box's shorter side; a word of fewer may be drawn a row away
 EDGE = 0.12  # of a box's shorter side, left out: rules and underlines are no letters
 
 
-def undrawn(words: Sequence[Word], image: Image.Image) -> list[int]:
-    """Indices of the words in whose boxes the picture has no contrast; none too small to be judged."""
+def undrawn(words: Sequence[Word], image: Image.Image, white: Set[Word] = frozenset()) -> set[int]:
+    """Indices of the words in whose boxes the picture has no contrast; none too small to be judged.
+
+    Words in `white` need a background that is not white: what contrasts may be other words over them.
+    """
     green = np.asarray(image.getchannel("G"))  # nearly always enough
-    found = []
+    found = set()
     for i, word in enumerate(words):
         x0, y0, x1, y1 = _inner(word, image.width, image.height)
         part = green[y0:y1, x0:x1]
         if part.size and int(part.max()) - int(part.min()) < CONTRAST:
             ranges = image.crop((x0, y0, x1, y1)).getextrema()
             if all(high - low < CONTRAST for low, high in ranges):  # type: ignore[misc]
-                found.append(i)
+                found.add(i)
+        elif part.size and word in white and (part >= 255 - CONTRAST).mean() > PAPER:
+            found.add(i)
     return found
 
 

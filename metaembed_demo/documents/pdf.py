@@ -23,6 +23,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
+from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Word
 
 from . import pdf_notes, pdf_pictures, pdf_text, poppler
@@ -37,6 +38,7 @@ CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALL_PAGE = 300  # points; of smaller pages the UserUnit is looked up
 FULL_SIDE = 20_000  # pixels
 OBJECT = re.compile(rb"[\r\n]\d+ \d+ obj\b")  # the head of an object, on a line of its own
+LAST_COMMON_LETTER = "\u052f"  # of Latin, Greek and Cyrillic, which poppler's and pdfium's own fonts have
 NO_PAGES = "has no pages. Export it again."
 _lock = threading.RLock()
 _keys = count()
@@ -70,6 +72,8 @@ class _Outline:
 
     pixels: tuple[int, int]
     words: tuple[Word, ...]
+    white: frozenset[Word]  # of the words
+    invisible: int  # number of words left out
     added: tuple[Word, ...]  # of fields and notes without an appearance
     pictures: tuple[Box, ...]
     notes: tuple[str, ...]
@@ -172,13 +176,14 @@ class PdfFile:
                     pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
                     page.close()
                     page = self._document[number - 1]
-                words, too_long = pdf_text.words(page, frame, self.key)
-                added = pdf_notes.unshown(notes, words)
+                layer = pdf_text.text_layer(page, frame, self.key)
+                added = pdf_notes.unshown(notes, layer.words)
                 pictures = pdf_pictures.pictures(page, frame, self.limits)
-                words = [word for word in words if word.drawn or _is_over(word, pictures)]
+                words = tuple(word for word in layer.words if word.drawn or _is_over(word, pictures))
                 large = tuple(filter(pdf_pictures.is_large, pictures))
-                told = tuple(filter(None, (left_out, too_long)))
-                return _Outline(pixels, tuple(words), tuple(added), large, told)
+                told = tuple(filter(None, (left_out, layer.note)))
+                invisible = len(layer.words) - len(words)
+                return _Outline(pixels, words, layer.white, invisible, tuple(added), large, told)
             except (PdfError, pypdfium2.PdfiumError) as error:
                 return BadPage(number, str(error))
             finally:
@@ -193,23 +198,35 @@ class PdfFile:
     def _page(self, number: int, outline: _Outline, image: Image.Image | None) -> PdfPage | BadPage:
         try:
             image = image or self._draw_with_pdfium(number, outline.pixels)
-            words = self._shown(number, outline, image)
+            words, told = self._shown(number, outline, image)
         except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
             why = str(error) or "there is not enough memory"
             return BadPage(number, f"cannot be drawn ({why}). Print it to a new PDF.")
         if not words and _is_blank(image) and poppler.complains(self.path, number):
             return BadPage(number, "is damaged: nothing on it can be drawn. Export the document again.")
-        return PdfPage(number, image, (*words, *outline.added), outline.pictures, outline.notes)
+        return PdfPage(number, image, (*words, *outline.added), outline.pictures, (*outline.notes, *told))
 
-    def _shown(self, number: int, outline: _Outline, image: Image.Image) -> list[Word]:
-        """The words that are drawn; what the picture does not show, pdfium draws for a second opinion."""
-        missing = undrawn(outline.words, image)
-        if missing:
-            hidden = [outline.words[i] for i in missing]
+    def _shown(
+        self, number: int, outline: _Outline, image: Image.Image
+    ) -> tuple[list[Word], tuple[str, ...]]:
+        """The words that are drawn, and what is to be told of the others."""
+        words = outline.words
+        hidden = undrawn(words, image, outline.white)
+        if 2 * len(hidden) > len(words):  # a second opinion, in case poppler failed
             other = self._draw_with_pdfium(number, outline.pixels)
-            still = {missing[k] for k in undrawn(hidden, other)}
-            return [word for i, word in enumerate(outline.words) if i not in still]
-        return list(outline.words)
+            hidden &= undrawn(words, other, outline.white)
+        # Fonts for other scripts may be missing here: all that is written in them then looks undrawn.
+        foreign = {i for i, word in enumerate(words) if max(word.text) > LAST_COMMON_LETTER}
+        told = []
+        if 2 * len(hidden & foreign) > len(foreign):
+            hidden -= foreign
+            told.append("has text in a font that is not installed, which its picture does not show.")
+        if count := len(hidden) + outline.invisible:
+            told.append(
+                f"has {plural(count, 'word')} that cannot be seen, such as hidden or white text; "
+                "they were left out."
+            )
+        return [word for i, word in enumerate(words) if i not in hidden], tuple(told)
 
     def _draw_with_pdfium(self, number: int, pixels: tuple[int, int]) -> Image.Image:
         with _lock:

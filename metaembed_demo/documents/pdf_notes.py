@@ -62,15 +62,16 @@ def unshown(found: Sequence[Note], words: Sequence[Word]) -> list[Word]:
     added = []
     for note in found:
         x0, y0, x1, y1 = note.box
-        shown = "".join(
+        shown = [
             word.text
             for word in words
             if x0 - NEAR <= (word.box[0] + word.box[2]) / 2 <= x1 + NEAR
             and y0 - NEAR <= (word.box[1] + word.box[3]) / 2 <= y1 + NEAR
-        )
-        text = normalised(note.text)
-        if "".join(text.split()) not in shown:
-            added += [Word(word, note.box) for word in text.split()]
+        ]
+        texts = normalised(note.text).split()
+        if "".join(texts) in "".join(shown):  # but letters in boxes of their own are no words
+            texts = [text for text in texts if text not in shown and set(text) <= set(shown)]
+        added += [Word(text, note.box) for text in texts]
     return added
 
 

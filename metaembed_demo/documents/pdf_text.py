@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pypdfium2
@@ -26,11 +25,13 @@ from .pdf_frame import Frame, clipped, upright
 
 MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
 LINE_END = "\x02\ufffe"  # pdfium's marks of a hyphen at a line's end; it drops the line break after them
-LEFT_TO_RIGHT = re.compile(r"[^\W\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc](?:[\w.,:/%-]*\w)?")
+_LATIN = r"[^\W\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]"  # and all that is written to the right
+LEFT_TO_RIGHT = re.compile(f"{_LATIN}(?:[.,:/%-]*{_LATIN})*")
 KERNED = 0.1  # of the line height: a gap that pdfium takes for a space and no eye does
 SPACED = 1.0  # of the line height: maximum gap between letters of a spaced word
 SPACED_LETTERS = 4  # minimum number of single letters in a row that are a spaced heading
 NAME = 128  # bytes of a font's name
+WHITE = 250  # of 255: a colour no darker than this is white
 BIG = 1.8  # height of a drop capital, of the height of the letters after it
 
 
@@ -50,23 +51,35 @@ class _Run:
         return self.box[3] - self.box[1]
 
 
-def words(page: pypdfium2.PdfPage, frame: Frame, key: str) -> tuple[list[Word], str]:
-    """Words of the text layer in file order, and a note on what was left out ("" if nothing was).
+@dataclass(frozen=True)
+class Layer:
+    """Words of a text layer in file order.
 
-    key: of the document, for its fonts.
+    `white` are those filled with white: seen only where their background is not. `note` says what was left
+    out, as the rest of a sentence; "" if nothing was.
     """
+
+    words: list[Word]
+    white: frozenset[Word]
+    note: str
+
+
+def text_layer(page: pypdfium2.PdfPage, frame: Frame, key: str) -> Layer:
+    """The words of a page; `key` of the document makes the names of its fonts unique."""
     text_page = page.get_textpage()
     try:
         count = max(0, pdfium.FPDFText_CountChars(text_page))
         found = _words(text_page, min(count, MOST_LETTERS), frame, key)
     finally:
         text_page.close()
-    if count <= MOST_LETTERS:
-        return found, ""
-    return found, f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
+    note = ""
+    if count > MOST_LETTERS:
+        note = f"has a text of {count:,} characters, of which the first {MOST_LETTERS:,} were read."
+    return Layer([word for word, _ in found], frozenset(word for word, white in found if white), note)
 
 
-def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame, key: str) -> list[Word]:
+def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame, key: str) -> list[tuple[Word, bool]]:
+    """Words of the first `count` characters, and whether they are white."""
     codes, points = _characters(text_page, count)
     characters = [chr(code) for code in codes]
     width, height = frame.size
@@ -77,23 +90,33 @@ def _words(text_page: pypdfium2.PdfTextPage, count: int, frame: Frame, key: str)
         text = "".join(normalised(run.text).split())
         x0, y0, x1, y1 = run.placed
         if text and 0 <= x0 + x1 <= 2 * width and 0 <= y0 + y1 <= 2 * height:  # outside: cropped away
-            item = pdfium.FPDFText_GetTextObject(text_page, run.first)
-            invisible = pdfium.FPDFTextObj_GetTextRenderMode(item) == pdfium.FPDF_TEXTRENDERMODE_INVISIBLE
+            drawn, white = _paint(text_page, run.first)
             box = clipped(x0 / width, y0 / height, x1 / width, y1 / height)
-            font = f"{key} {_font(item, fonts)}"
-            found.append(Word(text, box, turn=run.turn, drawn=not invisible, font=font))
+            font = f"{key} {_font(text_page, run.first, fonts)}"
+            found.append((Word(text, box, turn=run.turn, drawn=drawn, font=font), white))
     return found
 
 
-def _font(item: Any, known: dict[int, str]) -> str:
-    """The name of a text object's font, which for a part of a font begins with a tag of its own."""
-    font = pdfium.FPDFTextObj_GetFont(item)
+def _font(text_page: pypdfium2.PdfTextPage, index: int, known: dict[int, str]) -> str:
+    """The name of a character's font, which for a part of a font begins with a tag of its own."""
+    font = pdfium.FPDFTextObj_GetFont(pdfium.FPDFText_GetTextObject(text_page, index))
     address = ctypes.cast(font, ctypes.c_void_p).value or 0
     if address not in known:
         name = ctypes.create_string_buffer(NAME)
         pdfium.FPDFFont_GetBaseFontName(font, name, NAME)
         known[address] = name.value.decode("utf-8", "replace")
     return known[address]
+
+
+def _paint(text_page: pypdfium2.PdfTextPage, index: int) -> tuple[bool, bool]:
+    """Whether a character is drawn at all, and whether it is only filled, with white."""
+    item = pdfium.FPDFText_GetTextObject(text_page, index)
+    mode = pdfium.FPDFTextObj_GetTextRenderMode(item)
+    red, green, blue, alpha = channels = [ctypes.c_uint() for _ in range(4)]
+    known = pdfium.FPDFText_GetFillColor(text_page, index, *map(ctypes.byref, channels))
+    if mode != pdfium.FPDF_TEXTRENDERMODE_FILL or not known:
+        return mode != pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, False
+    return alpha.value > 0, min(red.value, green.value, blue.value) >= WHITE
 
 
 def _characters(text_page: pypdfium2.PdfTextPage, count: int) -> tuple[list[int], NDArray[np.float64]]:

@@ -24,6 +24,7 @@ from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 
 KEPT = 24  # pages with cached attribution, about 3 MB each
+MOST_BYTES = 500 << 20  # of cached attention, of which a very dense page has 50 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +83,12 @@ class Explainer:
         found = PageAttribution(page, pictures, self.encoder.page_evidence(page, pictures))
         with self._lock:
             self._kept[stored.id] = found
-            while len(self._kept) > KEPT:
+            while len(self._kept) > KEPT or (len(self._kept) > 1 and self._bytes() > MOST_BYTES):
                 self._kept.popitem(last=False)
         return found
+
+    def _bytes(self) -> int:
+        return sum(looked.evidence.attention.nbytes for looked in self._kept.values())
 
     def forget(self, page_ids: Sequence[str]) -> None:
         """Drop these pages from the cache."""

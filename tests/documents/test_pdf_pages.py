@@ -10,7 +10,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from metaembed_demo.core.types import Notice, Upload, Word
-from metaembed_demo.documents import pdf_notes
+from metaembed_demo.documents import pdf, pdf_notes
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.documents.reading_order import reading_order
 from tests.support.pdf_pages import coded, lettered, only_page, page_pdf, text_of
@@ -79,6 +79,14 @@ def test_a_value_in_a_field_is_read_once_and_shown(tmp_path: Path, extra: str, f
         assert 0.05 - 0.01 <= word.box[0] < word.box[2] <= 0.75 + 0.01
         assert 0.45 - 0.01 <= word.box[1] < word.box[3] <= 0.5 + 0.01
     assert has_ink(page.image, 0.06, 0.46, 0.3, 0.49)
+
+
+def test_a_value_in_a_box_for_each_letter_is_a_word(tmp_path: Path) -> None:
+    comb = FIELD + " /FT /Tx /Ff 16777216 /MaxLen 8 /V (AB4711)"
+    assert (
+        words_of(page_pdf(tmp_path / "comb.pdf", HEADING, catalog=FORM % "", annotations=[comb]))[-1]
+        == "AB4711"
+    )
 
 
 def test_hidden_fields_ticks_and_passwords_are_not_read(tmp_path: Path) -> None:
@@ -169,7 +177,15 @@ def test_text_that_is_not_drawn_is_not_read(tmp_path: Path, content: str) -> Non
     path = page_pdf(
         tmp_path / "hidden.pdf", HEADING + content, resources=resources, catalog=catalog, more=layer
     )
-    assert words_of(path) == ["Garden", "club"]
+    page = only_page(path)
+    assert [word.text for word in page.words] == ["Garden", "club"]
+    assert any("2 words that cannot be seen" in note for note in page.notes)
+
+
+def test_white_text_under_other_text_is_not_read(tmp_path: Path) -> None:
+    content = at(20, 200, "supplier margin supplier margin", "1 g") + at(20, 203, "the price of honey", "0 g")
+    path = page_pdf(tmp_path / "under.pdf", HEADING + content)
+    assert words_of(path) == ["Garden", "club", "the", "price", "of", "honey"]
 
 
 def test_text_outside_the_crop_box_is_not_read(tmp_path: Path) -> None:
@@ -193,6 +209,14 @@ def test_pale_thin_reversed_and_tiny_text_is_read(tmp_path: Path) -> None:
     )
     read = words_of(page_pdf(tmp_path / "pale.pdf", HEADING + content))
     assert " ".join(read) == "Garden club pale a - b . c , d ; reversed tiny print. ok outlined"
+
+
+def test_text_in_a_font_that_is_missing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "LAST_COMMON_LETTER", "a")  # as if these fonts drew nothing
+    path = page_pdf(tmp_path / "font.pdf", at(20, 200, "unseen glyphs", "1 g"))
+    page = only_page(path)
+    assert [word.text for word in page.words] == ["unseen", "glyphs"]
+    assert any("font" in note for note in page.notes)
 
 
 def test_invisible_text_over_a_picture_is_marked(tmp_path: Path) -> None:

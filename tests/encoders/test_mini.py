@@ -66,6 +66,56 @@ def test_a_very_long_page_is_cut_not_refused(mini: Mini) -> None:
     assert np.isfinite(mini.encode_pages([page("word " * 20_000)])[0].vectors).all()
 
 
+def test_the_end_of_a_dense_page_is_read_and_what_is_beyond_is_told(mini: Mini) -> None:
+    filler = "the list of drivers fined for parking in the lane " * 520
+    dense, plain = page(filler + "The ombudsman sits in the annex."), page(filler)
+    query = mini.encode_queries([Query("ombudsman in the annex")])[0].vectors
+    scores = [maxsim(query, e.vectors[None])[0] for e in mini.encode_pages([dense, plain])]
+    assert scores[0] > scores[1] + 1
+    assert mini.left_out(dense) == ""
+    assert f"reads the first {minilm.MOST_TOKENS:,}" in mini.left_out(page("word " * 20_000))
+
+
+def test_unknown_letters_match_nothing(mini: Mini) -> None:
+    runes, others = "\u16a0\u16a1 \u16a2\u16a3", "\u13a0\u13a1 \u13a2"
+    assert mini.text.tokens([*runes.split(), *others.split()]) == []
+    vectors = [e.vectors for e in mini.encode_pages([page(runes), page(others)])]
+    query = mini.encode_queries([Query(others)])[0].vectors
+    assert not query.any()
+    assert not np.any(vectors)
+    mixed, known = (mini.encode_pages([page(text)])[0].vectors for text in (f"{SHORT} {runes}", SHORT))
+    np.testing.assert_allclose(mixed, known, atol=1e-4)
+    words = [*runes.split(), "steam", "knob"]
+    assert mini.text.owners(words).tolist() == [-1, 2, 3, -1]
+
+
+def test_ideographs_that_the_vocabulary_lacks_match_themselves(mini: Mini) -> None:
+    texts = ["\u56fe\u9986\u51e0\u70b9\u5f00\u95e8", "\u8bf7\u95ee\u9910\u5385\u5728\u54ea\u8fb9", SHORT]
+    assert len(set(mini.text.tokens([texts[0]]))) == len(set(texts[0]))
+    vectors = np.stack([e.vectors for e in mini.encode_pages([page(text) for text in texts])])
+    for right, query in enumerate(mini.encode_queries([Query(text) for text in texts])):
+        scores = maxsim(query.vectors, vectors)
+        assert scores.argmax() == right
+        assert scores[right] > np.sort(scores)[-2] + 1
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("de\u00adduct\u200bible", "deductible"),
+        ("\ufb01ne of\ufb01ce", "fine office"),
+        ("\uff33\uff34\uff25\uff21\uff2d", "STEAM"),
+        ("cafe\u0301 men\u00fc", "caf\u00e9 menu\u0308"),
+    ],
+)
+def test_queries_and_pages_are_normalised_alike(mini: Mini, written: str, plain: str) -> None:
+    for one, other in (
+        (mini.encode_queries([Query(written)]), mini.encode_queries([Query(plain)])),
+        (mini.encode_pages([page(written)]), mini.encode_pages([page(plain)])),
+    ):
+        np.testing.assert_array_equal(one[0].vectors, other[0].vectors)
+
+
 def test_the_right_page_wins_at_every_budget(mini: Mini) -> None:
     texts = [
         "Preheat the oven, fold the egg whites into the batter and bake the sponge cake for half an hour.",

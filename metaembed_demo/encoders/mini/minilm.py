@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,7 @@ VOCABULARY = 30_522  # word pieces
 WINDOW = 128  # tokens, including [CLS] and [SEP]: MiniLM's training length
 MAX_WINDOWS = 128  # per page, about 12,000 words; the rest is dropped
 MOST_TOKENS = MAX_WINDOWS * (WINDOW - 2)
+IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 WINDOW_BATCH = 16  # windows per forward pass; bounds memory for long pages
 KEPT = 2  # of the layers: their states are kept for the Meta Tokens, which attend to the last ones only
 
@@ -64,6 +66,7 @@ class MiniLM:
         self.tokenizer = tokenizer
         self.model = model.eval().requires_grad_(False)
         vocabulary = tokenizer.get_vocab()
+        self._ideographs = sorted(id_ for piece, id_ in vocabulary.items() if IDEOGRAPH.fullmatch(piece))
         self.cls, self.sep, self.unknown = (vocabulary[name] for name in ("[CLS]", "[SEP]", "[UNK]"))
 
     def tokens(self, words: Sequence[str]) -> list[int]:
@@ -86,7 +89,8 @@ class MiniLM:
         """Word pieces and the index of the word of each.
 
         Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
-        another whatever they stand for.
+        another whatever they stand for. Only ideographs and kana are spelled, each as one of the 338 that
+        it has: so each matches itself, and few others.
         """
         if not words:
             return [], []
@@ -94,10 +98,17 @@ class MiniLM:
         plain = [normalised(word) for word in words[: MOST_TOKENS + 1]]
         encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
         ids, owners = encoded.ids, [int(owner or 0) for owner in encoded.word_ids]
-        if self.unknown in ids:
-            known = [i for i, piece in enumerate(ids) if piece != self.unknown]
-            ids, owners = [ids[i] for i in known], [owners[i] for i in known]
-        return ids, owners
+        if self.unknown not in ids:
+            return ids, owners
+        found: list[tuple[int, int]] = []
+        for piece, owner, (start, end) in zip(ids, owners, encoded.offsets, strict=True):
+            spelled = [piece] if piece != self.unknown else self._spelled(plain[owner][start:end])
+            found += [(part, owner) for part in spelled]
+        return [piece for piece, _ in found], [owner for _, owner in found]
+
+    def _spelled(self, text: str) -> list[int]:
+        known = self._ideographs
+        return [known[ord(c) % len(known)] for c in text if IDEOGRAPH.fullmatch(c)]
 
     @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]]) -> TextStates:
