@@ -27,6 +27,7 @@ from metaembed_demo.core.types import Box, Word
 
 from . import poppler
 from .images import ONE_BIT
+from .strips import joined
 
 CHUNK = 4  # pages per poppler process, whose start costs as much as a page
 SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
@@ -327,7 +328,7 @@ def _pictures(page: pypdfium2.PdfPage, frame: _Frame, limits: Limits) -> tuple[B
     """
     found = list(islice(_picture_points(page, limits), MOST_PICTURES))
     corners = np.asarray(found, dtype=np.float64).reshape(-1, 4)
-    boxes = _joined([_clipped(*row) for row in frame.boxes(corners)])
+    boxes = joined([_clipped(*row) for row in frame.boxes(corners)])
     return tuple(box for box in boxes if (box[2] - box[0]) * (box[3] - box[1]) >= SMALLEST_PICTURE)
 
 
@@ -388,29 +389,3 @@ def _is_one_bit(page: pypdfium2.PdfPage, item: object) -> bool:
         and bool(pdfium.FPDFImageObj_GetImageMetadata(item, page, ctypes.byref(data)))
         and data.bits_per_pixel == 1
     )
-
-
-def _joined(boxes: list[Box]) -> list[Box]:
-    """Merge boxes that are strips or tiles of one image: adjacent and aligned.
-
-    >>> _joined([(0.1, 0.1, 0.9, 0.3), (0.1, 0.3, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)])
-    [(0.1, 0.1, 0.9, 0.5), (0.1, 0.7, 0.9, 0.8)]
-    """
-    found: list[Box] = []
-    for box in sorted(set(boxes), key=lambda b: (b[1], b[0])):
-        while (other := next((b for b in found if _one_picture(b, box)), None)) is not None:
-            found.remove(other)
-            box = (*map(min, other[:2], box[:2]), *map(max, other[2:], box[2:]))  # type: ignore[assignment]
-        found.append(box)
-    return sorted(found, key=lambda b: (b[1], b[0]))
-
-
-def _one_picture(a: Box, b: Box, near: float = 0.004) -> bool:
-    x_apart = max(a[0], b[0]) - min(a[2], b[2])
-    y_apart = max(a[1], b[1]) - min(a[3], b[3])
-    same_x = abs(a[0] - b[0]) < near and abs(a[2] - b[2]) < near
-    same_y = abs(a[1] - b[1]) < near and abs(a[3] - b[3]) < near
-    nested = x_apart <= -0.9 * min(a[2] - a[0], b[2] - b[0]) and y_apart <= -0.9 * min(
-        a[3] - a[1], b[3] - b[1]
-    )
-    return nested or (same_x and abs(y_apart) < near) or (same_y and abs(x_apart) < near)
