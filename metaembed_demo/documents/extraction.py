@@ -52,6 +52,7 @@ def read(page: Page) -> Page:
         return replace(page.with_words(()), notices=("is blank, and was left out.",))
     scan = any(_area(box) >= SCAN for box in page.pictures)
     layer, why = believed(image, page.words, scan)
+    layer = [replace(word, font="") for word in layer]  # equal in every run
     parts = _unread_parts(page, layer)
     readings = [(box, _recognised(page, layer, box)) for box in parts]
     seen = [_placed(word, box) for box, reading in readings for word in reading.words]

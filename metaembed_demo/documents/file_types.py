@@ -76,6 +76,7 @@ EXPORTED = {
 }
 TEXT_SUFFIXES = {".txt": "plain text", ".text": "plain text", ".md": "Markdown", ".markdown": "Markdown"}
 ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # other accepted types: "a ... picture"
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 HEAD = 1024 + 8  # bytes looked at; pdfium finds a header in the first 1024
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -246,7 +247,8 @@ def _text_type(head: bytes) -> str | None:
         text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # otherwise the last character is only truncated
-            return None
+            odd = sum(byte >= 128 for byte in head)  # the letters of an older encoding, but few
+            return "plain text" if odd < len(head) / 5 and not CONTROL.search(head) else None
         text = head[: error.start].decode(error.encoding)
     return "plain text" if all(c.isprintable() or c in "\ufeff\r\n\t\f" for c in text) else None
 
