@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG200
 ANIMATED = ("PNG", "WEBP", "GIF", "AVIF", "HEIF")  # may hold frames besides the first
 LARGE = 1.3  # times as many pixels a side, from which small type is lost when scaled down
 NATIVE = "native side"  # in the info of a picture: pixels of its longer side in the file
-FULL_PIXELS = 36_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
+FULL_PIXELS = 18_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
 ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
@@ -106,7 +106,8 @@ def upright(image: Image.Image, side: int = RENDER.max_side) -> Image.Image:
         flat.thumbnail((side, side), Image.Resampling.LANCZOS)
     else:
         flat = flat.resize(_fitted(image.size, shape, side), Image.Resampling.LANCZOS)
-    flat.info[NATIVE] = max(image.size)
+    if image.mode != "1":  # a scan of many small pixels
+        flat.info[NATIVE] = max(image.size)
     return _turned(flat, orientation)
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from metaembed_demo.core.types import Box, Word
 
 from . import other_scripts
-from .image_colours import ground_share
+from .image_colours import ground_share, is_drawing
 from .ocr_engine import Line, Pixels, crop_lines, find_lines, pixels_of, read_lines
 from .reading_order import reading_order
 
@@ -33,12 +33,11 @@ TRIED = 4  # lines that are read both ways to find out how a picture lies
 SURE = 0.85  # mean confidence from which a reading needs no other try
 FAIR = 0.75  # mean confidence that the better reading must have; unknown scripts have less either way
 BETTER = 0.08  # more than this is a better reading, not chance
-SMALL = 14  # pixels; lines of this height and less are read at full size if there is one
 TILE = 1152  # pixels a side, of a picture read at full size
 OVERLAP = 96  # pixels between tiles, more than a line is high
-MOST_TILES = 32  # of one page: about half a minute on two cores
+MOST_TILES = 16  # of one page: about fifteen seconds on two cores
 SPARSE = 0.35  # letters per line height of width; readings of unknown scripts have fewer
-MUCH_LARGER = 2  # times as many pixels a side, from which two tiles are tried at full size
+MUCH_LARGER = 1.8  # times as many pixels a side, from which two tiles are tried at full size
 MORE_LINES = (1.5, 3)  # times as many lines, and so many in addition, that a tile must have to read all
 Full = Callable[[], Image.Image | None]
 Quads = NDArray[np.float32]  # (n, 4, 2) corners of lines, clockwise from the top left, in pixels
@@ -115,6 +114,7 @@ def slope(words: Sequence[Word]) -> float:
         for a, b in pairwise(words)
         if a.box[2] <= b.box[0] + 0.002 and b.box[0] - a.box[2] < 0.03
         if abs(b.box[1] - a.box[1]) < 0.5 * (a.box[3] - a.box[1])
+        if b.box[0] + b.box[2] > a.box[0] + a.box[2]
     ]
     return median(rises) if len(rises) >= 8 else 0.0
 
@@ -141,8 +141,8 @@ def _detected(image: Image.Image, full: Full | None) -> tuple[Pixels, Quads, int
     if whole is None or max(whole.size) <= max(image.size):
         return pixels, quads, 1
     large = pixels_of(_bounded(whole))
-    small_type = not len(quads) or median(_heights(quads)) <= SMALL or _is_strip(image)
-    if small_type or _misses_lines(large, pixels, quads):
+    # Made by a program, not scanned: its type may have any size.
+    if not len(quads) or is_drawing(image) or _is_strip(image) or _misses_lines(large, pixels, quads):
         return large, _in_tiles(large), sum(1 for _ in _tiles(large))
     return pixels, quads, 1
 
@@ -207,13 +207,6 @@ def _cuts(side: int) -> list[int]:
     """
     parts = max(1, -(-(side - OVERLAP) // (TILE - OVERLAP)))
     return [round(i * side / parts) for i in range(parts + 1)]
-
-
-def _heights(quads: Quads) -> list[float]:
-    """The height of each line: its shorter side."""
-    across = np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1)
-    down = np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
-    return [float(h) for h in np.minimum(across, down)]
 
 
 # Which way it lies
