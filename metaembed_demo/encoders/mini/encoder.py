@@ -33,7 +33,7 @@ PAGE_BATCH = 8  # pages per forward pass
 LONG = 1_000  # words; fewer are within the limit of tokens, unless most are serial numbers
 BATCH_TOKENS = 32_768  # of the pages of one pass, padded to the longest; bounds memory for long pages
 # Part of the fingerprint, as vectors depend on it: changes with how words become word pieces.
-READING = "2: normalised words, no unknown pieces but spelled ideographs, 128 windows"
+READING = "2: normalised words, no unknown pieces but spelled ideographs, 128 windows, repetition"
 
 
 class MetaForward(Protocol):

@@ -28,6 +28,7 @@ DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
 QUERY_IDF_SCALE = 1.25  # initial exponent of the IDF weight for queries; 1 for pages
 META_LAYERS = KEPT  # copies of MiniLM's last layers; six gained nothing (assets/README.md)
+DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
 VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
 SEGMENT_CAP = 3.0  # upper bound of `distance`, in segment widths
@@ -66,6 +67,18 @@ def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
     outside = torch.maximum(start - last, first - end).clamp(min=0)
     return (outside / (end - start)).clamp(max=SEGMENT_CAP)
+
+
+def repetition(text: TextStates) -> torch.Tensor:
+    """(B, T) what pieces of a very dense page lose in weight: the log of how often the page has them.
+
+    There a segment holds a hundred words, in whose mean a sentence would drown. Other pages lose nothing.
+    """
+    found = torch.zeros(text.ids.shape)
+    for row in (text.mask.sum(1) > DENSE).nonzero().flatten().tolist():
+        counts = torch.bincount(text.ids[row][text.mask[row]], minlength=VOCABULARY)
+        found[row] = counts[text.ids[row]].clamp(min=1).log()
+    return found
 
 
 @dataclass(frozen=True)
@@ -191,7 +204,8 @@ class MetaPath(nn.Module):
     def _bias(self, seen: TextStates, of_queries: bool) -> torch.Tensor:
         """(B, R, T) pooling bias: scaled log-IDF minus scaled distance; -inf for padding."""
         _, segment, weight = self._side(of_queries)
-        log_idf = (weight * self.log_idf[seen.ids]).masked_fill(~seen.mask, float("-inf"))
+        rarity = weight * self.log_idf[seen.ids] - repetition(seen)
+        log_idf = rarity.masked_fill(~seen.mask, float("-inf"))
         return log_idf[:, None] - self.pooling.segment_scale * distance(seen, segment)
 
     def _embedded(self, meta: torch.Tensor, seen: TextStates, of_queries: bool) -> torch.Tensor:
