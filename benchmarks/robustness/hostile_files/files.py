@@ -77,6 +77,9 @@ MARKS = {
     ".tif": (b"II*\0",),
     ".bmp": (b"BM",),
     ".gif": (b",", b"\0;"),
+    ".heic": (b"meta", b"iloc", b"mdat"),
+    ".avif": (b"meta", b"iloc", b"mdat"),
+    ".jp2": (b"jp2c", b"\xff\x52", b"\xff\x90"),
     ".zip": (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"),
 }
 

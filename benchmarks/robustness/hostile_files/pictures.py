@@ -9,8 +9,10 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
+pillow_heif.register_heif_opener()
 Made = tuple[str, str, str, bytes]  # suffix, kind, what it is, the file
 
 
@@ -39,6 +41,9 @@ def good() -> dict[str, bytes]:
         ".tif": saved(image, "TIFF", compression="tiff_lzw", save_all=True, append_images=frames),
         ".bmp": saved(image, "BMP"),
         ".gif": saved(image, "GIF"),
+        ".heic": saved(image, "HEIF"),
+        ".avif": saved(image, "AVIF"),
+        ".jp2": saved(image, "JPEG2000"),
     }
 
 
