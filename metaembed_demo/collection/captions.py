@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 
+from metaembed_demo.core.boxes import upright
+from metaembed_demo.core.text import RIGHT_TO_LEFT
 from metaembed_demo.core.types import Word
 from metaembed_demo.documents.image_tags import MEDIA
 from metaembed_demo.documents.imagenet_labels import CATEGORIES, GENERAL, same_thing
@@ -19,6 +23,8 @@ LARGER = 1.15  # minimum ratio of a heading's type size to the page's median siz
 LARGEST = 2.0  # the same for a heading in the lower half
 ALIKE, SAME = 0.85, 0.97  # minimum ratio of the sizes of a heading's lines, and of a line before the largest
 DROP_CAP = 1.8  # minimum ratio of a drop cap's height to the page's median size
+TALL = 1.5  # ratio of the heights of long words to their widths from which the text lies on its side
+NOTE = 3  # words in one box
 LEGIBLE = 0.5  # minimum confidence of a word in a title
 SURE = 0.5  # minimum probability of a label in a title; on the sample pictures no label above it is wrong
 # Words stamped across pages: a line of nothing else is no heading.
@@ -44,6 +50,7 @@ def caption(source: str, words: Sequence[Word]) -> str:
     >>> caption("report.pdf", heading + body)
     'Yearly Report'
     """
+    words = _upright(words)
     lines = _said([word for word in words if word.kind != "visual" and word.confidence >= LEGIBLE])
     text = [word for line in lines for word in line]
     if len(text) >= FEW_WORDS or _letters(text) >= FEW_LETTERS:
@@ -60,8 +67,30 @@ def _name(source: str) -> str:
 # Text
 
 
+def _upright(words: Sequence[Word]) -> Sequence[Word]:
+    """Words of a page whose text lies on its side or upside down, as they are on the page turned level."""
+    text = [word for word in words if word.kind != "visual" and len(word.text) > 3]
+    wide = [word.box[2] - word.box[0] for word in text]
+    tall = [_height(word) for word in text]
+    across = along = 0
+    for a, b in pairwise(text):
+        right, down = b.box[0] - a.box[0], _middle(b) - _middle(a)
+        if abs(down) < _height(a):
+            along += 1 if right > 0 else -1
+        if abs(right) < a.box[2] - a.box[0]:
+            across += 1 if down > 0 else -1
+    if sum(tall) > TALL * sum(wide):
+        turn = 1 if across > 0 else 3
+    else:
+        turn = 2 if along < 0 and not any(RIGHT_TO_LEFT.search(word.text) for word in text) else 0
+    return [replace(word, box=upright(word.box, turn)) for word in words] if turn else words
+
+
 def _said(words: Sequence[Word]) -> list[list[Word]]:
     """Lines of text in reading order from the first with letters on, without stamps and stray symbols."""
+    shared = Counter(word.box for word in words)
+    # Words of a note all have the box of its icon, which is no type size.
+    words = [word for word in words if shared[word.box] < NOTE] or words
     sized = [word for word in words if re.search(r"\w", word.text)]
     if not sized:
         return []

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metaembed_demo.core.boxes import upright
 from metaembed_demo.core.types import Box, Word
 
 from . import other_scripts
@@ -85,26 +86,13 @@ def recognise(image: Image.Image, full: Full | None = None) -> Reading:
     words, script = _read(pixels, quads, LEAST_ON_PAPER if plain else LEAST_SCORE)
     engine = "PP-OCR"
     if script:
-        upright = Image.fromarray(pixels[:, :, ::-1])
-        other = other_scripts.read(upright)
+        other = other_scripts.read(Image.fromarray(pixels[:, :, ::-1]))
         script, engine = (other.script, "tesseract") if other.words else (other.script or script, "")
         words = list(other.words) or words
     height, width = pixels.shape[:2]
     ordered = reading_order(words, width / height, slope(words))
-    back = tuple(replace(word, box=turned_box(word.box, turn)) for word in ordered)
+    back = tuple(replace(word, box=upright(word.box, -turn), turn=turn) for word in ordered)
     return Reading(back, len(quads), turn, script, engine, tiles)
-
-
-def turned_box(box: Box, turn: int) -> Box:
-    """A box of an upright picture in the picture that is turned right by `turn` quarters.
-
-    >>> turned_box((0.0, 0.0, 0.5, 0.1), 1)
-    (0.9, 0.0, 1.0, 0.5)
-    """
-    x0, y0, x1, y1 = box
-    for _ in range(turn % 4):
-        x0, y0, x1, y1 = round(1 - y1, 5), x0, round(1 - y0, 5), x1
-    return x0, y0, x1, y1
 
 
 def slope(words: Sequence[Word]) -> float:

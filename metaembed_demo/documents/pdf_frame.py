@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,18 +50,4 @@ class Frame:
 
 def clipped(x0: float, y0: float, x1: float, y1: float) -> Box:
     x0, y0, x1, y1 = (round(min(1.0, max(0.0, float(v))), 5) for v in (x0, y0, x1, y1))
-    return x0, y0, x1, y1
-
-
-def upright(box: Sequence[float], turn: int) -> tuple[float, float, float, float]:
-    """The box of a line with `turn` quarter turns clockwise, turned so that the line runs to the right.
-
-    Lengths are kept; the origin is not.
-
-    >>> upright((5, 1, 6, 4), 1)
-    (1, -6, 4, -5)
-    """
-    x0, y0, x1, y1 = box
-    for _ in range(turn):
-        x0, y0, x1, y1 = y0, -x1, y1, -x0
     return x0, y0, x1, y1

@@ -18,10 +18,11 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from numpy.typing import NDArray
 
+from metaembed_demo.core.boxes import upright
 from metaembed_demo.core.text import RIGHT_TO_LEFT, normalised
 from metaembed_demo.core.types import Word
 
-from .pdf_frame import Frame, clipped, upright
+from .pdf_frame import Frame, clipped
 
 MOST_LETTERS = 100_000  # characters of a page's text layer; a newspaper page has 30,000
 LINE_END = "\x02\ufffe"  # pdfium's marks of a hyphen at a line's end; it drops the line break after them

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
+from metaembed_demo.core.boxes import upright
 from metaembed_demo.core.text import RIGHT_TO_LEFT
 from metaembed_demo.core.types import Word
-
-from .pdf_frame import upright
 
 WORD_GAP = 0.45  # of the line height: maximum gap between words of one fragment
 CELL_GAP = 1.0  # of the line height: minimum gap of words that are no neighbours in one sentence
