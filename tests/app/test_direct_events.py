@@ -170,6 +170,7 @@ def test_a_password_is_asked_for(client: TestClient, made: Made) -> None:
         assert ask(client, made.numbers["nothing"]).status_code == status, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_the_page_answers_at_once_with_or_without_the_route(
     known: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
