@@ -13,4 +13,5 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || comm
 # One process a core, whole files each; a thread each, since more would only wait for one another.
 cores=$(.venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+unset PYTHONDONTWRITEBYTECODE # the tests start many processes, each of which would compile this package again
 exec .venv/bin/python -m pytest -n "$((cores < 4 ? cores : 4))" --dist loadfile "$@"

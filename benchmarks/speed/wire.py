@@ -1,6 +1,6 @@
 """What a search and a move of the dial cost on the wire and in the server, for one checkout or several.
 
-    python -m benchmarks.speed.wire [--checkout A ...] [--out F] [--interactions 200] [--pages 113 2000]
+    python -m benchmarks.speed.wire [--checkout A ...] [--out F] [--interactions N] [--pages P ...] [--light]
 
 Each checkout's app runs in a process of its own, and one visitor uses it in Chromium, the Alignment tab open:
 a search (a sample question typed, Enter), a move of the dial (a click on another stop), and so on. Checkouts
@@ -10,6 +10,9 @@ Bytes: bodies of answers, decompressed, from before the typing or the click unti
 hits or scores are shown, no request is open (streams aside), and for 0.6 s nothing came. Pictures fetched by
 address are told apart; all else is events, with pictures that lie in them as data addresses. What is in the
 browser's cache does not count, and a first pass, which is not measured, has shown every page once.
+
+With --light the visitor is no browser but a script that sends the requests that the page sends, so that
+nothing competes with the server for the cores. It tells server time; bytes are told by the browser.
 
 Server time: stamped in ASGI middleware around all of the app. A queued event lasts from the arrival of POST
 /queue/join until `process_completed` was handed to the connection, less its wait for the browser to open the
@@ -35,8 +38,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from functools import partial
@@ -62,6 +66,7 @@ FLAGS = [
 HEARD = "requestWillBeSent requestServedFromCache responseReceived dataReceived loadingFinished loadingFailed"
 QUERY, SLIDER = "#query textarea, #query input", "#dial [role=slider]"
 SHOWN = "[...document.querySelectorAll('#results .hit')].map((hit) => hit.innerText).join()"
+PICTURE = re.compile(r"pictures/[\w-]+/\w+/[\w.]+")
 QUEUE, APART = re.compile("/queue/(join|data)"), re.compile("/heartbeat/|/favicon")
 Span = tuple[float, float]
 Entries = dict[str, list[dict[str, Any]]]  # of the server's log, by kind
@@ -250,6 +255,51 @@ class Visitor:
         self._bytes[self._kinds[request]] += event.get("dataLength", 0)
 
 
+class Script:
+    """As `Visitor`, without a browser: the requests of an event, of what follows it and of its pictures."""
+
+    def __init__(self, address: str, questions: list[str]) -> None:
+        import httpx
+
+        self.http = httpx.Client(base_url=address, timeout=300)
+        self.questions, self.tab = questions, uuid.uuid4().hex[:12]
+        self.done: list[dict[str, Any]] = []
+        self._kept, self._bytes = set[str](), 0  # what the browser's cache holds
+        self.http.get("/").raise_for_status()
+        config = self.http.get("/config").json()
+        ids = {each["id"]: each["props"].get("elem_id") for each in config["components"]}
+        self._events = {(ids.get(at), name): e for e in config["dependencies"] for at, name in e["targets"]}
+        self._fire(None, "load", None)
+
+    def rounds(self, first: int, last: int) -> None:
+        for number in range(first, last):
+            self._act("search", "query", "submit", None, [self.questions[number % len(self.questions)]])
+            self._act("dial", "dial", "input", {"stop": STOPS[number % len(STOPS)]})
+
+    def _act(self, kind: str, name: str, event: str, more: Any, data: Sequence[Any] = ()) -> None:
+        self._bytes, began = 0, time.monotonic()
+        told = self._fire(name, event, more, data)
+        if "data-pending" in told:
+            told += self._fire("marks", "submit", {})
+        for path in sorted(set(PICTURE.findall(told)) - self._kept):
+            self.http.get(f"/{path}").raise_for_status()
+            self._kept.add(path)
+        time.sleep(0.05)  # until the server has logged it
+        times = {"span": (began, time.monotonic())}
+        self.done.append({"kind": kind, "bytes": {"events": self._bytes, "pictures": 0}, **times})
+
+    def _fire(self, name: str | None, event: str, more: Any, data: Sequence[Any] = ()) -> str:
+        found = self._events[name, event]
+        asked = {"fn_index": found["id"], "session_hash": self.tab, "data": data, "event_data": more}
+        if not found["queue"]:
+            told = self.http.post("/gradio_api/run/predict", json=asked).raise_for_status().text
+        else:
+            self.http.post("/gradio_api/queue/join", json=asked).raise_for_status()
+            told = self.http.get("/gradio_api/queue/data", params={"session_hash": self.tab}).text
+        self._bytes += len(told.encode())
+        return told
+
+
 def union(spans: list[Span]) -> list[Span]:
     """As spans in order that do not touch."""
     found: list[Span] = []
@@ -292,7 +342,7 @@ def summary(done: list[dict[str, Any]], log: Entries) -> dict[str, Any]:
     }
 
 
-def told(visitor: Visitor, log_file: Path) -> dict[str, Any]:
+def told(visitor: Any, log_file: Path) -> dict[str, Any]:
     """All figures of one checkout at one size, from what its tab and its server noted."""
     log: Entries = {"request": [], "ready": [], "completed": [], "encoding": []}
     for line in log_file.read_text().splitlines():
@@ -310,10 +360,20 @@ def told(visitor: Visitor, log_file: Path) -> dict[str, Any]:
     }
 
 
-def measure(checkouts: list[Path], pages: int, rounds: int) -> dict[str, Any]:
-    """Every checkout's figures at one size."""
+def chromium(stack: ExitStack, folder: Path) -> Any:
+    """The browser, at a low priority."""
     from playwright.sync_api import sync_playwright
 
+    (nice := folder / "chromium").write_text(
+        '#!/bin/sh\necho 5 > /proc/$$/autogroup\nexec nice /usr/bin/chromium "$@"\n'
+    )
+    nice.chmod(0o755)
+    playwright = stack.enter_context(sync_playwright())
+    return stack.enter_context(playwright.chromium.launch(executable_path=nice, args=FLAGS))
+
+
+def measure(checkouts: list[Path], pages: int, rounds: int, light: bool) -> dict[str, Any]:
+    """Every checkout's figures at one size."""
     lines = (checkouts[0] / "sample_corpus" / "queries.jsonl").read_text().splitlines()
     texts = list(dict.fromkeys(text for line in lines if (text := json.loads(line).get("text"))))
     texts = texts[:: len(texts) // QUESTIONS][:QUESTIONS]
@@ -321,16 +381,15 @@ def measure(checkouts: list[Path], pages: int, rounds: int) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = {checkout: folder / f"{number}.log" for number, checkout in enumerate(checkouts)}
         addresses = {c: stack.enter_context(served(c, pages, log)) for c, log in logs.items()}
-        chromium = stack.enter_context(sync_playwright()).chromium
-        (nice := folder / "chromium").write_text(
-            '#!/bin/sh\necho 5 > /proc/$$/autogroup\nexec nice /usr/bin/chromium "$@"\n'
-        )
-        nice.chmod(0o755)
-        browser = stack.enter_context(chromium.launch(executable_path=nice, args=FLAGS))
-        visitors = {c: Visitor(browser, address, texts) for c, address in addresses.items()}
+        browser = None if light else chromium(stack, folder)
+        visitors: dict[Path, Any] = {
+            c: Visitor(browser, address, texts) if browser else Script(address, texts)
+            for c, address in addresses.items()
+        }
         for visitor in visitors.values():
             visitor.rounds(0, 1)
-            visitor.page.get_by_role("tab", name="Alignment", exact=True).click()
+            if browser:
+                visitor.page.get_by_role("tab", name="Alignment", exact=True).click()
             visitor.rounds(1, QUESTIONS)
             visitor.done.clear()
         for first in range(0, rounds, TURN):
@@ -348,6 +407,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "wire.json")
     parser.add_argument("--interactions", type=int, default=200, help="of each kind")
     parser.add_argument("--pages", type=int, nargs="+", default=[113, 2000])
+    parser.add_argument("--light", action="store_true", help="a script instead of Chromium")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -359,7 +419,7 @@ def main() -> None:
     machine = {"cpu": cpu[:1], "cores": os.cpu_count(), "load": os.getloadavg(), "python": sys.version}
     result: dict[str, Any] = {"machine": machine, "pages": {}}
     for pages in options.pages:
-        result["pages"][pages] = measure(checkouts, pages, options.interactions)
+        result["pages"][pages] = measure(checkouts, pages, options.interactions, options.light)
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

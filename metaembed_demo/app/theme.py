@@ -43,8 +43,10 @@ def css() -> str:
 
 
 def head() -> str:
-    """Scripts for <head>: light or dark mode before the first paint, shared functions, figure downloads."""
-    scripts = (WEB / name for name in ("theme_early.js", "shared.js", "figure_download.js"))
+    """Scripts for <head>: light or dark mode before the first paint, shared functions, events, downloads."""
+    scripts = (
+        WEB / name for name in ("theme_early.js", "shared.js", "direct_events.js", "figure_download.js")
+    )
     return "".join(f"<script>{script.read_text('utf-8')}</script>" for script in scripts)
 
 

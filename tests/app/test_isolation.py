@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from metaembed_demo.app.server import access
-from metaembed_demo.app.server.access import Guard
+from metaembed_demo.app.server.access import RUN, Guard
 from metaembed_demo.app.visitors import uploads
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
@@ -206,13 +206,11 @@ def test_other_addresses_are_closed(small: Served, path: str) -> None:
 def test_no_stack_trace_reaches_a_client(small: Served) -> None:
     tab = Tab(small.address)
     for body in (b"", b"[", b"null", b'{"data": 1}', b'{"data": [], "fn_index": 99999, "session_hash": "x"}'):
-        got = httpx.post(
-            f"{small.address}/gradio_api/queue/join",
-            content=body,
-            headers={"Content-Type": "application/json"},
-        )
-        assert got.status_code >= 400
-        assert "Traceback" not in got.text
+        for path in ("/gradio_api/queue/join", RUN):
+            headers = {"Content-Type": "application/json"}
+            got = httpx.post(small.address + path, content=body, headers=headers)
+            assert got.status_code >= 400
+            assert "Traceback" not in got.text
     told = tab.send("dial", "input", {"stop": "not a number"})
     assert '"success":false' in told
     assert "Traceback" not in told
@@ -273,7 +271,8 @@ def test_a_password_closes_all_but_health(locked: Served) -> None:
         for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x"):
             assert other.get(path).status_code == 401, path
         body = {"data": ["dog"], "fn_index": 0, "session_hash": "x"}
-        assert other.post("/gradio_api/queue/join", json=body).status_code == 401
+        for path in ("/gradio_api/queue/join", RUN):
+            assert other.post(path, json=body).status_code == 401
         assert other.post("/gradio_api/upload", files={"files": ("a.png", b"a")}).status_code == 401
         assert other.post("/gradio_api/call/search", json={"data": ["dog"]}).status_code == 401
         told = " ".join(other.get(path).text for path in ("/", "/health", "/config"))
@@ -302,7 +301,8 @@ def test_another_site_s_script_asks_without_the_visitor_s_login(locked: Served) 
     assert page.http.get("/gradio_api/info").status_code == 200
     script = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
     assert page.http.get("/gradio_api/info", headers=script).status_code == 401
-    assert page.http.post("/gradio_api/queue/join", json={}, headers=script).status_code == 401
+    for path in ("/gradio_api/queue/join", RUN):
+        assert page.http.post(path, json={}, headers=script).status_code == 401
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}  # or a frame on huggingface.co
     assert "auth_required" not in page.http.get("/", headers=link).text
 

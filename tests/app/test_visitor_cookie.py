@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from metaembed_demo.app.server import visitor_cookie
+from metaembed_demo.app.server.access import RUN
 from metaembed_demo.app.server.visitor_cookie import NAME, VisitorCookie, attributes, make, visitor_of
 
 JOIN = "/gradio_api/queue/join"
@@ -81,7 +82,7 @@ def test_its_attributes_keep_scripts_and_other_sites_out() -> None:
 
 
 def test_it_comes_with_the_page_or_the_first_event_and_only_once(client: TestClient) -> None:
-    for method, path in (("GET", "/"), ("POST", JOIN), ("POST", JOIN + "/")):
+    for method, path in (("GET", "/"), ("POST", JOIN), ("POST", JOIN + "/"), ("POST", RUN)):
         client.cookies.clear()
         got = client.request(method, path)
         (line,) = got.headers.get_list("set-cookie")

@@ -79,6 +79,48 @@ def test_the_dial_answers_fast_fingers_with_the_last_stop(visit: Opener) -> None
     expect(page.locator("[role=slider]")).to_have_attribute("aria-valuenow", "2")
 
 
+def test_the_dial_follows_a_drag_to_where_it_ends(visit: Opener) -> None:
+    page = visit()
+    ask(page, "train timetable")
+    stops = [each.bounding_box() for each in page.locator(".stop").all()]
+    places = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in stops if box]
+    page.mouse.move(*places[4])
+    page.mouse.down()
+    for stop in (3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 2):
+        page.mouse.move(*places[stop])
+    page.mouse.up()
+    expect(page.locator("#dial-title b").first).to_have_text("4×8")
+    expect(page.locator(".legend .off")).to_have_count(2)
+    expect(page.locator("[role=slider]")).to_have_attribute("aria-valuenow", "3")
+    page.wait_for_timeout(500)
+    expect(page.locator("#dial-title b").first).to_have_text("4×8")
+
+
+def test_an_answer_that_arrives_late_does_not_replace_a_newer_one(visit: Opener) -> None:
+    page = visit()
+    ask(page, "train timetable")
+    held: list[Route] = []
+
+    def delay(route: Route) -> None:
+        answer = route.fetch()
+        if not held:
+            held.append(route)
+            page.wait_for_timeout(1000)  # meanwhile the next one is answered
+        route.fulfill(response=answer)
+
+    page.route("**/run/predict*", delay)
+    page.fill("#query textarea, #query input", "coffee machine")
+    page.press("#query textarea, #query input", "Enter")
+    while not held:
+        page.wait_for_timeout(20)
+    page.locator(".stop").nth(1).click()
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    expect(page.locator(".page")).to_contain_text("coffee-manual.pdf")
+    page.wait_for_timeout(1500)
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    expect(page.locator("[role=slider]")).to_have_attribute("aria-valuenow", "2")
+
+
 def test_the_dial_moves_by_click(visit: Opener) -> None:
     page = visit()
     page.locator(".stop").nth(1).click()

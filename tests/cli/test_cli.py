@@ -276,6 +276,7 @@ def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None
     assert "None of the judged ids" in err
 
 
+@pytest.mark.slow
 def test_bench_measures_every_stage(pictures: Path, monkeypatch, capfd) -> None:
     monkeypatch.setattr(bench_module, "REPEATS", 3)
     monkeypatch.setattr(bench_module, "PATHS", type("Paths", (), {"sample_corpus": pictures}))
@@ -326,6 +327,7 @@ def test_samples_takes_no_options(capfd) -> None:
     assert run(capfd, "samples", "more")[0] == 2
 
 
+@pytest.mark.slow
 def test_standard_output_of_a_real_process_holds_the_object_alone(pictures: Path, tmp_path: Path) -> None:
     """In a process of its own, where a C library's prints bypass Python's."""
     code = (

@@ -57,6 +57,7 @@ def first_that_loads(library: str, modules: list[str]) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", WITHOUT_TORCH)
 def test_the_package_comes_up_without_torch(package: str) -> None:
     modules = modules_of(package)

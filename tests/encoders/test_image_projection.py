@@ -155,6 +155,7 @@ def test_background_size_does_not_change_features() -> None:
 # What it is fitted to
 
 
+@pytest.mark.slow
 def test_features_of_drawings_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def render(drawing: Drawing, target: Path) -> None:
         rendered.append(drawing.name)

@@ -93,6 +93,7 @@ def test_the_second_start_encodes_nothing(corpus: Path, tmp_path: Path) -> None:
     assert sorted(second.collection.pages) == sorted(first.collection.pages)
 
 
+@pytest.mark.slow
 def test_a_changed_corpus_is_brought_up_to_date_and_measured_again(corpus: Path, tmp_path: Path) -> None:
     open_samples(DummyEncoder(), corpus, tmp_path / "cache", tell=lambda _: None)
     write_pdf(corpus / "trains.pdf", ["Trains from Bern to Zurich leave from platform 9", "No bicycles"])

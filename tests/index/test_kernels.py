@@ -309,6 +309,7 @@ print(kernels.threads(), kernels._load().host)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["+avx,+avx2,+fma,+f16c", "+avx,+f16c"])
 def test_a_machine_without_vnni_finds_the_same(tmp_path: Path, features: str) -> None:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -326,6 +327,7 @@ def test_a_machine_without_float16_gets_numpy(monkeypatch: pytest.MonkeyPatch) -
         maxsim_simd.compiled()
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_kept_where_numba_is_told(tmp_path: Path) -> None:
     run(SCORE, NUMBA_CACHE_DIR=str(tmp_path))
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
@@ -334,6 +336,7 @@ def test_what_was_compiled_is_kept_where_numba_is_told(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")} == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["a file where the folder should be", "torn files"])
 def test_a_cache_that_does_not_work_is_done_without(tmp_path: Path, damage: str) -> None:
     cache = tmp_path / "cache"
@@ -346,6 +349,7 @@ def test_a_cache_that_does_not_work_is_done_without(tmp_path: Path, damage: str)
     run(SCORE, NUMBA_CACHE_DIR=str(cache))
 
 
+@pytest.mark.slow
 def test_a_forked_child_has_threads_of_its_own() -> None:
     code = SCORE.replace("assert kernels.available()", "kernels.ONE_THREAD = 0\nkernels.threads = lambda: 2")
     code += "\nimport os\nchild = os.fork() if hasattr(os, 'fork') else 0\n"

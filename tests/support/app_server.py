@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from metaembed_demo.app.server.access import RUN
 from metaembed_demo.core.config import ROOT
 
 START_S = 240  # a busy machine
@@ -105,22 +106,32 @@ class Tab:
     def send(
         self, name: str | None, event: str, more: Any = None, data: list[Any] | None = None, query: str = ""
     ) -> str:
-        """Fire an event of the component called `name`. Returns all that the server says to it, as text."""
-        self.join(name, event, more, data, query)
-        return self.hear(1)
+        """Fire an event of the component called `name`. Returns all that the server says to it, as text.
+
+        The answer to an event that does not go through the queue reads as the queue's last message.
+        """
+        if self._events[name, event]["queue"]:
+            self.join(name, event, more, data, query)
+            return self.hear(1)
+        told = self.http.post(RUN + query, json=self._asked(name, event, more, data))
+        success = "true" if told.is_success else "false"
+        return f'{{"msg":"process_completed","success":{success},"output":{told.text}}}'
 
     def join(
         self, name: str | None, event: str, more: Any = None, data: list[Any] | None = None, query: str = ""
     ) -> None:
-        """Fire an event and go on."""
+        """Fire an event of the queue and go on."""
+        asked = self._asked(name, event, more, data)
+        self.http.post(f"/gradio_api/queue/join{query}", json=asked).raise_for_status()
+
+    def _asked(self, name: str | None, event: str, more: Any, data: list[Any] | None) -> dict[str, Any]:
         found = self._events[name, event]
-        asked = {
+        return {
             "fn_index": found["id"],
             "session_hash": self.hash,
             "data": data if data is not None else [None] * len(found["inputs"]),
             "event_data": more,
         }
-        self.http.post(f"/gradio_api/queue/join{query}", json=asked).raise_for_status()
 
     def hear(self, events: int) -> str:
         """All that the server says until so many events are done, as text."""

@@ -34,11 +34,12 @@ UPLOAD = "/gradio_api/upload"
 OPEN = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|login|logout|health)/?"
     r"|/(assets|static|svelte)/[^?]*|/pictures/[\w-]+/\w+/[\w.]+"
-    r"|/gradio_api/(info|upload|upload_progress|queue/(join|data|status)|call(/v2)?/\w+(/\w+)?|cancel|reset"
-    r"|heartbeat/\w+|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?"
+    r"|/gradio_api/(info|upload|upload_progress|queue/(join|data|status)|run/predict|call(/v2)?/\w+(/\w+)?"
+    r"|cancel|reset|heartbeat/\w+|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?"
 )
 FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
+RUN = "/gradio_api/run/predict"  # the page's events that do not go through the queue
 LOGIN = "/login"
 CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
 READING = ("GET", "HEAD", "OPTIONS")
@@ -63,7 +64,8 @@ class Refused(Exception):
 
     def __init__(self, status: int, why: str, **headers: str) -> None:
         super().__init__(why)
-        self.answer = JSONResponse({"detail": why}, status, headers)
+        # The page shows `detail` of a queued event and of an upload, `error` of another event.
+        self.answer = JSONResponse({"detail": why, "error": why}, status, headers)
 
 
 class Guard:

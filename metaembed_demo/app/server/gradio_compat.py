@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from starlette.requests import Request
 
 PLAIN = (gr.HTML, gr.Slider, gr.Textbox)  # components whose values are sent as they are
 TESTED = ((6, 20), (6, 31))  # major and minor version: the oldest and the newest
@@ -51,6 +52,20 @@ def takes_requests(blocks: gr.Blocks) -> bool:
 def hide_last_event(blocks: gr.Blocks) -> None:
     """Hide the last added event from the API, for listeners without the argument `api_visibility`."""
     blocks.fns[max(blocks.fns)].api_visibility = "private"
+
+
+def direct(blocks: gr.Blocks) -> dict[int, Any]:
+    """The events with a handler in Python that do not go through the queue, by their number."""
+    return {number: fn for number, fn in blocks.fns.items() if fn.fn is not None and not fn.queue}
+
+
+def is_let_in(request: Request) -> bool:
+    """Whether a request to the app carries the cookie of a login, or there is no password."""
+    app, cookies = request.app, request.cookies
+    if app.auth is None:
+        return True
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    return any(app.tokens.get(cookies.get(name)) is not None for name in names)
 
 
 class Page(gr.Blocks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,20 @@ ASK = "Any user name will do; the password is the one that was set for this serv
 
 
 def options(
-    api: Api, server: Server, limits: Limits, folder: Path, ready: Callable[[], bool]
+    api: Api,
+    server: Server,
+    limits: Limits,
+    folder: Path,
+    ready: Callable[[], bool],
+    more: Sequence[Route] = (),
 ) -> dict[str, Any]:
     """Gradio's launch options: theme, CSS, head, middleware, routes. The page loads nothing from elsewhere.
 
     Args:
-        folder: the upload folder; ready: whether the server accepts requests.
+        folder: the upload folder; ready: whether the server accepts requests; more: routes of the page.
     """
-    routes = [Route("/health", health(api, ready), methods=["GET", "HEAD"]), Pictures(api.visits).route()]
+    routes = [*more, Route("/health", health(api, ready), methods=["GET", "HEAD"])]
+    routes.append(Pictures(api.visits).route())
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     if mcp_server.AVAILABLE:
         tools = mcp_server.Toolbox(api)

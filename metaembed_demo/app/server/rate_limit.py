@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 T = TypeVar("T")
 
 
-class _Recent(OrderedDict[Hashable, T], Generic[T]):
+class Recent(OrderedDict[Hashable, T], Generic[T]):
     """A mapping limited to the most recent clients."""
 
     def put(self, key: Hashable, value: T) -> None:
@@ -42,7 +42,7 @@ class Requests:
         """per_minute: 0 means no limit."""
         self.most, self.clock = per_minute, clock
         self._lock = threading.Lock()
-        self._left: _Recent[tuple[float, float]] = _Recent()  # tokens, and the time of that count
+        self._left: Recent[tuple[float, float]] = Recent()  # tokens, and the time of that count
 
     def take(self, client: str) -> float:
         """Take a token for a request. Returns 0, or the seconds until one is available."""
@@ -74,7 +74,7 @@ class Guesses:
         """most: 0 means no limit."""
         self.most, self.clock = most, clock
         self._lock = threading.Lock()
-        self._wrong: _Recent[_Wrong] = _Recent()
+        self._wrong: Recent[_Wrong] = Recent()
 
     def _wait(self, client: Hashable) -> float:
         known = self._wrong.get(client)

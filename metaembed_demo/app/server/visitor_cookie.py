@@ -20,7 +20,7 @@ from metaembed_demo.core.config import SPACE
 NAME = "metaembed_visitor"
 FORM = re.compile(r"[\w-]{32}\.[0-9a-f]{32}")
 # Requests before or with a visitor's first event.
-MADE_FOR = re.compile(r"/|/gradio_api/queue/join/?")
+MADE_FOR = re.compile(r"/|/gradio_api/(queue/join|run/predict)/?")
 _KEY = secrets.token_bytes(32)  # per process, because sessions do not survive a restart
 
 

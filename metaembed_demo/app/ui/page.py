@@ -13,6 +13,7 @@ import gradio as gr
 from metaembed_demo.app.server import gradio_compat
 from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
+from metaembed_demo.app.server.direct_events import DirectEvents
 from metaembed_demo.app.server.gradio_api import Endpoints
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.server.launch import options, secrets
@@ -27,7 +28,7 @@ from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import LIMITS, SERVER
+from metaembed_demo.core.config import LIMITS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
@@ -40,6 +41,8 @@ from .survey_tabs import SurveyTabs
 SEARCHES, UPLOADS, TESTS = 2, 1, 1  # concurrent events, for all visitors together
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
+# Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
+DIRECT = {"queue": SPACE.zero_gpu}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
 
 
@@ -145,7 +148,7 @@ class Page:
             quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
             return event(fn, inputs, more.pop("outputs"), **{**quiet, **SEARCHING, **more})
 
-        looking = {"outputs": search_outputs}
+        looking = {"outputs": search_outputs, **DIRECT}
         # While a search waits for the encoder, web/search.css shows a progress line.
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
@@ -156,17 +159,25 @@ class Page:
         arriving += [self.rooms, self.tabs, self.encoder]
         on(demo.load, self.arrive, [], outputs=arriving)
         on(self.text.submit, self.search, [self.text], **searching)
-        on(self.picture.upload, self.show_picture, [self.text], **searching)
+        # Queued, because it shows warnings.
+        on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
         on(self.picture.clear, self.drop_picture, [self.text], **searching)
-        on(self.examples.select, self.example, [], outputs=[*search_outputs, self.picture], **asking)
+        on(
+            self.examples.select,
+            self.example,
+            [],
+            outputs=[*search_outputs, self.picture],
+            **asking,
+            **DIRECT,
+        )
         on(self.dial.input, self.turn, [], **looking)
-        on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint])
+        on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint], **DIRECT)
         on(self.results.select, self.choose, [], **looking)
         on(self.ranks.select, self.open_at, [], **looking)
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
-        on(self.link.submit, self.copy_trace, [], outputs=[self.link])
-        on(self.compare.submit, self.side, [], outputs=[self.compare])
+        on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
+        on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
@@ -382,10 +393,13 @@ def build_ui(
         page.lay_out()
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
-    gradio_compat.check_version()
+    routes = []
+    if gradio_compat.check_version():  # else Gradio's own route answers these events
+        routes.append(DirectEvents(demo, SEARCHES, LIMITS.max_queue).route())
     visits.kept = gradio_compat.Kept(demo)
     visits.watch()
-    return demo, options(page.api, SERVER, LIMITS, folder, partial(gradio_compat.takes_requests, demo))
+    ready = partial(gradio_compat.takes_requests, demo)
+    return demo, options(page.api, SERVER, LIMITS, folder, ready, routes)
 
 
 def _slider(label: str, top: int) -> gr.Slider:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import cache
 
 import numpy as np
 
@@ -117,6 +118,7 @@ def _sentence(i: int, found: Alignment) -> str:
     )
 
 
+@cache
 def _margin(side: str, size: int, reach: int) -> str:
     """One strip of shades along the matrix; tokens outside the budget are dimmed."""
     parts = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import GROUPS, group_of
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Alignment, FloatArray, Word
+from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.explain.occlusion import SHARE, Verdict
 
@@ -131,7 +133,12 @@ def pending(page_id: str) -> str:
     return f'<div hidden data-pending="{safe(page_id)}"></div>'
 
 
-def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
+def query_words(query: Evidence) -> dict[str, Any]:
+    """The words of the query and what each of its tokens reads, for `marks`: the same at every budget."""
+    return {"query": [word.text for word in query.words], "read": [_sparse(row) for row in query.read()]}
+
+
+def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict[str, Any]) -> str:
     """Data for the overlay: words with their shares and boxes, and the evidence of the query's tokens.
 
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
@@ -140,22 +147,26 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str) -> str:
 
     Args:
         reading_at: the URL of `reading`.
+        query: `query_words` of the explanation's query.
     """
     shares, groups = spread(found, alignment)
     least = LEAST * float(shares.max(initial=0))
-    rows = []
-    for i in np.argsort(-shares, kind="stable"):
-        word = found.words[i]
-        if shares[i] > least or not word.text:
-            kind = (1 if word.kind == "visual" else 3 * is_doubtful(word)) if word.text else 2
-            box = [round(edge * 1000) for edge in word.box]
-            rows.append([int(i), round(float(shares[i]) * 1000, 1), int(groups[i]) + 1, *box, kind])
-    data = {
-        "map": rows,
-        "query": [word.text for word in found.query.words],
-        "read": [_sparse(row) for row in found.query.read()],
-    }
-    return f'<div hidden {json_attribute("map", data)} data-reading="{safe(reading_at)}"></div>'
+    is_cell = np.array([not word.text and word.kind == "visual" for word in found.words], bool)
+    order = np.argsort(-shares, kind="stable")
+    kept = order[(shares[order] > least) | is_cell[order]].tolist()
+    weights = np.round(shares[kept].astype(np.float64) * 1000, 1).tolist()
+    boxes = np.rint(np.array([found.words[i].box for i in kept]).reshape(-1, 4) * 1000).astype(int).tolist()
+    rows = [
+        [i, weight, group, *box, 2 if is_cell[i] else _mark(found.words[i])]
+        for i, weight, group, box in zip(kept, weights, (groups[kept] + 1).tolist(), boxes, strict=True)
+    ]
+    data = json_attribute("map", {"map": rows, **query})
+    return f'<div hidden {data} data-reading="{safe(reading_at)}"></div>'
+
+
+def _mark(word: Word) -> int:
+    """1 for what a picture shows, 3 for a word in doubt, 0 for others."""
+    return 1 if word.kind == "visual" else 3 * is_doubtful(word)
 
 
 def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:

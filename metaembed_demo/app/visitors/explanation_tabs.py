@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from metaembed_demo.app.views import page_map as page_map_module
 from metaembed_demo.app.views import timing_chart
@@ -16,6 +17,7 @@ from metaembed_demo.collection.search import explain_hit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
+from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
 from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
 
@@ -48,6 +50,7 @@ class ExplanationTabs:
     stop: threading.Event = field(default_factory=threading.Event)  # cancels the test
     explanation: Explanation | None = None  # of the open hit
     _verdict: tuple[object, Verdict] | None = None
+    _query_words: tuple[Evidence, dict[str, Any]] | None = None  # of the last query
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
 
     @property
@@ -97,7 +100,10 @@ class ExplanationTabs:
         page_id = trace.alignment.page_id
         if found is None:
             return page_map_module.pending(page_id)
-        return page_map_module.marks(found, trace.alignment, address(page_id, self._reading_name()))
+        if self._query_words is None or self._query_words[0] is not found.query:
+            self._query_words = found.query, page_map_module.query_words(found.query)
+        reading_at = address(page_id, self._reading_name())
+        return page_map_module.marks(found, trace.alignment, reading_at, self._query_words[1])
 
     def _reading_name(self) -> str:
         assert self.explainer
