@@ -38,6 +38,11 @@ class Word:
     drawn: bool = True
     font: str = ""
 
+    @property
+    def is_cell(self) -> bool:
+        """Whether it stands for a part of a picture, in evidence; the rest of a divided word is empty, too."""
+        return self.kind == "visual" and not self.text
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:

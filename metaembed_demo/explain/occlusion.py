@@ -62,7 +62,7 @@ class Occlusion:
         words = looked.evidence.words
         textual = sum(word.text != "" and word.kind != "visual" for word in words)
         self.what = "cells" if looked.pictures and textual < FEW_WORDS else "words"
-        self.parts = np.array([(word.text == "") == (self.what == "cells") for word in words])  # (n,)
+        self.parts = np.array([word.is_cell == (self.what == "cells") for word in words])  # (n,)
 
     def first(self, weights: FloatArray, share: float) -> Mask:
         """(n,) mask of the `share` of parts with the largest `weights` (n,)."""

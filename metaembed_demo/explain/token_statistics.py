@@ -56,7 +56,7 @@ def page_statistics(evidence: Evidence) -> PageStatistics:
     places = (np.arange(named.sum()) + 0.5) / max(int(named.sum()), 1)
     shares = of_words / np.maximum(of_words.sum(1, keepdims=True), 1e-9)
     run = shares.cumsum(1)
-    kinds = np.array([word.kind if word.text else "picture" for word in evidence.words])
+    kinds = np.array(["picture" if word.is_cell else word.kind for word in evidence.words])
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(read > 0, read * np.log(read), 0).sum(1)
     edges = [

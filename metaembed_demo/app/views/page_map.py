@@ -85,7 +85,7 @@ def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
     >>> veil(words, np.array([0.0, 0.75, 0.375])).tolist()
     [0.0, 0.0, 0.5]
     """
-    cells = np.array([not word.text for word in words], bool)
+    cells = np.array([word.is_cell for word in words], bool)
     found = np.zeros(len(words), np.float64)
     if weights[cells].sum() >= CELLS_COUNT:
         found[cells] = 1 - weights[cells] / weights[cells].max()
@@ -151,7 +151,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
     """
     shares, groups = spread(found, alignment)
     least = LEAST * float(shares.max(initial=0))
-    is_cell = np.array([not word.text and word.kind == "visual" for word in found.words], bool)
+    is_cell = np.array([word.is_cell for word in found.words], bool)
     order = np.argsort(-shares, kind="stable")
     kept = order[(shares[order] > least) | is_cell[order]].tolist()
     weights = np.round(shares[kept].astype(np.float64) * 1000, 1).tolist()
@@ -187,7 +187,7 @@ def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
         return "No word of this page speaks for it"
     most = np.sort(shares)[::-1].cumsum()
     half = int(np.searchsorted(most, 0.5)) + 1
-    kind = "part" if any(word.text == "" for word in words) else "word"
+    kind = "part" if any(word.is_cell for word in words) else "word"
     return f"Half of this score comes from {half} of {plural(len(words), kind)}"
 
 
@@ -219,7 +219,7 @@ def _word(word: Word) -> str:
 
 
 def _cells_note(shares: FloatArray, words: Sequence[Word]) -> str:
-    cells = sum(float(share) for share, word in zip(shares, words, strict=True) if not word.text)
+    cells = sum(float(share) for share, word in zip(shares, words, strict=True) if word.is_cell)
     labels = sum(float(s) for s, w in zip(shares, words, strict=True) if w.text and w.kind == "visual")
     if not cells + labels:
         return ""
