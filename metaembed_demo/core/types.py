@@ -40,7 +40,7 @@ class Word:
 
     @property
     def is_cell(self) -> bool:
-        """Whether it stands for a part of a picture, in evidence; the rest of a divided word is empty, too."""
+        """Whether it stands for a part of a picture, in evidence (a divided word leaves one empty, too)."""
         return self.kind == "visual" and not self.text
 
 
