@@ -34,9 +34,9 @@ class Word:
     box: Box
     kind: WordKind = "text"
     confidence: float = 1.0
-    turn: int = 0
-    drawn: bool = True
-    font: str = ""
+    turn: int = field(default=0, compare=False)
+    drawn: bool = field(default=True, compare=False)
+    font: str = field(default="", compare=False)
 
     @property
     def is_cell(self) -> bool:

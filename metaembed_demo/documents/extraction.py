@@ -30,7 +30,10 @@ WHOLE_PAGE = 0.5  # share of the page area without words from which all of it is
 COVERED = 0.5  # share of an OCR word under words of the text layer from which it is one of them
 LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
 FEW = 20  # letters, from which a low confidence is worth reporting
-BLANK = 8  # of 255; largest contrast of a page without ink
+INK = 32  # of 255; contrast of ink with paper
+LEAST_INK = 5e-5  # of the page; two digits of a page number are more
+MARGIN = 0.02  # of the width and height
+GREY = 24  # of 255; largest difference of the channels of paper
 NO_SCRIPT = (
     "has {script} writing that the OCR here cannot read. Install tesseract-ocr with that script's language "
     "pack, or add a file with a text layer."
@@ -48,11 +51,10 @@ def read(page: Page) -> Page:
     image = page.image
     if image is None:
         return page.with_words(reading_order(page.words))
-    if is_blank(image):
+    if not page.words and is_blank(image):
         return replace(page.with_words(()), notices=("is blank, and was left out.",))
     scan = any(_area(box) >= SCAN for box in page.pictures)
     layer, why = believed(image, page.words, scan)
-    layer = [replace(word, font="") for word in layer]  # equal in every run
     parts = _unread_parts(page, layer)
     readings = [(box, _recognised(page, layer, box)) for box in parts]
     seen = [_placed(word, box) for box, reading in readings for word in reading.words]
@@ -201,12 +203,14 @@ def _letters(words: Sequence[Word]) -> int:
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether nothing is drawn: no pixel differs from the others but by noise."""
-    small = image.convert("L").resize(
-        (max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX
-    )
-    low, high = small.getextrema()
-    return int(high) - int(low) < BLANK  # type: ignore[arg-type]
+    """Whether nothing is on a sheet of white, grey or black but noise and dust. A colour is something."""
+    pixels = np.asarray(image.convert("RGB"), np.int16)
+    paper = np.median(pixels[::8, ::8].reshape(-1, 3), 0)
+    if paper.max() - paper.min() > GREY:
+        return False
+    edge = [round(MARGIN * side) for side in pixels.shape[:2]]  # of a scan, where shadows are
+    inner = pixels[edge[0] : len(pixels) - edge[0], edge[1] : pixels.shape[1] - edge[1], 1]
+    return float((np.abs(inner - paper[1]) > INK).mean()) < LEAST_INK
 
 
 def recompute_views(page: Page) -> tuple[ViewCells, ...]:

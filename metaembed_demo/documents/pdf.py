@@ -88,6 +88,7 @@ class PdfFile:
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
         self.path, self.limits = path.resolve(), limits
+        self._closed = False
         self.key = str(next(_keys))  # of this opening of the document
         self.pinned: list[object] = []  # attachments of the pages read so far, as pdfium holds them
         _check_tail(path)
@@ -107,6 +108,7 @@ class PdfFile:
 
     def __exit__(self, *_: object) -> None:
         with _lock:
+            self._closed = True
             self._document.close()
 
     @contextlib.contextmanager
@@ -148,10 +150,14 @@ class PdfFile:
     def full(self, number: int) -> Image.Image | None:
         """A page larger than `RENDER.max_side` at RENDER.dpi, or as large as the limits allow; else None.
 
+        None as well once the file is closed.
+
         Raises:
             pypdfium2.PdfiumError, MemoryError: when it cannot be drawn.
         """
         with _lock:
+            if self._closed:
+                return None
             page = self._document[number - 1]
             try:
                 size = self._size(page, number)

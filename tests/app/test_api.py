@@ -86,8 +86,9 @@ def test_pages_are_indexed_found_explained_and_deleted(
     assert found["budget"] == {"r_q": 4, "r_c": 8, "trained": True}
     why = check(client.predict(best["page_id"], "zebra", "4x8", session, api_name="/explain"), "explain")
     assert why["page"] == {key: best[key] for key in ("page_id", "source", "page", "title", "language")} | {
-        "reading": []
+        "reading": why["page"]["reading"]
     }
+    assert why["page"]["reading"][0].startswith("OCR (PP-OCR)")
     assert why["score"] == pytest.approx(best["score"], abs=1e-4)
     assert sum(why["alignment"]["gains"]) == pytest.approx(why["score"], abs=1e-3)
     assert why["explanation"] is None  # the dummy encoder cannot tell
@@ -159,7 +160,7 @@ def test_an_unknown_document_is_said(client: Client, session: str) -> None:
 
 def test_what_is_over_the_limits_is_left_out(client: Client, session: str, tmp_path: Path) -> None:
     for name, seed in (("one.bmp", 10), ("two.bmp", 20), ("three.bmp", 30)):
-        Image.new("RGB", (220, 200), (seed, seed, seed)).save(tmp_path / name)  # 132 KB each
+        Image.new("RGB", (220, 200), (seed, 90, 200)).save(tmp_path / name)  # 132 KB each
     Image.new("RGB", (300, 300)).save(tmp_path / "large.bmp")  # 270 KB
     report = client.predict([handle_file(str(tmp_path / "large.bmp"))], session, api_name="/index")
     assert "over the limit of 0.2 MB" in report["problems"][0]["message"]

@@ -108,8 +108,8 @@ def test_bad_files_are_read_or_refused_and_take_nothing_with_them(
         list(index_files(collection, [Upload(path, name)], encoder, report, FEW))
         about = f"{bad.kind}, {bad.what}: {report}"
         assert report.finished, about
-        assert report.added or report.duplicates or report.problems, about
-        for problem in report.problems:
+        assert report.added or report.duplicates or report.problems or report.notices, about
+        for problem in [*report.problems, *report.notices]:
             assert problem.source == name or problem.source.startswith(f"{name}/"), about
             assert name in problem.message, about
             # A form that draws itself twice takes all the memory that pdfium may have.
