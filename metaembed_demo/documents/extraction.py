@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Page, View, Word
 
 from . import language
@@ -16,6 +15,7 @@ from .image_colours import ground_share
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import Reading, recognise
 from .reading_order import reading_order
+from .reading_report import UNREAD_LINES, area, how, letters, notices
 from .text_layer import believed, uncovered
 
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan
@@ -23,21 +23,14 @@ READ_PICTURE = 0.05  # minimum share of the page area for OCR of an embedded ima
 PAGE_LETTERS = 80  # minimum alphanumerics of an image that is a page of text
 TEXT_SHARE = 0.2  # word coverage from which such an image is a page of text
 GROUND_SHARE = 0.85  # share of one colour from which it is one as well, e.g. a short letter
-UNREAD_LINES = 5  # lines with hardly a letter read: writing, not a picture
 FEW_LETTERS = 12  # a page without raster images and with fewer letters is tagged as a drawing
 SCAN = 0.5  # share of the page area from which a picture is a scan of it
 WHOLE_PAGE = 0.5  # share of the page area without words from which all of it is read by OCR
 COVERED = 0.5  # share of an OCR word under words of the text layer from which it is one of them
-LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
-FEW = 20  # letters, from which a low confidence is worth reporting
 INK = 32  # of 255; contrast of ink with paper
 LEAST_INK = 5e-5  # of the page; two digits of a page number are more
 MARGIN = 0.02  # of the width and height
 GREY = 24  # of 255; largest difference of the channels of paper
-NO_SCRIPT = (
-    "has {script} writing that the OCR here cannot read. Install tesseract-ocr with that script's language "
-    "pack, or add a file with a text layer."
-)
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -53,17 +46,26 @@ def read(page: Page) -> Page:
         return page.with_words(reading_order(page.words))
     if not page.words and is_blank(image):
         return replace(page.with_words(()), notices=("is blank, and was left out.",))
-    scan = any(_area(box) >= SCAN for box in page.pictures)
+    scan = any(area(box) >= SCAN for box in page.pictures)
     layer, why = believed(image, page.words, scan)
-    parts = _unread_parts(page, layer)
-    readings = [(box, _recognised(page, layer, box)) for box in parts]
+    readings, missing = list[tuple[Box, Reading]](), list[str]()
+    try:
+        readings = [(box, _recognised(page, layer, box)) for box in _unread_parts(page, layer)]
+    except ImportError as error:
+        if not layer:
+            raise
+        missing = [f"has writing that the text layer does not cover, and {error}."]
     seen = [_placed(word, box) for box, reading in readings for word in reading.words]
     seen = _without_doubles(seen, layer)
     ordered = seen if not layer else reading_order([*layer, *seen], image.width / image.height)
     tags = _tags(page, layer, seen, sum(_unread_lines(reading) for _, reading in readings))
     found = page.with_words([*ordered, *tags.words], tags.views)
-    told = _how(page, layer, why, seen, readings), _notices(page, ordered, seen, readings)
-    return replace(found, reading=told[0], notices=told[1], language=language.of(ordered))
+    return replace(
+        found,
+        reading=how(page, layer, why, seen, readings),
+        notices=(*notices(page, ordered, seen, readings), *missing),
+        language=language.of(ordered),
+    )
 
 
 def read_image(image: Image.Image) -> Contents:
@@ -90,10 +92,10 @@ def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
     boxes += [
         box
         for box in page.pictures
-        if _area(box) > READ_PICTURE and not any(_holds(box, word.box) for word in layer)
+        if area(box) > READ_PICTURE and not any(_holds(box, word.box) for word in layer)
         if not any(_holds(other, box) for other in boxes)
     ]
-    return [WHOLE] if sum(map(_area, boxes)) > WHOLE_PAGE else boxes
+    return [WHOLE] if sum(map(area, boxes)) > WHOLE_PAGE else boxes
 
 
 def _recognised(page: Page, layer: Sequence[Word], box: Box) -> Reading:
@@ -120,7 +122,7 @@ def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]
         x0, y0, x1, y1 = word.box
         across = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
         down = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
-        if (across.clip(0) * down.clip(0)).sum() <= COVERED * _area(word.box):
+        if (across.clip(0) * down.clip(0)).sum() <= COVERED * area(word.box):
             found.append(word)
     return found
 
@@ -129,7 +131,7 @@ def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -
     """Tags and views of the page's pictures that are not pages of text."""
     assert page.image is not None
     boxes = [box for box in page.pictures if sum(_holds(box, w.box) for w in layer) < WORDS_IN_PICTURE]
-    if not page.pictures and _letters([*layer, *seen]) < FEW_LETTERS:
+    if not page.pictures and letters([*layer, *seen]) < FEW_LETTERS:
         boxes = [WHOLE]
     words, views = list[Word](), list[View]()
     for box in boxes:
@@ -141,65 +143,6 @@ def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -
         words += [_placed(word, box) for word in tags.words]
         views += [replace(view, box=_within(view.box, box)) for view in tags.views]
     return Contents(tuple(words), tuple(views))
-
-
-# What is said of it
-
-TURNED = {1: "on its right side", 2: "upside down", 3: "on its left side"}
-Readings = Sequence[tuple[Box, Reading]]
-
-
-def _how(
-    page: Page, layer: Sequence[Word], why: Sequence[str], seen: Sequence[Word], readings: Readings
-) -> tuple[str, ...]:
-    """Sentences on what was read how, and why."""
-    found = []
-    if page.words:
-        used = f"Text layer: {plural(len(layer), 'word')}" if layer else "The text layer was not used"
-        found.append(f"{used}{': ' if why and not layer else ', ' if why else ''}{' and '.join(why)}.")
-    read_by_ocr = [(box, reading) for box, reading in readings if reading.words]
-    if seen and read_by_ocr:
-        engines = " and ".join(dict.fromkeys(reading.engine or "PP-OCR" for _, reading in read_by_ocr))
-        share = min(1.0, sum(_area(box) for box, _ in read_by_ocr))
-        where = "all of the page" if share == 1 else f"{max(1, round(100 * share))}% of the page"
-        because = "there is writing that the text layer does not cover" if layer else "it has no text layer"
-        if page.words and not layer:
-            because = "the text layer is of no use"
-        found.append(
-            f"OCR ({engines}): {plural(len(seen), 'word')} on {where}, mean confidence "
-            f"{_confidence(seen):.2f}, because {because}."
-        )
-    for _, reading in readings:
-        if reading.turn:
-            found.append(f"It lies {TURNED[reading.turn]} and was turned to be read.")
-        if reading.tiles > 1:
-            found.append(f"It was read at full size, in {reading.tiles} parts.")
-    return tuple(found)
-
-
-def _notices(
-    page: Page, ordered: Sequence[Word], seen: Sequence[Word], readings: Readings
-) -> tuple[str, ...]:
-    """What a user should know: writing that was not read, or is in doubt."""
-    found = []
-    scripts = {reading.script for _, reading in readings if reading.script and not reading.engine}
-    found += [NO_SCRIPT.format(script=script) for script in sorted(scripts)]
-    if not ordered and sum(reading.lines for _, reading in readings) >= UNREAD_LINES:
-        found += [] if scripts else ["has writing that could not be read. Scan or export it again, larger."]
-    elif not ordered and not page.pictures:
-        found.append("has no words: it is found by what it shows alone.")
-    elif _letters(seen) >= FEW and (sure := _confidence(seen)) < LOW_CONFIDENCE:
-        found.append(f"was read by OCR with a confidence of {sure:.2f}: some of its words may be wrong.")
-    return tuple(found)
-
-
-def _confidence(words: Sequence[Word]) -> float:
-    """Mean confidence of the letters."""
-    return sum(w.confidence * len(w.text) for w in words) / max(1, sum(len(w.text) for w in words))
-
-
-def _letters(words: Sequence[Word]) -> int:
-    return sum(c.isalnum() for word in words for c in word.text)
 
 
 def is_blank(image: Image.Image) -> bool:
@@ -235,17 +178,13 @@ def is_text(image: Image.Image, words: Sequence[Word], lines: int = 0) -> bool:
 
     words: those that OCR read on it; lines: number of lines that it found, read or not.
     """
-    letters = _letters(words)
+    letters = letters(words)
     if lines >= UNREAD_LINES and letters < 3 * lines:
         return ground_share(image) >= GROUND_SHARE
     if letters < PAGE_LETTERS:
         return False
-    covered = sum(_area(word.box) for word in words)
+    covered = sum(area(word.box) for word in words)
     return covered >= TEXT_SHARE or ground_share(image) >= GROUND_SHARE
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _wider(box: Box, edge: float = 0.01) -> Box:
