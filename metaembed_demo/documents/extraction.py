@@ -15,7 +15,7 @@ from .image_colours import ground_share
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import Reading, recognise
 from .reading_order import reading_order
-from .reading_report import UNREAD_LINES, area, how, letters, notices
+from .reading_report import UNREAD_LINES, area, how, notices
 from .text_layer import believed, uncovered
 
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan
@@ -131,7 +131,7 @@ def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -
     """Tags and views of the page's pictures that are not pages of text."""
     assert page.image is not None
     boxes = [box for box in page.pictures if sum(_holds(box, w.box) for w in layer) < WORDS_IN_PICTURE]
-    if not page.pictures and letters([*layer, *seen]) < FEW_LETTERS:
+    if not page.pictures and letter_count([*layer, *seen]) < FEW_LETTERS:
         boxes = [WHOLE]
     words, views = list[Word](), list[View]()
     for box in boxes:
@@ -178,7 +178,7 @@ def is_text(image: Image.Image, words: Sequence[Word], lines: int = 0) -> bool:
 
     words: those that OCR read on it; lines: number of lines that it found, read or not.
     """
-    letters = letters(words)
+    letters = letter_count(words)
     if lines >= UNREAD_LINES and letters < 3 * lines:
         return ground_share(image) >= GROUND_SHARE
     if letters < PAGE_LETTERS:

@@ -13,7 +13,7 @@ UNREAD_LINES = 5  # lines with hardly a letter read: writing, not a picture
 LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
 FEW = 20  # letters, from which a low confidence is worth reporting
 NO_SCRIPT = (
-    "has {script} writing that the OCR here cannot read. Install tesseract-ocr with that script's language "
+    "has writing in {script}, which the OCR here cannot read. Install tesseract-ocr with that script's language "
     "pack, or add a file with a text layer."
 )
 TURNED = {1: "on its right side", 2: "upside down", 3: "on its left side"}
@@ -57,7 +57,7 @@ def notices(page: Page, ordered: Sequence[Word], seen: Sequence[Word], readings:
         found += [] if scripts else ["has writing that could not be read. Scan or export it again, larger."]
     elif not ordered and not page.pictures:
         found.append("has no words: it is found by what it shows alone.")
-    elif letters(seen) >= FEW and (sure := _confidence(seen)) < LOW_CONFIDENCE:
+    elif letter_count(seen) >= FEW and (sure := _confidence(seen)) < LOW_CONFIDENCE:
         found.append(f"was read by OCR with a confidence of {sure:.2f}: some of its words may be wrong.")
     return tuple(found)
 
@@ -67,7 +67,7 @@ def _confidence(words: Sequence[Word]) -> float:
     return sum(w.confidence * len(w.text) for w in words) / max(1, sum(len(w.text) for w in words))
 
 
-def letters(words: Sequence[Word]) -> int:
+def letter_count(words: Sequence[Word]) -> int:
     return sum(c.isalnum() for word in words for c in word.text)
 
 
