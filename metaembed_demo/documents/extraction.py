@@ -15,7 +15,7 @@ from .image_colours import ground_share
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import Reading, recognise
 from .reading_order import reading_order
-from .reading_report import UNREAD_LINES, area, how, notices
+from .reading_report import UNREAD_LINES, area, how, letter_count, notices
 from .text_layer import believed, uncovered
 
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan

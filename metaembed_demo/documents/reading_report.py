@@ -13,8 +13,8 @@ UNREAD_LINES = 5  # lines with hardly a letter read: writing, not a picture
 LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
 FEW = 20  # letters, from which a low confidence is worth reporting
 NO_SCRIPT = (
-    "has writing in {script}, which the OCR here cannot read. Install tesseract-ocr with that script's language "
-    "pack, or add a file with a text layer."
+    "has writing in {script}, which the OCR here cannot read. Install tesseract-ocr with the pack of that "
+    "script's language, or add a file with a text layer."
 )
 TURNED = {1: "on its right side", 2: "upside down", 3: "on its left side"}
 Readings = Sequence[tuple[Box, Reading]]

@@ -150,10 +150,8 @@ def test_the_app_runs_without_mcp() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=surroundings(), timeout=120
     )
-    routes = ['/gradio_api/run/predict', '/health', '/pictures/{key}/{page}/{name}']
+    routes = ["/gradio_api/run/predict", "/health", "/pictures/{key}/{page}/{name}"]
     assert ran.stdout.strip() == str(routes), ran.stderr
-        ran.stderr
-    )
 
 
 # No fonts
