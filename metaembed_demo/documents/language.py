@@ -8,6 +8,7 @@ language.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 
 from metaembed_demo.core.types import Word
 
+log = logging.getLogger(__name__)
 LEAST_LETTERS = 12  # of a text whose language is told; a letter of SCRIPTS counts three times
 SURE = 0.5  # minimum probability
 ENOUGH = 4_000  # characters that are read
@@ -64,7 +66,12 @@ def language(text: str) -> str:
         return script if 3 * found[script] >= LEAST_LETTERS else ""
     if letters < LEAST_LETTERS:
         return ""
-    code, probability = _detector().classify(text.lower() if text.isupper() else text)
+    try:
+        detector = _detector()
+    except (ImportError, OSError) as error:  # it unpacks its model into a temporary file
+        log.warning("Languages are not told: %s", error)
+        return ""
+    code, probability = detector.classify(text.lower() if text.isupper() else text)
     return code if probability >= SURE and len(code) == 2 else ""
 
 

@@ -76,6 +76,15 @@ class Page(gr.Blocks):
     strings and numbers do not need it.
     """
 
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """As Gradio's, after values for the inputs that a caller of the API leaves out at the end.
+
+        So an input can be added to a named call without breaking those who make it as it was.
+        """
+        if block_fn.api_name:
+            inputs.extend(block.value for block in block_fn.inputs[len(inputs) :] if hasattr(block, "value"))
+        super().validate_inputs(block_fn, inputs)
+
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's, with a fast path for {component: text or number} without `gr.skip()`."""
         if predictions == gr.skip():
