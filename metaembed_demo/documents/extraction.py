@@ -50,7 +50,7 @@ def read(page: Page) -> Page:
     layer, why = believed(image, page.words, scan)
     readings, missing = list[tuple[Box, Reading]](), list[str]()
     try:
-        readings = [(box, _recognised(page, layer, box)) for box in _unread_parts(page, layer)]
+        readings = [(box, _recognised(page, layer, box)) for box in _unread_parts(page, layer, scan)]
     except ImportError as error:
         if not layer:
             raise
@@ -83,12 +83,14 @@ def _unread_lines(reading: Reading) -> int:
     return max(reading.lines, UNREAD_LINES) if reading.script else reading.lines
 
 
-def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
+def _unread_parts(page: Page, layer: Sequence[Word], scan: bool) -> list[Box]:
     """What OCR has to read: the whole page, or the boxes of writing and of pictures without words."""
     assert page.image is not None
     if not layer:
         return [WHOLE]
     boxes = [_wider(box) for box in uncovered(page.image, layer)]
+    if scan and 2 * sum(map(area, boxes)) > sum(area(word.box) for word in layer):
+        return [WHOLE]  # a scan under a stamp
     boxes += [
         box
         for box in page.pictures
@@ -100,12 +102,12 @@ def _unread_parts(page: Page, layer: Sequence[Word]) -> list[Box]:
 
 def _recognised(page: Page, layer: Sequence[Word], box: Box) -> Reading:
     assert page.image is not None
-    if box == WHOLE:
+    if box == WHOLE and not layer:
         return recognise(page.image, page.full)
     crop = _crop(page.image, box)
     if min(crop.size) < 8:
         return Reading(())
-    paper = tuple(np.median(np.asarray(crop).reshape(-1, 3), 0).astype(int).tolist())
+    paper = tuple(np.median(np.asarray(crop)[::4, ::4].reshape(-1, 3), 0).astype(int).tolist())
     for word in layer:  # painted over, so that none is read again, or in half
         if _overlap(word.box, box):
             crop.paste(paper, _pixels(_from(word.box, box), crop.size))

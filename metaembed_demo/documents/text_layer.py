@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from .ocr_engine import Line, Pixels, pixels_of, read_lines
 
 TRIED = 3  # lines of a font
 LEAST_LETTERS = 4  # of a font that is tried, and of a line
-MOST_LETTERS = 32  # of a line that is tried: a short one is read faster
+MOST_LETTERS = 20  # of a line that is tried: a short one is read faster
 SURE = 0.8  # confidence of a recognition that may contradict the layer
 AGREES = 0.55  # similarity from which a layer is right about a line: recognition errs, in small type most
 AGREES_SCAN = 0.85  # of a layer over a scan, which OCR made: errors that OCR would not make today
@@ -38,11 +39,21 @@ LEAST_FREQUENT = 0.55  # their share in a text; about 0.65 in both languages
 KNOWN = ("LATIN", "DIGIT", "CJK", "HIRAGANA", "KATAKANA", "FULLWIDTH")
 SIDE = 800  # pixels of the longer side, on which ink is measured
 EDGE = 24  # of 255; a step between neighbours that is ink
-LEAST_MARKS = 6  # letter-sized marks of a region that may be writing
+LEAST_MARKS = 6  # letter-sized marks in rows, of a region that may be writing
+MOST_MARKS = 500  # that are compared
 LEAST_REGION = 0.001  # of the page area
 MOST_REGIONS = 6  # more are read as one
 MOST_VERDICTS = 512
+WRONG = "it does not say what is drawn"
 _verdicts: OrderedDict[str, bool] = OrderedDict()  # font -> whether its letters are right
+
+
+class Group(NamedTuple):
+    """Words of one font; `font` is "" where the verdict is for this page alone. `least`: see AGREES."""
+
+    words: list[Word]
+    font: str
+    least: float
 
 
 def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[list[Word], list[str]]:
@@ -56,7 +67,7 @@ def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[lis
         groups.setdefault((word.font, scan or not word.drawn), []).append(word)
     kept: list[Word] = []
     why: list[str] = []
-    pixels: Pixels | None = None
+    doubtful: list[Group] = []
     for (font, by_ocr), group in groups.items():
         legible = [word for word in group if _is_legible(word.text)]
         if len(legible) < len(group):
@@ -64,21 +75,27 @@ def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[lis
         if mended := _mended(legible):
             kept += mended
             why.append("letters stored in a foreign code page were mended")
-            continue
-        verdict = None if by_ocr or not font else _verdicts.get(font)
-        if verdict is None:
-            pixels = pixels_of(image) if pixels is None else pixels
-            verdict = _agrees(pixels, legible, AGREES_SCAN if by_ocr else AGREES)
-            if font and not by_ocr:
-                _verdicts[font] = verdict
-                if len(_verdicts) > MOST_VERDICTS:
-                    _verdicts.popitem(last=False)
-        if verdict:
+        elif by_ocr or not font or font not in _verdicts:
+            doubtful.append(Group(legible, "" if by_ocr else font, AGREES_SCAN if by_ocr else AGREES))
+        elif _verdicts[font]:
             kept += legible
         else:
-            why.append("it does not say what is drawn")
-    order = {id(word): at for at, word in enumerate(words)}
-    return sorted(kept, key=lambda word: order.get(id(word), 0)), list(dict.fromkeys(why))
+            why.append(WRONG)
+    for tried, is_right in zip(doubtful, _agree(image, doubtful), strict=True):
+        if tried.font:
+            _remember(tried.font, is_right)
+        if is_right:
+            kept += tried.words
+        else:
+            why.append(WRONG)
+    order = {word.box: at for at, word in enumerate(words)}
+    return sorted(kept, key=lambda word: order[word.box]), list(dict.fromkeys(why))
+
+
+def _remember(font: str, is_right: bool) -> None:
+    _verdicts[font] = is_right
+    if len(_verdicts) > MOST_VERDICTS:
+        _verdicts.popitem(last=False)
 
 
 def _is_legible(text: str) -> bool:
@@ -89,19 +106,37 @@ def _is_legible(text: str) -> bool:
 # Comparing with recognition
 
 
-def _agrees(pixels: Pixels, words: Sequence[Word], least: float) -> bool:
-    """Whether recognition does not contradict most of a few lines; it abstains where it is not sure."""
-    lines = list(_lines(words))
-    chosen = [lines[round(i)] for i in np.linspace(0, len(lines) - 1, min(TRIED, len(lines)))]
-    crops = [_crop(pixels, line) for line in chosen]
-    try:
-        read = read_lines(crops)
-    except ImportError:  # OCR is not installed, so nothing can contradict
-        return True
-    votes = 0
-    for line, found in zip(chosen, read, strict=True):
-        votes += _vote("".join(word.text for word in line), found, least)
-    return votes >= 0
+def _agree(image: Image.Image, groups: Sequence[Group]) -> list[bool]:
+    """Whether recognition does not contradict most of a few lines of each group.
+
+    One line is enough where it agrees, as it nearly always does: a line takes as long as drawing half a page.
+    """
+    lines = [list(_lines(group.words)) for group in groups]
+    chosen = [[each[i] for i in _spread(len(each))] for each in lines]
+    votes = [0] * len(groups)
+    for first, last in ((0, 1), (1, TRIED)):
+        asked = [
+            (at, line)
+            for at, each in enumerate(chosen)
+            if first == 0 or votes[at] < 1
+            for line in each[first:last]
+        ]
+        try:
+            read = read_lines([_crop(image, line) for _, line in asked])
+        except ImportError:  # OCR is not installed, so nothing can contradict
+            return [True] * len(groups)
+        for (at, line), found in zip(asked, read, strict=True):
+            votes[at] += _vote("".join(word.text for word in line), found, groups[at].least)
+    return [vote >= 0 for vote in votes]
+
+
+def _spread(count: int) -> list[int]:
+    """Up to TRIED of `count` lines: one in the middle, then the first and the last.
+
+    >>> _spread(9), _spread(2), _spread(0)
+    ([4, 0, 8], [1, 0], [])
+    """
+    return list(dict.fromkeys([count // 2, 0, count - 1]))[: min(TRIED, count)] if count else []
 
 
 def _vote(said: str, found: Line, least: float) -> int:
@@ -144,15 +179,13 @@ def _follows(a: Word, b: Word) -> bool:
     return same_line and -0.2 * height < b.box[0] - a.box[2] < 1.5 * height
 
 
-def _crop(pixels: Pixels, words: Sequence[Word]) -> Pixels:
-    height, width = pixels.shape[:2]
+def _crop(image: Image.Image, words: Sequence[Word]) -> Pixels:
     boxes = np.array([word.box for word in words])
-    (x0, y0), (x1, y1) = boxes[:, :2].min(0) * (width, height), boxes[:, 2:].max(0) * (width, height)
+    (x0, y0), (x1, y1) = boxes[:, :2].min(0) * image.size, boxes[:, 2:].max(0) * image.size
     edge = 0.1 * (y1 - y0) + 1
     top, left = max(0, int(y0 - edge)), max(0, int(x0 - edge))
-    return np.ascontiguousarray(
-        pixels[top : max(top + 2, int(y1 + edge)), left : max(left + 2, int(x1 + edge))]
-    )
+    bottom, right = max(top + 2, int(y1 + edge)), max(left + 2, int(x1 + edge))
+    return pixels_of(image.crop((left, top, right, bottom)))
 
 
 # Foreign code pages
@@ -188,7 +221,8 @@ def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
     """Boxes of ink that looks like writing and that no word covers, as fractions of `image`."""
     scale = min(1.0, SIDE / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, reducing_gap=2.0), np.int16)
+    green = np.asarray(image)[:, :, 1]  # nearly the lightness, without a pass of its own
+    grey = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.int16)
     edges = np.zeros(grey.shape, np.uint8)
     edges[:, 1:] |= np.abs(np.diff(grey, axis=1)) > EDGE
     edges[1:] |= np.abs(np.diff(grey, axis=0)) > EDGE
@@ -221,11 +255,19 @@ def _blocks(edges: NDArray[np.uint8]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _is_writing(edges: NDArray[np.uint8], box: tuple[int, int, int, int]) -> bool:
-    """Whether there are several marks of the size of letters."""
+    """Whether there are several marks of the size of letters, each beside others of its height."""
     x0, y0, x1, y1 = box
     count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(edges[y0:y1, x0:x1]))
-    width, height = stats[1:count, 2], stats[1:count, 3]
-    return int(((height >= 4) & (height <= 60) & (width >= 3) & (width <= 200)).sum()) >= LEAST_MARKS
+    left, top, width, height = stats[1:count, :4].T.astype(np.float64)
+    marks = (height >= 4) & (height <= 60) & (width >= 3) & (width <= 200)
+    left, top, width, height = (side[marks][:MOST_MARKS] for side in (left, top, width, height))
+    bottom, taller = top + height, np.maximum(height, height[:, None])
+    shared = np.minimum(bottom, bottom[:, None]) - np.maximum(top, top[:, None])
+    level = shared > 0.5 * np.minimum(height, height[:, None])
+    alike = np.minimum(height, height[:, None]) > 0.4 * taller
+    apart = np.maximum(left, left[:, None]) - np.minimum(left + width, (left + width)[:, None])
+    beside = (level & alike & (apart < 2.5 * taller)).sum(1) - 1
+    return int((beside >= 2).sum()) >= LEAST_MARKS
 
 
 def _merged(boxes: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
