@@ -1,4 +1,4 @@
-"""How long it takes to read a page (draw it, take its text layer, OCR, tags), one checkout against others.
+"""How long a page takes (draw it, text layer, OCR, tags, encode), one checkout against others.
 
     python -m benchmarks.speed.reading [--checkout ../before ...] [--rounds 3] [FILE ...]
 
@@ -27,11 +27,14 @@ from metaembed_demo.core.types import Page
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
+from metaembed_demo.encoders.registry import load_encoder
+encoder = load_encoder("mini")
 for line in sys.stdin:
     rows, start = [], time.perf_counter()
     for item in read_files(uploads([Path(line.strip())])):
         if isinstance(item, Page):
             page = read(item)
+            encoder.encode_pages([page])
             by_ocr = any(word.kind == "ocr" for word in page.words)
             rows.append([page.number, time.perf_counter() - start, by_ocr, len(page.words)])
         start = time.perf_counter()

@@ -37,7 +37,7 @@ FREQUENT = frozenset("оеаинтсрвлαοιετσνηυρ")  # the ten most
 LEAST_FREQUENT = 0.55  # their share in a text; about 0.65 in both languages
 # Scripts in which the recogniser can contradict a layer.
 KNOWN = ("LATIN", "DIGIT", "CJK", "HIRAGANA", "KATAKANA", "FULLWIDTH")
-SIDE = 800  # pixels of the longer side, on which ink is measured
+SIDE = 750  # pixels of the longer side, about, on which ink is measured
 EDGE = 24  # of 255; a step between neighbours that is ink
 LEAST_MARKS = 6  # letter-sized marks in rows, of a region that may be writing
 MOST_MARKS = 500  # that are compared
@@ -219,10 +219,10 @@ def _decoded(text: str, code_page: str) -> str:
 
 def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
     """Boxes of ink that looks like writing and that no word covers, as fractions of `image`."""
-    scale = min(1.0, SIDE / max(image.size))
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    green = np.asarray(image)[:, :, 1]  # nearly the lightness, without a pass of its own
-    grey = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.int16)
+    # Green is nearly the lightness, and needs no pass of its own.
+    small = image.getchannel("G").reduce(max(1, round(max(image.size) / SIDE)))
+    size = small.size
+    grey = np.asarray(small, np.int16)
     edges = np.zeros(grey.shape, np.uint8)
     edges[:, 1:] |= np.abs(np.diff(grey, axis=1)) > EDGE
     edges[1:] |= np.abs(np.diff(grey, axis=0)) > EDGE
