@@ -27,7 +27,7 @@ class Word:
     `confidence`, from 0 to 1, is the recogniser's; words of a text layer have 1.
     `turn`: quarter turns clockwise of its line; 1 reads downwards, as vertical Japanese does. `drawn` is
     False for the invisible text that recognition has laid over a picture. `font` is unique to a font of a
-    document. These are not stored.
+    document; "note" for a comment that is not drawn, at the place it is about. These are not stored.
     """
 
     text: str

@@ -11,12 +11,12 @@ from PIL import Image
 from metaembed_demo.core.types import Box, Page, View, Word
 
 from . import language
-from .image_colours import ground_share
+from .image_colours import ground_share, is_blank
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import Reading, recognise
 from .reading_order import reading_order
 from .reading_report import UNREAD_LINES, area, how, letter_count, notices
-from .text_layer import believed, uncovered
+from .text_layer import believed, merged, uncovered
 
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan
 READ_PICTURE = 0.05  # minimum share of the page area for OCR of an embedded image
@@ -26,11 +26,8 @@ GROUND_SHARE = 0.85  # share of one colour from which it is one as well, e.g. a 
 FEW_LETTERS = 12  # a page without raster images and with fewer letters is tagged as a drawing
 SCAN = 0.5  # share of the page area from which a picture is a scan of it
 WHOLE_PAGE = 0.5  # share of the page area without words from which all of it is read by OCR
-COVERED = 0.5  # share of an OCR word under words of the text layer from which it is one of them
-INK = 32  # of 255; contrast of ink with paper
-LEAST_INK = 5e-5  # of the page; two digits of a page number are more
-MARGIN = 0.02  # of the width and height
-GREY = 24  # of 255; largest difference of the channels of paper
+STAMP = 1.8  # times as high as a word, from which a word of the layer lies over it as a stamp
+COVERED = 0.4  # share of an OCR word under words of the text layer from which it is one of them
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -48,9 +45,11 @@ def read(page: Page) -> Page:
         return replace(page.with_words(()), notices=("is blank, and was left out.",))
     scan = any(area(box) >= SCAN for box in page.pictures)
     layer, why = believed(image, page.words, scan)
+    ink = _inked(layer, scan)
     readings, missing = list[tuple[Box, Reading]](), list[str]()
     try:
-        readings = [(box, _recognised(page, layer, box)) for box in _unread_parts(page, layer, scan)]
+        parts = _unread_parts(page, layer, ink, scan)
+        readings = [(box, _recognised(page, ink, box, scan)) for box in parts]
     except ImportError as error:
         if not layer:
             raise
@@ -83,48 +82,58 @@ def _unread_lines(reading: Reading) -> int:
     return max(reading.lines, UNREAD_LINES) if reading.script else reading.lines
 
 
-def _unread_parts(page: Page, layer: Sequence[Word], scan: bool) -> list[Box]:
-    """What OCR has to read: the whole page, or the boxes of writing and of pictures without words."""
+def _unread_parts(page: Page, layer: Sequence[Word], ink: Sequence[Word], scan: bool) -> list[Box]:
+    """What OCR has to read: the whole page, or boxes of writing and of pictures without words.
+
+    ink: words of the layer that account for what is drawn below their boxes.
+    """
     assert page.image is not None
     if not layer:
         return [WHOLE]
-    boxes = [_wider(box) for box in uncovered(page.image, layer)]
-    if scan and 2 * sum(map(area, boxes)) > sum(area(word.box) for word in layer):
+    boxes = [_wider(box) for box in uncovered(page.image, ink)]
+    if scan and 2 * sum(map(area, boxes)) > sum(area(word.box) for word in ink):
         return [WHOLE]  # a scan under a stamp
-    boxes += [
-        box
-        for box in page.pictures
-        if area(box) > READ_PICTURE and not any(_holds(box, word.box) for word in layer)
-        if not any(_holds(other, box) for other in boxes)
-    ]
+    kept = {word.box for word in layer}
+    boxes += merged([_wider(word.box) for word in page.words if word.box not in kept])  # not believed
+    for picture in page.pictures:
+        if area(picture) > READ_PICTURE and not any(_holds(picture, word.box) for word in layer):
+            boxes = [*(box for box in boxes if not _holds(picture, box)), picture]  # read as one
     return [WHOLE] if sum(map(area, boxes)) > WHOLE_PAGE else boxes
 
 
-def _recognised(page: Page, layer: Sequence[Word], box: Box) -> Reading:
+def _inked(layer: Sequence[Word], scan: bool) -> list[Word]:
+    """Words of a layer that account for the ink below their boxes.
+
+    Comments do not; over a scan, neither do stamps: their boxes are large or lie aslant over its words.
+    """
+    return [word for word in layer if word.font != "note" and not (scan and word.drawn)]
+
+
+def _recognised(page: Page, ink: Sequence[Word], box: Box, scan: bool) -> Reading:
     assert page.image is not None
-    if box == WHOLE and not layer:
+    if box == WHOLE and (scan or not ink):
         return recognise(page.image, page.full)
     crop = _crop(page.image, box)
     if min(crop.size) < 8:
         return Reading(())
     paper = tuple(np.median(np.asarray(crop)[::4, ::4].reshape(-1, 3), 0).astype(int).tolist())
-    for word in layer:  # painted over, so that none is read again, or in half
+    for word in ink:  # painted over, so that none is read again, or in half
         if _overlap(word.box, box):
             crop.paste(paper, _pixels(_from(word.box, box), crop.size))
     return recognise(crop)
 
 
 def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]:
-    """OCR words without those that lie under words of the text layer."""
-    if not layer:
-        return list(words)
-    boxes = np.array([word.box for word in layer])
+    """OCR words without those that lie under words of the text layer of about their height."""
     found = []
     for word in words:
         x0, y0, x1, y1 = word.box
-        across = np.minimum(boxes[:, 2], x1) - np.maximum(boxes[:, 0], x0)
-        down = np.minimum(boxes[:, 3], y1) - np.maximum(boxes[:, 1], y0)
-        if (across.clip(0) * down.clip(0)).sum() <= COVERED * area(word.box):
+        shared = sum(
+            max(0.0, min(w.box[2], x1) - max(w.box[0], x0)) * max(0.0, min(w.box[3], y1) - max(w.box[1], y0))
+            for w in layer
+            if w.font != "note" and w.box[3] - w.box[1] <= STAMP * (y1 - y0)
+        )
+        if shared <= COVERED * area(word.box):
             found.append(word)
     return found
 
@@ -145,17 +154,6 @@ def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -
         words += [_placed(word, box) for word in tags.words]
         views += [replace(view, box=_within(view.box, box)) for view in tags.views]
     return Contents(tuple(words), tuple(views))
-
-
-def is_blank(image: Image.Image) -> bool:
-    """Whether nothing is on a sheet of white, grey or black but noise and dust. A colour is something."""
-    pixels = np.asarray(image.convert("RGB"), np.int16)
-    paper = np.median(pixels[::8, ::8].reshape(-1, 3), 0)
-    if paper.max() - paper.min() > GREY:
-        return False
-    edge = [round(MARGIN * side) for side in pixels.shape[:2]]  # of a scan, where shadows are
-    inner = pixels[edge[0] : len(pixels) - edge[0], edge[1] : pixels.shape[1] - edge[1], 1]
-    return float((np.abs(inner - paper[1]) > INK).mean()) < LEAST_INK
 
 
 def recompute_views(page: Page) -> tuple[ViewCells, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,6 +12,10 @@ from metaembed_demo.core.types import FloatArray
 SIDE = 96  # pixels; images are downscaled to this to count colours
 LEAST_SHARE = 0.12  # of the image area
 MOST = 4
+CREAM, CREAM_CHROMA, PAPER_CHROMA = 200, 64, 24  # of 255; least red, and largest difference of channels
+AROUND = 51  # pixels of a quarter of the size: what is larger is a shadow
+NOISE = 6.7  # times the median difference: 4.5 standard deviations of noise
+LETTER = 180  # of the longer side: a letter is at least this part of it high
 NEAR_BLACK = 8  # of 255
 FLAT = 0.5  # share of pixels equal to their neighbour from which an image is a drawing
 GREY_CHROMA = 0.06  # mean of max - min channel, 0 to 1, below which an image is greyscale
@@ -61,6 +66,33 @@ def ground_share(image: Image.Image) -> float:
     """Share of the image near its median colour, light or dark: paper, a terminal, a screen."""
     pixels = _small(image)
     return float((np.abs(pixels - np.median(pixels, 0)).max(1) < 0.15).mean())
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether nothing is on a sheet of white, cream, grey or black paper but noise, dust, holes and shadows.
+
+    A mark is ink if it differs from the ground around it by more than the noise, and is as long as a letter
+    is high. A colour is something.
+    """
+    if min(image.size) < 16:
+        return False
+    pixels = np.asarray(image.convert("RGB"), np.int16)
+    red, green, blue = np.median(pixels[::8, ::8].reshape(-1, 3), 0)
+    cream = red >= green >= blue and red > CREAM
+    if max(red, green, blue) - min(red, green, blue) > (CREAM_CHROMA if cream else PAPER_CHROMA):
+        return False
+    grey = cv2.GaussianBlur(np.asarray(image.convert("L")), (0, 0), 1.2)
+    height, width = grey.shape
+    small = cv2.resize(grey, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    around = cv2.resize(cv2.medianBlur(small, AROUND), (width, height))
+    differs = cv2.absdiff(grey, around)
+    ink = (differs > max(9.0, NOISE * float(np.median(differs)))).astype(np.uint8)
+    # Without the margins, where a scanner sees holes and edges.
+    across, down = round(0.06 * width), round(0.02 * height)
+    inner = np.ascontiguousarray(ink[down : height - down, across : width - across])
+    count, _, stats, _ = cv2.connectedComponentsWithStats(inner)
+    longest = stats[1:count, 2:4].max(initial=0)
+    return bool(longest < max(width, height) / LETTER)
 
 
 def ground(image: Image.Image) -> tuple[tuple[int, int, int], tuple[int, int, int, int]] | None:

@@ -71,7 +71,7 @@ def unshown(found: Sequence[Note], words: Sequence[Word]) -> list[Word]:
         texts = normalised(note.text).split()
         if "".join(texts) in "".join(shown):  # but letters in boxes of their own are no words
             texts = [text for text in texts if text not in shown and set(text) <= set(shown)]
-        added += [Word(text, note.box) for text in texts]
+        added += [Word(text, note.box, font="note") for text in texts]
     return added
 
 

@@ -28,6 +28,8 @@ TRIED = 3  # lines of a font
 LEAST_LETTERS = 4  # of a font that is tried, and of a line
 MOST_LETTERS = 20  # of a line that is tried: a short one is read faster
 SURE = 0.8  # confidence of a recognition that may contradict the layer
+VERY_SURE = 0.95  # of one that may contradict a layer in a script that it does not know
+LEAST_LATIN = 8  # letters that it must see then
 AGREES = 0.55  # similarity from which a layer is right about a line: recognition errs, in small type most
 AGREES_SCAN = 0.85  # of a layer over a scan, which OCR made: errors that OCR would not make today
 FOREIGN = 0.5  # share of letters from A-grave to y-diaeresis that no language written in Latin letters has
@@ -39,10 +41,10 @@ LEAST_FREQUENT = 0.55  # their share in a text; about 0.65 in both languages
 KNOWN = ("LATIN", "DIGIT", "CJK", "HIRAGANA", "KATAKANA", "FULLWIDTH")
 SIDE = 750  # pixels of the longer side, about, on which ink is measured
 EDGE = 24  # of 255; a step between neighbours that is ink
-LEAST_MARKS = 6  # letter-sized marks in rows, of a region that may be writing
+LEAST_MARKS = 2  # letter-sized marks in rows, of a region that may be writing
 MOST_MARKS = 500  # that are compared
-LEAST_REGION = 0.001  # of the page area
-MOST_REGIONS = 6  # more are read as one
+LEAST_REGION = 0.0001  # of the page area
+MOST_REGIONS = 12  # more are read as one
 MOST_VERDICTS = 512
 WRONG = "it does not say what is drawn"
 _verdicts: OrderedDict[str, bool] = OrderedDict()  # font -> whether its letters are right
@@ -59,6 +61,8 @@ class Group(NamedTuple):
 def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[list[Word], list[str]]:
     """The words that are drawn as the layer says, and reasons why others are left out or were mended.
 
+    Comments, which are not drawn, are kept.
+
     Args:
         scan: whether the words lie over a picture of a page, so that an OCR program may have written them.
     """
@@ -69,6 +73,9 @@ def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[lis
     why: list[str] = []
     doubtful: list[Group] = []
     for (font, by_ocr), group in groups.items():
+        if font == "note":
+            kept += group
+            continue
         legible = [word for word in group if _is_legible(word.text)]
         if len(legible) < len(group):
             why.append("some of its letters have no meaning (the font lacks a character map)")
@@ -142,10 +149,15 @@ def _spread(count: int) -> list[int]:
 def _vote(said: str, found: Line, least: float) -> int:
     """1 for the layer, -1 against it, 0 where recognition is not sure."""
     said, seen = _letters(said), _letters(found.text)
-    alike = SequenceMatcher(None, said, seen, autojunk=False).ratio()
-    if alike >= least:
+    if said and SequenceMatcher(None, said, seen, autojunk=False).ratio() >= least:
         return 1
-    return -1 if found.score >= SURE and len(seen) >= LEAST_LETTERS else 0
+    known = sum(unicodedata.name(c, "").startswith(KNOWN) for c in said)
+    if not said or known < 0.8 * len(said):  # the recogniser would not know it, but knows what is there
+        latin = sum(c.isascii() and c.isalpha() for c in seen)
+        return -1 if found.score >= VERY_SURE and latin >= LEAST_LATIN else 0
+    # A script that it does not know reads as blanks, of which it is sure.
+    strange = not seen and len(said) >= LEAST_LATIN
+    return -1 if found.score >= SURE and (strange or len(seen) >= LEAST_LETTERS) else 0
 
 
 def _letters(text: str) -> str:
@@ -167,14 +179,15 @@ def _lines(words: Sequence[Word]) -> Iterator[list[Word]]:
 
 def _fit(run: list[Word]) -> Iterator[list[Word]]:
     letters = [c for word in run for c in word.text if c.isalnum()]
-    upright = all(word.turn == 0 for word in run)
-    known = sum(unicodedata.name(c, "").startswith(KNOWN) for c in letters)
-    if len(letters) >= LEAST_LETTERS and upright and known > 0.8 * len(letters):
+    signs = sum(len(word.text) for word in run)
+    if len(letters) >= LEAST_LETTERS or (not letters and signs >= LEAST_LETTERS):
         yield run
 
 
 def _follows(a: Word, b: Word) -> bool:
     height = max(a.box[3] - a.box[1], 1e-6)
+    if a.turn or b.turn:
+        return False
     same_line = abs(a.box[1] - b.box[1]) < 0.3 * height and abs(a.box[3] - b.box[3]) < 0.3 * height
     return same_line and -0.2 * height < b.box[0] - a.box[2] < 1.5 * height
 
@@ -185,7 +198,8 @@ def _crop(image: Image.Image, words: Sequence[Word]) -> Pixels:
     edge = 0.1 * (y1 - y0) + 1
     top, left = max(0, int(y0 - edge)), max(0, int(x0 - edge))
     bottom, right = max(top + 2, int(y1 + edge)), max(left + 2, int(x1 + edge))
-    return pixels_of(image.crop((left, top, right, bottom)))
+    crop = pixels_of(image.crop((left, top, right, bottom)))
+    return np.ascontiguousarray(np.rot90(crop, words[0].turn))
 
 
 # Foreign code pages
@@ -199,8 +213,8 @@ def _mended(words: Sequence[Word]) -> list[Word]:
     best, found = LEAST_FREQUENT, list[Word]()
     for code_page in CODE_PAGES:
         texts = [_decoded(word.text, code_page) for word in words]
-        lower = [c for text in texts for c in text if c.isalpha() and c.islower()]
-        share = sum(unicodedata.normalize("NFD", c)[0] in FREQUENT for c in lower) / max(1, len(lower))
+        lower = [c.lower() for text in texts for c in text if c.isalpha()]
+        share = sum(unicodedata.normalize("NFD", c)[0] in FREQUENT for c in lower) / len(letters)
         if len(lower) >= 0.5 * len(letters) and share > best:
             best = share
             found = [replace(word, text=text) for text, word in zip(texts, words, strict=True)]
@@ -218,7 +232,7 @@ def _decoded(text: str, code_page: str) -> str:
 
 
 def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
-    """Boxes of ink that looks like writing and that no word covers, as fractions of `image`."""
+    """Boxes of ink that looks like writing and that none of `words` covers, as fractions of `image`."""
     # Green is nearly the lightness, and needs no pass of its own.
     small = image.getchannel("G").reduce(max(1, round(max(image.size) / SIDE)))
     size = small.size
@@ -230,12 +244,13 @@ def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
     for word in words:
         x0, y0, x1, y1 = np.array(word.box) * (size * 2)
         edges[max(0, int(y0) - 2) : int(y1) + 3, max(0, int(x0) - 2) : int(x1) + 3] = 0
-    boxes = [box for box in _blocks(edges) if _is_writing(edges, box)]
-    boxes = _merged(boxes)
+    boxes = [_fraction(box, size) for box in _blocks(edges) if _is_writing(edges, box)]
+    boxes = merged([box for box in boxes if _area(box) >= LEAST_REGION])
     if len(boxes) > MOST_REGIONS:
         corners = np.array(boxes)
-        boxes = [(*corners[:, :2].min(0), *corners[:, 2:].max(0))]
-    return [_fraction(box, size) for box in boxes if _area(_fraction(box, size)) >= LEAST_REGION]
+        x0, y0, x1, y1 = (float(edge) for edge in (*corners[:, :2].min(0), *corners[:, 2:].max(0)))
+        return [(x0, y0, x1, y1)]
+    return boxes
 
 
 def _without_rules(edges: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -259,7 +274,7 @@ def _is_writing(edges: NDArray[np.uint8], box: tuple[int, int, int, int]) -> boo
     x0, y0, x1, y1 = box
     count, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(edges[y0:y1, x0:x1]))
     left, top, width, height = stats[1:count, :4].T.astype(np.float64)
-    marks = (height >= 4) & (height <= 60) & (width >= 3) & (width <= 200)
+    marks = (height >= 4) & (height <= 120) & (width >= 3) & (width <= 300)
     left, top, width, height = (side[marks][:MOST_MARKS] for side in (left, top, width, height))
     bottom, taller = top + height, np.maximum(height, height[:, None])
     shared = np.minimum(bottom, bottom[:, None]) - np.maximum(top, top[:, None])
@@ -267,12 +282,12 @@ def _is_writing(edges: NDArray[np.uint8], box: tuple[int, int, int, int]) -> boo
     alike = np.minimum(height, height[:, None]) > 0.4 * taller
     apart = np.maximum(left, left[:, None]) - np.minimum(left + width, (left + width)[:, None])
     beside = (level & alike & (apart < 2.5 * taller)).sum(1) - 1
-    return int((beside >= 2).sum()) >= LEAST_MARKS
+    return int((beside >= 1).sum()) >= LEAST_MARKS
 
 
-def _merged(boxes: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+def merged(boxes: Sequence[Box]) -> list[Box]:
     """Boxes joined where they overlap."""
-    found: list[tuple[int, int, int, int]] = []
+    found: list[Box] = []
     for box in boxes:
         while (other := next((b for b in found if _overlap(b, box)), None)) is not None:
             found.remove(other)
@@ -281,7 +296,7 @@ def _merged(boxes: Sequence[tuple[int, int, int, int]]) -> list[tuple[int, int, 
     return found
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
