@@ -124,16 +124,18 @@ def _recognised(page: Page, ink: Sequence[Word], box: Box, scan: bool) -> Readin
 
 
 def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]:
-    """OCR words without those that lie under words of the text layer of about their height."""
+    """OCR words without those that lie under words of the text layer of about their height, or the same."""
+    lying = [word for word in layer if word.font != "note"]
     found = []
     for word in words:
         x0, y0, x1, y1 = word.box
+        over = [w for w in lying if _overlap(w.box, word.box)]
         shared = sum(
-            max(0.0, min(w.box[2], x1) - max(w.box[0], x0)) * max(0.0, min(w.box[3], y1) - max(w.box[1], y0))
-            for w in layer
-            if w.font != "note" and w.box[3] - w.box[1] <= STAMP * (y1 - y0)
+            (min(w.box[2], x1) - max(w.box[0], x0)) * (min(w.box[3], y1) - max(w.box[1], y0))
+            for w in over
+            if w.box[3] - w.box[1] <= STAMP * (y1 - y0)
         )
-        if shared <= COVERED * area(word.box):
+        if shared <= COVERED * area(word.box) and not any(w.text == word.text for w in over):
             found.append(word)
     return found
 

@@ -69,34 +69,33 @@ def believed(image: Image.Image, words: Sequence[Word], scan: bool) -> tuple[lis
     groups: dict[tuple[str, bool], list[Word]] = {}
     for word in words:
         groups.setdefault((word.font, scan or not word.drawn), []).append(word)
-    kept: list[Word] = []
+    kept: dict[int, Word] = {}  # by the identity of the layer's word
     why: list[str] = []
     doubtful: list[Group] = []
     for (font, by_ocr), group in groups.items():
         if font == "note":
-            kept += group
+            kept |= {id(word): word for word in group}
             continue
         legible = [word for word in group if _is_legible(word.text)]
         if len(legible) < len(group):
             why.append("some of its letters have no meaning (the font lacks a character map)")
         if mended := _mended(legible):
-            kept += mended
+            kept |= {id(word): better for word, better in zip(legible, mended, strict=True)}
             why.append("letters stored in a foreign code page were mended")
         elif by_ocr or not font or font not in _verdicts:
             doubtful.append(Group(legible, "" if by_ocr else font, AGREES_SCAN if by_ocr else AGREES))
         elif _verdicts[font]:
-            kept += legible
+            kept |= {id(word): word for word in legible}
         else:
             why.append(WRONG)
     for tried, is_right in zip(doubtful, _agree(image, doubtful), strict=True):
         if tried.font:
             _remember(tried.font, is_right)
         if is_right:
-            kept += tried.words
+            kept |= {id(word): word for word in tried.words}
         else:
             why.append(WRONG)
-    order = {word.box: at for at, word in enumerate(words)}
-    return sorted(kept, key=lambda word: order[word.box]), list(dict.fromkeys(why))
+    return [kept[id(word)] for word in words if id(word) in kept], list(dict.fromkeys(why))
 
 
 def _remember(font: str, is_right: bool) -> None:

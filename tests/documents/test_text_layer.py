@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.documents import text_layer
 from metaembed_demo.documents.extraction import read
+from metaembed_demo.documents.image_colours import is_blank
 from metaembed_demo.documents.text_layer import believed, uncovered
-from tests.support.typeset import typeset
+from tests.support.typeset import SANS, typeset
 
 pytestmark = pytest.mark.slow
 
@@ -157,3 +159,56 @@ def test_a_single_dot_of_ink_is_no_blank_page() -> None:
     found = read(page(image, []))
     assert {word.kind for word in found.words} == {"visual"}
     assert "no words" in found.notices[0]
+
+
+def test_comments_are_kept_whatever_lies_below_them() -> None:
+    image, words = typeset(NOTICE)
+    comment = [Word(text, words[5].box, font="note") for text in ["Ask", "the", "porter"]]
+    kept, why = believed(image, [*words, *comment], scan=False)
+    assert (kept[-3:], why) == (comment, [])
+    assert read(page(image, [*words, *comment])).text.split().count("porter") == 1
+
+
+@pytest.mark.parametrize(("text", "points"), [("\u00a347", 22), ("Sauna", 30), ("14 May 1987", 16)])
+def test_short_writing_without_words_is_read(text: str, points: int) -> None:
+    image, words = typeset(NOTICE)
+    drawn, _ = typeset([text], (400, 90), points=points, at=(20, 20))
+    image.paste(drawn, (120, 700))
+    found = [word.text for word in read(page(image, words)).words if word.kind == "ocr"]
+    assert "".join(found) == text.replace(" ", "")
+
+
+def test_what_lies_under_a_slanted_stamp_is_read() -> None:
+    image, words = typeset(NOTICE)
+    stamp = Word("DRAFT", (0.05, 0.02, 0.95, 0.4))  # the box of large letters aslant
+    found = read(page(image, [stamp], pictures=((0.0, 0.0, 1.0, 1.0),)))
+    assert [word.text for word in found.words if word.kind == "ocr"] == [word.text for word in words]
+
+
+def test_letters_of_a_script_that_is_not_drawn_are_not_believed() -> None:
+    image, words = typeset(NOTICE)
+    greek = [replace(word, text="".join(chr(0x3B1 + ord(c) % 24) for c in word.text)) for word in words]
+    assert believed(image, greek, scan=False)[0] == []
+
+
+def noisy_sheet(tone: tuple[int, int, int]) -> Image.Image:
+    noise = np.random.default_rng(5).normal(0, 5, (1403, 992, 1))
+    sheet = np.clip(np.array(tone) + noise, 0, 255).astype(np.uint8)
+    sheet[700:703, 300:303] = 90  # dust
+    sheet[200:230, 10:40] = 40  # a hole
+    return Image.fromarray(sheet)
+
+
+@pytest.mark.parametrize("tone", [(250, 250, 250), (244, 232, 200), (190, 190, 190)])
+def test_a_scanned_blank_sheet_is_blank(tone: tuple[int, int, int]) -> None:
+    assert is_blank(noisy_sheet(tone))
+    written = noisy_sheet(tone)
+    ImageDraw.Draw(written).text((500, 900), "7", fill=(60, 60, 60), font=ImageFont.truetype(SANS, 20))
+    assert not is_blank(written)
+
+
+def test_a_colour_and_a_faint_drawing_are_not_blank() -> None:
+    assert not is_blank(Image.new("RGB", (400, 300), (30, 90, 200)))
+    pale = Image.new("RGB", (992, 1403), "white")
+    ImageDraw.Draw(pale).ellipse((300, 300, 600, 600), outline="#dddddd", width=3)
+    assert not is_blank(pale)
