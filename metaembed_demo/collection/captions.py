@@ -24,6 +24,7 @@ LARGEST = 2.0  # the same for a heading in the lower half
 ALIKE, SAME = 0.85, 0.97  # minimum ratio of the sizes of a heading's lines, and of a line before the largest
 DROP_CAP = 1.8  # minimum ratio of a drop cap's height to the page's median size
 TALL = 1.5  # ratio of the heights of long words to their widths from which the text lies on its side
+TALLER = 4.0  # times the median ratio: a word that lies on its side on a page of any shape
 NOTE = 3  # words in one box
 LEGIBLE = 0.5  # minimum confidence of a word in a title
 SURE = 0.5  # minimum probability of a label in a title; on the sample pictures no label above it is wrong
@@ -31,7 +32,8 @@ SURE = 0.5  # minimum probability of a label in a title; on the sample pictures 
 STAMPS = (
     "draft confidential copy do not specimen sample void internal secret strictly private preliminary "
     "entwurf vertraulich kopie muster brouillon confidentiel copie borrador confidencial copia bozza "
-    "riservato rascunho concept kopi utkast"
+    "riservato rascunho concept kopi utkast not for distribution only use final approved duplicate paid "
+    "received restricted"
 )
 NARROWER = 0.1  # advantage of a label over its category, so "a balloon" and not "an aircraft", but "a cat"
 COLOUR = "orange"  # the only label that is a colour's name as well
@@ -83,7 +85,22 @@ def _upright(words: Sequence[Word]) -> Sequence[Word]:
         turn = 1 if across > 0 else 3
     else:
         turn = 2 if along < 0 and not any(RIGHT_TO_LEFT.search(word.text) for word in text) else 0
-    return [replace(word, box=upright(word.box, turn)) for word in words] if turn else words
+    if not turn:
+        return _level(words, text)
+    return [replace(word, box=upright(word.box, turn)) for word in words]
+
+
+def _level(words: Sequence[Word], long: Sequence[Word]) -> Sequence[Word]:
+    """Words of an upright page without those on their side, as in a margin: their height is no type size."""
+    if not long:
+        return words
+    ratios = {id(word): _height(word) / max(word.box[2] - word.box[0], 1e-6) for word in long}
+    least = max(TALL, TALLER * statistics.median(ratios.values()))
+    sideways = {id(word) for word in words if word.kind != "visual" and word.turn % 2}
+    if 2 * len(sideways) > len(words):  # a page turned as a whole, or vertical writing
+        sideways = set()
+    sideways |= {key for key, ratio in ratios.items() if ratio > least}
+    return [word for word in words if id(word) not in sideways]
 
 
 def _said(words: Sequence[Word]) -> list[list[Word]]:
@@ -128,7 +145,8 @@ def _is_beside(word: Word, cap: Word) -> bool:
 
 def _is_stamp(line: Sequence[Word], body: float) -> bool:
     """Whether a line is a stamp, or one very large letter, as of a stamp across the page."""
-    text = re.findall(r"[^\W\d_]+", " ".join(word.text for word in line).casefold())
+    joint = re.sub(r"\bv?\d+\b", " ", " ".join(word.text for word in line).casefold())  # as in DRAFT v2
+    text = re.findall(r"[^\W\d_]+", joint)
     if all(len(part) == 1 for part in text) and "".join(text) in STAMPS.split():  # spaced letters
         return True
     lone = len(line) == 1 and len(line[0].text) == 1 and _height(line[0]) > DROP_CAP * body
