@@ -35,6 +35,7 @@ STAMPS = (
     "riservato rascunho concept kopi utkast not for distribution only use final approved duplicate paid "
     "received restricted"
 )
+SURE_OF_DRAWING = 0.8  # the same for a drawing: the labels are of photographs, and a house was an envelope
 NARROWER = 0.1  # advantage of a label over its category, so "a balloon" and not "an aircraft", but "a cat"
 COLOUR = "orange"  # the only label that is a colour's name as well
 PLAIN = "wool food clothing furniture furnishings kitchenware fruit bread space sport"  # no article
@@ -234,20 +235,20 @@ def _is_word(text: str) -> bool:
 
 def _shown(tags: Sequence[Word]) -> str:
     """What a picture shows, from the labels that are sure: "a cat", "a drawing of a cat"; may be empty."""
+    medium = next((tag.text for tag in tags if tag.text in MEDIA), "")
     things: list[str] = []
-    for name in _sure(tags):
+    for name in _sure(tags, SURE_OF_DRAWING if medium == "drawing" else SURE):
         if len(things) < 2 and not any(same_thing(name, thing) for thing in things):
             things.append(name)
     if not things:
         return ""
     what = " and ".join(_with_article(thing) for thing in things)
-    medium = next((tag.text for tag in tags if tag.text in MEDIA), "")
     return f"a {medium} of {what}" if medium == "drawing" or (medium and len(things) > 1) else what
 
 
-def _sure(tags: Sequence[Word]) -> Iterator[str]:
+def _sure(tags: Sequence[Word], least: float) -> Iterator[str]:
     """Labels and narrow categories, or else wide ones, without colours and media; the most probable first."""
-    things = [tag for tag in tags if tag.confidence >= SURE and same_thing(tag.text, tag.text)]
+    things = [tag for tag in tags if tag.confidence >= least and same_thing(tag.text, tag.text)]
     ranked = sorted(things, key=lambda tag: -tag.confidence - NARROWER * (tag.text not in CATEGORIES))
     known = [tag.text for tag in ranked if tag.text != COLOUR]
     return iter([name for name in known if name not in GENERAL] or known)

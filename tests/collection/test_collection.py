@@ -461,7 +461,8 @@ def test_pictures_are_named_by_what_they_surely_show_else_by_file() -> None:
     assert caption("zip.zip/IMG_1.jpg", cat) == "a cat"
     assert caption("b.png", [*tags("umbrella"), *drawing]) == "a drawing of an umbrella"
     assert caption("b.png", [*tags("beach", "dog"), *photo]) == "a photograph of a beach and a dog"
-    balloon = [*tags("balloon", sure=0.61), *tags("aircraft", sure=0.66)]
+    assert caption("my_house.png", [*tags("envelope", sure=0.7), *drawing]) == "my house"
+    balloon = [*tags("balloon", sure=0.81), *tags("aircraft", sure=0.86)]
     assert caption("b.png", [*balloon, *drawing]) == "a drawing of a balloon"
     assert caption("b.png", [*tags("building"), *photo]) == "a building"
     assert caption("my_tissue-1.jpg", [*tags("trilobite", "wool", sure=0.23), *photo]) == "my tissue 1"
