@@ -20,6 +20,7 @@ NATIVE = "native side"  # in the info of a picture: pixels of its longer side in
 FULL_PIXELS = 18_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
+LIGHT = 0.02  # share of light pixels that may be words, which would be lost on white
 ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
 SHAPES = (1.02, 4.0)  # ratios of unequal resolutions that are believed: a fax has 204 x 98
 pillow_heif.register_heif_opener()
@@ -176,7 +177,7 @@ def _ground(image: Image.Image) -> tuple[int, int, int, int]:
         return WHITE
     tone = np.asarray(small.convert("RGB").convert("L"))
     light, dark = (float(visible[part].sum() / visible.sum()) for part in (tone >= 192, tone <= 64))
-    if light <= 0.5:
+    if light < LIGHT:
         return WHITE
     return BLACK if dark < 0.01 else GREY
 
