@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFilter
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
@@ -20,7 +21,7 @@ NATIVE = "native side"  # in the info of a picture: pixels of its longer side in
 FULL_PIXELS = 18_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
-LIGHT = 0.02  # share of light pixels that may be words, which would be lost on white
+LIGHT, EDGE = 0.05, 3  # share of light among pixels so near a clear ground; may be words, lost on white
 ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
 SHAPES = (1.02, 4.0)  # ratios of unequal resolutions that are believed: a fax has 204 x 98
 pillow_heif.register_heif_opener()
@@ -176,10 +177,15 @@ def _ground(image: Image.Image) -> tuple[int, int, int, int]:
     if not visible.any() or (visible < 0.5).mean() < 0.05:  # nothing, or no ground to speak of
         return WHITE
     tone = np.asarray(small.convert("RGB").convert("L"))
-    light, dark = (float(visible[part].sum() / visible.sum()) for part in (tone >= 192, tone <= 64))
-    if light < LIGHT:
+    edge = visible * _beside(visible < 0.25)  # what is inside shows on any ground
+    if edge[tone >= 192].sum() < LIGHT * max(1.0, edge.sum()):
         return WHITE
-    return BLACK if dark < 0.01 else GREY
+    return BLACK if visible[tone <= 64].sum() < 0.01 * visible.sum() else GREY
+
+
+def _beside(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels at most EDGE away from one that is clear."""
+    return np.asarray(Image.fromarray(clear).convert("L").filter(ImageFilter.MaxFilter(2 * EDGE + 1))) > 0
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -213,6 +213,19 @@ def test_light_and_dark_on_a_clear_ground(tmp_path: Path) -> None:
     assert {page.image.getpixel((x, 40)) for x in (5, 100, 240)} == {(v,) * 3 for v in (0, 128, 255)}
 
 
+def test_light_words_beside_a_button_are_seen_and_those_on_it_do_not_count(tmp_path: Path) -> None:
+    for name, ink, seen in (("light", "white", True), ("dark", "black", False)):
+        picture = Image.new("RGBA", (300, 120), (0, 0, 0, 0))
+        draw = ImageDraw.Draw(picture)
+        draw.text((10, 5), "Opening hours", ink, font_size=24)
+        draw.rectangle((10, 50, 250, 110), (200, 60, 30))
+        draw.text((40, 60), "Book now", "white", font_size=30)
+        picture.save(tmp_path / f"{name}.png")
+        page = only_page(tmp_path / f"{name}.png")
+        assert page.image is not None
+        assert (page.image.getpixel((295, 5)) != (255,) * 3) is seen
+
+
 # One bit a pixel
 
 
