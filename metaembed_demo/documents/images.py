@@ -22,7 +22,8 @@ FULL_PIXELS = 18_000_000  # of a picture at full size: as many as are read (ocr.
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
 LIGHT, EDGE = 0.05, 3  # share of light among pixels so near a clear ground; may be words, lost on white
-ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
+ONE_BAND = 3  # times as many pixels are allowed of one band: decoded, one takes a byte, in colour four
+BANDS_OF_ONE = ("1", "L", "P")  # modes: black and white, grey, a palette
 SHAPES = (1.02, 4.0)  # ratios of unequal resolutions that are believed: a fax has 204 x 98
 pillow_heif.register_heif_opener()
 BOMB_RATIO = 200  # decoded bytes per file byte; real images stay far below
@@ -131,14 +132,17 @@ def _fitted(size: tuple[int, int], shape: float, side: int) -> tuple[int, int]:
 
 
 def _reduced(image: Image.Image, side: int) -> Image.Image:
-    """A large 1-bit picture in grey at an integer fraction of its size, without a whole copy in grey."""
+    """A large picture of one band at an integer fraction of its size, without a whole copy in colour."""
     factor = max(image.size) // (2 * side)
-    if image.mode != "1" or factor < 2:
+    if image.width * image.height > 4 * FULL_PIXELS:
+        factor = max(factor, min(2, max(image.size) // side))
+    if image.mode not in BANDS_OF_ONE or factor < 2:
         return image
+    mode = "RGBA" if image.has_transparency_data else "RGB" if image.mode == "P" else "L"
     width, height = image.size
-    found, step = Image.new("L", (-(-width // factor), -(-height // factor))), 64 * factor
+    found, step = Image.new(mode, (-(-width // factor), -(-height // factor))), 64 * factor
     for top in range(0, height, step):
-        band = image.crop((0, top, width, min(top + step, height))).convert("L")
+        band = image.crop((0, top, width, min(top + step, height))).convert(mode)
         found.paste(band.reduce(factor), (0, top // factor))
     return found
 
@@ -220,12 +224,13 @@ _BOMB = "it looks like a decompression bomb and was not opened. Save it smaller 
 def _check_pixels(image: Image.Image, path: Path, limits: Limits) -> None:
     """Check the size in the header, before decoding. Raises ImageError."""
     width, height = image.size
-    if width * height <= limits.max_pixels * (ONE_BIT if image.mode == "1" else 1):
+    most = limits.max_pixels * (ONE_BAND if image.mode in BANDS_OF_ONE else 1)
+    if width * height <= most:
         return
     size = f"{width} x {height} pixels"
     if width * height * len(image.getbands()) > BOMB_RATIO * path.stat().st_size:
         raise ImageError(f"is a small file that unpacks to {size}: {_BOMB}")
-    raise ImageError(f"has {size}, over the limit of {limits.max_pixels:,} in all. Save it smaller.")
+    raise ImageError(f"has {size}, over the limit of {most:,} in all. Save it smaller.")
 
 
 def _seek_to_end(image: Image.Image, most: int) -> int:

@@ -250,10 +250,30 @@ def test_a_page_of_70_megapixels_of_one_bit(tmp_path: Path, form: str) -> None:
     assert grey[len(grey) // 2 + 5 :].min() > 245
 
 
-@pytest.mark.parametrize(("bits", "told"), [(1, False), (8, True)])
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_large_picture_of_one_band_is_read(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("L", (9600, 300), 255)
+    ImageDraw.Draw(picture).rectangle((0, 0, 4800, 300), 0)
+    picture.convert(mode).save(tmp_path / "plan.png")
+    few = LIMITS.model_copy(update={"max_pixels": 1_000_000})
+    [item] = read_files(uploads([tmp_path / "plan.png"]), few)
+    assert isinstance(item, Rendered)
+    assert item.page.image is not None
+    grey = np.asarray(item.page.image.convert("L"))
+    middle = grey.shape[1] // 2
+    assert (grey[:, : middle - 5].max(), grey[:, middle + 5 :].min()) == (0, 255)
+    picture.convert("RGB").save(tmp_path / "plan.png")
+    [item] = read_files(uploads([tmp_path / "plan.png"]), few)
+    assert not isinstance(item, Rendered)
+
+
+@pytest.mark.parametrize(("bits", "told"), [(1, False), (8, False), (24, True)])
 def test_the_pixels_of_a_picture_in_a_pdf_count_by_their_bits(tmp_path: Path, bits: int, told: bool) -> None:
     row = bytes(400 * bits // 8)
-    image = f"/Subtype /Image /Width 400 /Height 300 /BitsPerComponent {bits} /ColorSpace /DeviceGray"
+    space = "RGB" if bits == 24 else "Gray"
+    image = (
+        f"/Subtype /Image /Width 400 /Height 300 /BitsPerComponent {min(bits, 8)} /ColorSpace /Device{space}"
+    )
     objects = {
         1: b"<< /Type /Catalog /Pages 2 0 R >>",
         2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
