@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
 from metaembed_demo.core.budgets import STOPS
@@ -32,6 +33,16 @@ PLAIN = "\0"  # begins an argument that is no option, whatever it looks like; no
 # Begins with '-' and is no option of search: words, a number, or not -h, -k, -k3.
 WORDS = re.compile(r"-(?!-[\w-]+=).*\s|-(?!-|h$|k\d*$).", re.DOTALL)
 
+LONE = re.compile(r"--[^\W_][\w-]*$")  # looks like an option
+MISTYPED = 0.7  # likeness to an option from which such a word is one, mistyped
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells arguments in its messages as they were given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message.replace(PLAIN, ""))
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line. Options may stand before, between and after the other arguments.
@@ -47,11 +58,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     marked, last = [], ""
     for each in rest[:cut]:
         option = sub._option_string_actions.get(last)
-        words = argv[0] == "search" and not (option and option.nargs != 0) and WORDS.match(each)
+        value = option is not None and option.nargs != 0
+        words = argv[0] == "search" and not value and (WORDS.match(each) or _is_query(each, sub))
         marked.append(PLAIN + each if words else each)
         last = each
     marked += [PLAIN + each for each in rest[cut + 1 :]]
     return sub.parse_intermixed_args(marked, argparse.Namespace(command=argv[0]))
+
+
+def _is_query(argument: str, sub: argparse.ArgumentParser) -> bool:
+    """Whether what looks like an option is none, nor short for one, nor one mistyped."""
+    options = list(sub._option_string_actions)
+    short = any(option.startswith(argument) for option in options)
+    near = get_close_matches(argument, options, 1, MISTYPED)
+    return bool(LONE.match(argument)) and not short and not near
 
 
 def plain(argument: str) -> str:
@@ -65,7 +85,7 @@ def path_of(argument: str) -> Path:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="python -m metaembed_demo",
         description="Search PDFs and pictures at any token budget.",
         epilog="Each command's own --help says more.",

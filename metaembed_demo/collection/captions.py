@@ -24,6 +24,7 @@ LARGEST = 2.0  # the same for a heading in the lower half
 ALIKE, SAME = 0.85, 0.97  # minimum ratio of the sizes of a heading's lines, and of a line before the largest
 DROP_CAP = 1.8  # minimum ratio of a drop cap's height to the page's median size
 TALL = 1.5  # ratio of the heights of long words to their widths from which the text lies on its side
+TALLER = 4.0  # times the median ratio: a word that lies on its side on a page of any shape
 NOTE = 3  # words in one box
 LEGIBLE = 0.5  # minimum confidence of a word in a title
 SURE = 0.5  # minimum probability of a label in a title; on the sample pictures no label above it is wrong
@@ -31,8 +32,10 @@ SURE = 0.5  # minimum probability of a label in a title; on the sample pictures 
 STAMPS = (
     "draft confidential copy do not specimen sample void internal secret strictly private preliminary "
     "entwurf vertraulich kopie muster brouillon confidentiel copie borrador confidencial copia bozza "
-    "riservato rascunho concept kopi utkast"
+    "riservato rascunho concept kopi utkast not for distribution only use final approved duplicate paid "
+    "received restricted"
 )
+SURE_OF_DRAWING = 0.8  # the same for a drawing: the labels are of photographs, and a house was an envelope
 NARROWER = 0.1  # advantage of a label over its category, so "a balloon" and not "an aircraft", but "a cat"
 COLOUR = "orange"  # the only label that is a colour's name as well
 PLAIN = "wool food clothing furniture furnishings kitchenware fruit bread space sport"  # no article
@@ -83,7 +86,22 @@ def _upright(words: Sequence[Word]) -> Sequence[Word]:
         turn = 1 if across > 0 else 3
     else:
         turn = 2 if along < 0 and not any(RIGHT_TO_LEFT.search(word.text) for word in text) else 0
-    return [replace(word, box=upright(word.box, turn)) for word in words] if turn else words
+    if not turn:
+        return _level(words, text)
+    return [replace(word, box=upright(word.box, turn)) for word in words]
+
+
+def _level(words: Sequence[Word], long: Sequence[Word]) -> Sequence[Word]:
+    """Words of an upright page without those on their side, as in a margin: their height is no type size."""
+    if not long:
+        return words
+    ratios = {id(word): _height(word) / max(word.box[2] - word.box[0], 1e-6) for word in long}
+    least = max(TALL, TALLER * statistics.median(ratios.values()))
+    sideways = {id(word) for word in words if word.kind != "visual" and word.turn % 2}
+    if 2 * len(sideways) > len(words):  # a page turned as a whole, or vertical writing
+        sideways = set()
+    sideways |= {key for key, ratio in ratios.items() if ratio > least}
+    return [word for word in words if id(word) not in sideways]
 
 
 def _said(words: Sequence[Word]) -> list[list[Word]]:
@@ -128,7 +146,8 @@ def _is_beside(word: Word, cap: Word) -> bool:
 
 def _is_stamp(line: Sequence[Word], body: float) -> bool:
     """Whether a line is a stamp, or one very large letter, as of a stamp across the page."""
-    text = re.findall(r"[^\W\d_]+", " ".join(word.text for word in line).casefold())
+    joint = re.sub(r"\bv?\d+\b", " ", " ".join(word.text for word in line).casefold())  # as in DRAFT v2
+    text = re.findall(r"[^\W\d_]+", joint)
     if all(len(part) == 1 for part in text) and "".join(text) in STAMPS.split():  # spaced letters
         return True
     lone = len(line) == 1 and len(line[0].text) == 1 and _height(line[0]) > DROP_CAP * body
@@ -216,20 +235,20 @@ def _is_word(text: str) -> bool:
 
 def _shown(tags: Sequence[Word]) -> str:
     """What a picture shows, from the labels that are sure: "a cat", "a drawing of a cat"; may be empty."""
+    medium = next((tag.text for tag in tags if tag.text in MEDIA), "")
     things: list[str] = []
-    for name in _sure(tags):
+    for name in _sure(tags, SURE_OF_DRAWING if medium == "drawing" else SURE):
         if len(things) < 2 and not any(same_thing(name, thing) for thing in things):
             things.append(name)
     if not things:
         return ""
     what = " and ".join(_with_article(thing) for thing in things)
-    medium = next((tag.text for tag in tags if tag.text in MEDIA), "")
     return f"a {medium} of {what}" if medium == "drawing" or (medium and len(things) > 1) else what
 
 
-def _sure(tags: Sequence[Word]) -> Iterator[str]:
+def _sure(tags: Sequence[Word], least: float) -> Iterator[str]:
     """Labels and narrow categories, or else wide ones, without colours and media; the most probable first."""
-    things = [tag for tag in tags if tag.confidence >= SURE and same_thing(tag.text, tag.text)]
+    things = [tag for tag in tags if tag.confidence >= least and same_thing(tag.text, tag.text)]
     ranked = sorted(things, key=lambda tag: -tag.confidence - NARROWER * (tag.text not in CATEGORIES))
     known = [tag.text for tag in ranked if tag.text != COLOUR]
     return iter([name for name in known if name not in GENERAL] or known)

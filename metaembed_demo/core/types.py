@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from .budgets import Budget
+from .text import normalised
 
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left
@@ -111,7 +112,7 @@ class Query:
     image: Image | None = None
 
     def __post_init__(self) -> None:
-        if not self.text.strip() and self.image is None:
+        if not normalised(self.text).strip() and self.image is None:
             raise ValueError("The query is empty: type some words or give a picture.")
 
 

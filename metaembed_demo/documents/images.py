@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFilter
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 
@@ -20,7 +21,9 @@ NATIVE = "native side"  # in the info of a picture: pixels of its longer side in
 FULL_PIXELS = 18_000_000  # of a picture at full size: as many as are read (ocr.MOST_TILES)
 ORIENTATION = 0x0112  # EXIF tag
 WHITE, GREY, BLACK = (255, 255, 255, 255), (128, 128, 128, 255), (0, 0, 0, 255)
-ONE_BIT = 3  # times as many 1-bit pixels are allowed: decoded, one takes a byte, in colour four
+LIGHT, EDGE = 0.05, 3  # share of light among pixels so near a clear ground; may be words, lost on white
+ONE_BAND = 3  # times as many pixels are allowed of one band: decoded, one takes a byte, in colour four
+BANDS_OF_ONE = ("1", "L", "P")  # modes: black and white, grey, a palette
 SHAPES = (1.02, 4.0)  # ratios of unequal resolutions that are believed: a fax has 204 x 98
 pillow_heif.register_heif_opener()
 BOMB_RATIO = 200  # decoded bytes per file byte; real images stay far below
@@ -129,14 +132,17 @@ def _fitted(size: tuple[int, int], shape: float, side: int) -> tuple[int, int]:
 
 
 def _reduced(image: Image.Image, side: int) -> Image.Image:
-    """A large 1-bit picture in grey at an integer fraction of its size, without a whole copy in grey."""
+    """A large picture of one band at an integer fraction of its size, without a whole copy in colour."""
     factor = max(image.size) // (2 * side)
-    if image.mode != "1" or factor < 2:
+    if image.width * image.height > 4 * FULL_PIXELS:
+        factor = max(factor, min(2, max(image.size) // side))
+    if image.mode not in BANDS_OF_ONE or factor < 2:
         return image
+    mode = "RGBA" if image.has_transparency_data else "RGB" if image.mode == "P" else "L"
     width, height = image.size
-    found, step = Image.new("L", (-(-width // factor), -(-height // factor))), 64 * factor
+    found, step = Image.new(mode, (-(-width // factor), -(-height // factor))), 64 * factor
     for top in range(0, height, step):
-        band = image.crop((0, top, width, min(top + step, height))).convert("L")
+        band = image.crop((0, top, width, min(top + step, height))).convert(mode)
         found.paste(band.reduce(factor), (0, top // factor))
     return found
 
@@ -175,10 +181,15 @@ def _ground(image: Image.Image) -> tuple[int, int, int, int]:
     if not visible.any() or (visible < 0.5).mean() < 0.05:  # nothing, or no ground to speak of
         return WHITE
     tone = np.asarray(small.convert("RGB").convert("L"))
-    light, dark = (float(visible[part].sum() / visible.sum()) for part in (tone >= 192, tone <= 64))
-    if light <= 0.5:
+    edge = visible * _beside(visible < 0.25)  # what is inside shows on any ground
+    if edge[tone >= 192].sum() < LIGHT * max(1.0, edge.sum()):
         return WHITE
-    return BLACK if dark < 0.01 else GREY
+    return BLACK if visible[tone <= 64].sum() < 0.01 * visible.sum() else GREY
+
+
+def _beside(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels at most EDGE away from one that is clear."""
+    return np.asarray(Image.fromarray(clear).convert("L").filter(ImageFilter.MaxFilter(2 * EDGE + 1))) > 0
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -213,12 +224,13 @@ _BOMB = "it looks like a decompression bomb and was not opened. Save it smaller 
 def _check_pixels(image: Image.Image, path: Path, limits: Limits) -> None:
     """Check the size in the header, before decoding. Raises ImageError."""
     width, height = image.size
-    if width * height <= limits.max_pixels * (ONE_BIT if image.mode == "1" else 1):
+    most = limits.max_pixels * (ONE_BAND if image.mode in BANDS_OF_ONE else 1)
+    if width * height <= most:
         return
     size = f"{width} x {height} pixels"
     if width * height * len(image.getbands()) > BOMB_RATIO * path.stat().st_size:
         raise ImageError(f"is a small file that unpacks to {size}: {_BOMB}")
-    raise ImageError(f"has {size}, over the limit of {limits.max_pixels:,} in all. Save it smaller.")
+    raise ImageError(f"has {size}, over the limit of {most:,} in all. Save it smaller.")
 
 
 def _seek_to_end(image: Image.Image, most: int) -> int:

@@ -37,6 +37,7 @@ BETTER = 0.08  # more than this is a better reading, not chance
 TILE = 1152  # pixels a side, of a picture read at full size
 OVERLAP = 96  # pixels between tiles, more than a line is high
 MOST_TILES = 16  # of one page: about fifteen seconds on two cores
+STRANGE, MOSTLY_STRANGE = 0.15, 0.7  # shares of the lines' length, between which some are read apart
 SPARSE = 0.35  # letters per line height of width; readings of unknown scripts have fewer
 MUCH_LARGER = 1.8  # times as many pixels a side, from which two tiles are tried at full size
 MORE_LINES = (1.5, 3)  # times as many lines, and so many in addition, that a tile must have to read all
@@ -50,7 +51,8 @@ class Reading(NamedTuple):
     words: of kind "ocr", in reading order, boxes as fractions of the picture as given.
     lines: number of lines that detection found, read or not.
     turn: quarter turns (to the right) by which the text lies.
-    script: one that the recogniser cannot read; `engine` is then "tesseract", or "" where it cannot either.
+    script: one that the recogniser cannot read; `engine` is then "tesseract", or "" where it cannot either,
+        or "PP-OCR and tesseract" where some lines alone are in that script.
     """
 
     words: tuple[Word, ...]
@@ -83,12 +85,7 @@ def recognise(image: Image.Image, full: Full | None = None) -> Reading:
     if turn:
         pixels = np.ascontiguousarray(np.rot90(pixels, turn))
         quads = _in_tiles(pixels) if tiles > 1 else find_lines(pixels)
-    words, script = _read(pixels, quads, LEAST_ON_PAPER if plain else LEAST_SCORE)
-    engine = "PP-OCR"
-    if script:
-        other = other_scripts.read(Image.fromarray(pixels[:, :, ::-1]))
-        script, engine = (other.script, "tesseract") if other.words else (other.script or script, "")
-        words = list(other.words) or words
+    words, script, engine = _read(pixels, quads, plain)
     height, width = pixels.shape[:2]
     ordered = reading_order(words, width / height, slope(words))
     back = tuple(replace(word, box=upright(word.box, -turn), turn=turn) for word in ordered)
@@ -231,21 +228,76 @@ def _mean(lines: Sequence[Line]) -> float:
 # Reading lines
 
 
-def _read(pixels: Pixels, quads: Quads, least: float) -> tuple[list[Word], str]:
-    """Words, and "an unknown script" where most of the lines' length cannot be read."""
+def _read(pixels: Pixels, quads: Quads, plain: bool) -> tuple[list[Word], str, str]:
+    """Words, a script that PP-OCR cannot read, which may be all or some of them, and the engine."""
     crops = crop_lines(pixels, quads)
     lines = read_lines(crops)
     shapes = [crop.shape[1] / max(1, crop.shape[0]) for crop in crops]
-    unread = sum(shape for shape, line in zip(shapes, lines, strict=True) if _is_sparse(line.text, shape))
     scale = np.array([pixels.shape[1], pixels.shape[0]], dtype=np.float64)
-    words = [
-        word
+    least = LEAST_ON_PAPER if plain else LEAST_SCORE
+    by_line = [
+        list(_words(quad, line, scale)) if line.score >= SHORT.get(len(line.text), least) else []
         for quad, line in zip(quads / scale, lines, strict=True)
-        if line.score >= SHORT.get(len(line.text), least)
-        for word in _words(quad, line, scale)
     ]
-    strange = unread > 0.5 * sum(shapes) or other_scripts.is_weak("".join(line.text for line in lines))
-    return words, "an unknown script" if strange and len(lines) > 1 else ""
+    words = [word for found in by_line for word in found]
+    sparse = [_is_sparse(line.text, shape) for line, shape in zip(lines, shapes, strict=True)]
+    if len(lines) < 2:
+        return words, "", "PP-OCR"
+    strange = [none or line.score < SURE for none, line in zip(sparse, lines, strict=True)]
+    unread, long = (
+        sum(shape for shape, odd in zip(shapes, some, strict=True) if odd) / sum(shapes)
+        for some in (sparse, strange)
+    )
+    result = words, "", "PP-OCR"
+    if plain and any(sparse) and (sum(strange) >= 2 or long >= STRANGE) and long <= MOSTLY_STRANGE:
+        result = _read_apart(pixels, quads, by_line, strange)
+        if result[2] == "PP-OCR and tesseract":
+            return result
+    weak = unread > 0.5 or other_scripts.is_weak("".join(line.text for line in lines))
+    if weak or (plain and _mean(lines) < SURE):
+        other = other_scripts.read(_picture(pixels))
+        if other.words and (weak or _is_better(other.words, words)):
+            return list(other.words), other.script, "tesseract"
+        if weak:
+            return words, other.script or "an unknown script", ""
+    return result
+
+
+def _read_apart(
+    pixels: Pixels, quads: Quads, by_line: Sequence[list[Word]], strange: Sequence[bool]
+) -> tuple[list[Word], str, str]:
+    """As `_read`, with the strange lines read by tesseract if they are in another script."""
+    apart = np.empty_like(pixels)
+    apart[:] = np.median(pixels[::8, ::8].reshape(-1, 3), axis=0).astype(np.uint8)  # the ground
+    for quad, odd in zip(quads, strange, strict=True):
+        if odd:
+            pad = 0.2 * min(np.ptp(quad, axis=0))
+            x0, y0 = np.maximum(quad.min(0) - pad, 0).astype(int)
+            x1, y1 = (quad.max(0) + pad).astype(int) + 1
+            apart[y0:y1, x0:x1] = pixels[y0:y1, x0:x1]
+    other = other_scripts.read(_picture(apart))
+    words = [word for found in by_line for word in found]
+    ours = [word for found, odd in zip(by_line, strange, strict=True) if odd for word in found]
+    if _is_better(other.words, ours):
+        rest = [word for found, odd in zip(by_line, strange, strict=True) if not odd for word in found]
+        return [*rest, *other.words], other.script, "PP-OCR and tesseract"
+    blank = sum(odd and not found for found, odd in zip(by_line, strange, strict=True))
+    if blank >= 2 and not other.words and (other.script or not other_scripts.is_installed()):
+        return words, other.script or "an unknown script", ""
+    return words, "", "PP-OCR"
+
+
+def _is_better(other: Sequence[Word], ours: Sequence[Word]) -> bool:
+    """Whether tesseract has read in another script what is a poor reading of ours."""
+    if not other:
+        return False
+    sure, poor = (Reading(tuple(words)).confidence if words else 0.0 for words in (other, ours))
+    letters, few = (sum(len(word.text) for word in words) for words in (other, ours))
+    return sure > poor + BETTER and letters > 0.5 * few
+
+
+def _picture(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(pixels[:, :, ::-1])
 
 
 def _is_sparse(text: str, shape: float) -> bool:

@@ -54,9 +54,13 @@ def is_weak(text: str) -> bool:
     return greek > 0.3 * len(letters) > 0
 
 
+def is_installed() -> bool:
+    return shutil.which("tesseract") is not None
+
+
 def read(image: Image.Image) -> Found:
     """Words of an upright picture in reading order by line; none where tesseract cannot read its script."""
-    if shutil.which("tesseract") is None:
+    if not is_installed():
         return Found()
     import pytesseract
 

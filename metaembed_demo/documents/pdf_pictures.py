@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Box
 
-from .images import ONE_BIT
+from .images import ONE_BAND
 from .pdf_frame import Frame, PdfError, clipped
 
 SMALLEST_PICTURE = 0.03  # of the page area; excludes logos and rules
@@ -67,8 +67,8 @@ def _matrix(item: object) -> NDArray[np.float64]:
 def _check_picture(page: pypdfium2.PdfPage, item: object, limits: Limits) -> None:
     width, height, most = ctypes.c_uint(), ctypes.c_uint(), limits.max_pixels
     pdfium.FPDFImageObj_GetImagePixelSize(item, ctypes.byref(width), ctypes.byref(height))
-    if width.value * height.value > most and _is_one_bit(page, item):
-        most *= ONE_BIT
+    if width.value * height.value > most and _is_of_one_band(page, item):
+        most *= ONE_BAND
     if width.value * height.value > most:
         raise PdfError(
             f"holds a picture of {width.value} x {height.value} pixels, over the limit of "
@@ -76,15 +76,18 @@ def _check_picture(page: pypdfium2.PdfPage, item: object, limits: Limits) -> Non
         )
 
 
-def _is_one_bit(page: pypdfium2.PdfPage, item: object) -> bool:
-    """Whether a raster image has one bit per pixel; of a JPEG 2000, pdfium could tell only by decoding it."""
+def _is_of_one_band(page: pypdfium2.PdfPage, item: object) -> bool:
+    """Whether a raster image is black and white, grey, or has a palette.
+
+    Of a JPEG 2000, pdfium could tell only by decoding it.
+    """
     name = ctypes.create_string_buffer(32)
     pdfium.FPDFImageObj_GetImageFilter(item, pdfium.FPDFImageObj_GetImageFilterCount(item) - 1, name, 32)
     data = pdfium.FPDF_IMAGEOBJ_METADATA()
     return (
         name.value != b"JPXDecode"
         and bool(pdfium.FPDFImageObj_GetImageMetadata(item, page, ctypes.byref(data)))
-        and data.bits_per_pixel == 1
+        and 0 < data.bits_per_pixel <= 8
     )
 
 

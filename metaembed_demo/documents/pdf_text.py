@@ -31,6 +31,7 @@ LEFT_TO_RIGHT = re.compile(f"{_LATIN}(?:[.,:/%-]*{_LATIN})*")
 KERNED = 0.1  # of the line height: a gap that pdfium takes for a space and no eye does
 SPACED = 1.0  # of the line height: maximum gap between letters of a spaced word
 SPACED_LETTERS = 4  # minimum number of single letters in a row that are a spaced heading
+SIGNS = ".,:;!?&+-\u2013\u2014/'\u2019"  # may be spaced with letters
 NAME = 128  # bytes of a font's name
 WHITE = 250  # of 255: a colour no darker than this is white
 BIG = 1.8  # height of a drop capital, of the height of the letters after it
@@ -248,7 +249,7 @@ def _unkerned(text_page: pypdfium2.PdfTextPage, runs: list[_Run]) -> list[_Run]:
 
 
 def _unspaced(runs: list[_Run]) -> list[_Run]:
-    """Single letters in a row, as in a spaced heading, put together as words.
+    """Single letters in a row, as in a spaced heading, put together as words, with digits and signs.
 
     Gaps between words are wider than those between letters.
     """
@@ -256,15 +257,16 @@ def _unspaced(runs: list[_Run]) -> list[_Run]:
     at = 0
     while at < len(runs):
         end, gaps = at + 1, list[float]()
-        while end < len(runs) and _is_letter(runs[end - 1]) and _is_letter(runs[end]):
+        while end < len(runs) and _is_single(runs[end - 1]) and _is_single(runs[end]):
             gap = _gap(runs[end - 1], runs[end])
             if gap is None or not 0 < gap < SPACED * 2:
                 break
             gaps.append(gap)
             end += 1
-        if end - at < SPACED_LETTERS or median(gaps) >= SPACED:
-            found.append(runs[at])
-            at += 1
+        letters = sum(run.text.isalpha() for run in runs[at:end])
+        if letters < SPACED_LETTERS or median(gaps) >= SPACED or _are_words(runs, at, end, median(gaps)):
+            found += runs[at:end]
+            at = end
             continue
         start = at
         for k, gap in enumerate(gaps, at + 1):
@@ -276,5 +278,12 @@ def _unspaced(runs: list[_Run]) -> list[_Run]:
     return found
 
 
-def _is_letter(run: _Run) -> bool:
-    return len(run.text) == 1 and run.text.isalpha()
+def _are_words(runs: list[_Run], first: int, end: int, between: float) -> bool:
+    """Whether the letters are no further from the whole words beside them than from each other."""
+    beside = [(runs[i - 1], runs[i]) for i in (first, end) if 0 < i < len(runs)]
+    gaps = [_gap(a, b) for a, b in beside if max(len(a.text), len(b.text)) > 1]
+    return any(gap is not None and 0 < gap <= 1.5 * between for gap in gaps)
+
+
+def _is_single(run: _Run) -> bool:
+    return len(run.text) == 1 and (run.text.isalnum() or run.text in SIGNS)

@@ -136,6 +136,7 @@ def test_mini_tells_what_words_give(address: str) -> None:
         ("search", {"query": "dog", "k": "many"}, "k is to be a whole number"),
         ("search", {"query": ["dog"]}, "query is to be text, not list"),
         ("search", {"query": " "}, "The query is empty"),
+        ("search", {"query": "\u200b"}, "The query is empty"),
         ("search", {"query": "dog", "language": "de"}, "No page is in the language 'de'"),
         ("search", {"query": "dog", "language": 7}, "language is to be text, not int"),
         ("search", {"query": "x" * 5000}, "5,000 characters, over the limit"),

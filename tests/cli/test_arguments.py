@@ -34,7 +34,10 @@ def test_options_in_any_order(given: list[str], told: dict[str, object]) -> None
     assert {name: options[name] for name in told} == told
 
 
-@pytest.mark.parametrize("query", ["-20 degrees", "-20", "-kettle", "-k nearest", "-help", "-- a dash", "-"])
+@pytest.mark.parametrize(
+    "query",
+    ["-20 degrees", "-20", "-kettle", "-k nearest", "-help", "-- a dash", "-", "--boathouse", "--no-such"],
+)
 def test_a_query_that_begins_with_a_dash(query: str) -> None:
     for given in (["D", query, "--json"], ["--json", "D", query], ["-k", "3", "D", "--json", query]):
         options = parse(["search", *given])
@@ -58,6 +61,9 @@ def test_files_after_two_dashes() -> None:
     [
         (["search", "D", "--jsn"], "unrecognized arguments: --jsn"),
         (["search", "D", "one", "two"], "unrecognized arguments: two"),
+        (["search", "D", "--imag=a.png", "--exat"], "unrecognized arguments: --exat"),
+        (["search", "D", "one", "--two"], "unrecognized arguments: --two"),
+        (["search", "D", "--", "one", "--json"], "unrecognized arguments: --json"),
         (["search", "D", "-k", "-3", "one"], "argument -k"),
         (["search"], "required: DIR"),
         (["index", "-x.pdf", "--out", "D"], "required: PATH"),

@@ -179,6 +179,7 @@ def test_without_json_people_read_it(index: Path, pictures: Path, tmp_path: Path
         (["search", "PICTURES", "cat"], "no manifest.json"),
         (["search", "INDEX", "   "], "query is empty"),
         (["search", "INDEX"], "query is empty"),
+        (["search", "INDEX", "\u200b\u2060"], "query is empty"),
         (["search", "INDEX", "cat", "--budget", "lots"], "'lots' is not a budget"),
         (["search", "INDEX", "cat", "--budget", "0x4"], "at least one token"),
         (["search", "INDEX", "cat", "-k", "0"], "above 0"),

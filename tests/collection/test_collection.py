@@ -404,7 +404,10 @@ def test_titles_begin_with_the_first_line_of_a_heading_and_may_stand_low_on_a_co
     assert caption("a.pdf", cover) == "Sorrel Island"
 
 
-@pytest.mark.parametrize("stamp", ["DRAFT", "Entwurf", "STRICTLY CONFIDENTIAL", "D R A F T"])
+@pytest.mark.parametrize(
+    "stamp",
+    ["DRAFT", "Entwurf", "STRICTLY CONFIDENTIAL", "D R A F T", "NOT FOR DISTRIBUTION", "DRAFT v2", "Copy 3"],
+)
 def test_a_stamp_across_the_page_is_no_title(stamp: str) -> None:
     body = [*line("Energy use", 0.3, 0.03), *line("fell in the third quarter of it", 0.5, 0.01)]
     assert caption("a.pdf", [*line(stamp, 0.4, 0.2), *body]) == "Energy use"
@@ -412,6 +415,17 @@ def test_a_stamp_across_the_page_is_no_title(stamp: str) -> None:
     assert caption("a.pdf", [*diagonal, *body]) == "Energy use"
     plain = line("All of one size and nothing more", 0.4, 0.02)
     assert caption("a.pdf", [*plain, *line(stamp, 0.41, 0.02)]).startswith("All of one size")
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_words_on_their_side_on_an_upright_page_are_no_title(turn: int) -> None:
+    page = [*line("Energy use", 0.1, 0.04), *line("The third quarter was the coldest in years", 0.22, 0.015)]
+    margin = [
+        Word(w, (0.02, 0.3 - i / 8, 0.035, 0.4 - i / 8), turn=turn)
+        for i, w in enumerate(["Received", "today"])
+    ]
+    assert caption("a.pdf", [*margin, *page]) == "Energy use"
+    assert caption("a.pdf", [*page, *margin]) == "Energy use"
 
 
 def drop_cap(letter: str, rest: str) -> list[Word]:
@@ -447,7 +461,8 @@ def test_pictures_are_named_by_what_they_surely_show_else_by_file() -> None:
     assert caption("zip.zip/IMG_1.jpg", cat) == "a cat"
     assert caption("b.png", [*tags("umbrella"), *drawing]) == "a drawing of an umbrella"
     assert caption("b.png", [*tags("beach", "dog"), *photo]) == "a photograph of a beach and a dog"
-    balloon = [*tags("balloon", sure=0.61), *tags("aircraft", sure=0.66)]
+    assert caption("my_house.png", [*tags("envelope", sure=0.7), *drawing]) == "my house"
+    balloon = [*tags("balloon", sure=0.81), *tags("aircraft", sure=0.86)]
     assert caption("b.png", [*balloon, *drawing]) == "a drawing of a balloon"
     assert caption("b.png", [*tags("building"), *photo]) == "a building"
     assert caption("my_tissue-1.jpg", [*tags("trilobite", "wool", sure=0.23), *photo]) == "my tissue 1"

@@ -213,6 +213,19 @@ def test_light_and_dark_on_a_clear_ground(tmp_path: Path) -> None:
     assert {page.image.getpixel((x, 40)) for x in (5, 100, 240)} == {(v,) * 3 for v in (0, 128, 255)}
 
 
+def test_light_words_beside_a_button_are_seen_and_those_on_it_do_not_count(tmp_path: Path) -> None:
+    for name, ink, seen in (("light", "white", True), ("dark", "black", False)):
+        picture = Image.new("RGBA", (300, 120), (0, 0, 0, 0))
+        draw = ImageDraw.Draw(picture)
+        draw.text((10, 5), "Opening hours", ink, font_size=24)
+        draw.rectangle((10, 50, 250, 110), (200, 60, 30))
+        draw.text((40, 60), "Book now", "white", font_size=30)
+        picture.save(tmp_path / f"{name}.png")
+        page = only_page(tmp_path / f"{name}.png")
+        assert page.image is not None
+        assert (page.image.getpixel((295, 5)) != (255,) * 3) is seen
+
+
 # One bit a pixel
 
 
@@ -237,10 +250,30 @@ def test_a_page_of_70_megapixels_of_one_bit(tmp_path: Path, form: str) -> None:
     assert grey[len(grey) // 2 + 5 :].min() > 245
 
 
-@pytest.mark.parametrize(("bits", "told"), [(1, False), (8, True)])
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_large_picture_of_one_band_is_read(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("L", (9600, 300), 255)
+    ImageDraw.Draw(picture).rectangle((0, 0, 4800, 300), 0)
+    picture.convert(mode).save(tmp_path / "plan.png")
+    few = LIMITS.model_copy(update={"max_pixels": 1_000_000})
+    [item] = read_files(uploads([tmp_path / "plan.png"]), few)
+    assert isinstance(item, Rendered)
+    assert item.page.image is not None
+    grey = np.asarray(item.page.image.convert("L"))
+    middle = grey.shape[1] // 2
+    assert (grey[:, : middle - 5].max(), grey[:, middle + 5 :].min()) == (0, 255)
+    picture.convert("RGB").save(tmp_path / "plan.png")
+    [item] = read_files(uploads([tmp_path / "plan.png"]), few)
+    assert not isinstance(item, Rendered)
+
+
+@pytest.mark.parametrize(("bits", "told"), [(1, False), (8, False), (24, True)])
 def test_the_pixels_of_a_picture_in_a_pdf_count_by_their_bits(tmp_path: Path, bits: int, told: bool) -> None:
     row = bytes(400 * bits // 8)
-    image = f"/Subtype /Image /Width 400 /Height 300 /BitsPerComponent {bits} /ColorSpace /DeviceGray"
+    space = "RGB" if bits == 24 else "Gray"
+    image = (
+        f"/Subtype /Image /Width 400 /Height 300 /BitsPerComponent {min(bits, 8)} /ColorSpace /Device{space}"
+    )
     objects = {
         1: b"<< /Type /Catalog /Pages 2 0 R >>",
         2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

@@ -104,3 +104,43 @@ def test_without_tesseract_an_unknown_script_is_told(monkeypatch: pytest.MonkeyP
     page = read(Page("0" * 20, "rules.png", 1, image, pictures=((0.0, 0.0, 1.0, 1.0),)))
     assert "cannot read" in page.notices[0]
     assert not any(word.kind == "visual" for word in page.words)  # a page of text is no picture
+
+
+HEBREW = ["שעות הפתיחה של המוזיאון בקיץ", "ביום שני המוזיאון סגור", "כרטיס לילד עולה 15 שקלים"]
+
+
+def has(language: str) -> bool:
+    return bool(shutil.which("tesseract")) and language in other_scripts._installed()
+
+
+def test_hebrew_is_read_by_tesseract_where_latin_was_made_of_it() -> None:
+    if not has("heb"):
+        pytest.skip("needs tesseract with heb")
+    image, _ = typeset(HEBREW, points=36)
+    found = recognise(image)
+    assert (found.script, found.engine) == ("Hebrew", "tesseract")
+    text = " ".join(word.text for word in found.words)
+    assert "סגור" in text or "רוגס" in text, "as the machine's Pillow draws it"
+
+
+def test_lines_in_another_script_are_read_apart_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, _ = typeset([*NOTES, *RUSSIAN], points=28)
+    if has("rus"):
+        found = recognise(image)
+        assert (found.script, found.engine) == ("Cyrillic", "PP-OCR and tesseract")
+        assert alike(" ".join(word.text for word in found.words), " ".join([*NOTES, *RUSSIAN])) > 0.95
+    monkeypatch.setattr(other_scripts.shutil, "which", lambda name: None)
+    found = recognise(image)
+    assert (found.script, found.engine) == ("an unknown script", "")
+    assert alike(" ".join(word.text for word in found.words), " ".join(NOTES)) > 0.95
+
+
+def test_plain_text_needs_no_other_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(image: Image.Image) -> other_scripts.Found:
+        raise AssertionError
+
+    monkeypatch.setattr(other_scripts, "read", never)
+    image, _ = typeset(
+        [*NOTES, "Contents .................................................... 12"], points=28
+    )
+    assert recognise(image).engine == "PP-OCR"

@@ -349,6 +349,19 @@ def test_letters_that_stand_alone_stay_so(tmp_path: Path) -> None:
     assert text_of(page_pdf(tmp_path / "alone.pdf", content)) == "plan B or a C A B C D E"
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("R U L E S   2 0 2 4 - 2 5", "RULES 2024-25"),
+        ("S O N S ,   L T D .", "SONS, LTD."),
+        ("Vitamins A B C D E K", "Vitamins A B C D E K"),
+        ("1 2 3 4 5 6 7", "1 2 3 4 5 6 7"),
+    ],
+)
+def test_digits_and_signs_are_spaced_with_letters_alone(tmp_path: Path, text: str, read: str) -> None:
+    assert text_of(page_pdf(tmp_path / "spaced.pdf", at(20, 300, text))) == read
+
+
 def test_a_kerned_word_is_one_word(tmp_path: Path) -> None:
     content = "BT /F 12 Tf 20 300 Td [(W) 80 (alrus T) 110 (able V) -40 (alley)] TJ ET"
     assert text_of(page_pdf(tmp_path / "kerned.pdf", content)) == "Walrus Table Valley"
