@@ -28,6 +28,7 @@ SCAN = 0.5  # share of the page area from which a picture is a scan of it
 WHOLE_PAGE = 0.5  # share of the page area without words from which all of it is read by OCR
 STAMP = 1.8  # times as high as a word, from which a word of the layer lies over it as a stamp
 COVERED = 0.4  # share of an OCR word under words of the text layer from which it is one of them
+NOTHING = "has nothing on it that can be read or named, and was left out."
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -62,7 +63,7 @@ def read(page: Page) -> Page:
     return replace(
         found,
         reading=how(page, layer, why, seen, readings),
-        notices=(*notices(page, ordered, seen, readings), *missing),
+        notices=(*notices(page, ordered, seen, readings), *missing, *([] if found.words else [NOTHING])),
         language=language.of(ordered),
     )
 

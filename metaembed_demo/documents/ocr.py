@@ -24,6 +24,7 @@ from .image_colours import ground_share, is_drawing
 from .ocr_engine import Line, Pixels, crop_lines, find_lines, pixels_of, read_lines
 from .reading_order import reading_order
 
+LEAST_SIDE = 8  # pixels; nothing lower can be read
 COARSE_SIDE = 640  # pixels; a first detection pass that rules out most photographs
 COARSE_GROUND = 0.5  # share of one colour from which the first pass is skipped
 LEAST_SCORE = 0.7  # minimum mean confidence of a line in a picture; below, it is mostly texture
@@ -74,6 +75,8 @@ def recognise(image: Image.Image, full: Full | None = None) -> Reading:
 
     Raises ImportError when a package is missing.
     """
+    if min(image.size) < LEAST_SIDE:  # detection makes squares of strips
+        return Reading(())
     plain = ground_share(image) >= COARSE_GROUND
     # The first pass misses small type on plain ground; in photographs, larger type gives the text away.
     if not plain and not _may_have_text(image):

@@ -319,13 +319,18 @@ def test_uploads_with_markup_for_names_and_words(visit: Visit, tmp_path: Path) -
         "🎉" * 500,
         "ما هو سعر الغلاية やかんの値段",
         "{0.__class__} %s %n ${jndi:ldap://x} ../../etc/passwd '; DROP TABLE pages; --",
-        "\u200b\u2060\ufeff",
     ],
 )
 def test_odd_queries_are_answered(visit: Visit, query: str) -> None:
     screen = visit.search(query)
     harmless_screen(screen)
     assert 'class="hit"' in (screen.results or "")
+
+
+def test_a_query_of_invisible_characters_is_empty(visit: Visit) -> None:
+    screen = visit.search("\u200b\u2060\ufeff")
+    harmless_screen(screen)
+    assert "The query is empty" in (screen.results or "")
 
 
 def test_a_very_long_query_is_refused_in_words_and_quickly_shown(visit: Visit) -> None:
