@@ -124,15 +124,16 @@ def files(folder: Path, manifest: list[dict[str, str]], encoder: Encoder, limits
 
 def outcome(row: dict[str, str], report: Report) -> dict[str, Any]:
     pages = report.added + len(report.duplicates)
-    said = " ".join(problem.message for problem in report.problems)
-    name = ("silent", "refused", "read", "in part")[2 * bool(pages) + bool(report.problems)]
-    named = all(Path(row["name"]).suffix in problem.message for problem in report.problems)
-    messages = [problem.message for problem in report.problems]
+    told = [*report.problems, *report.notices]
+    said = " ".join(problem.message for problem in told)
+    name = ("silent", "refused", "read", "in part")[2 * bool(pages) + bool(told)]
+    named = all(Path(row["name"]).suffix in problem.message for problem in told)
+    messages = [problem.message for problem in told]
     return {
         "outcome": name,
         "said": said,
         "messages": messages,
-        "named": named and all(p.source for p in report.problems),
+        "named": named and all(p.source for p in told),
     }
 
 
