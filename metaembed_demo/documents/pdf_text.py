@@ -264,7 +264,12 @@ def _unspaced(runs: list[_Run]) -> list[_Run]:
             gaps.append(gap)
             end += 1
         letters = sum(run.text.isalpha() for run in runs[at:end])
-        if letters < SPACED_LETTERS or median(gaps) >= SPACED or _are_words(runs, at, end, median(gaps)):
+        signs = sum(not run.text.isalnum() for run in runs[at:end])
+        if (
+            letters < max(SPACED_LETTERS, 2 * signs)
+            or median(gaps) >= SPACED
+            or _are_words(runs, at, end, median(gaps))
+        ):
             found += runs[at:end]
             at = end
             continue
