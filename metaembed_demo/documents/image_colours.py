@@ -15,6 +15,7 @@ MOST = 4
 CREAM, CREAM_CHROMA, PAPER_CHROMA = 200, 64, 24  # of 255; least red, and largest difference of channels
 AROUND = 51  # pixels of a quarter of the size: what is larger is a shadow
 NOISE = 6.7  # times the median difference: 4.5 standard deviations of noise
+MOST_NOISE = 8  # of 255, of paper; pebbles have 22
 LETTER = 180  # of the longer side: a letter is at least this part of it high
 NEAR_BLACK = 8  # of 255
 FLAT = 0.5  # share of pixels equal to their neighbour from which an image is a drawing
@@ -86,7 +87,10 @@ def is_blank(image: Image.Image) -> bool:
     small = cv2.resize(grey, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
     around = cv2.resize(cv2.medianBlur(small, AROUND), (width, height))
     differs = cv2.absdiff(grey, around)
-    ink = (differs > max(9.0, NOISE * float(np.median(differs)))).astype(np.uint8)
+    noise = float(np.median(differs))
+    if noise > MOST_NOISE:
+        return False
+    ink = (differs > max(9.0, NOISE * noise)).astype(np.uint8)
     # Without the margins, where a scanner sees holes and edges.
     across, down = round(0.06 * width), round(0.02 * height)
     inner = np.ascontiguousarray(ink[down : height - down, across : width - across])

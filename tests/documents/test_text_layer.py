@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.documents import text_layer
 from metaembed_demo.documents.extraction import read
@@ -205,6 +207,11 @@ def test_a_scanned_blank_sheet_is_blank(tone: tuple[int, int, int]) -> None:
     written = noisy_sheet(tone)
     ImageDraw.Draw(written).text((500, 900), "7", fill=(60, 60, 60), font=ImageFont.truetype(SANS, 20))
     assert not is_blank(written)
+
+
+@pytest.mark.parametrize("path", [*PATHS.sample_corpus.glob("pictures/*.[jpw]*")], ids=lambda path: path.name)
+def test_no_picture_is_blank(path: Path) -> None:
+    assert not is_blank(Image.open(path))
 
 
 def test_a_colour_and_a_faint_drawing_are_not_blank() -> None:
