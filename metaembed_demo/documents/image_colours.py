@@ -15,6 +15,7 @@ MOST = 4
 CREAM, CREAM_CHROMA, PAPER_CHROMA = 200, 64, 24  # of 255; least red, and largest difference of channels
 AROUND = 51  # pixels of a quarter of the size: what is larger is a shadow
 NOISE = 6.7  # times the median difference: 4.5 standard deviations of noise
+SHADOW = 96  # of 255; most that the paper varies
 MOST_NOISE = 8  # of 255, of paper; pebbles have 22
 LETTER = 180  # of the longer side: a letter is at least this part of it high
 NEAR_BLACK = 8  # of 255
@@ -88,7 +89,8 @@ def is_blank(image: Image.Image) -> bool:
     around = cv2.resize(cv2.medianBlur(small, AROUND), (width, height))
     differs = cv2.absdiff(grey, around)
     noise = float(np.median(differs))
-    if noise > MOST_NOISE:
+    low, high = np.percentile(around, (2, 98))
+    if noise > MOST_NOISE or high - low > SHADOW:
         return False
     ink = (differs > max(9.0, NOISE * noise)).astype(np.uint8)
     # Without the margins, where a scanner sees holes and edges.

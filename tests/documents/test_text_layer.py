@@ -216,6 +216,7 @@ def test_no_picture_is_blank(path: Path) -> None:
 
 def test_a_colour_and_a_faint_drawing_are_not_blank() -> None:
     assert not is_blank(Image.new("RGB", (400, 300), (30, 90, 200)))
+    assert not is_blank(Image.linear_gradient("L").resize((90, 60)))
     pale = Image.new("RGB", (992, 1403), "white")
     ImageDraw.Draw(pale).ellipse((300, 300, 600, 600), outline="#dddddd", width=3)
     assert not is_blank(pale)
