@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from metaembed_demo.core.boxes import area, holds, overlap
 from metaembed_demo.core.types import Box, Page, View, Word
 
 from . import language
@@ -15,7 +16,7 @@ from .image_colours import ground_share, is_blank
 from .image_tags import MEDIA, Contents, ViewCells, cell_features, image_views, tag_image
 from .ocr import Reading, recognise
 from .reading_order import reading_order
-from .reading_report import UNREAD_LINES, area, how, letter_count, notices
+from .reading_report import UNREAD_LINES, how, letter_count, notices
 from .text_layer import believed, merged, uncovered
 
 WORDS_IN_PICTURE = 12  # text-layer words from which an image is a background or an OCRed scan
@@ -97,8 +98,8 @@ def _unread_parts(page: Page, layer: Sequence[Word], ink: Sequence[Word], scan: 
     kept = {word.box for word in layer}
     boxes += merged([_wider(word.box) for word in page.words if word.box not in kept])  # not believed
     for picture in page.pictures:
-        if area(picture) > READ_PICTURE and not any(_holds(picture, word.box) for word in layer):
-            boxes = [*(box for box in boxes if not _holds(picture, box)), picture]  # read as one
+        if area(picture) > READ_PICTURE and not any(holds(picture, word.box) for word in layer):
+            boxes = [*(box for box in boxes if not holds(picture, box)), picture]  # read as one
     return [WHOLE] if sum(map(area, boxes)) > WHOLE_PAGE else boxes
 
 
@@ -119,7 +120,7 @@ def _recognised(page: Page, ink: Sequence[Word], box: Box, scan: bool) -> Readin
         return Reading(())
     paper = tuple(np.median(np.asarray(crop)[::4, ::4].reshape(-1, 3), 0).astype(int).tolist())
     for word in ink:  # painted over, so that none is read again, or in half
-        if _overlap(word.box, box):
+        if overlap(word.box, box):
             crop.paste(paper, _pixels(_from(word.box, box), crop.size))
     return recognise(crop)
 
@@ -130,7 +131,7 @@ def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]
     found = []
     for word in words:
         x0, y0, x1, y1 = word.box
-        over = [w for w in lying if _overlap(w.box, word.box)]
+        over = [w for w in lying if overlap(w.box, word.box)]
         shared = sum(
             (min(w.box[2], x1) - max(w.box[0], x0)) * (min(w.box[3], y1) - max(w.box[1], y0))
             for w in over
@@ -144,13 +145,13 @@ def _without_doubles(words: Sequence[Word], layer: Sequence[Word]) -> list[Word]
 def _tags(page: Page, layer: Sequence[Word], seen: Sequence[Word], lines: int) -> Contents:
     """Tags and views of the page's pictures that are not pages of text."""
     assert page.image is not None
-    boxes = [box for box in page.pictures if sum(_holds(box, w.box) for w in layer) < WORDS_IN_PICTURE]
+    boxes = [box for box in page.pictures if sum(holds(box, w.box) for w in layer) < WORDS_IN_PICTURE]
     if not page.pictures and letter_count([*layer, *seen]) < FEW_LETTERS:
         boxes = [WHOLE]
     words, views = list[Word](), list[View]()
     for box in boxes:
         crop = _crop(page.image, box)
-        inside = [replace(w, box=_from(w.box, box)) for w in seen if _holds(box, w.box)]
+        inside = [replace(w, box=_from(w.box, box)) for w in seen if holds(box, w.box)]
         if min(crop.size) < 8 or is_text(crop, inside, lines):
             continue
         tags = tag_image(crop)
@@ -211,10 +212,6 @@ def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return round(x0 * size[0]), round(y0 * size[1]), round(x1 * size[0]), round(y1 * size[1])
 
 
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 def _placed(word: Word, box: Box) -> Word:
     """A word of an image at `box` on its page, with its box in page fractions.
 
@@ -231,9 +228,3 @@ def _within(inner: Box, box: Box) -> Box:
     placed = (box[0] + x0 * wide, box[1] + y0 * high, box[0] + x1 * wide, box[1] + y1 * high)
     left, top, right, bottom = (round(value, 5) for value in placed)
     return left, top, right, bottom
-
-
-def _holds(box: Box, inner: Box) -> bool:
-    """Whether `box` contains the centre of `inner`."""
-    x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
-    return box[0] <= x <= box[2] and box[1] <= y <= box[3]

@@ -63,11 +63,10 @@ class Reading(NamedTuple):
     engine: str = "PP-OCR"
     tiles: int = 1
 
-    @property
-    def confidence(self) -> float:
-        """Mean confidence of the letters; 1 without any."""
-        weights = [len(word.text) for word in self.words]
-        return float(np.average([w.confidence for w in self.words], weights=weights)) if weights else 1.0
+
+def confidence(words: Sequence[Word]) -> float:
+    """Mean confidence of the letters; 0 without any."""
+    return sum(w.confidence * len(w.text) for w in words) / max(1, sum(len(w.text) for w in words))
 
 
 def recognise(image: Image.Image, full: Full | None = None) -> Reading:
@@ -294,7 +293,7 @@ def _is_better(other: Sequence[Word], ours: Sequence[Word]) -> bool:
     """Whether tesseract has read in another script what is a poor reading of ours."""
     if not other:
         return False
-    sure, poor = (Reading(tuple(words)).confidence if words else 0.0 for words in (other, ours))
+    sure, poor = confidence(other), confidence(ours)
     letters, few = (sum(len(word.text) for word in words) for words in (other, ours))
     return sure > poor + BETTER and letters > 0.5 * few
 

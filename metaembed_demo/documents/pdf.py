@@ -22,6 +22,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 from PIL import Image
 
+from metaembed_demo.core.boxes import holds
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
 from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Word
@@ -185,7 +186,11 @@ class PdfFile:
                 layer = pdf_text.text_layer(page, frame, self.key)
                 added = pdf_notes.unshown(notes, layer.words)
                 pictures = pdf_pictures.pictures(page, frame, self.limits)
-                words = tuple(word for word in layer.words if word.drawn or _is_over(word, pictures))
+                words = tuple(
+                    word
+                    for word in layer.words
+                    if word.drawn or any(holds(box, word.box) for box in pictures)
+                )
                 large = tuple(filter(pdf_pictures.is_large, pictures))
                 told = tuple(filter(None, (left_out, layer.note)))
                 invisible = len(layer.words) - len(words)
@@ -301,8 +306,3 @@ def _user_unit(document: pypdfium2.PdfDocument, number: int) -> float:
 
 def _is_blank(image: Image.Image) -> bool:
     return all(low >= 250 for low, _ in image.convert("RGB").getextrema())  # type: ignore[misc]
-
-
-def _is_over(word: Word, pictures: tuple[Box, ...]) -> bool:
-    x, y = (word.box[0] + word.box[2]) / 2, (word.box[1] + word.box[3]) / 2
-    return any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in pictures)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metaembed_demo.core.boxes import area
 from metaembed_demo.core.text import plural
 from metaembed_demo.core.types import Box, Page, Word
 
-from .ocr import Reading
+from .ocr import Reading, confidence
 
 UNREAD_LINES = 5  # lines with hardly a letter read: writing, not a picture
 LOW_CONFIDENCE = 0.8  # of a page read by OCR; below, it is reported
@@ -38,7 +39,7 @@ def how(
             because = "the text layer is of no use"
         found.append(
             f"OCR ({engines}): {plural(len(seen), 'word')} on {where}, mean confidence "
-            f"{_confidence(seen):.2f}, because {because}."
+            f"{confidence(seen):.2f}, because {because}."
         )
     for _, reading in readings:
         if reading.turn:
@@ -57,19 +58,10 @@ def notices(page: Page, ordered: Sequence[Word], seen: Sequence[Word], readings:
         found += [] if scripts else ["has writing that could not be read. Scan or export it again, larger."]
     elif not ordered and not page.pictures:
         found.append("has no words: it is found by what it shows alone.")
-    elif letter_count(seen) >= FEW and (sure := _confidence(seen)) < LOW_CONFIDENCE:
+    elif letter_count(seen) >= FEW and (sure := confidence(seen)) < LOW_CONFIDENCE:
         found.append(f"was read by OCR with a confidence of {sure:.2f}: some of its words may be wrong.")
     return tuple(found)
 
 
-def _confidence(words: Sequence[Word]) -> float:
-    """Mean confidence of the letters."""
-    return sum(w.confidence * len(w.text) for w in words) / max(1, sum(len(w.text) for w in words))
-
-
 def letter_count(words: Sequence[Word]) -> int:
     return sum(c.isalnum() for word in words for c in word.text)
-
-
-def area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from metaembed_demo.core.boxes import area, overlap
 from metaembed_demo.core.types import Box, Word
 
 from .ocr_engine import Line, Pixels, pixels_of, read_lines
@@ -244,7 +245,7 @@ def uncovered(image: Image.Image, words: Sequence[Word]) -> list[Box]:
         x0, y0, x1, y1 = np.array(word.box) * (size * 2)
         edges[max(0, int(y0) - 2) : int(y1) + 3, max(0, int(x0) - 2) : int(x1) + 3] = 0
     boxes = [_fraction(box, size) for box in _blocks(edges) if _is_writing(edges, box)]
-    boxes = merged([box for box in boxes if _area(box) >= LEAST_REGION])
+    boxes = merged([box for box in boxes if area(box) >= LEAST_REGION])
     if len(boxes) > MOST_REGIONS:
         corners = np.array(boxes)
         x0, y0, x1, y1 = (float(edge) for edge in (*corners[:, :2].min(0), *corners[:, 2:].max(0)))
@@ -288,21 +289,13 @@ def merged(boxes: Sequence[Box]) -> list[Box]:
     """Boxes joined where they overlap."""
     found: list[Box] = []
     for box in boxes:
-        while (other := next((b for b in found if _overlap(b, box)), None)) is not None:
+        while (other := next((b for b in found if overlap(b, box)), None)) is not None:
             found.remove(other)
             box = (min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3]))
         found.append(box)
     return found
 
 
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 def _fraction(box: Sequence[int], size: tuple[int, int]) -> Box:
     x0, y0, x1, y1 = (round(float(v) / side, 5) for v, side in zip(box, size * 2, strict=True))
     return x0, y0, min(1.0, x1), min(1.0, y1)
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
