@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,7 @@ LOOP_S = 20.0  # of one attack, where all of them take turns
 
 def attacked(attack: Attack, checkout: Path, kept: Path) -> dict[str, Any]:
     """The row of one attack against a server of its own."""
-    row = {"attack": attack.name, "point": attack.point, "what": attack.what}
+    row: dict[str, Any] = {"attack": attack.name, "point": attack.point, "what": attack.what}
     login = {
         name: attack.settings[variable]
         for name, variable in (("token", "METAEMBED_TOKEN"), ("password", "METAEMBED_PASSWORD"))
@@ -96,7 +97,7 @@ def bounded(attack: Attack, server: Any, kept: Path, seconds: float) -> dict[str
 def _attack(pipe: Connection, attack: Attack, server: Any, kept: Path, seconds: float) -> None:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + OURS, size + OURS))
-    field = Field(server, kept, time.monotonic() + seconds, pipe.send)
+    field = Field(server, kept, time.monotonic() + seconds, pipe.send, alone=not server.pid)
     try:
         attack.run(field)
         ended = "done"
@@ -113,7 +114,7 @@ def _attack(pipe: Connection, attack: Attack, server: Any, kept: Path, seconds: 
 def loop(address: str, minutes: float) -> dict[str, int]:
     """All attacks that slow others, in turn, against a server that somebody else started and watches."""
     host, _, port = address.removeprefix("http://").partition(":")
-    server = SimpleNamespace(address=address, host=host, port=int(port), settings={})
+    server = SimpleNamespace(address=address, host=host, port=int(port), pid=0)
     ends, turns = time.monotonic() + minutes * 60, dict[str, int]()
     with tempfile.TemporaryDirectory(prefix="metaembed-attack-") as kept:
         while time.monotonic() < ends:
@@ -176,21 +177,29 @@ def main() -> None:
     if options.at:
         print(json.dumps(loop(options.at, options.minutes)))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends, too
     checkout = options.checkout.resolve()
     label = options.label or ("after" if checkout == ROOT else "before")
     attacks = sorted(ATTACKS, key=lambda each: each.point)
     told = json.loads(options.out.read_text()) if options.out.exists() else {}
     known = {row["attack"]: row for row in told.get(label, {}).get("rows", [])}
+    failures = 0
     with tempfile.TemporaryDirectory(prefix="metaembed-attack-") as kept:
         for attack in attacks:
             if options.only and attack.name not in options.only:
                 continue
-            known[attack.name] = attacked(attack, checkout, Path(kept))
+            try:
+                known[attack.name] = attacked(attack, checkout, Path(kept))
+            except (RuntimeError, EOFError) as error:  # no server, or nothing was observed
+                print(f"{attack.name}: {error}", file=sys.stderr)
+                failures += 1
+                continue
             print(*list(table([known[attack.name]]))[1:], sep="\n", flush=True)
             rows = [known[each.name] for each in attacks if each.name in known]
             told[label] = {**provenance(checkout), "rows": rows}
             options.out.write_text(json.dumps(told, indent=1) + "\n")
     print(*table(told[label]["rows"]), sep="\n")
+    sys.exit(failures > 0)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Field:
     tell: Callable[[dict[str, Any]], object]  # takes what has been found so far
     statuses: Counter[str] = field(default_factory=Counter)
     notes: dict[str, Any] = field(default_factory=dict)
+    alone: bool = False  # everything comes from the attacker's address, whoever it is meant to be
 
     def note(self, **found: Any) -> None:
         """Add findings to the row."""
@@ -56,10 +57,10 @@ class Field:
         time.sleep(min(seconds, max(0.0, self.ends - time.monotonic())))
 
     def visitor(self, address: str = ATTACKER, **headers: str) -> Visitor:
-        return Visitor(self, address, headers)
+        return Visitor(self, ATTACKER if self.alone else address, headers)
 
     def tab(self, address: str = ATTACKER) -> Tab:
-        return Tab(self, address)
+        return Tab(self, ATTACKER if self.alone else address)
 
     def socket(self, address: str = ATTACKER) -> socket.socket:
         """A connection without HTTP."""
@@ -70,7 +71,7 @@ class Field:
         """An index file of one page, downloaded from the server that is attacked."""
         file = self.kept / "own.zip"
         if not file.exists():
-            file.write_bytes(self.tab("127.0.0.65").own_index())
+            file.write_bytes(self.tab("127.0.0.165").own_index())
         return IndexFile(file.read_bytes())
 
 

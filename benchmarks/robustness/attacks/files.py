@@ -20,7 +20,6 @@ from benchmarks.robustness.hostile_files import pdfs
 
 SIDE = 7_700  # pixels: 59.3 million, just under the limit
 MARKS = "\u0301\u0323"  # accents above and below: in turn, they are sorted by insertion
-SMALL = 90, 128  # pixels of a picture that stands for a page
 
 
 def text_pdf(*pages: str) -> bytes:
@@ -192,13 +191,6 @@ class IndexFile:
                 kind = zipfile.ZIP_STORED if bomb else zipfile.ZIP_DEFLATED
                 packed.writestr(f"metaembed-index/{path}", data, kind)
         return buffer.getvalue()
-
-
-def small_picture() -> bytes:
-    """A JPEG of SMALL."""
-    buffer = io.BytesIO()
-    Image.new("RGB", SMALL, "white").save(buffer, "JPEG")
-    return buffer.getvalue()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

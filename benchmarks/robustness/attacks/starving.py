@@ -152,7 +152,7 @@ def many_calls(field: Field) -> None:
             refused += 1
             field.note(told=str(error)[:160])
         field.note(taken=taken, refused=refused)
-    newcomer = field.visitor("127.0.0.20")
+    newcomer = field.visitor("127.0.0.120")
     field.note(newcomer=_told(lambda: newcomer.call("new_session")["session"] and "let in"))
     field.hold(10)
 
@@ -160,7 +160,7 @@ def many_calls(field: Field) -> None:
 @attack(5, "63 sessions at once, and then a newcomer", load=True)
 def many_sessions(field: Field) -> None:
     visitor, opened = field.visitor(), []
-    newcomer = field.visitor("127.0.0.20")
+    newcomer = field.visitor("127.0.0.120")
     try:
         for _ in range(SESSIONS):
             opened.append(visitor.call("new_session")["session"])
@@ -186,7 +186,7 @@ def dense_pages(field: Field) -> None:
     field.note(bytes=len(data))
     visitor.start("index", [[visitor.upload("dense.pdf", data)], ""])
     field.hold(1)
-    other = field.visitor("127.0.0.21")
+    other = field.visitor("127.0.0.121")
     given = other.upload("small.pdf", files.text_pdf("a small page of another visitor"))
     began = time.monotonic()
     try:
