@@ -14,7 +14,7 @@ Run = Callable[[Field], None]
 class Attack:
     """One attack.
 
-    point: of the list that attacks.json tells them by.
+    point: its kind, 1 to 8: ids, index files, parsing, connections, shares, quotas, identity, counting.
     settings: environment variables of its server.
     seconds: until it is ended, whatever it does.
     load: it slows others and reads nothing, so it may run again and again beside visitors.

@@ -114,7 +114,7 @@ class IndexFile:
         self.table[0][0] = page_id
         return self.pack()
 
-    def quadratic(self, size: int = 100_000) -> bytes:
+    def quadratic(self, size: int = 50_000) -> bytes:
         """A format number that is a long text, on which a backtracking expression takes its square."""
         self.manifest["index"]["format"] = "damaged: " * (size // 9) + "\n."
         return self.pack()
@@ -156,7 +156,7 @@ class IndexFile:
         first = self.table[0][0]
         ids = [first, *(f"{number:020x}" for number in range(1, pages))]
         self.record["picture_sha256"] = _sha256(self.picture)
-        record = zlib.compress(json.dumps({**self.record, "id": first}).encode(), 9)
+        record = zlib.compress(_dense({**self.record, "id": first}), 9)
         texts = f"{_sha256(record * pages)[:20]}.bin"
         rows = [
             [each, [["own.pdf", at + 1]], texts, at * len(record), len(record), _sha256(record)[:16]]
@@ -198,6 +198,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name)
     entry.header_offset = entry.CRC = entry.file_size = entry.compress_size = 0
     return entry
+
+
+def _dense(value: Any) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _sha256(data: bytes) -> str:

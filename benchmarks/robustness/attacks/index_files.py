@@ -55,7 +55,7 @@ def _open(field: Field, data: bytes) -> Tab:
     return tab
 
 
-@attack(2, "a head with a text of 100 kB, on which an expression takes its square", load=True)
+@attack(2, "a head with a text of 50 kB, on which an expression takes its square", load=True)
 def quadratic_head(field: Field) -> None:
     _open(field, field.own_index().quadratic())
 
