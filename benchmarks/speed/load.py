@@ -172,6 +172,7 @@ async def run(server: Server, options: argparse.Namespace, folder: Path) -> Tall
         ends = tally.began + options.minutes * 60
         if options.attacker:
             attacker = await _attacker(server.address, options.minutes)
+            stack.callback(kill, attacker.pid)  # if it is still there
 
         async def searches(user: User) -> None:
             while time.monotonic() < ends:
@@ -223,7 +224,7 @@ def _client(address: str, own: str | None) -> httpx.AsyncClient:
 async def _attacker(address: str, minutes: float) -> asyncio.subprocess.Process:
     command = ["-m", "benchmarks.robustness.attack", "--at", address, "--minutes", str(minutes)]
     return await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE, stderr=None
+        sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
     )
 
 

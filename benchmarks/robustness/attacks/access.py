@@ -75,7 +75,7 @@ def open_folder(field: Field) -> None:
 def _modes(field: Field) -> list[str]:
     """The private folders' permissions."""
     found = []
-    for each in field.server.uploads.glob("metaembed-uploads-*"):
+    for each in field.server.uploads.glob("*"):
         with suppress(OSError):
             found.append(f"{stat.S_IMODE(each.stat().st_mode):o}")
     return found
@@ -118,6 +118,7 @@ def cross_site(field: Field) -> None:
     login = {"username": "me", "password": PASSWORD}
     visitor.wanted("POST", "/login", data=login, headers={"Origin": field.server.address})
     said = {"Content-Type": "text/plain"}
+    field.note(logged_in=visitor.ask("GET", "/config").status_code == 200)
     call, upload = "/gradio_api/call/new_session", {"files": ("a.pdf", b"%PDF")}
     attempts: dict[str, tuple[str, dict[str, Any]]] = {
         "form post of a call": (call, {"content": b'{"data": []}', "headers": {**CROSS, **said}}),
@@ -172,6 +173,8 @@ def anothers_hash(field: Field) -> None:
     statuses["predict"] = found.status_code
     told = "".join([*heard, found.text])
     field.note(answers=statuses, others_pages=int(any(word in told for word in SECRET.split())))
+    own = victim.fire("results", "submit", data)  # shows that there was something to hear
+    field.note(words_the_victim_hears=sum(word in own for word in SECRET.split()))
 
 
 @attack(7, "X-Forwarded-Host, and the headers of errors and private answers")

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,10 @@ class Tab(Visitor):
         return _news(told)
 
     def evidence(self, page_id: str, query: str) -> str:
-        """All that the page tells of a hit: results, marks, map, record and reading."""
+        """All that the page tells of a hit, or of the first one, if it has no page of that id.
+
+        Results, marks, map, record and reading; a step that is refused tells nothing.
+        """
         told = self.search(query)
         for step in (
             lambda: self.fire("results", "select", {"page": page_id}),
@@ -192,7 +196,8 @@ class Tab(Visitor):
             lambda: self.fire("evidence-tabs", "select", {"value": "Page map", "index": 1}),
             lambda: self.fire("link", "submit", {}),
         ):
-            told += step()
+            with suppress(Refused):
+                told += step()
         readings = sorted(set(re.findall(r"pictures/[\w-]+/\w+/\w+\.json", told)))
         return told + "".join(self.wanted("GET", f"/{path}").text for path in readings)
 

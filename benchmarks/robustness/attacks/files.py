@@ -10,6 +10,7 @@ import random
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def text_pdf(*pages: str) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def dense_pdf(pages: int = 3, words: int = 24_000) -> bytes:
     """Pages of very many small words."""
     buffer, chance = io.BytesIO(), random.Random(5)
@@ -53,6 +55,7 @@ def slow_pdf() -> bytes:
     return next(file for _, what, file in pdfs.knots(random.Random(0)) if "tiles" in what)
 
 
+@cache
 def labels(megabytes: float, run: int = 1_500) -> tuple[bytes, bytes]:
     """queries.jsonl with one line, of runs of accents, whose sorting takes the square of a run; and qrels."""
     text = ("e" + MARKS * (run // 2)) * max(1, int(megabytes * 1e6) // (2 * run + 1))

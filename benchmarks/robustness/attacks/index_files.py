@@ -31,9 +31,12 @@ def anothers_id(field: Field) -> None:
     for name, page_id in ids.items():
         tab = field.tab()
         field.note(**{f"told_{name}": tab.open_index(field.own_index().with_id(page_id))})
-        words = _words_of(tab.evidence(page_id, QUESTION), SECRET)
+        shown = tab.evidence(page_id, QUESTION)
+        words = _words_of(shown, SECRET)
         seen += words > 0
-        field.note(**{f"words_of_{name}_page": words}, others_pages=seen)
+        # If the own words are not shown either, nothing was looked at.
+        field.note(**{f"words_of_{name}_page": words, f"own_words_{name}": _words_of(shown, OWN)})
+        field.note(others_pages=seen)
 
 
 @attack(1, "an index file with a sample's id, explained before anybody else explains that sample")
@@ -42,7 +45,7 @@ def samples_id(field: Field) -> None:
     hit = other.call("search", "How do I descale the machine?", "16x64", 3, "", None)["hits"][0]
     tab = field.tab()
     field.note(told=tab.open_index(field.own_index().with_id(hit["page_id"])))
-    tab.evidence(hit["page_id"], QUESTION)
+    field.note(own_words=_words_of(tab.evidence(hit["page_id"], QUESTION), OWN))
     shown = other.call("explain", hit["page_id"], QUESTION, "16x64", "", None)
     words = [word["text"] for word in (shown["explanation"] or {"words": []})["words"]]
     field.note(attackers_words_shown_to_another=sum(word in OWN.split() for word in words))

@@ -16,6 +16,7 @@ from .attack import attack
 from .client import Field, Refused
 
 PUNYCODE = 500_000  # bytes
+LABEL = 3.0  # MB, where the attack is repeated
 BODY = 31_000_000
 BODIES, HEADS, CALLS, SESSIONS = 30, 1_010, 110, 63
 UPLOAD_FIELD = 200_000_000
@@ -51,7 +52,7 @@ def long_label(field: Field) -> None:
 
 @attack(3, "queries.jsonl with a line of 3 MB", load=True)
 def label(field: Field) -> None:
-    _labels(field, 3)
+    _labels(field, LABEL)
 
 
 def _labels(field: Field, megabytes: float) -> None:
