@@ -22,7 +22,7 @@ from .server import Server
 ATTACKER = "127.0.0.66"
 PICTURE = re.compile(r"pictures/[\w-]+/\w+/[\w.]+")
 PACKED = re.compile(r'"path": ?"([^"]*\.zip)"')
-OWN = "harmless words of an attacker's own page"
+OWN = "persimmon tumbleweed"  # words of the attacker's page
 MOST_ANSWER = 300_000_000  # bytes that are read of one answer
 
 
@@ -170,7 +170,7 @@ class Tab(Visitor):
     def own_index(self) -> bytes:
         """A downloaded index with one page of one's own alone."""
         self.fire("listing", "submit", {"action": "clear", "value": ""})
-        self.fire("drop", "upload", {"files": [self.upload("own.pdf", text_pdf(OWN))]})
+        self.fire("drop", "upload", {"files": [self.upload("own.pdf", text_pdf(f"harmless words {OWN}"))]})
         found = PACKED.findall(self.fire("index-file", "submit"))
         if not found:
             raise Refused("the index was not packed")

@@ -7,7 +7,7 @@ from .attack import attack
 from .client import OWN, PICTURE, Field, Tab
 
 SECRET = "zanzibar quokka heliotrope marmalade"
-QUESTION = "harmless words of an attacker"
+QUESTION = "harmless words"
 
 
 def _words_of(text: str, words: str) -> int:
