@@ -47,6 +47,7 @@ OUT = RESULTS / "attack.json"
 QUIET_S = 2.0  # before an attack, so that memory and answers are known as they were
 RECOVERS_S = 15.0  # after it, until the server answers again
 OURS = 4 << 30  # bytes of address space for an attack's own process, beside what it has
+BEAT_S = 18.0  # Gradio's streams say every 15 s that they live
 LOOP_S = 20.0  # of one attack, where all of them take turns
 
 
@@ -85,7 +86,7 @@ def bounded(attack: Attack, server: Any, kept: Path, seconds: float) -> dict[str
     child.start()
     theirs.close()
     found: dict[str, Any] = {"statuses": {}, "notes": {}, "ended": "cut off"}
-    until = time.monotonic() + seconds + 3
+    until = time.monotonic() + seconds + BEAT_S  # a stream is left with its next sign of life
     with suppress(EOFError, ConnectionResetError):
         while ours.poll(max(0.0, until - time.monotonic())):
             found |= ours.recv()

@@ -55,7 +55,8 @@ def racing_uploads(field: Field) -> None:
 
 @attack(6, "the private folder after its last file was swept away", SESSION_TTL_S="2")
 def open_folder(field: Field) -> None:
-    visitor, modes = field.visitor(), {}
+    visitor = field.visitor()
+    modes: dict[str, dict[str, str]] = {}
     with field.socket() as other, field.socket() as cut:
         head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\nContent-Type: "
         head += MULTIPART.encode() + b"\r\n\r\n"
@@ -69,15 +70,18 @@ def open_folder(field: Field) -> None:
         modes["swept"] = _modes(field)
         visitor.upload("again.pdf", files.text_pdf("again"))
         modes["used again"] = _modes(field)
-    field.note(modes=modes, open_to_all=any(mode[-1] != "0" for mode in modes["used again"]))
+    inside = next(iter(field.server.uploads.rglob("again.pdf")), None)
+    name = inside.relative_to(field.server.uploads).parts[0] if inside else ""
+    of_it = {when: found.get(name, "gone") for when, found in modes.items()}
+    field.note(modes=of_it, open_to_all=name != "" and not of_it["used again"].endswith("00"))
 
 
-def _modes(field: Field) -> list[str]:
-    """The private folders' permissions."""
-    found = []
+def _modes(field: Field) -> dict[str, str]:
+    """The permissions of each folder in which uploads may lie."""
+    found = {}
     for each in field.server.uploads.glob("*"):
         with suppress(OSError):
-            found.append(f"{stat.S_IMODE(each.stat().st_mode):o}")
+            found[each.name] = f"{stat.S_IMODE(each.stat().st_mode):o}"
     return found
 
 

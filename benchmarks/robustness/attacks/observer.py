@@ -50,7 +50,7 @@ class Seen:
             answered = done if done is not None else answered
             waits.append((answered if answered is not None else ended) - sent)
         searched = sorted(self.searches)
-        last_ok = bool(self.asked) and any(done is not None for _, done in self.asked[-5:])
+        last_ok = bool(self.asked) and any(done is not None for _, done in self.asked[-15:])
         return {
             "health": {
                 "longest_s": round(max(waits, default=0.0), 2),
