@@ -59,7 +59,11 @@ class Server:
                 preexec_fn=_as_started_by_hand,  # before any thread is started
             )
         self.pid = self.process.pid
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:  # an interrupt, too
+            self.end()
+            raise
 
     def __enter__(self) -> Server:
         return self
@@ -73,7 +77,6 @@ class Server:
             time.sleep(0.5)
             if self.answers(2):
                 return
-        self.end()
         raise RuntimeError(f"The app did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
 
     def answers(self, within_s: float) -> bool:
