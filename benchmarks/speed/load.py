@@ -6,19 +6,31 @@ it. After `--stay` seconds on average a user leaves, and comes back in a new ses
 and uploads with their times, every answer that was not what it should be, the server's memory over time, and
 how evenly the searchers were served. `--minutes 60 --out benchmarks/results/soak.json` makes a soak of it;
 memory's growth is that of the second half.
+
+With `--attacker` one address, 127.0.0.66, runs the attacks of benchmarks/robustness that slow others, in turn
+until the end, and every user has an address of their own, from 127.0.0.2 on, with
+the limits that the app has for it. Then it writes attacked.json; as in
+
+    python -m benchmarks.speed.load --attacker --searchers 20 --uploaders 0 --minutes 5 [--checkout DIR]
+
+the goal is that in every minute each search succeeds, 95% of them in 1.5 s.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,13 +40,18 @@ import numpy as np
 from reportlab.pdfgen.canvas import Canvas
 
 from benchmarks import RESULTS
+from benchmarks.robustness.attack import provenance
+from benchmarks.robustness.attacks.server import MOST_MB, Server, kill, processes, resident_mb
 from metaembed_demo.core.config import ROOT
 
-OUT = RESULTS / "load.json"
+OUT, ATTACKED = RESULTS / "load.json", RESULTS / "attacked.json"
 BUDGETS = ("1x1", "2x4", "4x8", "8x16", "16x64")
 QUESTIONS = ROOT / "sample_corpus" / "queries.jsonl"
 WAIT_S = 180.0
-SAMPLED_S = 5.0
+LATE_S = 30.0  # after the end, for searches beside an attacker; they have failed then
+MOST_USERS = 64  # beside an attacker: 127.0.0.2 to 127.0.0.65
+SAMPLED_S, WATCHED_S = 5.0, 0.25
+GOAL_MS = 1500.0  # of 95% of the searches of a minute beside an attacker
 
 
 @dataclass
@@ -47,6 +64,14 @@ class Tally:
     by_user: dict[int, int] = field(default_factory=dict)
     sessions: int = 0  # that came after the first of each user
     megabytes: list[float] = field(default_factory=list)
+    began: float = 0.0  # monotonic
+    by_minute: list[tuple[int, float]] = field(default_factory=list)  # minute and milliseconds of a search
+    failed: Counter[int] = field(default_factory=Counter)  # minute -> searches that failed
+    attacks: dict[str, int] = field(default_factory=dict)  # how often each was run
+    killed: bool = False  # the server, for its memory
+
+    def minute(self) -> int:
+        return int((time.monotonic() - self.began) // 60)
 
 
 class User:
@@ -80,11 +105,15 @@ class User:
             self.tally.sessions += 1
 
     async def search(self, questions: list[str]) -> None:
-        began = time.perf_counter()
-        found = await self.call(
-            "search", [self.chance.choice(questions), self.chance.choice(BUDGETS), 10, self.session, None]
-        )
+        began, minute = time.perf_counter(), self.tally.minute()
+        data = [self.chance.choice(questions), self.chance.choice(BUDGETS), 10, self.session, None]
+        try:
+            found = await self.call("search", data)
+        except BaseException:  # one that is given up at the end, too
+            self.tally.failed[minute] += 1
+            raise
         self.tally.searches.append((time.perf_counter() - began) * 1000)
+        self.tally.by_minute.append((minute, self.tally.searches[-1]))
         self.tally.by_user[self.number] = self.tally.by_user.get(self.number, 0) + 1
         if len(found["hits"]) != 10:
             self.tally.errors.append(f"a search found {len(found['hits'])} pages")
@@ -129,16 +158,21 @@ def write_pdf(path: Path, title: str, pages: int) -> None:
     canvas.save()
 
 
-async def run(address: str, pid: int, options: argparse.Namespace, folder: Path) -> Tally:
-    tally, ends = Tally(), time.monotonic() + options.minutes * 60
+async def run(server: Server, options: argparse.Namespace, folder: Path) -> Tally:
+    tally, attacker = Tally(), None
     questions = [json.loads(line)["text"] for line in QUESTIONS.read_text().splitlines()]
-    # Shorter than the server keeps a connection, or a request now and then meets one that is being closed.
-    kept = {"keepalive_expiry": 2.0}
-    limits = httpx.Limits(max_connections=options.searchers + options.uploaders + 8, **kept)
-    async with httpx.AsyncClient(base_url=address, timeout=WAIT_S, limits=limits) as client:
-        users = [User(client, n, tally) for n in range(options.searchers + options.uploaders)]
+    async with contextlib.AsyncExitStack() as stack:
+        users = []
+        for number in range(options.searchers + options.uploaders):
+            client = _client(server.address, f"127.0.0.{2 + number}" if options.attacker else None)
+            users.append(User(await stack.enter_async_context(client), number, tally))
         for user in users:
             await user.begin(options.stay)
+        tally.began = time.monotonic()
+        ends = tally.began + options.minutes * 60
+        if options.attacker:
+            attacker = await _attacker(server.address, options.minutes)
+            stack.callback(kill, attacker.pid)  # if it is still there
 
         async def searches(user: User) -> None:
             while time.monotonic() < ends:
@@ -155,28 +189,48 @@ async def run(address: str, pid: int, options: argparse.Namespace, folder: Path)
                 await asyncio.sleep(options.think)
 
         async def watch() -> None:
-            while time.monotonic() < ends:
-                tally.megabytes.append(resident(pid))
-                await asyncio.sleep(SAMPLED_S)
+            while time.monotonic() < ends and not tally.killed:
+                sampled = time.monotonic()
+                tally.megabytes.append(resident(server.pid))
+                while time.monotonic() < sampled + SAMPLED_S:
+                    await asyncio.sleep(WATCHED_S)
+                    if resident(server.pid) > MOST_MB:
+                        tally.killed = True
+                        kill(server.pid)
 
-        await asyncio.gather(
-            watch(),
-            *(searches(user) for user in users[: options.searchers]),
-            *(uploads(user) for user in users[options.searchers :]),
-        )
+        doing = [asyncio.create_task(watch())]
+        doing += [asyncio.create_task(searches(user)) for user in users[: options.searchers]]
+        doing += [asyncio.create_task(uploads(user)) for user in users[options.searchers :]]
+        late_s = LATE_S if attacker else WAIT_S
+        _, late = await asyncio.wait(doing, timeout=options.minutes * 60 + late_s)
+        for each in late:
+            each.cancel()
+        for told in await asyncio.gather(*doing, return_exceptions=True):
+            if isinstance(told, Exception):
+                raise told
+        if attacker:
+            tally.attacks = json.loads((await attacker.communicate())[0] or "{}")
     return tally
 
 
+def _client(address: str, own: str | None) -> httpx.AsyncClient:
+    """A user's connections, from their `own` address, if any."""
+    # Shorter than the server keeps a connection, or a request now and then meets one that is being closed.
+    limits = httpx.Limits(max_connections=4, keepalive_expiry=2.0)
+    transport = httpx.AsyncHTTPTransport(local_address=own, limits=limits)
+    return httpx.AsyncClient(base_url=address, timeout=WAIT_S, transport=transport)
+
+
+async def _attacker(address: str, minutes: float) -> asyncio.subprocess.Process:
+    command = ["-m", "benchmarks.robustness.attack", "--at", address, "--minutes", str(minutes)]
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+    )
+
+
 def resident(pid: int) -> float:
-    """Resident memory of a process and its children, in MB (10^6 bytes)."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    pids = [pid, *map(int, children.read_text().split())] if children.exists() else [pid]
-    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in pids if _alive(each)]
-    return round(sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}/statm").exists()
+    """Resident memory of a process and all below it, in MB (10^6 bytes)."""
+    return round(sum(map(resident_mb, processes(pid))), 1)
 
 
 def summary(tally: Tally, options: argparse.Namespace) -> dict[str, Any]:
@@ -225,21 +279,15 @@ def _growth(held: list[float]) -> float | None:
     return round(float(np.polyfit(hours, held, 1)[0]), 1)
 
 
-def serve(port: int) -> subprocess.Popen[bytes]:
-    """The app in a process of its own, once it answers. Raises SystemExit when it does not."""
-    # All its users come from one address, and may ask as much as so many addresses.
-    env = {**os.environ, "METAEMBED_PORT": str(port), "METAEMBED_REQUESTS_PER_MINUTE": "0"}
-    server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
-    for _ in range(180):
-        time.sleep(1)
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200:
-                return server
-        except httpx.HTTPError:
-            if server.poll() is not None:
-                break
-    server.terminate()
-    raise SystemExit("The app did not start; run python app.py to see why.")
+def minutes(tally: Tally, count: int) -> list[dict[str, Any]]:
+    """Every minute's searches, by when they were sent, and whether they reached the goal."""
+    found = []
+    for minute in range(count):
+        times = [ms for at, ms in tally.by_minute if at == minute]
+        p95 = round(float(np.percentile(times, 95)), 1) if times else None
+        held = p95 is not None and p95 < GOAL_MS and not tally.failed[minute]
+        found.append({"searches": len(times), "failed": tally.failed[minute], "p95_ms": p95, "held": held})
+    return found
 
 
 def main() -> None:
@@ -249,18 +297,33 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--think", type=float, default=4.0, help="seconds between a user's searches")
     parser.add_argument("--stay", type=float, default=300.0, help="seconds until a user begins a new session")
-    parser.add_argument("--port", type=int, default=7979)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument(
+        "--attacker", action="store_true", help="attack meanwhile, from an address of its own"
+    )
+    parser.add_argument("--checkout", type=Path, default=ROOT, help="whose app is started; default: this one")
+    parser.add_argument("--label", default="after", help="the part of attacked.json that is written")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    server = serve(options.port)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            address = f"http://127.0.0.1:{options.port}"
-            tally = asyncio.run(run(address, server.pid, options, Path(folder)))
-    finally:
-        server.terminate()
+    if options.attacker and options.searchers + options.uploaders > MOST_USERS:
+        parser.error(f"At most {MOST_USERS} users have an address of their own beside an attacker.")
+    # Without an attacker all users come from one address, and may ask as much as so many addresses.
+    settings = {} if options.attacker else {"METAEMBED_REQUESTS_PER_MINUTE": "0"}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends, too
+    checkout = options.checkout.resolve()
+    with tempfile.TemporaryDirectory() as folder, Server(checkout, Path(folder, "app"), settings) as server:
+        tally = asyncio.run(run(server, options, Path(folder)))
     found = summary(tally, options)
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    out = options.out or (ATTACKED if options.attacker else OUT)
+    if options.attacker:
+        found |= {
+            **provenance(checkout),
+            "by_minute": minutes(tally, math.ceil(options.minutes)),
+            "attacks": tally.attacks,
+            "killed": tally.killed,
+        }
+        told = json.loads(out.read_text()) if out.exists() else {}
+        found = {**told, options.label: found}
+    out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
