@@ -229,6 +229,7 @@ def serve(port: int) -> subprocess.Popen[bytes]:
     """The app in a process of its own, once it answers. Raises SystemExit when it does not."""
     # All its users come from one address, and may ask as much as so many addresses.
     env = {**os.environ, "METAEMBED_PORT": str(port), "METAEMBED_REQUESTS_PER_MINUTE": "0"}
+    env["METAEMBED_ADDRESS_SHARE"] = "100"  # all users have one address
     server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     for _ in range(180):
         time.sleep(1)
