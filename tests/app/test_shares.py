@@ -17,6 +17,7 @@ from gradio.queueing import EventQueue
 from PIL import Image
 
 from metaembed_demo.app.server import gradio_compat
+from metaembed_demo.app.server.access import MCP
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.registry import Visits
@@ -155,6 +156,13 @@ def test_sessions_count_for_the_address_that_opened_them(small: Served) -> None:
         told = [call(attacker, "new_session") for _ in range(21)]  # a share of the server's sixty is 20
         assert "sessions that one address may have are in use" in told[-1]
         assert ['"session"' in each for each in told] == [True] * 20 + [False]
+        asked = {"name": "new_session", "arguments": {}}
+        over_mcp = attacker.post(
+            MCP,
+            json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": asked},
+            headers={"Accept": "application/json, text/event-stream"},
+        )
+        assert "sessions that one address may have are in use" in over_mcp.text
         mine = [each.split('"session": "')[1].split('"')[0] for each in told[:-1]]
         here = call(visitor, "new_session")
         assert '"session"' in here
@@ -279,7 +287,6 @@ def test_pictures_of_one_address_hold_no_other_s_up(monkeypatch: pytest.MonkeyPa
             assert go_on.wait(30)
         return SimpleNamespace(image=Image.new("RGB", (2, 2)))  # type: ignore[return-value]
 
-    monkeypatch.setattr(jobs, "Rendered", read, raising=False)
     monkeypatch.setattr(jobs, "read_picture", read)
     monkeypatch.setattr(jobs, "PICTURE_WAIT_S", 0.0)
     turns = Visits(Tools(DummyEncoder()), samples(DummyEncoder())).shares.pictures

@@ -10,7 +10,6 @@ import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import said, uploads
 from metaembed_demo.app.views import documents_tab
-from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.search_state import HITS
 from metaembed_demo.app.visitors.visitor import Visit
@@ -69,11 +68,13 @@ class StorageTab:
         visit = self.visits.of(request)
         collection = visit.collection
         steps = visit.storage_choice.convert(collection, str(said(event, "value")))
-        for done in in_turn(visit.session, visit.storage_choice.stop, steps):
-            if done and visit.collection is collection:
-                yield self._documents_tab(visit, visit.refresh())
-            else:
-                yield self._control(visit)
+        turns, stop = visit.session.shares.jobs, visit.storage_choice.stop
+        with visit.session.at_work():
+            for done in turns.each(visit.session.client, steps, stop):
+                if done and visit.collection is collection:
+                    yield self._documents_tab(visit, visit.refresh())
+                else:
+                    yield self._control(visit)
 
     def stop(self, request: gr.Request) -> None:
         """Cancel the running conversion; its own handler updates the page."""
