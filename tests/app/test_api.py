@@ -198,7 +198,7 @@ def test_every_limit_is_in_the_document_and_the_page(small: Served) -> None:
         )
     )
     assert all(f"<dd>{value}</dd>" in shown for value in ("43", "57", "61 s", "9 MB"))
-    assert "Sessions at a time</dt><dd>60</dd>" in httpx.get(f"{small.address}/config").text.replace(
+    assert "Sessions at a time</dt><dd>180</dd>" in httpx.get(f"{small.address}/config").text.replace(
         "\\u003c", "<"
     )
 
