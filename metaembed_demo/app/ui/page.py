@@ -31,7 +31,6 @@ from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER, SPACE
-from metaembed_demo.core.disk import clear_scratch
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
@@ -385,7 +384,6 @@ def build_ui(
         ValueError: when `base` was made by another encoder.
     """
     base.check_encoder(encoder)
-    clear_scratch()
     folder = private_folder(gradio_compat.upload_folder())
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
     # Gradio aggregates all events with pandas after each event, for a monitor that is off.

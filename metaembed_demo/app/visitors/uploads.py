@@ -146,6 +146,7 @@ def private_folder(parent: Path) -> Path:
     """A new folder in `parent`, removed when this process ends. Removes folders of dead processes."""
     parent.mkdir(parents=True, exist_ok=True)
     clear_scratch(parent, PREFIX)
+    clear_scratch()  # of its reading processes, in the folder for temporary files
     made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
