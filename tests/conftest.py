@@ -97,7 +97,7 @@ def _until_ready(app: subprocess.Popen[str]) -> str:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """An app with a dummy encoder and four pages, which takes little in a session."""
-    limits = {"MAX_FILE_BYTES": 200_000, "MAX_SESSION_BYTES": 300_000, "MAX_SESSIONS": 60}
+    limits = {"MAX_FILE_BYTES": 200_000, "MAX_SESSION_BYTES": 300_000, "MAX_SESSIONS": 180}  # 60 an address
     with serve(tmp_path_factory.mktemp("small"), **limits) as served:
         yield served
 

@@ -307,7 +307,9 @@ def main() -> None:
     if options.attacker and options.searchers + options.uploaders > MOST_USERS:
         parser.error(f"At most {MOST_USERS} users have an address of their own beside an attacker.")
     # Without an attacker all users come from one address, and may ask as much as so many addresses.
-    settings = {} if options.attacker else {"METAEMBED_REQUESTS_PER_MINUTE": "0"}
+    # Without an attacker all users have one address, and may ask as much as so many addresses.
+    alone = {"METAEMBED_REQUESTS_PER_MINUTE": "0", "METAEMBED_ADDRESS_SHARE": "100"}
+    settings = {} if options.attacker else alone
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends, too
     checkout = options.checkout.resolve()
     with tempfile.TemporaryDirectory() as folder, Server(checkout, Path(folder, "app"), settings) as server:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.disk import FULL_DISK, is_full
+from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.types import WORD_KINDS, Upload
 from metaembed_demo.documents import zip_archive
 from metaembed_demo.documents.file_types import mebibytes
@@ -91,7 +91,7 @@ def add(collection: Collection, file: Upload, limits: Limits = LIMITS) -> tuple[
             nothing is added.
     """
     in_time = _until(monotonic() + limits.seconds_per_job, file.name, limits)
-    with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
         unpack(file, folder, limits, in_time)
         found = _load(file.name, folder, collection, limits, in_time)

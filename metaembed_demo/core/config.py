@@ -60,16 +60,29 @@ class Limits(Settings):
     yield_after_s: NonNegativeInt = 600
     leave_after_s: NonNegativeInt = 900  # a session ends this long after its last tab was closed
     max_queue: NonNegativeInt = 100  # waiting events
+    # Of what visitors compete for: sessions, waiting and running work, room for uploads. 100: no shares.
+    address_share: int = Field(default=33, ge=1, le=100)  # percent that one client address may take
+    unclaimed_s: NonNegativeInt = 600  # an uploaded file that no session has taken
     # Per client address; see app/server/rate_limit.py. Dragging the dial sends up to 20 requests a second.
     requests_per_minute: NonNegativeInt = 1200  # of those that compute something; 0: no limit
     max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row before a delay; 0: no limit
     seconds_per_job: NonNegativeFloat = 1800  # indexing an upload, opening an index file, a survey, a test
     max_query_characters: NonNegativeInt = 2000
+    seconds_per_picture: NonNegativeFloat = 5  # reading a query's picture
     # Limits of the process that reads files; see documents/sandbox/pool.py. Two cores read a scanned page in
     # 2 s.
     seconds_per_page: NonNegativeFloat = 60
     seconds_per_file: NonNegativeFloat = 1800
     worker_megabytes: NonNegativeInt = 3000  # allocated memory, 700 of it for its models; 0: no limit
+
+    def share(self, whole: int, least: int = 1) -> int:
+        """What one client address may take of `whole`: `address_share`, rounded up, and at least `least`.
+
+        >>> limits = Limits(address_share=33)
+        >>> [limits.share(whole) for whole in (1, 2, 4, 100)], limits.share(9, 8)
+        ([1, 1, 2, 33], 8)
+        """
+        return min(whole, max(least, -(-whole * self.address_share // 100)))
 
 
 @dataclass(frozen=True)

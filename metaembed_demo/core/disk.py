@@ -1,4 +1,4 @@
-"""Atomic, durable file writes, checksums, and detection of a full disk."""
+"""Atomic, durable file writes, checksums, scratch folders of dead processes, and detection of a full disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,47 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} is damaged: it holds no JSON object.")
     return value
+
+
+SCRATCH = "metaembed-"
+
+
+def scratch_prefix() -> str:
+    """The prefix of this process's folders for temporary files, which names the process."""
+    return f"{SCRATCH}{os.getpid()}-"
+
+
+def clear_scratch(folder: Path | None = None, prefix: str = SCRATCH) -> int:
+    """Remove the folders PREFIX + PID + "-..." of dead processes of this user, which were killed.
+
+    folder: where they lie, by default the folder for temporary files. Returns the number removed.
+    """
+    removed = 0
+    for old in (folder or Path(tempfile.gettempdir())).glob(f"{prefix}*-*"):
+        if _is_dead(old.name.removeprefix(prefix).partition("-")[0]) and _is_own(old):
+            shutil.rmtree(old, ignore_errors=True)
+            removed += not old.exists()
+    return removed
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _is_dead(pid: str) -> bool:
+    if not pid.isdigit() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -11,6 +11,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.disk import scratch_prefix
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Problem, Upload
 
@@ -58,7 +59,7 @@ def attached(document: PdfFile, name: str, limits: Limits) -> Iterator[Checked |
         held = [pdfium.FPDFDoc_GetAttachment(opened, i) for i in range(min(count, limits.max_archive_files))]
     count, held = count + len(document.pinned), [*held, *document.pinned]
     left = limits.max_archive_bytes
-    with tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
         for number, one in enumerate(held[: limits.max_archive_files], start=1):
             target = Path(folder, "attachment")
             with document.held():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.disk import scratch_prefix
 
 RESTART = 81  # exit status of the first start with a profile that LibreOffice has to complete
 SHARE = 0.75  # of the time for a page, so that the reading process outlives a slow conversion
@@ -83,7 +84,7 @@ def converted(path: Path, kind: str, limits: Limits) -> Iterator[Path]:
     """
     if kind in PACKED:
         _check_whole(path, limits)
-    with tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True) as name:
         folder, way = Path(name), CONVERTED[kind]
         source = folder / f"document.{way.suffix}"
         if way.suffix == "txt":

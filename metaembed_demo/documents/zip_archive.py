@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import Limits
-from metaembed_demo.core.disk import is_full
+from metaembed_demo.core.disk import is_full, scratch_prefix
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Problem, Upload
 
@@ -33,7 +33,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
         archive.close()
         yield Problem(name, f"{name} is a saved index, not documents. Use Open an index for it.")
         return
-    with archive, tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
+    with archive, tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
         wanted = sorted(filter(_wanted, archive.infolist()), key=lambda info: not is_accepted(_inner(info)))
         if not wanted:
             yield Problem(

@@ -25,6 +25,7 @@ from metaembed_demo.app.views.documents_tab import limits
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.session import Session
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, ROOT
 from tests.support.app_server import Served
@@ -197,7 +198,7 @@ def test_every_limit_is_in_the_document_and_the_page(small: Served) -> None:
         )
     )
     assert all(f"<dd>{value}</dd>" in shown for value in ("43", "57", "61 s", "9 MB"))
-    assert "Sessions at a time</dt><dd>60</dd>" in httpx.get(f"{small.address}/config").text.replace(
+    assert "Sessions at a time</dt><dd>180</dd>" in httpx.get(f"{small.address}/config").text.replace(
         "\\u003c", "<"
     )
 
@@ -233,10 +234,11 @@ def test_health_says_when_nothing_is_served_yet(base: Collection) -> None:
 def test_a_job_ends_when_its_time_is_up(base: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, *(make_page("long.pdf", number, f"page number {number}") for number in range(1, 30)))
     allowed = LIMITS.model_copy(update={"seconds_per_job": 0})
-    steps = list(jobs.index(base, DummyEncoder(), [], [], threading.Event(), allowed))
+    session = Session("a-token", base)
+    steps = list(jobs.index(session, DummyEncoder(), [], [], threading.Event(), allowed))
     ended = steps[-1]
     assert isinstance(ended, jobs.Indexed)
     assert "took more than 0 s, at long.pdf" in ended.error
     assert "METAEMBED_SECONDS_PER_JOB" in ended.error
-    assert 4 < len(base) < 33  # what was read by then stays
+    assert 4 < len(session.collection) < 33  # what was read by then stays
     assert not ended.report.finished

@@ -18,6 +18,7 @@ from metaembed_demo.app.server import gradio_compat
 from metaembed_demo.app.server.access import RUN
 from metaembed_demo.app.server.direct_events import FAILED, DirectEvents
 from metaembed_demo.app.ui import page
+from metaembed_demo.app.visitors.shares import Turns
 from tests.support.app_server import Tab, until
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
@@ -75,7 +76,7 @@ def made() -> Made:
 
 @pytest.fixture
 def events(made: Made) -> DirectEvents:
-    return DirectEvents(made.blocks, at_once=1, most_waiting=1)
+    return DirectEvents(made.blocks, Turns(1, waiting=1))
 
 
 @pytest.fixture
@@ -137,12 +138,13 @@ def test_as_many_wait_as_may(client: TestClient, made: Made, events: DirectEvent
         first = others.submit(ask, client, made.numbers["slow"])
         assert made.entered.acquire(timeout=30)
         second = others.submit(ask, client, made.numbers["nothing"])
-        assert until(lambda: events._limiter.statistics().tasks_waiting == 1)
+        assert until(lambda: events._turns.waits() == 1)
         refused = ask(client, made.numbers["nothing"])
         made.go_on.set()
         assert [each.result().status_code for each in (first, second)] == [200, 200]
     assert refused.status_code == 503
-    assert "Too many requests are waiting (1)." in refused.json()["error"]
+    assert "Too many requests of your address are waiting (1)." in refused.json()["error"]
+    assert int(refused.headers["retry-after"]) > 0
 
 
 def test_answers_say_which_came_before_in_their_tab(client: TestClient, made: Made) -> None:

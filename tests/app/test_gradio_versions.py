@@ -60,3 +60,5 @@ def test_the_app_runs_on_the_oldest_gradio(oldest: Path, tmp_path: Path) -> None
         assert "process_completed" in moved
         assert 'data-stop=\\"0\\"' in moved
         assert "base64" not in moved.replace('"sim"', "")
+        one, two = (Path(tab.upload("a.png", b"the same")) for _ in range(2))
+        assert one.parents[1] != two.parents[1]  # a folder for each request

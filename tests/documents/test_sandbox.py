@@ -309,6 +309,31 @@ def test_a_query_image_that_crashes_the_process_is_reported(
     assert page.image.size == (8, 8)
 
 
+def test_a_query_image_has_a_few_seconds(
+    workers: pool_module.Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (client.LIMITS.seconds_per_picture, pool_module.PICTURES._of_file) == (5, "SECONDS_PER_PICTURE")
+    brief = pool_module.Workers(1, of_file="SECONDS_PER_PICTURE")
+    monkeypatch.setattr(client, "PICTURES", brief)
+    hanging, good = pictures(tmp_path, "hang.png", "good.png")
+    allowed = LIMITS.model_copy(update={"seconds_per_picture": 0.2})
+    problem = client.read_picture(hanging, allowed)
+    assert isinstance(problem, Problem)
+    assert "it took more than 0.2 s (METAEMBED_SECONDS_PER_PICTURE)" in problem.message
+    assert isinstance(client.read_picture(good, LIMITS), Page)
+    brief.end()
+
+
+def test_a_query_image_is_a_picture_or_a_pdf(tmp_path: Path) -> None:
+    many = archive(tmp_path / "many.zip", "one.png")
+    text = Upload(tmp_path / "a.txt", "a.txt")
+    text.path.write_text("a letter")
+    for file in (many, text):
+        problem = client.read_picture(file)
+        assert isinstance(problem, Problem)
+        assert problem.message == f"{file.name} is neither a picture nor a PDF. Ask with one of these."
+
+
 # Without a process
 
 

@@ -11,23 +11,24 @@ import json
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from anyio import CancelScope
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metaembed_demo.app.visitors.uploads import clear_parts, handed_out, used
+from metaembed_demo.app.visitors.upload_room import NoRoom, Receiving, UploadRoom
+from metaembed_demo.app.visitors.uploads import handed_out
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import FULL_DISK, is_full
 from metaembed_demo.core.text import bytes_text
 
-from .rate_limit import Addresses, Guesses, Requests, in_words
+from .rate_limit import CLIENT, Addresses, Guesses, Requests, in_words
 
 MCP = "/gradio_api/mcp"
 UPLOAD = "/gradio_api/upload"
@@ -41,13 +42,13 @@ FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
 RUN = "/gradio_api/run/predict"  # the page's events that do not go through the queue
 LOGIN = "/login"
+RECEIVING = "metaembed.receiving"  # key in an upload request's scope: its `Receiving`
 CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
 READING = ("GET", "HEAD", "OPTIONS")
 FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # not rate-limited
 BODY = 1 << 20  # maximum bytes of a request that is no upload
 TOOL_BODY = 32 << 20  # of an MCP tool call, which may carry files
 FRAMING = 1 << 20  # maximum multipart overhead of an upload, in bytes
-COUNTED_S = 5  # how long the measured size of all uploads is cached
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),  # a link names the query
@@ -83,21 +84,20 @@ class Guard:
         self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
         self.addresses = addresses
         self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
-        self._counted, self._used = float("-inf"), 0
-        self._uploading = 0  # running upload requests
+        self.room = UploadRoom(folder, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # web sockets are not used
-        answered, client, uploads = False, self.addresses.of(scope), _is_upload(scope)
+        answered, client, stored = False, self.addresses.of(scope), False
         guessed = (client, LOGIN) if _is_login(scope) else None
 
         async def respond(message: Message) -> None:
-            nonlocal answered
+            nonlocal answered, stored
             if message["type"] == "http.response.start":
-                answered = True
+                answered, stored = True, message["status"] == 200
                 self._learn(guessed, message["status"])
                 here = {name for name, _ in HEADERS}
                 kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in here]
@@ -105,7 +105,6 @@ class Guard:
             await send(message)
 
         refusal: Refused | None = None
-        self._uploading += uploads
         try:
             self._within_rates(scope, client)
             scope, receive = await self._admit(scope, receive, client)
@@ -118,9 +117,9 @@ class Guard:
             log.warning("There is no room in %s: %s", self.folder, error)
             refusal = Refused(507, FULL_DISK)
         finally:
-            self._uploading -= uploads
-            if uploads and not self._uploading:  # not in a thread, so that no upload starts meanwhile
-                clear_parts(self.folder)
+            if RECEIVING in scope:
+                with CancelScope(shield=True):  # a request that is cancelled gives its room back, too
+                    await run_in_threadpool(scope[RECEIVING].end, stored)
         if refusal is not None and not answered:  # after partial uploads have been removed
             await refusal.answer(scope, receive, respond)
 
@@ -169,24 +168,27 @@ class Guard:
             if (path + "/").startswith(place + "/"):
                 self._check_token(client, headers.get(b"authorization", b"").decode("latin-1"), secrets)
         scope = _without_deep_link(_without_foreign_cookies(scope, headers))
-        scope = {**scope, CHECK: partial(self._check_token, client)}
+        scope = {**scope, CHECK: partial(self._check_token, client), CLIENT: client}
         if scope["method"] in READING:
             return scope, receive
         if _is_upload(scope):
-            return scope, await self._upload(headers, receive)
+            return await self._upload(scope, headers, receive, client)
         body = await _read(headers, receive, TOOL_BODY if path.startswith(MCP) else BODY)
         if not path.startswith(MCP):
             _refuse_addresses(body)
         return scope, _replay(body, receive)
 
-    async def _upload(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        if time.monotonic() - self._counted >= COUNTED_S:
-            self._used, self._counted = await run_in_threadpool(used, self.folder), time.monotonic()
-        if self._used >= self.limits.max_upload_bytes:
-            raise Refused(507, "The server's room for uploads is full. Try again in a few minutes.")
+    async def _upload(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, client: str
+    ) -> tuple[Scope, Receive]:
         most = self.limits.max_session_bytes + FRAMING
         _check_length(headers, most)
-        return _counting(receive, most)
+        size = int(headers.get(b"content-length", b"0"))
+        try:
+            receiving = await run_in_threadpool(self.room.admit, client, size)
+        except NoRoom as full:
+            raise Refused(507, str(full)) from full
+        return {**scope, RECEIVING: receiving}, _arriving(_counting(receive, most), receiving)
 
 
 def _later(why: str, wait_s: float) -> Refused:
@@ -261,6 +263,20 @@ def _counting(receive: Receive, most: int) -> Receive:
         seen += len(message.get("body", b""))
         if seen > most:
             raise Refused(413, f"The request is too large: {bytes_text(most)} are taken.")
+        return message
+
+    return count
+
+
+def _arriving(receive: Receive, receiving: Receiving) -> Receive:
+    """`receive` that counts what arrives. Raises Refused when there is no room for more."""
+
+    async def count() -> Message:
+        message = await receive()
+        try:
+            receiving.arrive(len(message.get("body", b"")))
+        except NoRoom as full:
+            raise Refused(507, str(full)) from full
         return message
 
     return count

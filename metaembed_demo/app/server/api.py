@@ -32,16 +32,19 @@ Answer = dict[str, Any]
 
 
 class Api:
-    """The functions behind Gradio's endpoints and the MCP tools. A session is identified by its token."""
+    """The functions behind Gradio's endpoints and the MCP tools. A session is identified by its token.
+
+    `client` is the caller's address, to whose share a new session and the reading of a picture count.
+    """
 
     def __init__(self, visits: Visits, base: Collection, limits: Limits = LIMITS) -> None:
         self.visits, self.base, self.limits = visits, base, limits
 
     # Sessions
 
-    def new_session(self) -> Answer:
+    def new_session(self, client: str = "") -> Answer:
         """Start a session with a copy of the sample corpus."""
-        visit = self._open()
+        visit = self._open(client)
         return {
             "version": VERSION,
             "session": visit.session.id,
@@ -56,9 +59,9 @@ class Api:
         self.visits.close(visit.session.id)
         return {"version": VERSION, "ended": True}
 
-    def _open(self) -> Visit:
+    def _open(self, client: str) -> Visit:
         try:
-            return self.visits.open()
+            return self.visits.open(client)
         except Full as full:
             raise ValueError(str(full)) from full
 
@@ -79,14 +82,14 @@ class Api:
 
     # Pages
 
-    def index(self, files: Sequence[Upload], session: Any = "") -> Answer:
+    def index(self, files: Sequence[Upload], session: Any = "", client: str = "") -> Answer:
         """Add files to a session, or to a new one if `session` is empty. Unreadable files are reported."""
         if not files:
             raise ValueError("There are no files to index. Give at least one.")
-        visit = self._visit(session) if session else self._open()
+        visit = self._visit(session) if session else self._open(client)
         taken = visit.session.files.take(files)
         refused, collection = visit.session.files.refusals(), visit.collection
-        run = jobs.index(collection, visit.tools.encoder, taken, refused, visit.stop, self.limits)
+        run = jobs.index(visit.session, visit.tools.encoder, taken, refused, visit.stop, self.limits)
         try:
             with visit.session.at_work():
                 ended = next(at for at in run if isinstance(at, jobs.Indexed))
@@ -139,13 +142,14 @@ class Api:
         session: Any = "",
         picture: Upload | None = None,
         language: Any = "",
+        client: str = "",
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
         language: ISO 639-1 code of the pages to search, "" for all.
         """
         collection, tools = self._place(session)
-        asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
+        asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
         trace = search(collection, tools.encoder, asked, wanted, most, language=spoken)
         answer = {"version": VERSION, **trace.as_json()}
@@ -157,11 +161,17 @@ class Api:
         return answer
 
     def explain(
-        self, page_id: Any, query: Any, budget: Any, session: Any = "", picture: Upload | None = None
+        self,
+        page_id: Any,
+        query: Any,
+        budget: Any,
+        session: Any = "",
+        picture: Upload | None = None,
+        client: str = "",
     ) -> Answer:
         """Explain a page's score: its alignment and, if the encoder gives evidence, its words' shares."""
         collection, tools = self._place(session)
-        asked, wanted = self._asked(query, picture), Budget.parse(_text(budget, "budget"))
+        asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
         trace = search(collection, tools.encoder, asked, wanted, 1, evidence=True)
         try:
             with collection.lock:
@@ -183,12 +193,13 @@ class Api:
             "explanation": _explained(tools, trace, page),
         }
 
-    def _asked(self, query: Any, picture: Upload | None) -> Query:
+    def _asked(self, query: Any, picture: Upload | None, client: str) -> Query:
         text = clean(_text("" if query is None else query, "query"))
         check_length(text, self.limits.max_query_characters)
         if not text.strip() and picture is None:
             raise ValueError("The query is empty. Give words, a picture, or both.")
-        return Query(text.strip(), jobs.picture(picture, self.limits) if picture else None)
+        turns = self.visits.shares.pictures
+        return Query(text.strip(), jobs.picture(picture, turns, client, self.limits) if picture else None)
 
 
 def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:

@@ -3,7 +3,7 @@
 Gradio's page POSTs such an event to `/run/predict`. Gradio's own handler of that address takes 5 ms of a
 processor: it validates, inspects the Python handler and copies the page's configuration. This route takes
 the same requests and gives the same answers, for handlers that use no progress, no state and no warnings. As
-the queue's limits do not apply here, this route has its own. Answers are numbered, so that
+the queue's limits do not apply here, events take turns by client address. Answers are numbered, so that
 web/direct_events.js can put them in order.
 """
 
@@ -24,9 +24,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from metaembed_demo.app.visitors.shares import Busy, Turns
+
 from . import gradio_compat
 from .access import RUN
-from .rate_limit import Recent
+from .rate_limit import Recent, client_of
 
 FAILED = "Something went wrong on the server. Try again."
 log = logging.getLogger(__name__)
@@ -82,12 +84,12 @@ def _input(at: int, component: Any, request: gr.Request, asked: Asked) -> Any:
 class DirectEvents:
     """The endpoint."""
 
-    def __init__(self, blocks: gradio_compat.Page, at_once: int, most_waiting: int) -> None:
-        """at_once: handlers that run concurrently; most_waiting: requests that wait for one of them."""
-        self._blocks, self._most_waiting = blocks, most_waiting
+    def __init__(self, blocks: gradio_compat.Page, turns: Turns) -> None:
+        """turns: which handlers may run concurrently."""
+        self._blocks, self._turns = blocks, turns
         self._events = {number: Event.of(fn) for number, fn in gradio_compat.direct(blocks).items()}
-        self._limiter = CapacityLimiter(at_once)
-        self._turns, self._last = itertools.count(1), Recent[int]()  # tab -> the turn of its last answer
+        self._threads = CapacityLimiter(turns.most)
+        self._numbers, self._last = itertools.count(1), Recent[int]()  # tab -> the turn of its last answer
 
     def route(self) -> Route:
         return Route(RUN, self.answer, methods=["POST"])
@@ -103,22 +105,23 @@ class DirectEvents:
         event = self._events.get(asked.fn_index)
         if event is None or not event.is_whole(asked):
             return _refused(404, "There is no such event.")
-        if self._limiter.statistics().tasks_waiting >= self._most_waiting:
-            return _refused(503, f"Too many requests are waiting ({self._most_waiting}). Try again later.")
         try:
             given = gr.Request(request, session_hash=asked.session_hash)
             arguments = [argument(given, asked) for argument in event.arguments]
-            found = await to_thread.run_sync(event.block_fn.fn, *arguments, limiter=self._limiter)
+            async with self._turns.turn_async(client_of(request)):
+                found = await to_thread.run_sync(event.block_fn.fn, *arguments, limiter=self._threads)
             outputs = await self._blocks.postprocess_data(event.block_fn, found, None)
+        except Busy as busy:
+            return _refused(503, str(busy), **{"Retry-After": str(busy.retry_s)})
         except gr.Error as error:
             return _refused(500, error.message)
         except Exception:
             log.exception("An event of the page failed")
             return _refused(500, FAILED)
-        turn, after = next(self._turns), self._last.get(asked.session_hash, 0)
+        turn, after = next(self._numbers), self._last.get(asked.session_hash, 0)
         self._last.put(asked.session_hash, turn)
         return JSONResponse({"data": outputs}, headers={"X-Turn": str(turn), "X-After": str(after)})
 
 
-def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"error": why, "detail": why}, status)
+def _refused(status: int, why: str, **headers: str) -> Response:
+    return JSONResponse({"error": why, "detail": why}, status, headers)

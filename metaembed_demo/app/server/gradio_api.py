@@ -16,6 +16,7 @@ from metaembed_demo.core.types import Upload
 from . import access
 from .api import Api
 from .gradio_uploads import uploaded
+from .rate_limit import client_of
 
 BUDGET = str(STOPS[-1])
 
@@ -65,7 +66,7 @@ class Endpoints:
             language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
         """
         with self._asked(request), self._picture(image) as picture:
-            return self.api.search(query, budget, k, session, picture, language)
+            return self.api.search(query, budget, k, session, picture, language, client_of(request))
 
     def explain(
         self,
@@ -86,7 +87,7 @@ class Endpoints:
             image: The picture that was asked with.
         """
         with self._asked(request), self._picture(image) as picture:
-            return self.api.explain(page_id, query, budget, session, picture)
+            return self.api.explain(page_id, query, budget, session, picture, client_of(request))
 
     def documents(self, session: str = "", request: gr.Request | None = None) -> dict[str, Any]:
         """List the documents of a session, or of the sample corpus.
@@ -117,12 +118,12 @@ class Endpoints:
             session: The token of a session. Empty: a new one, whose token is in the answer.
         """
         with self._asked(request):
-            return self.api.index(self._files(files), session)
+            return self.api.index(self._files(files), session, client_of(request))
 
     def new_session(self, request: gr.Request | None = None) -> dict[str, Any]:
         """Start a session, which holds the sample corpus. The token in the answer is all that opens it."""
         with self._asked(request):
-            return self.api.new_session()
+            return self.api.new_session(client_of(request))
 
     def end_session(self, session: str, request: gr.Request | None = None) -> dict[str, Any]:
         """End a session. Its pages and files are removed.

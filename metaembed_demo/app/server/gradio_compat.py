@@ -11,13 +11,17 @@ version, the app runs without the feature that needs it and logs a warning once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+import math
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from metaembed_demo.core.config import Limits
 
 PLAIN = (gr.HTML, gr.Slider, gr.Textbox)  # components whose values are sent as they are
 TESTED = ((6, 20), (6, 31))  # major and minor version: the oldest and the newest
@@ -57,6 +61,40 @@ def hide_last_event(blocks: gr.Blocks) -> None:
 def direct(blocks: gr.Blocks) -> dict[int, Any]:
     """The events with a handler in Python that do not go through the queue, by their number."""
     return {number: fn for number, fn in blocks.fns.items() if fn.fn is not None and not fn.queue}
+
+
+def queue_in_turn(blocks: gr.Blocks, limits: Limits, client_of: Callable[[Any], str]) -> None:
+    """Have the queue of `blocks` serve client addresses in turn, each with its share. Call after `queue()`.
+
+    client_of: the client address of a request.
+    """
+    from .gradio_queue import FairQueue  # not at the top, as names of another version may differ
+
+    blocks._queue.__class__ = FairQueue
+    blocks._queue.begin(limits, client_of)  # type: ignore[attr-defined]
+
+
+async def receive_upload(blocks: gr.Blocks, request: Request, folder: Path) -> list[str]:
+    """Store the files of an upload request below `folder`, as Gradio's route does. Returns their paths.
+
+    Raises:
+        ValueError: when it is no form, or a file is too large; the message is for the client.
+    """
+    from gradio.route_utils import MultiPartException, upload_fn
+    from gradio.routes import file_upload_statuses
+
+    upload_id = request.query_params.get("upload_id")
+    try:
+        found, _, _ = await upload_fn(
+            request,
+            str(folder),
+            blocks.max_file_size or math.inf,
+            upload_id,
+            upload_progress=file_upload_statuses if upload_id else None,
+        )
+    except (MultiPartException, HTTPException) as error:
+        raise ValueError(getattr(error, "message", None) or getattr(error, "detail", "")) from error
+    return [str(path) for path in found]
 
 
 def is_let_in(request: Request) -> bool:

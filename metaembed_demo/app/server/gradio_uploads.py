@@ -1,4 +1,4 @@
-"""Files uploaded through Gradio, and checks that a request only names such files."""
+"""Files uploaded through Gradio's page and client, and checks that a request only names such files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,42 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from metaembed_demo.app.visitors.uploads import make_private
 from metaembed_demo.core.types import Upload
 
-from .gradio_compat import upload_folder
+from .access import RECEIVING, UPLOAD
+from .gradio_compat import is_let_in, receive_upload, upload_folder
+
+
+class UploadRoute:
+    """Gradio's upload endpoint with a folder for each request.
+
+    Gradio's own names a file's folder by a hash of its content: whoever uploads the same file gets the same
+    path, and may replace or release what is another's.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        self._blocks = blocks
+
+    def route(self) -> Route:
+        return Route(UPLOAD, self.answer, methods=["POST"])
+
+    async def answer(self, request: Request) -> Response:
+        """200 with the paths of the files, otherwise a message that the page shows."""
+        if not is_let_in(request):
+            return JSONResponse({"detail": "Not authenticated"}, 401)
+        folder = request.scope[RECEIVING].folder
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700)
+        try:
+            paths = await receive_upload(self._blocks, request, folder)
+        except ValueError as error:
+            return JSONResponse({"detail": str(error)}, 413 if "maximum allowed size" in str(error) else 400)
+        return JSONResponse(paths)
 
 
 def said(event: gr.EventData, name: str, default: Any = "") -> Any:

@@ -20,13 +20,15 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from metaembed_demo import __version__
+from metaembed_demo.app.visitors.shares import Turns
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.disk import FULL_DISK, is_full
+from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents.file_types import SUFFIXES, sniff
 
 from .access import TOOL_BODY
 from .api import Answer, Api
+from .rate_limit import client_of
 
 try:
     from mcp.server.fastmcp import FastMCP
@@ -45,7 +47,7 @@ ABOUT = (
     "has the session, which ends by itself when it is unused."
 )
 BUDGET = str(STOPS[-1])
-SEARCHES, UPLOADS = 2, 1  # concurrent calls, for all MCP clients together
+UPLOADS = 2  # concurrent calls with files to index, one of them of an address
 
 Session = Annotated[str, Field(description="The token of a session. Empty: the sample corpus.")]
 OwnSession = Annotated[str, Field(description="The token of the session.")]
@@ -68,7 +70,9 @@ class Toolbox:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self._searching, self._indexing = CapacityLimiter(SEARCHES), CapacityLimiter(UPLOADS)
+        self._searching = api.visits.shares.searches
+        self._indexing = Turns(UPLOADS, api.limits.max_queue, api.limits)
+        self._threads = CapacityLimiter(self._searching.most + UPLOADS)
         # Any host name is accepted, as by Gradio's server, because a Space is behind a proxy.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         self.server = FastMCP(
@@ -119,7 +123,9 @@ class Toolbox:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         return await self._run(
             self._searching,
-            lambda files: self.api.search(query, budget, k, session, next(iter(files), None), language),
+            lambda files, client: self.api.search(
+                query, budget, k, session, next(iter(files), None), language, client
+            ),
             _pictures(image_base64),
         )
 
@@ -134,13 +140,15 @@ class Toolbox:
         """Explain why a page scores as it does: its alignment, and the share of each of its words."""
         return await self._run(
             self._searching,
-            lambda files: self.api.explain(page_id, query, budget, session, next(iter(files), None)),
+            lambda files, client: self.api.explain(
+                page_id, query, budget, session, next(iter(files), None), client
+            ),
             _pictures(image_base64),
         )
 
     async def documents(self, session: Session = "") -> dict[str, Any]:
         """List the documents of a session, or of the sample corpus."""
-        return await self._run(self._searching, lambda _: self.api.documents(session))
+        return await self._run(self._searching, lambda *_: self.api.documents(session))
 
     async def delete(
         self,
@@ -148,7 +156,7 @@ class Toolbox:
         session: OwnSession,
     ) -> dict[str, Any]:
         """Take a document out of a session."""
-        return await self._run(self._searching, lambda _: self.api.delete(source, session))
+        return await self._run(self._searching, lambda *_: self.api.delete(source, session))
 
     async def index(
         self,
@@ -159,34 +167,37 @@ class Toolbox:
 
         The answer names the session.
         """
-        return await self._run(self._indexing, lambda found: self.api.index(found, session), files)
+        return await self._run(
+            self._indexing, lambda found, client: self.api.index(found, session, client), files
+        )
 
     async def new_session(self) -> dict[str, Any]:
         """Start a session, which holds the sample corpus. The token in the answer is all that opens it."""
-        return await self._run(self._searching, lambda _: self.api.new_session())
+        return await self._run(self._searching, lambda _, client: self.api.new_session(client))
 
     async def end_session(self, session: OwnSession) -> dict[str, Any]:
         """End a session. Its pages and files are removed."""
-        return await self._run(self._searching, lambda _: self.api.end_session(session))
+        return await self._run(self._searching, lambda *_: self.api.end_session(session))
 
     async def _run(
         self,
-        limiter: CapacityLimiter,
-        ask: Callable[[list[Upload]], Answer],
+        turns: Turns,
+        ask: Callable[[list[Upload], str], Answer],
         files: Sequence[InlineFile] = (),
     ) -> Answer:
-        """Run a call in a thread, within the concurrency limit. `files` are on disk during the call."""
-        if limiter.statistics().tasks_waiting >= self.api.limits.max_queue:
-            raise ToolError(f"Too many calls are waiting ({self.api.limits.max_queue}). Try again later.")
+        """Run a call in a thread, in turn with those of other addresses. `files` are on disk meanwhile."""
+        client = client_of(self.server.get_context().request_context.request)
 
         def run() -> Answer:
             if not files:
-                return ask([])
-            with tempfile.TemporaryDirectory(prefix="metaembed-") as folder:
-                return ask([_written(file, Path(folder, str(at))) for at, file in enumerate(files)])
+                return ask([], client)
+            with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
+                written = [_written(file, Path(folder, str(at))) for at, file in enumerate(files)]
+                return ask(written, client)
 
         try:
-            return await to_thread.run_sync(run, limiter=limiter)
+            async with turns.turn_async(client):
+                return await to_thread.run_sync(run, limiter=self._threads)
         except ValueError as error:
             raise ToolError(str(error)) from error
         except OSError as error:

@@ -13,10 +13,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from starlette.types import Scope
 
+CLIENT = "metaembed.client"  # key in a request's scope: its client's address, set by `access.Guard`
 MOST_CLIENTS = 10_000  # remembered clients
 SITE = 64  # prefix length of IPv6 networks that count as one client
 FORGIVEN_S = 15 * 60  # wrong guesses are forgotten this long after the last one
@@ -139,6 +140,13 @@ class Addresses:
         while self.inner and at and _is_inner(hops[at]):
             at -= 1
         return _site(hops[at])
+
+
+def client_of(request: Any) -> str:
+    """The client address of `request` (Starlette's, Gradio's or None); "" where no guard has set it."""
+    request = getattr(request, "request", request)  # Gradio's wraps Starlette's
+    scope = getattr(request, "scope", None) or {}
+    return str(scope.get(CLIENT, ""))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from metaembed_demo.app import theme
+from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.server.visitor_cookie import visitor_of
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
@@ -35,7 +36,7 @@ class PageVisits:
         if visitor is None or self.visits.is_anothers(visitor, tab):
             raise gr.Error(NO_COOKIE, title="No cookie", print_exception=False)
         try:
-            return self.visits.get(visitor, tab)
+            return self.visits.get(visitor, tab, client_of(request))
         except Full as full:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
 

@@ -15,15 +15,17 @@ from metaembed_demo.app.server.access import CALL
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.server.direct_events import DirectEvents
 from metaembed_demo.app.server.gradio_api import Endpoints
-from metaembed_demo.app.server.gradio_uploads import said, uploads
+from metaembed_demo.app.server.gradio_uploads import UploadRoute, said, uploads
 from metaembed_demo.app.server.launch import options, secrets
+from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
-from metaembed_demo.app.visitors.jobs import job
+from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.shares import INDEX_JOBS, SEARCHES
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
@@ -38,9 +40,10 @@ from .components import PageVisits, Updates, html
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
-SEARCHES, UPLOADS, TESTS = 2, 1, 1  # concurrent events, for all visitors together
+TESTS = 2  # concurrent events, for all visitors together, one of an address
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
-INDEXING = {"concurrency_id": "index", "concurrency_limit": UPLOADS}
+# As many as are read in turn, page by page; see app/visitors/jobs.py.
+INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
 # Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
 DIRECT = {"queue": SPACE.zero_gpu}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -323,10 +326,9 @@ class Page:
     def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         """Switch to another encoder or resolution."""
         visit = self.visits.of(request)
-        with job(visit.session, visit.stop):
-            name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
-            for tab in switch(visit, self.encoders, name, tokens):
-                yield {**self._documents_tab(visit, tab), self.encoder: self._choice(visit, tab.busy)}
+        name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
+        for tab in in_turn(visit.session, visit.stop, switch(visit, self.encoders, name, tokens)):
+            yield {**self._documents_tab(visit, tab), self.encoder: self._choice(visit, tab.busy)}
 
     def _choice(self, visit: Visit, busy: bool = False) -> str:
         name, tokens = self.encoders.choice(visit.tools)
@@ -394,8 +396,10 @@ def build_ui(
         page.wire(demo)
     demo.queue(default_concurrency_limit=SEARCHES, max_size=LIMITS.max_queue, api_open=False)
     routes = []
-    if gradio_compat.check_version():  # else Gradio's own route answers these events
-        routes.append(DirectEvents(demo, SEARCHES, LIMITS.max_queue).route())
+    if gradio_compat.check_version():  # else Gradio's own queue and routes do this, without shares
+        gradio_compat.queue_in_turn(demo, LIMITS, client_of)
+        routes.append(DirectEvents(demo, visits.shares.searches).route())
+        routes.append(UploadRoute(demo).route())
     visits.kept = gradio_compat.Kept(demo)
     visits.watch()
     ready = partial(gradio_compat.takes_requests, demo)

@@ -18,7 +18,7 @@ from metaembed_demo.core.types import Upload
 
 from .components import PageVisits, Updates, html
 
-CONVERSIONS, INDEX_FILES = 1, 1  # concurrent events, for all visitors together
+CONVERSIONS, INDEX_FILES = 2, 2  # concurrent events, for all visitors together, one of an address
 # Runs when the download button has its file.
 SAVE = "() => { document.querySelector('#index-file-download')?.click(); }"
 log = logging.getLogger(__name__)
@@ -67,8 +67,10 @@ class StorageTab:
         """Convert this visitor's pages to another storage kind; the old index is searched meanwhile."""
         visit = self.visits.of(request)
         collection = visit.collection
+        steps = visit.storage_choice.convert(collection, str(said(event, "value")))
+        turns, stop = visit.session.shares.jobs, visit.storage_choice.stop
         with visit.session.at_work():
-            for done in visit.storage_choice.convert(collection, str(said(event, "value"))):
+            for done in turns.each(visit.session.client, steps, stop):
                 if done and visit.collection is collection:
                     yield self._documents_tab(visit, visit.refresh())
                 else:
@@ -117,7 +119,8 @@ class StorageTab:
         rest = {self.index_file: documents_tab.index_file_buttons()}
         try:
             file = visit.session.files.hand_out(index_file.NAME)
-            index_file.pack(visit.collection, file.parent)
+            with visit.session.shares.jobs.turn(visit.session.client):
+                index_file.pack(visit.collection, file.parent)
         except (ValueError, OSError) as error:
             log.warning("The index could not be packed: %s", error)
             yield {**rest, self.news: documents_tab.not_packed(str(error))}
@@ -137,7 +140,8 @@ class StorageTab:
             self.news: documents_tab.opening(names),
             self.index_file: documents_tab.index_file_buttons(busy=True),
         }
-        message = refused + "".join(self._opened(visit, file) for file in files)
+        opened = (self._opened(visit, file) for file in files)
+        message = refused + "".join(visit.session.shares.jobs.each(visit.session.client, opened))
         visit.session.files.release(files)
         tab = visit.refresh(pages=True)
         tab.news = message

@@ -15,7 +15,7 @@ from metaembed_demo.core.budgets import Budget
 
 from .components import PageVisits, Updates, html
 
-SURVEYS = 1  # concurrent events, for all visitors together
+SURVEYS = 2  # concurrent events, for all visitors together, one of an address
 DROP_LABELS = "Drop queries.jsonl and qrels.tsv, to measure with your own labels"
 
 

@@ -45,14 +45,15 @@ class Visits:
         """folder: the upload folder."""
         self.tools, self.base, self.folder, self.limits = tools, base, folder, limits
         self.sessions = Sessions(base, limits.session_ttl_s, limits=limits, folder=folder)
+        self.shares = self.sessions.shares
         self.kept: Kept | None = None  # set by the page
         self._lock = threading.RLock()
         self._session_ids: dict[str, str] = {}  # visitor -> session id
         self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; tab "" is an API client
         self._tabs: dict[str, str] = {}  # open tab -> session id
 
-    def get(self, visitor: str, tab: str) -> Visit:
-        """The visit of a visitor's `tab`, in their session, which is created if needed.
+    def get(self, visitor: str, tab: str, client: str = "") -> Visit:
+        """The visit of a visitor's `tab`, in their session, which is created if needed, for `client`.
 
         Raises:
             Full: when there are too many sessions.
@@ -61,7 +62,7 @@ class Visits:
             try:
                 session = self.sessions.get(self._session_ids.get(visitor, ""))
             except KeyError:
-                session = self.sessions.get(self.sessions.open())
+                session = self.sessions.get(self.sessions.open(client))
                 self._session_ids[visitor] = session.id
                 self._forget_ended()
             self._tabs[tab] = session.id
@@ -69,10 +70,10 @@ class Visits:
         visit.follow()  # may encode a query, so not under the lock
         return visit
 
-    def open(self) -> Visit:
-        """A new session for an API client. Raises `Full` when there are too many."""
+    def open(self, client: str = "") -> Visit:
+        """A new session for an API client at the address `client`. Raises `Full` when there are too many."""
         with self._lock:
-            session = self.sessions.get(self.sessions.open())
+            session = self.sessions.get(self.sessions.open(client))
             self._forget_ended()
             return self._visit(session, "")
 
@@ -151,7 +152,7 @@ class Visits:
         if self.kept:
             self.kept.sweep(dict(self._tabs))
         if self.folder is not None:
-            uploads.sweep(self.folder, self.limits.session_ttl_s)
+            uploads.sweep(self.folder, min(self.limits.unclaimed_s, self.limits.session_ttl_s))
 
     def _forget_ended(self) -> None:
         with self._lock:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from PIL.Image import Image
+
 from metaembed_demo.app.views import search_tab, storage_control
 from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import dial, readout
@@ -26,7 +28,7 @@ from metaembed_demo.explain.token_statistics import PageStatistics
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .explanation_tabs import ExplanationTabs, nearest
-from .jobs import job, picture
+from .jobs import in_turn, picture
 from .links import Link, link, trace_json
 from .page_state import EMPTY, REGION_OF, Screen
 from .session import Session
@@ -120,7 +122,7 @@ class SearchState:
             return self.screen()
         try:
             check_length(text, LIMITS.max_query_characters)
-            query = Query(text.strip(), picture(self.picture) if self.picture else None)
+            query = Query(text.strip(), self._read(self.picture) if self.picture else None)
             trace = search(
                 self.collection,
                 self.tools.encoder,
@@ -139,6 +141,9 @@ class SearchState:
             return self._failed(str(error) or type(error).__name__, text[: LIMITS.max_query_characters])
         self._take(trace, None)
         return self.screen()
+
+    def _read(self, file: Upload) -> Image:
+        return picture(file, self.session.shares.pictures, self.session.client)
 
     def move(self, budget: Budget) -> Screen:
         """Search again with the same query embedding at another budget."""
@@ -325,9 +330,9 @@ class SearchState:
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""
         if self.trace is not None:
-            with job(self.session, self.explanation_tabs.stop):
-                for html in self.explanation_tabs.test(self.trace):
-                    yield Screen(pagemap=html)
+            test = self.explanation_tabs.test(self.trace)
+            for html in in_turn(self.session, self.explanation_tabs.stop, test):
+                yield Screen(pagemap=html)
 
     def _is_weak(self, trace: Trace) -> bool:
         """Whether the best score is weak, by the quality curve. False where the curve does not apply."""

@@ -13,24 +13,34 @@ from typing import Any
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
+from .shares import Shares
 from .uploads import UploadedFiles
 
+LEAST_SESSIONS = 8  # of one address, whatever its share: people behind one address, an API client
 ENDED = "This session has ended. Reload the page to start a new one."
 
 
 class Full(Exception):
-    """The session limit is reached and no session is idle."""
+    """The session limit, of the server or of an address, is reached and no session is idle."""
 
 
 class Session:
     """One visitor's pages and files, shared by their tabs.
 
     `id` is the token of API clients; browsers are identified by a cookie and never see it. `picture_key` is
-    part of the URLs of the session's pictures.
+    part of the URLs of the session's pictures. `client` is the address that opened it: its work takes that
+    address's share of `shares`.
     """
 
-    def __init__(self, session_id: str, base: Collection, files: UploadedFiles | None = None) -> None:
-        self.id = session_id
+    def __init__(
+        self,
+        session_id: str,
+        base: Collection,
+        files: UploadedFiles | None = None,
+        client: str = "",
+        shares: Shares | None = None,
+    ) -> None:
+        self.id, self.client, self.shares = session_id, client, shares or Shares()
         self.picture_key = secrets.token_urlsafe(12)
         self.collection = base.copy()
         self.files = files or UploadedFiles()
@@ -64,6 +74,7 @@ class Sessions:
 
     At `limits.max_sessions`, a new session replaces the one unused for longest if that has been idle for
     `limits.yield_after_s`. Otherwise `open` raises `Full`, so that newcomers cannot evict active sessions.
+    The same holds among the sessions of one address, at its share of them.
     """
 
     def __init__(
@@ -75,6 +86,8 @@ class Sessions:
         folder: Path | None = None,
     ) -> None:
         """folder: the upload folder, see `UploadedFiles`."""
+        self.shares = Shares(limits)
+        self.share = limits.share(limits.max_sessions, LEAST_SESSIONS)
         self.base, self.ttl_s, self.limits, self.folder = base, ttl_s, limits, folder
         self._clock = clock
         self._lock = threading.Lock()
@@ -86,32 +99,35 @@ class Sessions:
     def __contains__(self, session_id: object) -> bool:
         return session_id in self._open
 
-    def open(self) -> str:
-        """Start a session with a copy of the sample corpus. Returns its id.
+    def open(self, client: str = "") -> str:
+        """Start a session of the address `client` with a copy of the sample corpus. Returns its id.
 
         Raises:
             Full: when the session limit is reached and no session is idle.
         """
         self.sweep()
-        session = Session(secrets.token_urlsafe(24), self.base, UploadedFiles(self.folder, self.limits))
+        files = UploadedFiles(self.folder, self.limits)
+        session = Session(secrets.token_urlsafe(24), self.base, files, client, self.shares)
         with self._lock:
             session.clock = self._clock
             session.used = self._clock()
-            ended = self._make_room(session.used)
+            ended = self._make_room(client, session.used)
             self._open[session.id] = session
         _end(ended)
         return session.id
 
-    def _make_room(self, now: float) -> list[Session]:
-        if len(self._open) < self.limits.max_sessions:
-            return []
-        idle = [session for session in self._open.values() if not session.jobs]
+    def _make_room(self, client: str, now: float) -> list[Session]:
+        rivals = [session for session in self._open.values() if session.client == client]
+        what = f"All {self.share} sessions that one address may have"
+        if len(rivals) < self.share or self.share == self.limits.max_sessions:
+            rivals = list(self._open.values())
+            what = f"All {self.limits.max_sessions} sessions of this server"
+            if len(rivals) < self.limits.max_sessions:
+                return []
+        idle = [session for session in rivals if not session.jobs]
         oldest = min(idle, key=lambda session: session.used, default=None)
         if oldest is None or now - oldest.used < self.limits.yield_after_s:
-            raise Full(
-                f"All {self.limits.max_sessions} sessions of this server are in use. "
-                "Try again in a few minutes."
-            )
+            raise Full(f"{what} are in use. Try again in a few minutes.")
         return [self._open.pop(oldest.id)]
 
     def get(self, session_id: str) -> Session:

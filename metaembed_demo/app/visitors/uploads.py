@@ -1,7 +1,8 @@
 """The uploaded files of sessions on disk, and their removal.
 
-Gradio stores uploads in one folder, each under a seeded hash of its content, so that visitors who upload the
-same file share one copy. Files are reference-counted and removed when the last session releases them.
+Each upload request has a folder of its own in the upload folder, under a random name, so that visitors who
+upload the same file share nothing. A file that one client names in two sessions is reference-counted, and
+removed when the last of them releases it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.disk import clear_scratch
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.file_types import mebibytes
 
@@ -28,6 +30,7 @@ Held = tuple[Path, int]  # path and inode: uploading the same file again gives a
 _lock = threading.Lock()
 _held: Counter[Held] = Counter()  # reference counts, for all sessions
 _handed: set[Path] = set()  # files that visitors may download
+receiving: set[Path] = set()  # folders of running upload requests
 _seen: dict[Path, dict[tuple[Held, int], float]] = {}  # folder -> its files and when `sweep` first saw each
 
 
@@ -97,7 +100,8 @@ class UploadedFiles:
             raise ValueError("This session has ended. Reload the page to start a new one.")
         self._take_back()
         target = self.folder / secrets.token_urlsafe(32) / name
-        target.parent.mkdir(parents=True)
+        make_private(self.folder)
+        target.parent.mkdir(mode=0o700)
         with _lock:
             _handed.add(target)
             self._handed = target
@@ -113,8 +117,8 @@ class UploadedFiles:
         with _lock:
             path, self._handed = self._handed, None
             _handed.discard(path) if path else None
-        if path:
-            _remove(path)
+        if path and self.folder:
+            _remove(path, self.folder)
 
     def _drop(self, these: Sequence[Held]) -> None:
         for held in these:
@@ -126,8 +130,8 @@ class UploadedFiles:
                 last = _held[held] <= 0
                 if last:
                     del _held[held]
-            if last and self._is_upload(held):
-                _remove(held[0])
+            if last and self.folder and self._is_upload(held):
+                _remove(held[0], self.folder)
 
     def _is_upload(self, held: Held) -> bool:
         """Whether the file is unchanged since it was taken, and in the upload folder."""
@@ -141,24 +145,16 @@ class UploadedFiles:
 def private_folder(parent: Path) -> Path:
     """A new folder in `parent`, removed when this process ends. Removes folders of dead processes."""
     parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.glob(f"{PREFIX}*-*"):
-        if _is_dead(old.name.removeprefix(PREFIX).partition("-")[0]):
-            shutil.rmtree(old, ignore_errors=True)
+    clear_scratch(parent, PREFIX)
+    clear_scratch()  # of its reading processes, in the folder for temporary files
     made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 
 
-def _is_dead(pid: str) -> bool:
-    if not pid.isdigit() or os.name != "posix":
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+def make_private(folder: Path) -> None:
+    """Make `folder` again, for this user alone, should somebody have removed it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def handed_out(path: Path) -> bool:
@@ -169,7 +165,8 @@ def handed_out(path: Path) -> bool:
 def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.monotonic) -> int:
     """Remove files in `folder` that no session holds and that sweeps have seen for `age_s` seconds.
 
-    Returns the number removed. Ages are on `clock`, not file times, because the machine's clock may be set.
+    Files that are arriving stay. Returns the number removed. Ages are on `clock`, not file times, because the
+    machine's clock may be set.
     """
     now, removed = clock(), 0
     before, seen = _seen.get(folder, {}), {}
@@ -177,24 +174,31 @@ def sweep(folder: Path, age_s: float, clock: Callable[[], float] = time.monotoni
         with contextlib.suppress(OSError):
             state = (held, path.stat().st_mtime_ns)  # changes when the file is written again
             since = seen[state] = before.get(state, now)
-            if now - since > age_s and held not in _held and not handed_out(path):
-                _remove(path)
+            arriving = any(parent in receiving for parent in path.parents)
+            if now - since > age_s and held not in _held and not handed_out(path) and not arriving:
+                _remove(path, folder)
                 removed += 1
     _seen[folder] = seen
     return removed
 
 
-def clear_parts(folder: Path) -> None:
-    """Remove the remains of failed uploads: Gradio stores partial files directly in `folder`."""
+def clear_parts(folder: Path, whole: bool = False) -> None:
+    """Remove the parts of files that Gradio stores directly in a request's `folder`, or the `whole`."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(tempfile.gettempprefix()) and entry.is_file(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False):
                 os.truncate(entry, 0)  # frees the space even if the file is still open
                 os.unlink(entry)
+    if whole:
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # fails unless empty
 
 
 def used(folder: Path) -> int:
-    """Disk usage of the files in `folder`, in bytes."""
+    """Disk usage of the files in `folder`, or of the file `folder`, in bytes."""
+    if folder.is_file():
+        return max(folder.stat().st_size, BLOCK)
     return sum(max(size, BLOCK) for _, size in _files(folder).values())
 
 
@@ -213,7 +217,11 @@ def _at(path: Path) -> tuple[Held, int]:
     return (path, status.st_ino), status.st_size
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, folder: Path) -> None:
+    """Remove a file, and the folders around it below the upload `folder` that become empty."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-        path.parent.rmdir()  # fails unless empty
+        for parent in path.parents:
+            if parent == folder or not parent.is_relative_to(folder):
+                return
+            parent.rmdir()  # fails unless empty

@@ -14,7 +14,7 @@ from metaembed_demo.collection.notices import in_lines
 from metaembed_demo.core.types import Upload
 
 from .corpus_study import CorpusStudy, QuerySource
-from .jobs import Indexed, index, job
+from .jobs import Indexed, in_turn, index
 from .page_state import DocumentsTab
 from .search_state import SearchState, Tools
 
@@ -48,13 +48,13 @@ class Visit(SearchState):
 
     def measure(self, kind: QuerySource) -> Iterator[str]:
         """Measure the five budgets on this visitor's pages."""
-        with job(self.session, self.study.stop):
-            yield from self.study.measure(kind, self.collection, self.budget, self.explanation_tabs.queries)
+        past = self.explanation_tabs.queries
+        steps = self.study.measure(kind, self.collection, self.budget, past)
+        yield from in_turn(self.session, self.study.stop, steps)
 
     def read_all(self) -> Iterator[str]:
         """Compute the token statistics of this visitor's pages."""
-        with job(self.session, self.study.stop):
-            yield from self.study.read_all(self.collection)
+        yield from in_turn(self.session, self.study.stop, self.study.read_all(self.collection))
 
     # Documents
 
@@ -82,7 +82,7 @@ class Visit(SearchState):
         self.indexing = True
         try:
             with self.session.at_work():
-                for at in index(self.collection, self.tools.encoder, files, refused, self.stop):
+                for at in index(self.session, self.tools.encoder, files, refused, self.stop):
                     if isinstance(at, Indexed):
                         ended = at
                     elif time.monotonic() - last >= PROGRESS_EVERY_S:

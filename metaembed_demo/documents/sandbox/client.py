@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
-from metaembed_demo.documents import extraction, loader
+from metaembed_demo.documents import extraction, loader, office
+from metaembed_demo.documents.file_types import sniff
 from metaembed_demo.documents.skipped import folded
 
 from . import protocol
@@ -205,6 +206,13 @@ def _is_zip(file: Upload) -> bool:
     return False
 
 
+def _is_page(file: Upload) -> bool:
+    """Whether a file may be a picture or a PDF. What is wrong with it otherwise, the reader says."""
+    with contextlib.suppress(OSError):
+        return not _is_zip(file) and sniff(file.path) not in office.CONVERTED
+    return True
+
+
 def _request(file: Upload, limits: Limits) -> protocol.Message:
     return {"path": str(file.path.absolute()), "name": file.name, "limits": limits.model_dump()}
 
@@ -248,7 +256,12 @@ def read_files(
 
 
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
-    """The first page of a file, as a query picture. Does not wait for uploads or load their models."""
+    """The first page of a picture or PDF, as a query picture. Does not wait for uploads or load their models.
+
+    Archives and documents that are converted are refused: a few seconds are for one page.
+    """
+    if not _is_page(file):
+        return Problem(file.name, f"{file.name} is neither a picture nor a PDF. Ask with one of these.")
     with contextlib.closing(cast(Generator[Any], read_files([file], limits, PICTURES))) as pages:
         first = next(pages, None)
     return first.page if isinstance(first, Rendered) else first

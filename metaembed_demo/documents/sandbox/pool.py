@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any, BinaryIO, cast
 
 from metaembed_demo.core.config import ROOT, SERVER, Limits
+from metaembed_demo.core.disk import scratch_prefix
 
 from . import protocol
 
@@ -46,16 +47,16 @@ class Unavailable(Exception):
 class Worker:
     """One sandboxed process. After `Lost` is raised it is unusable."""
 
-    def __init__(self, megabytes: int) -> None:
-        """Start the process. Raises Unavailable when that fails."""
-        self.megabytes = megabytes
+    def __init__(self, megabytes: int, of_file: str = "SECONDS_PER_FILE", nice: int = 0) -> None:
+        """Start the process. Raises Unavailable when that fails. of_file, nice: as of `Workers`."""
+        self.megabytes, self._of_file = megabytes, of_file
         self.busy = True  # an answer is pending
         self.worked = 0.0  # seconds spent on the current file
         self._ended = False
         # The semaphore admits one message per request, so a rogue process cannot fill the queue.
         self._asked, self._answers = threading.Semaphore(), queue.SimpleQueue[Any]()
         # Temporary files, removed here because a killed process cannot.
-        self._folder = tempfile.TemporaryDirectory(prefix="metaembed-", ignore_cleanup_errors=True)
+        self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True)
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, str(megabytes), self._folder.name],
@@ -67,6 +68,9 @@ class Worker:
         except OSError as error:
             self._folder.cleanup()
             raise Unavailable(f"the reading process does not start ({error})") from error
+        if nice and hasattr(os, "setpriority"):
+            with contextlib.suppress(OSError):  # it may have ended already
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, nice)
         _widen(cast(BinaryIO, self._process.stdout))
         threading.Thread(target=self._listen, daemon=True).start()
         try:
@@ -77,8 +81,8 @@ class Worker:
 
     def ask(self, allowed: Limits, do: str, **more: Any) -> tuple[protocol.Message, list[bytes]]:
         """The answer to a request. Raises Lost on a crash or timeout."""
-        left = allowed.seconds_per_file - self.worked
-        name = "SECONDS_PER_PAGE" if left > allowed.seconds_per_page else "SECONDS_PER_FILE"
+        left = getattr(allowed, self._of_file.lower()) - self.worked
+        name = "SECONDS_PER_PAGE" if left > allowed.seconds_per_page else self._of_file
         started = monotonic()
         self.busy = True
         try:
@@ -171,8 +175,10 @@ def _environment(folder: str) -> dict[str, str]:
 class Workers:
     """A pool of at most `most` sandboxed processes in use at a time."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, of_file: str = "SECONDS_PER_FILE", nice: int = 0) -> None:
+        """of_file: the setting that bounds the time of a file; nice: how far its processes stand back."""
         self._most, self._turn = most, threading.Semaphore(most)
+        self._of_file, self._nice = of_file, nice
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._timer: threading.Timer | None = None
@@ -199,7 +205,7 @@ class Workers:
                     return worker
                 worker.end()
         try:
-            worker = Worker(limits.worker_megabytes)
+            worker = Worker(limits.worker_megabytes, self._of_file, self._nice)
         except Unavailable as error:
             if not self._proven:  # otherwise a file may have caused this; never parse it in the app
                 log.warning("Files are read in the app itself: %s", error)
@@ -231,5 +237,7 @@ class Workers:
                 self._idle.pop().end()
 
 
-UPLOADS = Workers(1)  # matches the number of concurrent uploads in app/ui/page.py
-PICTURES = Workers(2)  # for query images, which must not wait for uploads; these load no models
+# As many as visitors whose files are indexed in turn (app/visitors/shares.py). They stand back for searches.
+UPLOADS = Workers(3, nice=10)
+# For query images, which must not wait for uploads; these load no models.
+PICTURES = Workers(2, of_file="SECONDS_PER_PICTURE")
