@@ -27,8 +27,8 @@ from starlette.routing import Route
 from . import gradio_compat
 from .access import RUN
 from .rate_limit import Recent
+from .refusals import FAILED
 
-FAILED = "Something went wrong on the server. Try again."
 log = logging.getLogger(__name__)
 
 
