@@ -154,8 +154,8 @@ def test_passwords_are_guessed_a_few_times(strict: Served) -> None:
     mine, theirs = asked_from(strict, "203.0.113.3"), asked_from(strict, "203.0.113.4")
     assert "After 3 wrong ones" in mine.get("/").text
     for _ in range(2):
-        assert [enter(mine, "a").status_code, enter(mine, "b").status_code] == [400, 400]
-        assert mine.post("/login", data={"username": "anybody"}).status_code == 422  # no guess
+        assert enter(mine, "a").status_code == 400
+        assert mine.post("/login", data={"username": "anybody"}).status_code == 422  # a guess as well
         assert enter(mine, "open sesame").status_code == 200
     got = [enter(theirs, guess) for guess in ("a", "b", "c", "d", "open sesame")]
     assert [each.status_code for each in got] == [400, 400, 400, 429, 429]

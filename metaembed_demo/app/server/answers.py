@@ -34,7 +34,7 @@ class Answer:
         self.begun = False
         self.learn: Callable[[int], None] | None = None  # is told the status
         self._send = send
-        self._here = HEADERS if CACHED.fullmatch(path) else (*HEADERS, NO_STORE)
+        self._cached = bool(CACHED.fullmatch(path))
         self._replaced = self._streams = False
 
     async def send(self, message: Message) -> None:
@@ -43,10 +43,11 @@ class Answer:
             self.begun = True
             if self.learn is not None:
                 self.learn(message["status"])
-            names = {name for name, _ in self._here}
+            here = HEADERS if self._cached and message["status"] < 400 else (*HEADERS, NO_STORE)
+            names = {name for name, _ in here}
             kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in names]
             self._streams = any(b"event-stream" in value for name, value in kept if name == b"content-type")
-            message = {**message, "headers": [*kept, *self._here]}
+            message = {**message, "headers": [*kept, *here]}
         await self._send(message)
 
     async def send_checked(self, message: Message) -> None:

@@ -27,7 +27,7 @@ GRACE_S, LEAST_RATE = 30.0, 8_000  # seconds, and then so many bytes a second
 MARKS = (b",", b"[", b"{", rb"\u")  # there are no more values in JSON than these and one
 MOST_MARKS, MOST_DEPTH = 20_000, 32
 MOST_PARTS, MOST_FIELDS = 1000, 16  # of a multipart body, and those of them that are no files
-FIELD_BYTES, HEAD_BYTES = 4096, 4096  # of such a field, and of the headers of a part
+FIELD_BYTES, HEAD_BYTES = 4096, 2048  # of such a field, and of the headers of a part
 PLAIN_CHARSETS = ("utf-8", "utf8")
 Headers = dict[bytes, bytes]
 
