@@ -31,8 +31,8 @@ from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget used for Kendall's tau
 HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
-# Of a file of labels. The app reads them itself, in less than 0.1 s.
-LABEL_BYTES, LABEL_LINES, LABEL_LINE = 2 << 20, 20_000, 20_000
+# Bytes, lines and characters of a line in a file of labels. The app reads it itself, in about 0.1 s.
+LABEL_BYTES, LABEL_LINES, LABEL_LINE = 1 << 20, 3000, 16_000
 LEAST_QUERIES = 10  # fewer are too few for a bootstrap interval
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 

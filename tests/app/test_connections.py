@@ -22,6 +22,7 @@ from starlette.routing import Route
 from metaembed_demo.app.server import connections
 from metaembed_demo.app.server.connections import Connections, raise_file_limit
 from metaembed_demo.app.server.visitor_cookie import VisitorCookie
+from metaembed_demo.core import logs
 from tests.support.app_server import free_port, until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -141,8 +142,10 @@ def test_more_files_may_be_open_and_running_out_is_logged_a_few_times(
         assert raise_file_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    (handler,) = logging.getLogger("asyncio").handlers
-    handler.setStream(written := io.StringIO())  # type: ignore[attr-defined]
+    written = io.StringIO()
+    for handler in logging.getLogger("asyncio").handlers:
+        if isinstance(handler.formatter, logs.Formatter):
+            handler.setStream(written)  # type: ignore[attr-defined]
     for _ in range(5000):
         logging.getLogger("asyncio").error("socket.accept() out of system resource\nsocket: 5")
     assert 1 <= written.getvalue().count("out of system resource") <= 30
