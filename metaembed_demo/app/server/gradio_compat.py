@@ -115,9 +115,9 @@ class Events:
 @contextmanager
 def _served_through(connections: Connections) -> Iterator[None]:
     """Let Gradio start its web server with our `connections`."""
-    kept = getattr(http_server, "Server", object)
+    kept: Any = getattr(http_server, "Server", object)
 
-    class Server(kept):  # type: ignore[misc, valid-type]
+    class Server(kept):  # type: ignore[misc]
         def __init__(self, config: Any, *args: Any, **more: Any) -> None:
             connections.set_up(config)
             super().__init__(config, *args, **more)
