@@ -117,7 +117,7 @@ def _served_through(connections: Connections) -> Iterator[None]:
     """Let Gradio start its web server with our `connections`."""
     kept: Any = getattr(http_server, "Server", object)
 
-    class Server(kept):  # type: ignore[misc]
+    class Server(kept):
         def __init__(self, config: Any, *args: Any, **more: Any) -> None:
             connections.set_up(config)
             super().__init__(config, *args, **more)
