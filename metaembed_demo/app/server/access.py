@@ -95,7 +95,7 @@ class Guard:
         self.addresses, self.events = addresses, events
         self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
         self.reads = Requests(limits.reads_per_minute)
-        self.room = Room(limits.max_body_bytes, CLIENT_BODIES)
+        self.body_room = Room(limits.max_body_bytes, CLIENT_BODIES)
         self._running: Counter[str] = Counter()  # requests, by client
         self._counted, self._used = float("-inf"), 0
         self._uploading = 0  # running upload requests
@@ -124,7 +124,7 @@ class Guard:
     async def _pass(self, scope: Scope, receive: Receive, answer: Answer, client: str) -> Refused | None:
         """Pass a request on, or return why not."""
         try:
-            with self.room.hold(client) as take:
+            with self.body_room.hold(client) as take:
                 self._within_rates(scope, client)
                 if _is_login(scope):
                     self._guess((client, LOGIN), "passwords")
