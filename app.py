@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import time
 
 from metaembed_demo.app.ui.page import build_ui
+from metaembed_demo.core import logs
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.encoders.registry import affordable, load_encoder
 from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.index import maxsim_kernels
 
-logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+logs.configure()
 STARTED = time.perf_counter()
 
 

@@ -306,7 +306,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.attacker and options.searchers + options.uploaders > MOST_USERS:
         parser.error(f"At most {MOST_USERS} users have an address of their own beside an attacker.")
-    # Without an attacker all users come from one address, and may ask as much as so many addresses.
     # Without an attacker all users have one address, and may ask as much as so many addresses.
     alone = {"METAEMBED_REQUESTS_PER_MINUTE": "0", "METAEMBED_ADDRESS_SHARE": "100"}
     settings = {} if options.attacker else alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -39,6 +40,11 @@ def _names(text: Any) -> Any:
     return tuple(n for n in map(str.strip, text.split(",")) if n) if isinstance(text, str) else text
 
 
+def _networks(text: Any) -> Any:
+    """Addresses and networks of a comma-separated list."""
+    return tuple(map(ip_network, _names(text)))
+
+
 IsSet = Annotated[bool, BeforeValidator(bool)]  # True for any value of the variable
 
 
@@ -65,7 +71,10 @@ class Limits(Settings):
     unclaimed_s: NonNegativeInt = 600  # an uploaded file that no session has taken
     # Per client address; see app/server/rate_limit.py. Dragging the dial sends up to 20 requests a second.
     requests_per_minute: NonNegativeInt = 1200  # of those that compute something; 0: no limit
+    reads_per_minute: NonNegativeInt = 12_000  # of the others; a page takes a hundred. 0: no limit
+    max_connections: NonNegativeInt = 200  # open at once; 0: no limit
     max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row before a delay; 0: no limit
+    max_body_bytes: NonNegativeInt = 128 << 20  # of requests other than uploads, all in memory together
     seconds_per_job: NonNegativeFloat = 1800  # indexing an upload, opening an index file, a survey, a test
     max_query_characters: NonNegativeInt = 2000
     seconds_per_picture: NonNegativeFloat = 5  # reading a query's picture
@@ -127,6 +136,10 @@ class Server(Settings):
     worker: bool = True  # False: files are read in the app's process
     # Number of proxies in front of this server that append their client's address to X-Forwarded-For.
     trusted_proxies: NonNegativeInt = Field(default_factory=lambda: int(Space().here))
+    # Networks of proxies whose X-Forwarded-For is believed, whatever their number; comma-separated.
+    proxy_addresses: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = ()
     qdrant_key: str = Field(default="", repr=False)  # API key of a Qdrant server
     # Further encoders that a visitor may switch to, comma-separated.
     encoders: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()

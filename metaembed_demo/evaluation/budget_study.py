@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
@@ -29,6 +31,8 @@ from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget used for Kendall's tau
 HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
+# Bytes, lines and characters of a line in a file of labels. The app reads it itself, in about 0.1 s.
+LABEL_BYTES, LABEL_LINES, LABEL_LINE = 1 << 20, 3000, 16_000
 LEAST_QUERIES = 10  # fewer are too few for a bootstrap interval
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
@@ -139,18 +143,19 @@ def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) ->
     """Labels from a queries.jsonl and a tab-separated qrels file; only queries with a grade above 0.
 
     Raises:
-        ValueError: when a file is missing or malformed, or a query has an image; the message names the file
-            and line.
+        ValueError: when a file is missing, malformed or too large, or a query has an image or is too long;
+            the message names the file, and the line or query.
     """
     with TemporaryDirectory() as name:
         queries, qrels = Path(name, "queries.jsonl"), Path(name, QRELS[0])
         qrels.parent.mkdir()
         try:
-            queries.write_bytes(queries_file.read_bytes())
-            qrels.write_bytes(qrels_file.read_bytes())
+            queries.write_bytes(_bounded(queries_file))
+            qrels.write_bytes(_bounded(qrels_file))
             _refuse_pictures(queries)
             Path(name, "page.png").touch()  # `load_beir` requires a corpus, but does not open it
             beir = load_beir(Path(name))
+            _refuse_long(beir.queries)
         except (OSError, OverflowError, RecursionError, csv.Error) as error:
             raise ValueError(f"{queries_file.name} or {qrels_file.name}: {error}.") from None
         except ValueError as error:
@@ -288,6 +293,30 @@ def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table
     p50, p95 = np.percentile(ms, [50, 95]).tolist()
     size = index.bytes_per_page(budget)
     return StopWorth(budget, same, tau, quality, (low, high), size, p50, p95, tuple(found[:, 2].tolist()))
+
+
+def _bounded(file: Path) -> bytes:
+    """The bytes of a file of labels. Raises ValueError when there are more, or more lines, than are read."""
+    size = file.stat().st_size
+    if size > LABEL_BYTES:
+        raise ValueError(
+            f"{file.name} is too large ({bytes_text(size)}): {bytes_text(LABEL_BYTES)} are read."
+        )
+    data = file.read_bytes()
+    lines = data.decode("utf-8", "replace").splitlines()
+    if len(lines) > LABEL_LINES:
+        raise ValueError(f"{file.name} has {len(lines):,} lines: {LABEL_LINES:,} are read.")
+    for at, line in enumerate(lines, 1):
+        if len(line) > LABEL_LINE:
+            raise ValueError(f"{file.name}, line {at} is too long: {LABEL_LINE:,} characters are read.")
+    return data
+
+
+def _refuse_long(queries: dict[str, Query]) -> None:
+    most = LIMITS.max_query_characters
+    for at, query in enumerate(queries.values(), 1):
+        if len(query.text) > most:
+            raise ValueError(f"Query {at} is too long: {most:,} characters are taken.")
 
 
 def _refuse_pictures(queries: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gradio.state_holder import StateHolder
 
 from metaembed_demo.app.server.gradio_compat import Kept
+from metaembed_demo.app.server.tab_names import name_of
 from metaembed_demo.app.server.visitor_cookie import visitor_of
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import registry
@@ -49,6 +50,11 @@ def test_before_there_is_a_server_there_is_nothing_to_do() -> None:
     assert len(states) == 0
 
 
+def known(tab: Tab) -> str:
+    """What Gradio knows a tab by."""
+    return name_of(tab.hash, f"visitor {visitor_of(dict(tab.http.cookies))}")
+
+
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[gr.Blocks, registry.Visits]]:
     made: list[registry.Visits] = []
@@ -75,6 +81,7 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(
     tab = Tab(address)
     tab.send(None, "load")
     assert len(registry.kept) == 1
+    tabs = set(app.state_holder.session_data)
     with httpx.Client(base_url=address, timeout=60) as http:
         for data in (["dog", "1x1", 3, "", None], ["", "1x1", 3, "", None]):  # one is answered, one refused
             called = http.post("/gradio_api/call/search", json={"data": data}).json()
@@ -83,11 +90,11 @@ def test_calls_leave_nothing_and_tabs_leave_with_their_session(
         body = {"data": ["dog", "1x1", 3, "", None], "session_hash": tab.hash}
         called = http.post("/gradio_api/call/search", json=body).json()
         assert "event: complete" in http.get(f"/gradio_api/call/search/{called['event_id']}").text
-    assert set(app.state_holder.session_data) == {tab.hash}  # though a call went by its name
+    assert set(app.state_holder.session_data) == tabs  # though a call went by its name
     for _ in range(3):
         registry.sweep()
-    assert set(app.state_holder.session_data) == {tab.hash}
-    assert set(app._queue.pending_event_ids_session) == {tab.hash}
+    assert set(app.state_holder.session_data) == {known(tab)}
+    assert set(app._queue.pending_event_ids_session) == {known(tab)}
     (session,) = {*registry._visits}
     registry.close(session)
     for _ in range(2):
@@ -107,16 +114,16 @@ def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, re
     assert len(registry.sessions) == 1
     other.send(None, "load")
     assert len(registry.sessions) == 2
-    (mine, theirs) = registry._tabs[tab.hash], registry._tabs[other.hash]
+    (mine, theirs) = registry._tabs[known(tab)], registry._tabs[known(other)]
     visitors = [visitor_of(dict(each.http.cookies)) for each in (tab, other)]
     me, you = (str(each) for each in visitors)
-    assert registry.get(me, tab.hash).session.id == mine
-    assert registry.get(you, other.hash).session.id == theirs
-    assert registry.is_anothers(you, tab.hash)
-    assert not registry.is_anothers(me, tab.hash)
+    assert registry.get(me, known(tab)).session.id == mine
+    assert registry.get(you, known(other)).session.id == theirs
+    assert registry.is_anothers(you, known(tab))
+    assert not registry.is_anothers(me, known(tab))
     registry.close(mine)
-    assert not registry.is_anothers(you, tab.hash)
-    assert registry.get(me, tab.hash).session.id not in (mine, theirs)
+    assert not registry.is_anothers(you, known(tab))
+    assert registry.get(me, known(tab)).session.id not in (mine, theirs)
     assert registry.open().session.id != registry.open().session.id
 
 

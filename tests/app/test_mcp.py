@@ -208,3 +208,17 @@ def test_a_token_is_asked_for(locked: Served) -> None:
         assert got.headers["www-authenticate"] == "Bearer"
     listed = ask(locked.address, lambda session: session.list_tools(), Authorization="Bearer a-token")
     assert sorted(tool.name for tool in listed.tools) == TOOLS
+
+
+def test_of_many_wrong_files_the_first_is_told(small: Served) -> None:
+    for files in ([{}] * 90, [{}] * 101, [{"name": "a" * 256, "content_base64": ""}]):
+        told = refusal(small.address, "index", files=files)
+        assert len(told) < 1000
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    for files in ("[" + "{}," * 100_000 + "{}]", json.dumps("[" + "{}," * 100_000 + "{}]")):
+        content = json.dumps({**body, "params": {"name": "index", "arguments": {"files": 0}}})
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        got = httpx.post(
+            small.address + PATH, content=content.replace(": 0}", f": {files}}}"), headers=headers, timeout=60
+        )
+        assert (got.status_code, len(got.content) < 200) == (413, True)

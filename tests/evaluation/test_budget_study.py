@@ -468,9 +468,13 @@ GOOD = {"_id": "1", "text": "bread"}
         (lines(GOOD), f"{HEADER}1\tb.pdf\n", r"^judged\.tsv, line 2"),
         (lines(GOOD), f"{HEADER}1\tb.pdf\tinf\n", r"judged\.tsv: "),
         (lines(GOOD), "2\tb.pdf\t1\n", r"^No query of mine\.jsonl has a judgement"),
-        ("[" * 100_000, "1\tb.pdf\t1\n", r"^mine\.jsonl"),
+        ("[" * 10_000, "1\tb.pdf\t1\n", r"^mine\.jsonl"),
+        (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(1\.9 MB\): 1 MB are read"),
+        (lines(GOOD), "\r" * 4000, r"^judged\.tsv has 4,000 lines: 3,000 are read"),
+        (lines(GOOD), "\t" * 20_000, r"^judged\.tsv, line 1 is too long"),
+        (lines({**GOOD, "text": "a" * 2001}), "1\tb.pdf\t1\n", r"^Query 1 is too long: 2,000 characters"),
     ],
-    ids=range(7),
+    ids=range(11),
 )
 def test_a_bad_line_is_named(
     corpus: Collection, tmp_path: Path, queries: str, qrels: str, match: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core import logs
 from metaembed_demo.core.config import SERVER
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
@@ -21,6 +22,7 @@ def samples(encoder: DummyEncoder) -> Collection:
 
 
 if __name__ == "__main__":
+    logs.configure()  # as app.py does, before MCP's library takes the root logger
     encoder = DummyEncoder()
     demo, options = build_ui(encoder, samples(encoder))
     demo.launch(

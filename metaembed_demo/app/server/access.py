@@ -9,64 +9,73 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, Protocol
 
 from anyio import CancelScope
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metaembed_demo.app.visitors.upload_room import NoRoom, Receiving, UploadRoom
 from metaembed_demo.app.visitors.uploads import handed_out
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import FULL_DISK, is_full
-from metaembed_demo.core.text import bytes_text
 
-from .rate_limit import CLIENT, Addresses, Guesses, Requests, in_words
+from . import bodies, origins, tab_names
+from .answers import Answer
+from .bodies import Room
+from .rate_limit import CLIENT, Addresses, Guesses, Requests
+from .refusals import FAILED, Refused, later
 
 MCP = "/gradio_api/mcp"
 UPLOAD = "/gradio_api/upload"
+# What is in brackets ends up as keys in memory, so it is short.
 OPEN = re.compile(
-    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|login|logout|health)/?"
-    r"|/(assets|static|svelte)/[^?]*|/pictures/[\w-]+/\w+/[\w.]+"
-    r"|/gradio_api/(info|upload|upload_progress|queue/(join|data|status)|run/predict|call(/v2)?/\w+(/\w+)?"
-    r"|cancel|reset|heartbeat/\w+|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?"
+    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d{1,4})?|login|logout|health)/?"
+    r"|/(assets|static|svelte)/[^?]*|/pictures/[\w-]{1,64}/\w{1,128}/[\w.]{1,64}"
+    r"|/gradio_api/(info|upload|queue/(join|data|status)|run/predict|call(/v2)?/\w{1,64}(/\w{1,64})?"
+    r"|cancel|reset|heartbeat/[\w-]{1,64}|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?",
+    re.ASCII,
 )
 FILE = "/gradio_api/file="
 CALL = "/gradio_api/call"
+CALLED = re.compile(CALL + r"(?:/v2)?/(\w+)(?:/(\w+))?/?")
 RUN = "/gradio_api/run/predict"  # the page's events that do not go through the queue
+JOIN = "/gradio_api/queue/join"
+CANCEL = "/gradio_api/cancel"
+RESET = "/gradio_api/reset"
 LOGIN = "/login"
-RECEIVING = "metaembed.receiving"  # key in an upload request's scope: its `Receiving`
+HEALTH = "/health"  # not counted
 CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
+RECEIVING = "metaembed.receiving"  # key in an upload request's scope: its `Receiving`
 READING = ("GET", "HEAD", "OPTIONS")
-FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")  # not rate-limited
+# Not counted with what computes something.
+FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")
 BODY = 1 << 20  # maximum bytes of a request that is no upload
 TOOL_BODY = 32 << 20  # of an MCP tool call, which may carry files
+SMALL_BODY = 4096  # of a login and what else has a few short fields
+CLIENT_BODIES = TOOL_BODY + BODY  # of one client, in memory together
 FRAMING = 1 << 20  # maximum multipart overhead of an upload, in bytes
-HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),  # a link names the query
-    (b"content-security-policy", b"frame-ancestors 'self' https://huggingface.co https://*.hf.space"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-)
-
+MOST_PATH, MOST_QUERY, MOST_HEADERS = 2048, 12_000, 16_384  # bytes; a link holds a query of 1,000 characters
 
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """A refused request: the HTTP status and the reason."""
+class Events(Protocol):
+    """What Gradio knows of its events."""
 
-    def __init__(self, status: int, why: str, **headers: str) -> None:
-        super().__init__(why)
-        # The page shows `detail` of a queued event and of an upload, `error` of another event.
-        self.answer = JSONResponse({"detail": why, "error": why}, status, headers)
+    def has_call(self, name: str) -> bool:
+        """Whether the API has a function of that name."""
+
+    def has_event(self, number: Any) -> bool:
+        """Whether there is an event of that number."""
+
+    def tab_of(self, event_id: str) -> str | None:
+        """The name of the tab that an event belongs to; of a plain call the event's own; None if unknown."""
 
 
 class Guard:
@@ -79,11 +88,15 @@ class Guard:
         folder: Path,
         secrets: Mapping[str, Sequence[str]],
         addresses: Addresses = Addresses(),  # noqa: B008  # frozen
+        events: Events | None = None,
     ) -> None:
         """folder: the upload folder; secrets: path -> tokens for it and the paths below it."""
         self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
-        self.addresses = addresses
+        self.addresses, self.events = addresses, events
         self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
+        self.reads = Requests(limits.reads_per_minute)
+        self.body_room = Room(limits.max_body_bytes, CLIENT_BODIES)
+        self._running: Counter[str] = Counter()  # requests, by client
         self.room = UploadRoom(folder, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,64 +104,89 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # web sockets are not used
-        answered, client, stored = False, self.addresses.of(scope), False
-        guessed = (client, LOGIN) if _is_login(scope) else None
-
-        async def respond(message: Message) -> None:
-            nonlocal answered, stored
-            if message["type"] == "http.response.start":
-                answered, stored = True, message["status"] == 200
-                self._learn(guessed, message["status"])
-                here = {name for name, _ in HEADERS}
-                kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in here]
-                message = {**message, "headers": [*kept, *HEADERS]}
-            await send(message)
-
-        refusal: Refused | None = None
+        client = self.addresses.of(scope)
+        answer = Answer(send, scope["path"])
+        self._running[client] += 1
         try:
-            self._within_rates(scope, client)
-            scope, receive = await self._admit(scope, receive, client)
-            await self.app(scope, receive, respond)
-        except Refused as refused:
-            refusal = refused
-        except OSError as error:
-            if answered or not is_full(error):
-                raise
-            log.warning("There is no room in %s: %s", self.folder, error)
-            refusal = Refused(507, FULL_DISK)
+            refusal = await self._pass(scope, receive, answer, client)
         finally:
-            if RECEIVING in scope:
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
+        if refusal is not None and not answer.begun:  # after partial uploads have been removed
+            await refusal.answer(scope, receive, answer.send)
+
+    async def _pass(self, scope: Scope, receive: Receive, answer: Answer, client: str) -> Refused | None:
+        """Pass a request on, or return why not."""
+        receiving = None
+        try:
+            with self.body_room.hold(client) as take:
+                self._within_rates(scope, client)
+                if _is_login(scope):
+                    self._guess((client, LOGIN), "passwords")
+                    answer.learn = partial(self._learn, (client, LOGIN))
+                scope, receive = await self._admit(scope, receive, client, take)
+                receiving = scope.get(RECEIVING)
+                await self.app(scope, receive, answer.send_checked)
+        except Refused as refused:
+            return refused
+        except OSError as error:
+            if not answer.begun and is_full(error):
+                log.warning("There is no room in %s: %s", self.folder, error)
+                return Refused(507, FULL_DISK)
+            return await self._failed(scope, answer)
+        except Exception:
+            return await self._failed(scope, answer)
+        finally:
+            if receiving is not None:
                 with CancelScope(shield=True):  # a request that is cancelled gives its room back, too
-                    await run_in_threadpool(scope[RECEIVING].end, stored)
-        if refusal is not None and not answered:  # after partial uploads have been removed
-            await refusal.answer(scope, receive, respond)
+                    await run_in_threadpool(receiving.end, answer.status == 200)
+        return None
+
+    async def _failed(self, scope: Scope, answer: Answer) -> Refused | None:
+        """Called in an exception that Gradio let through. Starlette's own answer to it has no headers."""
+        if not answer.begun:
+            log.exception("A request to %s failed", scope["path"])
+            return Refused(500, FAILED)
+        if not await answer.end_stream():
+            raise
+        return None
 
     def _within_rates(self, scope: Scope, client: str) -> None:
-        """Raises Refused for a client over its request rate, or with too many wrong guesses."""
-        path = scope["path"]
-        if not OPEN.fullmatch(path):
+        """Raises Refused for what is not open or from elsewhere, and for a client over its limits."""
+        path, headers, reading = scope["path"], dict(scope["headers"]), scope["method"] in READING
+        _check_sizes(scope)
+        origins.check_host(headers)
+        origins.check_origin(scope, headers, reading)
+        counted = self.reads if reading or FREE.fullmatch(path) else self.requests
+        if path.rstrip("/") != HEALTH and (wait := counted.take(client)):
+            raise later("Too many requests from your address", wait)
+        if 0 < self.limits.max_connections < self._running[client]:
+            raise later("Too many requests at once from your address", 5)
+        if not OPEN.fullmatch(path) or not self._is_known(path):
             raise Refused(404, "Not found.")
-        if (
-            scope["method"] not in READING
-            and not FREE.fullmatch(path)
-            and (wait := self.requests.take(client))
-        ):
-            raise _later("Too many requests from your address", wait)
-        if _is_login(scope):
-            self._guess((client, LOGIN), "passwords")
+
+    def _is_known(self, path: str) -> bool:
+        """Whether a call names a function of the API, and if it names an event, not one of a tab."""
+        called = CALLED.fullmatch(path)
+        if self.events is None or not called:
+            return True
+        name, event = called.groups()
+        return self.events.has_call(name) and (not event or self.events.tab_of(event) in (None, event))
 
     def _guess(self, guesser: tuple[str, str], what: str) -> None:
         """Count a guess of a secret. Raises Refused if the client has to wait."""
         if wait := self.guesses.take(guesser):
-            raise _later(f"Too many wrong {what} from your address", wait)
+            raise later(f"Too many wrong {what} from your address", wait)
 
-    def _learn(self, guesser: tuple[str, str] | None, status: int) -> None:
-        """Take the result of a login into account: Gradio answers 200 if it was right, 400 if wrong."""
-        if guesser is None or status in (400, 429):
-            return
+    def _learn(self, guesser: tuple[str, str], status: int) -> None:
+        """Take the result of a login into account: 200 if it was right, 302 if there is no password.
+
+        All else counts as wrong, so that a malformed one is no guess for nothing.
+        """
         if status == 200:
             self.guesses.forget(guesser)
-        else:
+        elif status == 302:
             self.guesses.untake(guesser)
 
     def _check_token(self, client: str, authorization: str, secrets: Sequence[str]) -> None:
@@ -160,40 +198,103 @@ class Guard:
         if guesses:
             self.guesses.forget((client, CALL))
 
-    async def _admit(self, scope: Scope, receive: Receive, client: str) -> tuple[Scope, Receive]:
+    async def _admit(
+        self, scope: Scope, receive: Receive, client: str, take: Callable[[int], None]
+    ) -> tuple[Scope, Receive]:
         path, headers = scope["path"], dict(scope["headers"])
         if path.startswith(FILE) and not handed_out(Path(path.removeprefix(FILE))):
             raise Refused(404, "Not found.")
         for place, secrets in self.secrets.items():
             if (path + "/").startswith(place + "/"):
                 self._check_token(client, headers.get(b"authorization", b"").decode("latin-1"), secrets)
-        scope = _without_deep_link(_without_foreign_cookies(scope, headers))
+        scope = origins.without_claims(scope, headers)
         scope = {**scope, CHECK: partial(self._check_token, client), CLIENT: client}
         if scope["method"] in READING:
-            return scope, receive
+            return tab_names.in_address(scope, client), receive
         if _is_upload(scope):
             return await self._upload(scope, headers, receive, client)
-        body = await _read(headers, receive, TOOL_BODY if path.startswith(MCP) else BODY)
-        if not path.startswith(MCP):
-            _refuse_addresses(body)
-        return scope, _replay(body, receive)
+        body = await bodies.read(headers, receive, _most(path), take)
+        bodies.check_charset(headers.get(b"content-type", b""))
+        if path.startswith(MCP):
+            bodies.check_marks(body)
+        elif not _is_login(scope):
+            body = self._named(scope, bodies.parse(body), client) if body.strip() else body
+            scope = _with_length(scope, len(body))
+        return scope, bodies.replay(body, receive)
+
+    def _named(self, scope: Scope, asked: Any, client: str) -> bytes:
+        """The body of an event or call, for the tab it belongs to."""
+        path = scope["path"].rstrip("/")
+        if not isinstance(asked, dict):
+            raise Refused(400, "The request is to be a JSON object.")
+        if path.startswith(CALL):
+            asked.pop(tab_names.FIELD, None)  # its answer would arrive in that tab
+        elif asked.get(tab_names.FIELD) is not None:
+            asked[tab_names.FIELD] = tab_names.name_of(
+                asked[tab_names.FIELD], tab_names.owner_of(scope, client)
+            )
+        if (
+            path in (JOIN, RUN)
+            and self.events is not None
+            and not self.events.has_event(asked.get("fn_index"))
+        ):
+            raise Refused(404, "There is no such event.")
+        if path == CANCEL and self.events is not None:
+            event = str(asked.get("event_id"))
+            if self.events.tab_of(event) not in (None, event, asked.get(tab_names.FIELD)):
+                raise Refused(404, "Not found.")
+        return json.dumps(asked).encode()
 
     async def _upload(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, client: str
     ) -> tuple[Scope, Receive]:
         most = self.limits.max_session_bytes + FRAMING
-        _check_length(headers, most)
-        size = int(headers.get(b"content-length", b"0"))
+        bodies.check_length(headers, most)
+        form = bodies.Form(headers.get(b"content-type", b""))
         try:
-            receiving = await run_in_threadpool(self.room.admit, client, size)
+            receiving = await run_in_threadpool(
+                self.room.admit, client, int(headers.get(b"content-length", b"0"))
+            )
         except NoRoom as full:
             raise Refused(507, str(full)) from full
-        return {**scope, RECEIVING: receiving}, _arriving(_counting(receive, most), receiving)
+        arriving = _arriving(form.follow(bodies.bounded(receive, most)), receiving)
+        return {**scope, "query_string": b"", RECEIVING: receiving}, arriving
 
 
-def _later(why: str, wait_s: float) -> Refused:
-    seconds = str(max(1, math.ceil(wait_s)))
-    return Refused(429, f"{why}. Try again in {in_words(wait_s)}.", **{"Retry-After": seconds})
+def _arriving(receive: Receive, receiving: Receiving) -> Receive:
+    """`receive` that counts what arrives. Raises Refused when there is no room for more."""
+
+    async def count() -> Message:
+        message = await receive()
+        try:
+            receiving.arrive(len(message.get("body", b"")))
+        except NoRoom as full:
+            raise Refused(507, str(full)) from full
+        return message
+
+    return count
+
+
+def _check_sizes(scope: Scope) -> None:
+    """Raises Refused for a long address or long headers."""
+    path = scope.get("raw_path") or scope["path"].encode()
+    if len(path) > MOST_PATH or len(scope.get("query_string", b"")) > MOST_QUERY:
+        raise Refused(414, "The address is too long.")
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+        raise Refused(431, "The headers are too long.")
+
+
+def _most(path: str) -> int:
+    """The maximum bytes of a body that is no upload."""
+    path = path.rstrip("/")
+    if path.startswith(MCP):
+        return TOOL_BODY
+    return BODY if path in (JOIN, RUN) or path.startswith(CALL) else SMALL_BODY
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    kept = [pair for pair in scope["headers"] if pair[0] not in (b"content-length", b"transfer-encoding")]
+    return {**scope, "headers": [*kept, (b"content-length", str(length).encode())]}
 
 
 def _is_upload(scope: Scope) -> bool:
@@ -223,105 +324,3 @@ def check(authorization: str, secrets: Sequence[str]) -> None:
     if scheme.lower() != "bearer" or not any(known):
         why = "This needs a token: send the header 'Authorization: Bearer ...'."
         raise Refused(401, why, **{"WWW-Authenticate": "Bearer"})
-
-
-def _without_foreign_cookies(scope: Scope, headers: dict[bytes, bytes]) -> Scope:
-    """Remove login cookies from cross-site requests.
-
-    Gradio's cookie is SameSite=None so that it works in frames, but a framed page's requests are same-site.
-    """
-    if headers.get(b"sec-fetch-site") != b"cross-site" or headers.get(b"sec-fetch-mode") == b"navigate":
-        return scope
-    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"cookie"]}
-
-
-def _without_deep_link(scope: Scope) -> Scope:
-    """Remove the parameter of Gradio's deep links, which restore state from a file in the upload folder."""
-    query = scope.get("query_string", b"")
-    if b"deep" not in query.lower() and b"%" not in query:
-        return scope
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return {
-        **scope,
-        "query_string": urlencode([pair for pair in pairs if pair[0] != "deep_link"]).encode("latin-1"),
-    }
-
-
-def _check_length(headers: dict[bytes, bytes], most: int) -> None:
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > most:
-        raise Refused(413, f"The request is too large: {bytes_text(most)} are taken.")
-
-
-def _counting(receive: Receive, most: int) -> Receive:
-    """`receive` that raises Refused beyond `most` bytes, whatever Content-Length says."""
-    seen = 0
-
-    async def count() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > most:
-            raise Refused(413, f"The request is too large: {bytes_text(most)} are taken.")
-        return message
-
-    return count
-
-
-def _arriving(receive: Receive, receiving: Receiving) -> Receive:
-    """`receive` that counts what arrives. Raises Refused when there is no room for more."""
-
-    async def count() -> Message:
-        message = await receive()
-        try:
-            receiving.arrive(len(message.get("body", b"")))
-        except NoRoom as full:
-            raise Refused(507, str(full)) from full
-        return message
-
-    return count
-
-
-async def _read(headers: dict[bytes, bytes], receive: Receive, most: int) -> bytes:
-    _check_length(headers, most)
-    parts, counted = [], _counting(receive, most)
-    while True:
-        message = await counted()
-        if message["type"] == "http.disconnect":
-            raise Refused(400, "The request was cut off.")
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
-
-
-def _refuse_addresses(body: bytes) -> None:
-    """Refuse files given as URLs: Gradio would download them, whatever their size."""
-    try:
-        data = json.loads(body) if body.strip() else None
-    except (ValueError, RecursionError):
-        return  # Gradio refuses it, as it is not JSON
-    if _names_an_address(data):
-        raise Refused(400, "Files are not fetched from addresses. Upload the file itself.")
-
-
-def _names_an_address(data: Any) -> bool:
-    waiting = [data]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            path = each.get("path")
-            if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
-                return True
-            waiting.extend(each.values())
-        elif isinstance(each, list):
-            waiting.extend(each)
-    return False

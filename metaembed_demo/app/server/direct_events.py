@@ -29,8 +29,8 @@ from metaembed_demo.app.visitors.shares import Busy, Turns
 from . import gradio_compat
 from .access import RUN
 from .rate_limit import Recent, client_of
+from .refusals import FAILED
 
-FAILED = "Something went wrong on the server. Try again."
 log = logging.getLogger(__name__)
 
 

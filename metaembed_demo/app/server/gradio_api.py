@@ -11,6 +11,7 @@ from gradio.data_classes import FileData
 
 from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
 
 from . import access
@@ -145,7 +146,7 @@ class Endpoints:
             check(headers.get("authorization", ""), self.secrets)
             yield
         except (ValueError, access.Refused) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(plain(str(error)), print_exception=False) from error
         finally:
             self.api.visits.called(request.session_hash if request is not None else None)
 

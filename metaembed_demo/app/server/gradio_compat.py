@@ -12,16 +12,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import http_server
 from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Scope
 
 from metaembed_demo.core.config import Limits
+
+from .connections import Connections
+from .refusals import FAILED
 
 PLAIN = (gr.HTML, gr.Slider, gr.Textbox)  # components whose values are sent as they are
 TESTED = ((6, 20), (6, 31))  # major and minor version: the oldest and the newest
@@ -81,38 +88,109 @@ async def receive_upload(blocks: gr.Blocks, request: Request, folder: Path) -> l
         ValueError: when it is no form, or a file is too large; the message is for the client.
     """
     from gradio.route_utils import MultiPartException, upload_fn
-    from gradio.routes import file_upload_statuses
 
-    upload_id = request.query_params.get("upload_id")
     try:
-        found, _, _ = await upload_fn(
-            request,
-            str(folder),
-            blocks.max_file_size or math.inf,
-            upload_id,
-            upload_progress=file_upload_statuses if upload_id else None,
-        )
+        found, _, _ = await upload_fn(request, str(folder), blocks.max_file_size or math.inf, None)
     except (MultiPartException, HTTPException) as error:
         raise ValueError(getattr(error, "message", None) or getattr(error, "detail", "")) from error
     return [str(path) for path in found]
 
 
+def user_of(scope: Scope) -> str | None:
+    """Who is logged in, by the cookie of a request to the app. Empty without a password, None: nobody."""
+    app, cookies = scope["app"], HTTPConnection(scope).cookies
+    if app.auth is None:
+        return ""
+    token = cookies.get(f"access-token-{app.cookie_id}") or cookies.get(
+        f"access-token-unsecure-{app.cookie_id}"
+    )
+    user: str | None = app.tokens.get(token)
+    return user
+
+
 def is_let_in(request: Request) -> bool:
     """Whether a request to the app carries the cookie of a login, or there is no password."""
-    app, cookies = request.app, request.cookies
-    if app.auth is None:
-        return True
-    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-    return any(app.tokens.get(cookies.get(name)) is not None for name in names)
+    return user_of(request.scope) is not None
+
+
+class Events:
+    """The events of a `gr.Blocks` and of its queue, by what a client can name."""
+
+    def __init__(self, blocks: Any) -> None:
+        """blocks: `gr.Blocks`, wired."""
+        self._blocks = blocks
+
+    @cached_property
+    def _calls(self) -> set[str]:
+        return {fn.api_name for fn in self._blocks.fns.values() if fn.api_visibility != "private"}
+
+    def has_call(self, name: str) -> bool:
+        """Whether the API has a function of that name."""
+        return name in self._calls
+
+    def has_event(self, number: Any) -> bool:
+        """Whether there is an event of that number."""
+        return isinstance(number, int) and number in self._blocks.fns
+
+    def tab_of(self, event_id: str) -> str | None:
+        """The name of the tab that an event belongs to; of a plain call the event's own; None if unknown."""
+        queue = self._blocks._queue
+        event = queue.event_ids_to_events.get(event_id)
+        if event is not None:
+            return str(event.session_hash)
+        waiting: dict[str, set[str]] = queue.pending_event_ids_session
+        return next((tab for tab, events in list(waiting.items()) if event_id in events), None)
+
+
+@contextmanager
+def _served_through(connections: Connections) -> Iterator[None]:
+    """Let Gradio start its web server with our `connections`."""
+    kept: Any = getattr(http_server, "Server", object)
+
+    class Server(kept):
+        def __init__(self, config: Any, *args: Any, **more: Any) -> None:
+            connections.set_up(config)
+            super().__init__(config, *args, **more)
+
+    http_server.Server = Server  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        http_server.Server = kept  # type: ignore[misc]
 
 
 class Page(gr.Blocks):
-    """`gr.Blocks` with a fast path for outputs that are plain text or numbers.
+    """`gr.Blocks` with bounded connections, errors in our log, and a fast path for plain outputs.
 
     Gradio rebuilds every output that an event does not update, and postprocesses each updated value in a
     thread and into a copy of the page's configuration. This took most of the time of a dial move. HTML
     strings and numbers do not need it.
     """
+
+    def launch(self, *args: Any, connections: Connections | None = None, **more: Any) -> Any:
+        """As Gradio's, with the limits of `connections`."""
+        if connections is None:
+            return super().launch(*args, **more)
+        with _served_through(connections):
+            launched = super().launch(*args, **more)
+        if not connections.used:
+            log.warning(
+                "Gradio %s starts its server in another way: connections are not bounded.", gr.__version__
+            )
+        return launched
+
+    async def process_api(self, *args: Any, **more: Any) -> dict[str, Any]:
+        """As Gradio's, which prints errors to the terminal as they are, with what a visitor sent."""
+        try:
+            return await super().process_api(*args, **more)
+        except gr.Error as error:
+            if error.print_exception:
+                log.warning("An event of the page failed: %s", error.message)
+                error.print_exception = False
+            raise
+        except Exception:
+            log.exception("An event of the page failed")
+            raise gr.Error(FAILED, print_exception=False) from None
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """As Gradio's, after values for the inputs that a caller of the API leaves out at the end.

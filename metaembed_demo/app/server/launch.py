@@ -18,8 +18,11 @@ from metaembed_demo.app import theme
 from metaembed_demo.core.config import SPACE, Limits, Server
 
 from . import mcp_server
-from .access import CALL, MCP, Guard
+from .access import CALL, MCP, Events, Guard
 from .api import Api
+from .connections import Connections
+from .gradio_compat import user_of
+from .kept_pages import KeptPages
 from .pictures import Pictures
 from .rate_limit import Addresses
 from .visitor_cookie import VisitorCookie
@@ -34,11 +37,13 @@ def options(
     folder: Path,
     ready: Callable[[], bool],
     more: Sequence[Route] = (),
+    events: Events | None = None,
 ) -> dict[str, Any]:
-    """Gradio's launch options: theme, CSS, head, middleware, routes. The page loads nothing from elsewhere.
+    """Launch options of `gradio_compat.Page`. The page loads nothing from elsewhere.
 
     Args:
-        folder: the upload folder; ready: whether the server accepts requests; more: routes of the page.
+        folder: the upload folder; ready: whether the server accepts requests; more: routes of the page;
+            events: the page's.
     """
     routes = [*more, Route("/health", health(api, ready), methods=["GET", "HEAD"])]
     routes.append(Pictures(api.visits).route())
@@ -47,9 +52,15 @@ def options(
         tools = mcp_server.Toolbox(api)
         routes += [Route(path, tools.serve) for path in (MCP, MCP + "/")]
         lifespan = tools.lifespan
-    addresses = Addresses(server.trusted_proxies, inner=SPACE.here)
-    guard = Middleware(Guard, limits=limits, folder=folder, secrets=secrets(server), addresses=addresses)
+    addresses = Addresses(server.trusted_proxies, SPACE.here, server.proxy_addresses)
+    guard = Middleware(
+        Guard, limits=limits, folder=folder, secrets=secrets(server), addresses=addresses, events=events
+    )
+    pages = Middleware(KeptPages, ready=ready, user_of=user_of)
     return {
+        "connections": Connections(
+            limits.max_connections, addresses.shared, (Guard, VisitorCookie, KeptPages)
+        ),
         "theme": theme.theme(),
         "css": theme.css(),
         "head": theme.head(),
@@ -62,7 +73,7 @@ def options(
         "auth": _lets_in(server.password) if server.password else None,
         "auth_message": _ask(limits) if server.password else None,
         "app_kwargs": {
-            "middleware": [guard, Middleware(VisitorCookie)],
+            "middleware": [guard, Middleware(VisitorCookie), pages],
             "routes": routes,
             "lifespan": lifespan,
             "openapi_url": None,

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -23,6 +23,7 @@ from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
+from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents.file_types import SUFFIXES, sniff
 
@@ -48,9 +49,13 @@ ABOUT = (
 )
 BUDGET = str(STOPS[-1])
 UPLOADS = 2  # concurrent calls with files to index, one of them of an address
+MOST_FILES = 100  # of a call
+MOST_NAME = 255  # characters of what names something
 
-Session = Annotated[str, Field(description="The token of a session. Empty: the sample corpus.")]
-OwnSession = Annotated[str, Field(description="The token of the session.")]
+Session = Annotated[
+    str, Field(description="The token of a session. Empty: the sample corpus.", max_length=MOST_NAME)
+]
+OwnSession = Annotated[str, Field(description="The token of the session.", max_length=MOST_NAME)]
 Words = Annotated[str, Field(description="What to look for. May be empty where there is a picture.")]
 BudgetText = Annotated[
     str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
@@ -61,7 +66,7 @@ Picture = Annotated[str, Field(description="A picture to ask with, as base64. Ad
 class InlineFile(BaseModel):
     """A file inside a call."""
 
-    name: str = Field(description='Its name with its ending, for example "report.pdf".')
+    name: str = Field(description='Its name with its ending, for example "report.pdf".', max_length=MOST_NAME)
     content_base64: str = Field(description="Its bytes as base64. Addresses and paths are not read.")
 
 
@@ -160,8 +165,14 @@ class Toolbox:
 
     async def index(
         self,
-        files: Annotated[list[InlineFile], Field(description="PDFs, pictures, or zips of them.")],
-        session: Annotated[str, Field(description="The token of a session. Empty: a new one.")] = "",
+        files: Annotated[
+            list[InlineFile],
+            FailFast(),  # else each of a million wrong ones is told of
+            Field(description="PDFs, pictures, or zips of them.", max_length=MOST_FILES),
+        ],
+        session: Annotated[
+            str, Field(description="The token of a session. Empty: a new one.", max_length=MOST_NAME)
+        ] = "",
     ) -> dict[str, Any]:
         """Add files to a session, and report what could not be read, was left out or is in doubt.
 
@@ -199,7 +210,7 @@ class Toolbox:
             async with turns.turn_async(client):
                 return await to_thread.run_sync(run, limiter=self._threads)
         except ValueError as error:
-            raise ToolError(str(error)) from error
+            raise ToolError(plain(str(error))) from error
         except OSError as error:
             if is_full(error):
                 raise ToolError(FULL_DISK) from error

@@ -117,6 +117,9 @@ class Guesses:
             self._wrong.pop(client, None)
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Determines the client address of a request.
@@ -124,22 +127,34 @@ class Addresses:
     proxies: the number of proxies in front of this server. Each appends its client's address to
         X-Forwarded-For; earlier entries come from the client and are not trusted.
     inner: whether private addresses belong to the host's infrastructure and never to clients, as on a Space.
+    networks: addresses of further proxies whose header is believed.
     """
 
     proxies: int = 0
     inner: bool = False
+    networks: tuple[Network, ...] = ()
 
     def of(self, scope: Scope) -> str:
         """The client's IPv4 address or IPv6 network, or the raw text if it is neither."""
         peer = str((scope.get("client") or ("",))[0])
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         hops = [hop.strip() for hop in b",".join(forwarded).decode("latin-1").split(",") if hop.strip()]
-        if self.proxies <= 0 or not hops:
-            return _site(peer)
-        at = max(0, len(hops) - self.proxies)
-        while self.inner and at and _is_inner(hops[at]):
+        hops.append(peer)
+        at = max(0, len(hops) - 1 - max(0, self.proxies))
+        while at and self._is_proxy(hops[at]):
             at -= 1
         return _site(hops[at])
+
+    def shared(self, peer: str) -> bool:
+        """Whether many clients may come from the address `peer`, because a proxy is there."""
+        return self.proxies > 0 or self._is_proxy(peer)
+
+    def _is_proxy(self, text: str) -> bool:
+        found = _address(text)
+        if found is None:
+            return False
+        inner = self.inner and self.proxies > 0 and not found.is_global
+        return inner or any(found in network for network in self.networks)
 
 
 def client_of(request: Any) -> str:
@@ -165,11 +180,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return mapped or found
-
-
-def _is_inner(text: str) -> bool:
-    found = _address(text)
-    return found is not None and not found.is_global
 
 
 def _site(text: str) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -228,7 +229,7 @@ class Page:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, uploads(event))
         for refused in visit.session.files.refusals():
-            gr.Warning(refused.message)
+            gr.Warning(escape(refused.message))  # it names the file, and is shown as HTML
         return self._screen(visit, visit.search(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
@@ -403,7 +404,8 @@ def build_ui(
     visits.kept = gradio_compat.Kept(demo)
     visits.watch()
     ready = partial(gradio_compat.takes_requests, demo)
-    return demo, options(page.api, SERVER, LIMITS, folder, ready, routes)
+    events = gradio_compat.Events(demo)
+    return demo, options(page.api, SERVER, LIMITS, folder, ready, routes, events)
 
 
 def _slider(label: str, top: int) -> gr.Slider:

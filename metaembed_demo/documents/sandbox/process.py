@@ -20,6 +20,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from metaembed_demo.core import logs
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
 from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, pages_of
@@ -146,7 +147,7 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     faulthandler.enable()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure()
     limit_resources(int(sys.argv[1]))
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
