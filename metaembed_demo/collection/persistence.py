@@ -73,7 +73,7 @@ class Record:
     def packed(self) -> bytes:
         """The compressed record. Raises ValueError when its checksum is wrong."""
         name = self.path / "texts" / self.file
-        within = 0 <= self.offset and 0 <= self.length <= name.stat().st_size - self.offset
+        within = self.offset >= 0 and 0 <= self.length <= name.stat().st_size - self.offset
         data = b""
         if within:  # so that no announced length is allocated
             with name.open("rb") as file:

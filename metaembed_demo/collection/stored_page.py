@@ -87,7 +87,7 @@ class StoredPage:
             for w in self.words
         ]
         told = json.dumps([self.width, self.height, words, self.reading, self.language]).encode("ascii")
-        found = hashlib.sha256(b"stored page\0" + len(told).to_bytes(8) + told)
+        found = hashlib.sha256(b"stored page\0" + len(told).to_bytes(8, "big") + told)
         found.update(self.picture)
         return found.hexdigest()
 

@@ -111,7 +111,12 @@ def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
             raise Garbled("a page without a name")
         image = Image.frombytes("RGB", (width, height), pixels)
         return Page(
-            identity, source, number, image, unpack_words(message["words"]), tuple(map(_box, message["pictures"]))
+            identity,
+            source,
+            number,
+            image,
+            unpack_words(message["words"]),
+            tuple(map(_box, message["pictures"])),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Garbled("no page") from error

@@ -1,6 +1,7 @@
 """The loop of a sandboxed process: bounds on its resources, then one answer for each request.
 
-Started by documents/sandbox/pool.py as `python -m MODULE MEGABYTES FOLDER`: memory limit and temporary folder.
+documents/sandbox/pool.py starts it as `python -m MODULE MEGABYTES FOLDER`, with a memory limit and a
+temporary folder.
 """
 
 from __future__ import annotations
