@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import stat
 import zipfile
 import zlib
@@ -21,37 +20,24 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection import index_archive, index_file, index_worker
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Problem, Upload
 from metaembed_demo.documents.loader import read_files
 from tests.support.dummy_encoder import DummyEncoder
+from tests.support.index_files import (
+    ENCODER,
+    TEXTS,
+    Entries,
+    collection_of,
+    edit_head,
+    entries,
+    refused,
+    repack,
+    rewritten,
+    with_table,
+)
 from tests.support.sample_pages import keep_as, make_page
-
-ENCODER = DummyEncoder()
-TEXTS = [
-    "tank of the coffee machine",
-    "train to bern",
-    "a boat at noon",
-    "the lens of a lighthouse",
-    "rye bread",
-]
-Entries = dict[str, bytes]
-
-
-def collection_of(*texts: str, source: str = "guide.pdf") -> Collection:
-    found = Collection.for_encoder(ENCODER)
-    for number, text in enumerate(texts, 1):
-        page = make_page(source, number, text)
-        found.put(StoredPage.of(page), ENCODER.encode_pages([page])[0])
-    return found
-
-
-def snapshot(collection: Collection) -> object:
-    """All that a refused file must leave as it is."""
-    pages = [(page_id, page.places) for page_id, page in collection.pages.entries()]
-    return pages, collection.index.ids, collection.index.vectors(collection.index.ids).tobytes()
 
 
 def contents(collection: Collection) -> object:
@@ -69,46 +55,6 @@ def home() -> Collection:
 def packed(tmp_path: Path) -> Upload:
     """An index file of five pages."""
     return Upload(index_file.pack(collection_of(*TEXTS), tmp_path), "mine.zip")
-
-
-def entries(file: Upload) -> Entries:
-    with zipfile.ZipFile(file.path) as archive:
-        return {info.filename: archive.read(info) for info in archive.infolist()}
-
-
-def repack(
-    file: Upload, change: Callable[[Entries], None], tmp_path: Path, how: int = zipfile.ZIP_STORED
-) -> Upload:
-    """The same archive with `change` made to its entries."""
-    found = entries(file)
-    change(found)
-    path = tmp_path / "changed.zip"
-    with zipfile.ZipFile(path, "w", how) as archive:
-        for name, data in found.items():
-            archive.writestr(name, data)
-    return Upload(path, "changed.zip")
-
-
-def edit_head(change: Callable[[dict], None]) -> Callable[[Entries], None]:
-    def run(found: Entries) -> None:
-        head = json.loads(found["metaembed-index/manifest.json"])
-        change(head)
-        found["metaembed-index/manifest.json"] = json.dumps(head).encode()
-
-    return run
-
-
-def refused(home: Collection, file: Upload, limits=LIMITS) -> str:
-    """What the visitor is told; nothing may have changed."""
-    before = snapshot(home)
-    with pytest.raises(ValueError) as told:  # noqa: PT011  # the callers look at the message
-        index_file.add(home, file, limits)
-    assert snapshot(home) == before
-    message = str(told.value)
-    assert message.startswith(file.name)
-    assert "/tmp" not in message
-    assert "Traceback" not in message
-    return message
 
 
 # There and back
@@ -358,37 +304,12 @@ def test_a_bomb_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path
     assert "looks like a decompression bomb: metaembed-index/images/bomb.jpg" in refused(home, file)
 
 
-def _with_table(found: Entries, data: bytes) -> None:
-    """Put another table in, named and hashed as if it had been written."""
-    old = next(name for name in found if "table-" in name)
-    del found[old]
-    digest = disk.sha256(data)
-    name = f"table-{digest[:20]}.json.gz"
-    found[f"metaembed-index/{name}"] = data
-    edit_head(lambda head: head.update(table={"file": name, "sha256": digest}))(found)
-
-
 def test_a_bomb_inside_the_table_is_not_unpacked(home: Collection, packed: Upload, tmp_path: Path) -> None:
     bomb = gzip.compress(b"[" + b" " * (8 << 20) + b"]")
-    file = repack(packed, lambda found: _with_table(found, bomb), tmp_path)
+    file = repack(packed, lambda found: with_table(found, bomb), tmp_path)
     assert "its table is too long" in refused(
         home, file, LIMITS.model_copy(update={"max_session_pages": 100})
     )
-
-
-def _rewritten(found: Entries, change: Callable[[dict, list], None], pack: Callable[[bytes], bytes]) -> None:
-    """Change the first page's record and its row of the table, with checksums that fit."""
-    table = next(name for name in found if "table-" in name)
-    rows = json.loads(gzip.decompress(found[table]))
-    texts = next(name for name in found if "texts/" in name)
-    page_id, places, file, offset, length, _ = rows[0]
-    value = json.loads(zlib.decompress(found[texts][offset : offset + length]))
-    row = [page_id, places]
-    change(value, row)
-    record = pack(json.dumps(value).encode())
-    rows[0] = [row[0], row[1], file, len(found[texts]), len(record), disk.sha256(record)[:16]]
-    found[texts] += record
-    _with_table(found, gzip.compress(json.dumps(rows).encode()))
 
 
 def test_a_bomb_inside_a_pages_words_is_not_unpacked(
@@ -397,7 +318,7 @@ def test_a_bomb_inside_a_pages_words_is_not_unpacked(
     def pack(data: bytes) -> bytes:
         return zlib.compress(data + b" " * (20 << 20))
 
-    file = repack(packed, lambda found: _rewritten(found, lambda value, row: None, pack), tmp_path)
+    file = repack(packed, lambda found: rewritten(found, lambda value, row: None, pack), tmp_path)
     assert "a page's words do not end" in refused(home, file)
 
 
@@ -429,13 +350,13 @@ def _id(value: dict, row: list) -> None:
 def test_a_page_that_is_none_is_refused(
     home: Collection, packed: Upload, tmp_path: Path, change: Callable[[dict, list], None]
 ) -> None:
-    file = repack(packed, lambda found: _rewritten(found, change, zlib.compress), tmp_path)
+    file = repack(packed, lambda found: rewritten(found, change, zlib.compress), tmp_path)
     assert "is damaged" in refused(home, file)
 
 
 def test_a_page_that_was_only_written_anew_is_taken(home: Collection, packed: Upload, tmp_path: Path) -> None:
     """So that the refusals above are for what was changed."""
-    file = repack(packed, lambda found: _rewritten(found, lambda value, row: None, zlib.compress), tmp_path)
+    file = repack(packed, lambda found: rewritten(found, lambda value, row: None, zlib.compress), tmp_path)
     assert index_file.add(home, file)[:2] == (0, 5)
 
 
