@@ -171,7 +171,7 @@ class IndexReader:
         found = persistence.Record.of_row(self._folder, row)
         if not (isinstance(found.id, str) and PICTURE_ID.fullmatch(found.id)):
             raise _not_a_page()
-        if not (found.places and all(map(_is_place, found.places))):
+        if not (found.places and all(map(is_place, found.places))):
             raise _not_a_page()
         if found.file not in sizes:
             raise Broken(f"texts/{found.file[:60]} is missing")
@@ -259,7 +259,8 @@ def _check_picture(picture: bytes, width: int, height: int, limits: Limits) -> N
             raise _not_a_page()
 
 
-def _is_place(place: Place) -> bool:
+def is_place(place: Place) -> bool:
+    """Whether it is the name of a document and the number of a page."""
     source, number = place
     if not isinstance(source, str) or not 0 < len(source) <= MOST_NAME:
         return False

@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, RENDER, Limits
+from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, TimedOut, Unavailable, Worker, Workers
 from metaembed_demo.documents.sandbox.serving import serve
 
 from .index_archive import InTime, Refused
-from .index_reader import Found, IndexReader, Wanted, check_words
+from .index_reader import MOST_SENTENCES, Found, IndexReader, Wanted, check_room, check_words, is_place
 from .stored_page import StoredPage
 
 MOST_SAID = 2_000  # maximum characters of a message
@@ -109,17 +110,23 @@ def pack(found: Found) -> tuple[protocol.Message, list[bytes]]:
 def unpack(message: protocol.Message, blobs: list[bytes], wanted: Wanted) -> Found:
     """Inverse of `pack`. Raises Garbled, TypeError and the like when there is no page."""
     (raw,), (width, height), digest = blobs, message["size"], message["digest"]
-    places = [(str(source), int(number)) for source, number in message["places"]]
+    places = [(clean(source), number) for source, number in message["places"]]
     words = protocol.unpack_words(message["words"])
     check_words(words)
     sized = all(type(side) is int and 0 < side <= RENDER.view_side for side in (width, height))
     vectors = np.frombuffer(raw, np.float16).reshape(wanted.r_c, wanted.dim).astype(np.float32)
     language = message["language"]
-    if not (places and sized and DIGEST.fullmatch(digest) and protocol.LANGUAGE.fullmatch(language)):
+    if not (
+        places
+        and all(map(is_place, places))
+        and sized
+        and DIGEST.fullmatch(digest)
+        and protocol.LANGUAGE.fullmatch(language)
+    ):
         raise protocol.Garbled("a page that is none")
     if not np.isfinite(vectors).all():
         raise protocol.Garbled("vectors that are no numbers")
-    reading = tuple(map(protocol.sentence, message["reading"]))
+    reading = tuple(map(protocol.sentence, message["reading"][:MOST_SENTENCES]))
     page = StoredPage("", *places[0], words, b"", width, height, tuple(places[1:]), reading, language)
     return Found(page, digest, vectors)
 
@@ -137,7 +144,8 @@ class _Asked:
         request = {"path": str(file.path.absolute()), "name": file.name, "limits": limits.model_dump()}
         wants = (wanted.fingerprint, wanted.r_c, wanted.dim)
         message, _ = self._ask("open", **request, wanted=wants)
-        self._pages = self._checked(lambda: int(message["pages"]))
+        self._pages = self._checked(lambda: max(0, int(message["pages"])))
+        check_room(file.name, self._pages, 0, limits)
 
     def __len__(self) -> int:
         return self._pages

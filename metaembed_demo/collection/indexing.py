@@ -115,7 +115,7 @@ class _Indexing:
                     if self.no_memory:
                         return
             self._flush()
-            self.report.finished = True
+            self.report.finished = not self.no_memory
         except (GeneratorExit, KeyboardInterrupt):
             self._flush()  # pages read before the cancel are kept
             raise

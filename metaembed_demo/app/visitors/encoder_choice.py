@@ -11,7 +11,7 @@ from typing import Any
 
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.reencode import reencode
+from metaembed_demo.collection.reencode import no_room, reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
@@ -122,6 +122,9 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
         yield visit.documents_tab(documents_tab.refused(name, str(error) or type(error).__name__))
+        return
+    if why := no_room(visit.collection, tools.encoder):
+        yield visit.documents_tab(documents_tab.refused(name, why))
         return
     yield DocumentsTab(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None
