@@ -86,11 +86,16 @@ class Collection:
 
     def note_place(self, page_id: str, place: Place) -> None:
         """Add `place` to the places of `page_id`."""
+        self.note_places(page_id, [place])
+
+    def note_places(self, page_id: str, places: Iterable[Place]) -> None:
+        """Add those of `places` that no page has to the places of `page_id`."""
         with self.lock:
             page = self.pages[page_id]
-            if place not in self._places:
-                self._keep(page.at([*page.places, place]))
-                self._count(page_id, memory.PLACE + len(place[0]))
+            new = [place for place in dict.fromkeys(places) if place not in self._places]
+            if new:
+                self._keep(page.at([*page.places, *new]))
+                self._count(page_id, memory.cost_of(new))
 
     def holder(self, place: Place) -> str | None:
         """The id of the page at (source, number), if there is one."""
@@ -233,8 +238,7 @@ class Collection:
             for page, vector in zip(pages, vectors, strict=True):
                 places = [(names[source], number) for source, number in page.places]
                 if page.id in self.pages:
-                    for place in places:
-                        self.note_place(page.id, place)
+                    self.note_places(page.id, places)
                 else:
                     self.put(page.at(places), Embedding(vector))
                     added += 1

@@ -140,25 +140,29 @@ class _Import:
     def take(self, reader: Reader, at: int) -> str:
         """Read a page. Returns why there is no room for it, or ""."""
         found = reader.page(at)
-        if self._is_known(found.digest, found.page.places):
-            return ""
+        if found.digest in self._known:
+            return self._meet(found.digest, found.page.places)
         page = _imported(found.page, jpeg_of(reader.picture(at)))
-        if self._is_known(page.digest, page.places):  # it was opened before
-            return ""
-        more = memory.cost(page, *found.vectors.shape)
-        why = memory.no_room(self.home, more, self.limits, beside=self.held)
+        if page.digest in self._known:  # it was opened before
+            return self._meet(page.digest, page.places)
+        why = self._count(memory.cost(page, *found.vectors.shape))
         if not why:
-            self.held += more
             self._known[page.digest] = page, self.home
             self._pages.append((page, found.vectors.astype(np.float16)))
         return why
 
-    def _is_known(self, digest: str, places: Sequence[Place]) -> bool:
-        if digest not in self._known:
-            return False
+    def _meet(self, digest: str, places: Sequence[Place]) -> str:
+        """Note other places of a page. Returns as `take`."""
         page, owner = self._known[digest]
-        self._pages.append((page.at(places), owner))
-        return True
+        why = self._count(memory.cost_of(place for place in places if self.home.holder(place) != page.id))
+        if not why:
+            self._pages.append((page.at(places), owner))
+        return why
+
+    def _count(self, more: int) -> str:
+        why = memory.no_room(self.home, more, self.limits, beside=self.held)
+        self.held += 0 if why else more
+        return why
 
     def new(self) -> int:
         """The number of pages that `home` has not."""

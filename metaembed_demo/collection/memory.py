@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Iterable
 from typing import Protocol
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.text import bytes_text
 
-from .stored_page import StoredPage
+from .stored_page import Place, StoredPage
 
 WORD = 320  # bytes of a word without its letters: the object, its box, its numbers
 PLACE = 300  # bytes of a place without its name
@@ -50,12 +51,16 @@ def in_all() -> int:
     return sum(holder.held for holder in holders)
 
 
+def cost_of(places: Iterable[Place]) -> int:
+    """Bytes of the places of a page in memory."""
+    return sum(PLACE + len(source) for source, _ in places)
+
+
 def cost(page: StoredPage, r_c: int, dim: int) -> int:
     """Bytes of a page and its vectors (r_c, dim) in memory."""
     words = sum(WORD + sys.getsizeof(word.text) for word in page.words)
     picture = len(page.kept) if isinstance(page.kept, bytes) else DRAWN
-    places = sum(PLACE + len(source) for source, _ in page.places)
-    return PAGE + words + picture + places + COMPONENT * r_c * dim
+    return PAGE + words + picture + cost_of(page.places) + COMPONENT * r_c * dim
 
 
 def no_room(holder: Holder, more: int, limits: Limits, beside: int = 0) -> str:
