@@ -32,8 +32,8 @@ from .index_archive import ROW, InTime, Refused, damaged, unpack
 from .index_vectors import MISFIT, Broken, Vectors
 from .stored_page import Place, StoredPage
 
-MOST_WORDS = 100_000  # of a page: as many as the characters that are read of a text layer (pdf_text.py)
-MOST_LETTERS = 100_000  # of a word, likewise
+MOST_WORDS = 50_000  # of a page: as many as the characters read of a text layer (pdf_text.py) allow
+MOST_LETTERS = 100_000  # of a word: as many as those characters
 MOST_TEXT = 8 << 20  # bytes of a page's words, unpacked
 VALUES_A_WORD = 10  # of JSON, see `protocol.values`: a row of up to seven, and commas in its text
 VALUES_A_ROW = 200  # of the table for a page
