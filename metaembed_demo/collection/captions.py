@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import PurePosixPath
 
 from metaembed_demo.core.boxes import upright
@@ -22,6 +22,7 @@ LEAST_LETTERS = 3  # of a line that can be a title
 LARGER = 1.15  # minimum ratio of a heading's type size to the page's median size
 LARGEST = 2.0  # the same for a heading in the lower half
 ALIKE, SAME = 0.85, 0.97  # minimum ratio of the sizes of a heading's lines, and of a line before the largest
+MOST_CAPS = 20  # drop caps of a page that are joined to their words: each is compared with all words
 DROP_CAP = 1.8  # minimum ratio of a drop cap's height to the page's median size
 TALL = 1.5  # ratio of the heights of long words to their widths from which the text lies on its side
 TALLER = 4.0  # times the median ratio: a word that lies on its side on a page of any shape
@@ -113,7 +114,7 @@ def _said(words: Sequence[Word]) -> list[list[Word]]:
     if not sized:
         return []
     body = statistics.median(_height(word) for word in sized)
-    kept = _joined([word for word in words if word in sized or word.text == "&"], body)
+    kept = _joined([word for word in words if word.text == "&" or re.search(r"\w", word.text)], body)
     lines = [line for line in _lines(kept) if not _is_stamp(line, body)]
     first = next((i for i, line in enumerate(lines) if _letters(line) >= LEAST_LETTERS), len(lines))
     return lines[first:]
@@ -122,11 +123,7 @@ def _said(words: Sequence[Word]) -> list[list[Word]]:
 def _joined(words: Sequence[Word], body: float) -> list[Word]:
     """The words, with each drop cap joined to the rest of its word."""
     found = list(words)
-    for cap in words:
-        if len(cap.text.strip("\"'“”„«»‘’")) > 1 or not cap.text[-1:].isupper():
-            continue
-        if _height(cap) < DROP_CAP * body:
-            continue
+    for cap in islice((word for word in words if _is_cap(word, body)), MOST_CAPS):
         beside = [word for word in words if word is not cap and _is_beside(word, cap)]
         if not beside:
             continue
@@ -138,6 +135,11 @@ def _joined(words: Sequence[Word], body: float) -> list[Word]:
             found[found.index(rest)] = replace(rest, text=joint)
             found.remove(cap)
     return found
+
+
+def _is_cap(word: Word, body: float) -> bool:
+    alone = len(word.text.strip("\"'“”„«»‘’")) <= 1 and word.text[-1:].isupper()
+    return alone and _height(word) >= DROP_CAP * body
 
 
 def _is_beside(word: Word, cap: Word) -> bool:

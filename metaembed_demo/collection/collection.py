@@ -5,22 +5,24 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import LIMITS
-from metaembed_demo.core.types import Embedding
+from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
-from . import persistence
+from . import memory, persistence
 from .page_store import PageStore
 from .stored_page import Place, StoredPage
 
-# For the command line: the page limit of a session only protects a shared server.
-NO_SESSION = LIMITS.model_copy(update={"max_session_pages": sys.maxsize})
+# For the command line: the limits of a session only protect a shared server.
+NO_SESSION = LIMITS.model_copy(
+    update=dict.fromkeys(("max_session_pages", "max_session_memory", "max_memory"), sys.maxsize)
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,13 @@ class Collection:
         self.index: MultiVectorIndex = LocalIndex(r_c, dim)
         self.pages = PageStore()
         self.lock = threading.RLock()
+        self.on_removed: Callable[[Sequence[StoredPage]], None] | None = None  # called with pages that left
         self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
+        self._sources: Counter[str] = Counter()  # source -> its places
+        self._costs: dict[str, int] = {}  # page put here -> bytes, see collection/memory.py
+        self._held = 0  # their sum
         self._languages: dict[str, int] | None = None  # counted when they are asked for
+        memory.watch(self)
 
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
@@ -54,6 +61,11 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.pages)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the pages that were put here, estimated. Those of a copied collection are not counted."""
+        return self._held
 
     def check_encoder(self, encoder: Encoder) -> None:
         """Raises ValueError when the collection was made by another encoder."""
@@ -70,13 +82,20 @@ class Collection:
         with self.lock:
             self.index.add([page.id], embedding.vectors[None])
             self._keep(page)
+            self._count(page.id, memory.cost(page, self.index.r_c, self.index.dim))
 
     def note_place(self, page_id: str, place: Place) -> None:
         """Add `place` to the places of `page_id`."""
+        self.note_places(page_id, [place])
+
+    def note_places(self, page_id: str, places: Iterable[Place]) -> None:
+        """Add those of `places` that no page has to the places of `page_id`."""
         with self.lock:
             page = self.pages[page_id]
-            if place not in self._places:
-                self._keep(page.at([*page.places, place]))
+            new = [place for place in dict.fromkeys(places) if place not in self._places]
+            if new:
+                self._keep(page.at([*page.places, *new]))
+                self._count(page_id, memory.cost_of(new))
 
     def holder(self, place: Place) -> str | None:
         """The id of the page at (source, number), if there is one."""
@@ -85,12 +104,11 @@ class Collection:
     def free_name(self, source: str, number: int, page_id: str) -> str:
         """The first of "name (2).pdf", "name (3).pdf", ... that is free or has this page as its `number`."""
         with self.lock:
-            taken = {place[0] for place in self._places}
             stem, suffix = _split_name(source)
             n = 2
             while True:
                 name = f"{stem} ({n}){suffix}"
-                if name not in taken or self.holder((name, number)) == page_id:
+                if name not in self._sources or self.holder((name, number)) == page_id:
                     return name
                 n += 1
 
@@ -147,23 +165,41 @@ class Collection:
             for page_id, places in mine:
                 left = [place for place in places if place[0] != source]
                 for place in set(places) - set(left):
-                    del self._places[place]
+                    self._drop_place(place)
                 if left:
                     self.pages[page_id] = self.pages[page_id].at(left)
                 else:
                     gone.append(page_id)
-            self.index.remove(gone)
-            for page_id in gone:
-                del self.pages[page_id]
+            self._drop(gone)
             return len(gone)
 
     def clear(self) -> None:
         """Remove every page."""
         with self.lock:
-            self.index.remove(self.index.ids)
-            self.pages.clear()
             self._places.clear()
+            self._sources.clear()
             self._languages = None
+            self._drop(self.index.ids)
+
+    def _drop(self, gone: Sequence[str]) -> None:
+        """Remove pages whose places are gone."""
+        left = [self.pages[page_id] for page_id in gone] if self.on_removed else []
+        self.index.remove(gone)
+        for page_id in gone:
+            del self.pages[page_id]
+            self._held -= self._costs.pop(page_id, 0)
+        if self.on_removed:
+            self.on_removed(left)
+
+    def _drop_place(self, place: Place) -> None:
+        del self._places[place]
+        self._sources[place[0]] -= 1
+        if not self._sources[place[0]]:
+            del self._sources[place[0]]
+
+    def _count(self, page_id: str, more: int) -> None:
+        self._costs[page_id] = self._costs.get(page_id, 0) + more
+        self._held += more
 
     def copy(self) -> Collection:
         """A copy with its own index; pictures and vectors are shared."""
@@ -189,14 +225,20 @@ class Collection:
         with other.lock:
             pages = list(other.pages.values())
             vectors = other.index.full([page.id for page in pages])
+        return self.take(pages, vectors)
+
+    def take(self, pages: Sequence[StoredPage], vectors: Iterable[FloatArray]) -> int:
+        """Add the pages that are missing here, and the places of the others. Returns the number added.
+
+        vectors: (R_c, D) of each page. A source is renamed as in `merge`.
+        """
         with self.lock:
             names = self._names_for(pages)
             added = 0
             for page, vector in zip(pages, vectors, strict=True):
                 places = [(names[source], number) for source, number in page.places]
                 if page.id in self.pages:
-                    for place in places:
-                        self.note_place(page.id, place)
+                    self.note_places(page.id, places)
                 else:
                     self.put(page.at(places), Embedding(vector))
                     added += 1
@@ -218,12 +260,16 @@ class Collection:
         """Add all of `pages`, without loading those on disk."""
         for page_id, page in pages.entries():
             self.pages.keep(page_id, page)
-            self._places.update(dict.fromkeys(page.places, page_id))
+            self._put_places(page.places, page_id)
 
     def _keep(self, page: StoredPage) -> None:
         self.pages[page.id], self._languages = page, None
-        for place in page.places:
-            self._places[place] = page.id
+        self._put_places(page.places, page.id)
+
+    def _put_places(self, places: Iterable[Place], page_id: str) -> None:
+        for place in places:
+            self._sources[place[0]] += place not in self._places
+            self._places[place] = page_id
 
     # Disk
 

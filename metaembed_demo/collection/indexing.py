@@ -9,10 +9,11 @@ from time import perf_counter
 from typing import cast
 
 from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.types import Notice, Page, Problem, Upload
+from metaembed_demo.core.types import Embedding, Notice, Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
 from metaembed_demo.encoders.base import Encoder, Limited
 
+from . import memory
 from .collection import Collection
 from .progress import Progress, Report
 from .stored_page import Place, StoredPage
@@ -93,6 +94,7 @@ class _Indexing:
         self.places = Places(home)
         self.done = self.total = 0
         self.batch: list[Page] = []  # read, not yet encoded
+        self.no_memory = ""  # why no more pages are taken
 
     def run(self, files: Sequence[Upload]) -> Generator[Progress, None, None]:
         started = perf_counter()
@@ -110,8 +112,10 @@ class _Indexing:
                         return
                     else:
                         yield self._page(item)
+                    if self.no_memory:
+                        return
             self._flush()
-            self.report.finished = True
+            self.report.finished = not self.no_memory
         except (GeneratorExit, KeyboardInterrupt):
             self._flush()  # pages read before the cancel are kept
             raise
@@ -162,9 +166,20 @@ class _Indexing:
             with self.home.lock:
                 if page.id in self.home.pages:  # another thread added it meanwhile
                     self._duplicate(page)
+                elif self._lacks_memory(stored, embedding):
+                    return
                 else:
                     self.home.put(stored.at([self.places.place(page)]), embedding)
                     self.report.added += 1
+
+    def _lacks_memory(self, page: StoredPage, embedding: Embedding) -> bool:
+        """Whether there is no memory for a page, which is told once."""
+        more = memory.cost(page, *embedding.vectors.shape)
+        self.no_memory = memory.no_room(self.home, more, self.limits)
+        if self.no_memory:
+            text = f"{page.source} page {page.number} and what follows was left out. {self.no_memory}"
+            self.report.note(Problem(page.source, text))
+        return bool(self.no_memory)
 
     def _duplicate(self, page: Page) -> str:
         message = self.places.duplicate(page)

@@ -72,10 +72,14 @@ class Record:
 
     def packed(self) -> bytes:
         """The compressed record. Raises ValueError when its checksum is wrong."""
-        with (self.path / "texts" / self.file).open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(self.length)
-        if disk.sha256(data)[:16] != self.digest:
+        name = self.path / "texts" / self.file
+        within = self.offset >= 0 and 0 <= self.length <= name.stat().st_size - self.offset
+        data = b""
+        if within:  # so that no announced length is allocated
+            with name.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.length)
+        if not within or disk.sha256(data)[:16] != self.digest:
             source = self.places[0][0]
             raise _damaged(self.path, f"the checksum of the words of {source} is not the recorded one")
         return data
@@ -347,5 +351,5 @@ def _clear_unfinished(path: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _damaged(path: Path, what: str) -> ValueError:
-    return ValueError(f"The index at {path} is damaged: {what}. Index the files again into a new folder.")
+def _damaged(path: Path, what: str) -> disk.Damaged:
+    return disk.Damaged(f"The index at {path}", what, "Index the files again into a new folder.")

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Page
 from metaembed_demo.documents.extraction import recompute_views
 from metaembed_demo.encoders.base import Encoder
 
+from . import memory
 from .collection import Collection
 from .indexing import ENCODE_BATCH
 from .progress import Progress
@@ -40,6 +42,14 @@ def reencode(
         done = start + len(batch)
         yield Progress(done, len(pages), batch[-1].source, batch[-1].number)
     yield found
+
+
+def no_room(collection: Collection, encoder: Encoder, limits: Limits = LIMITS) -> str:
+    """Why there is no memory for the pages under `encoder`, and the remedy; "" if there is."""
+    made = Collection.for_encoder(encoder)
+    with collection.lock:
+        costs = [memory.cost(page, encoder.r_c, encoder.dim) for page in collection.pages.values()]
+    return memory.no_room(made, sum(costs), limits)
 
 
 def opened(stored: StoredPage) -> Page:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -72,6 +74,22 @@ class StoredPage:
         if tuple(places) == self.places:
             return self  # keeps the cached thumbnail
         return replace(self, source=places[0][0], number=places[0][1], also=tuple(places[1:]))
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits of all that is stored of the page, except its places and its id.
+
+        Pages of one id may differ in it: an id is given before a page is read, and does not cover where its
+        words are. What sessions share is kept by this digest, and an imported page has its id from it.
+        """
+        words = [
+            [w.text, w.kind, round(float(w.confidence), 3), *(round(float(x), 5) for x in w.box)]
+            for w in self.words
+        ]
+        told = json.dumps([self.width, self.height, words, self.reading, self.language]).encode("ascii")
+        found = hashlib.sha256(b"stored page\0" + len(told).to_bytes(8, "big") + told)
+        found.update(self.picture)
+        return found.hexdigest()
 
     @cached_property
     def title(self) -> str:

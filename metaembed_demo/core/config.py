@@ -58,6 +58,9 @@ class Limits(Settings):
     max_archive_ratio: NonNegativeInt = 200  # unpacked : packed
     max_archive_bytes: NonNegativeInt = 500 << 20  # unpacked
     max_session_pages: NonNegativeInt = 2000
+    # Estimated bytes of pages in memory: pictures, words and vectors; see collection/memory.py.
+    max_session_memory: NonNegativeInt = 1 << 30  # of one session
+    max_memory: NonNegativeInt = 4 << 30  # of all sessions and the sample corpus together
     session_ttl_s: NonNegativeInt = 3600
     # When `max_sessions` is reached, a session unused for `yield_after_s` is ended to make room.
     max_session_bytes: NonNegativeInt = 500 << 20  # uploaded in one session, all files together

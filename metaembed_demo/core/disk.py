@@ -13,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 
+class Damaged(ValueError):
+    """A file or folder that is not as it was written; `reason` alone names no path."""
+
+    def __init__(self, where: object, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{where} is damaged: {reason}.{remedy and ' '}{remedy}")
+        self.reason = reason
+
+
 def sha256(data: bytes) -> str:
     """Hex digest of `data`."""
     return hashlib.sha256(data).hexdigest()
@@ -67,9 +75,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise Damaged(path, str(error)) from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object.")
+        raise Damaged(path, "it holds no JSON object")
     return value
 
 

@@ -8,9 +8,7 @@ the drop of the score.
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +20,8 @@ from metaembed_demo.documents.extraction import recompute_views
 from metaembed_demo.documents.image_tags import ViewCells
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
+
+from .page_cache import PageCache
 
 KEPT = 24  # pages with cached attribution, about 3 MB each
 MOST_BYTES = 500 << 20  # of cached attention, of which a very dense page has 50 MB
@@ -63,38 +63,29 @@ class Explainer:
 
     def __init__(self, encoder: Explainable) -> None:
         self.encoder = encoder
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, PageAttribution] = OrderedDict()
+        self._kept = PageCache[PageAttribution](
+            KEPT, MOST_BYTES, lambda looked: looked.evidence.attention.nbytes
+        )
 
     def has(self, stored: StoredPage) -> bool:
         """Whether the page's attribution is kept, so that explaining a hit encodes nothing."""
-        with self._lock:
-            return stored.id in self._kept
+        return self._kept.get(stored) is not None
 
     def look(self, stored: StoredPage) -> PageAttribution:
         """The page's attribution; decodes its image and recomputes its views."""
-        with self._lock:
-            if stored.id in self._kept:
-                self._kept.move_to_end(stored.id)
-                return self._kept[stored.id]
+        found = self._kept.get(stored)
+        if found is not None:
+            return found
         image = Image.open(io.BytesIO(stored.picture)).convert("RGB")
-        page = Page(stored.id, stored.source, stored.number, image, stored.words)
+        page = Page(stored.id, "", 1, image, stored.words)  # another session may get it: no file's name
         pictures = recompute_views(page)
         found = PageAttribution(page, pictures, self.encoder.page_evidence(page, pictures))
-        with self._lock:
-            self._kept[stored.id] = found
-            while len(self._kept) > KEPT or (len(self._kept) > 1 and self._bytes() > MOST_BYTES):
-                self._kept.popitem(last=False)
+        self._kept.put(stored, found)
         return found
 
-    def _bytes(self) -> int:
-        return sum(looked.evidence.attention.nbytes for looked in self._kept.values())
-
-    def forget(self, page_ids: Sequence[str]) -> None:
+    def forget(self, pages: Iterable[StoredPage]) -> None:
         """Drop these pages from the cache."""
-        with self._lock:
-            for page_id in page_ids:
-                self._kept.pop(page_id, None)
+        self._kept.forget(pages)
 
     def explain(
         self, stored: StoredPage, query: Evidence, vectors: FloatArray, alignment: Alignment

@@ -36,6 +36,7 @@ from .quantization import KINDS, Codec, codec
 FORMAT = 2
 HEAD = "index.json"
 PIECE = 1 << 26  # bytes written at a time
+WRONG = "its checksum is not the recorded one"
 AT_ONCE = 256 << 20  # bytes; larger indexes are verified in the background after opening
 Head = dict[str, Any]
 
@@ -80,7 +81,7 @@ class Check:
         """
         for file, _, size in files:
             if file.stat().st_size != size:
-                raise ValueError(f"{file} is damaged: it has {file.stat().st_size:,} bytes, not {size:,}.")
+                raise disk.Damaged(file, f"it has {file.stat().st_size:,} bytes, not {size:,}")
         self._files = files
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="metaembed-check", daemon=True)
@@ -145,9 +146,9 @@ def check(path: Path, head: Head) -> None:
         [(s["name"], s["dead"], list(f)) for s in head["segments"] for f in s["files"].values()]
         fits = head["storage"] in KINDS and all(isinstance(n, int) and n > 0 for n in sizes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: its head lacks {error}.") from error
+        raise disk.Damaged(path, f"its head lacks {error}") from error
     if not fits:
-        raise ValueError(f"{path} is damaged: its head holds values that no index has.")
+        raise disk.Damaged(path, "its head holds values that no index has")
 
 
 def clear_away(path: Path, head: Head) -> None:
@@ -180,7 +181,7 @@ def _segment(folder: Path, block: Block) -> dict[str, Any]:
         written = _write_block(folder, block)
         damaged = [name for name in known if name in written and written[name] != known[name]]
         if damaged:
-            raise ValueError(f"{damaged[0]} of the index is damaged: its checksum is not the recorded one.")
+            raise disk.Damaged(f"{damaged[0]} of the index", WRONG)
         block.files = written
     dead = b"" if not block.dead else np.packbits(~block.live).tobytes()
     return {
@@ -252,6 +253,8 @@ class _Hashing:
 
 def _block(folder: Path, segment: dict[str, Any]) -> Block:
     ids = json.loads((folder / "ids.json").read_bytes())
+    if len(ids) != segment["pages"]:  # before as many flags are made
+        raise disk.Damaged(folder, f"it lists {len(ids):,} pages, not {segment['pages']:,}")
     parts = {}
     for name in segment["files"]:
         if name.endswith(".npy"):
@@ -285,12 +288,12 @@ def _check_shapes(folder: Path, block: Block, coding: Codec) -> None:
     else:
         fits = fits and "full" in block.names
     if not fits:
-        raise ValueError(f"{folder} is damaged: its arrays do not fit the index.")
+        raise disk.Damaged(folder, "its arrays do not fit the index")
 
 
 def _verify(file: Path, digest: str, _size: int) -> None:
     if disk.sha256_of(file) != digest:
-        raise ValueError(f"{file} is damaged: its checksum is not the recorded one.")
+        raise disk.Damaged(file, WRONG)
 
 
 def _codec_state(path: Path, head: Head) -> dict[str, NDArray[Any]] | None:
@@ -299,5 +302,5 @@ def _codec_state(path: Path, head: Head) -> dict[str, NDArray[Any]] | None:
     file = path / Path(head["codec"]["file"]).name
     data = file.read_bytes()
     if disk.sha256(data) != head["codec"]["sha256"]:
-        raise ValueError(f"{file} is damaged: its checksum is not the recorded one.")
+        raise disk.Damaged(file, WRONG)
     return load(data)

@@ -235,7 +235,9 @@ def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
     assert found[16].place < 0.1 < 0.9 < found[63].place
     assert [token.token for token in found] == list(range(64))
     assert "chart-specialisation" in last
-    assert set(visit.tools.token_statistics) == {"a", "b"}, "kept, so that the next visitor does not wait"
+    kept = [visit.tools.token_statistics.get(page) for page in visit.collection.pages.values()]
+    assert len(kept) == 2
+    assert all(kept), "kept, so that the next visitor does not wait"
 
 
 def test_reading_stops_when_asked(mini: Mini) -> None:

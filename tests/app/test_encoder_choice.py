@@ -284,3 +284,15 @@ def test_a_space_without_a_gpu_falls_back_to_mini_and_says_so(visit: Visit) -> N
     assert "owner/name needs a GPU" in notice
     visit.tools = replace(visit.tools, notice=notice)
     assert "owner/name needs a GPU" in str(visit.screen().header)
+
+
+def test_a_page_that_bears_a_samples_id_gives_the_samples_no_vectors(
+    base: Collection, encoders: Encoders
+) -> None:
+    """All visitors search the samples with the vectors that one of them had computed."""
+    sample = base.pages["p1"]
+    forged = replace(sample, words=(replace(sample.words[0], text="boat"),))
+    made, other = Collection.for_encoder(Other(dim=32)), Other(dim=32)
+    for stored in (forged, base.pages["p2"]):
+        made.put(stored, other.encode_pages([Page(stored.id, "", 1, None, stored.words)])[0])
+    assert list(encoders.base(other, made, base).pages) == ["p2"]

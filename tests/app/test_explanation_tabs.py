@@ -127,7 +127,7 @@ def test_the_dial_changes_the_map_and_not_the_reading(visit: Visit) -> None:
 
 
 def test_hits_come_first_and_their_explanation_when_it_is_asked_for(visit: Visit, mini: Mini) -> None:
-    visit.tools.explainer.forget(list(visit.collection.pages))  # type: ignore[union-attr]
+    visit.tools.explainer.forget(visit.collection.pages.values())  # type: ignore[union-attr]
     visit.open_tab("page-map")
     first = visit.search("how do I clean the coffee maker?")
     assert first.results
@@ -148,7 +148,7 @@ def test_hits_come_first_and_their_explanation_when_it_is_asked_for(visit: Visit
 def test_a_search_and_its_explanation_run_the_encoder_twice_and_the_dial_never(
     visit: Visit, mini: Mini, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    visit.tools.explainer.forget(list(visit.collection.pages))  # type: ignore[union-attr]
+    visit.tools.explainer.forget(visit.collection.pages.values())  # type: ignore[union-attr]
     passes: list[str] = []
 
     def counted(name: str, run: Any) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -29,9 +30,11 @@ from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full, Sessions
 from metaembed_demo.app.visitors.uploads import UploadedFiles
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Upload
 from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.page_cache import PageCache
 from tests.support.app_server import Served, Tab, until
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
@@ -403,18 +406,21 @@ def test_when_a_visit_ends_nothing_derived_from_its_pages_is_kept() -> None:
     class Memory(Explainer):
         forgotten: tuple[str, ...] = ()
 
-        def forget(self, page_ids: object) -> None:
-            self.forgotten = tuple(page_ids)  # type: ignore[arg-type]
+        def forget(self, pages: Iterable[StoredPage]) -> None:
+            self.forgotten = tuple(page.id for page in pages)
 
     memory = Memory(encoder)  # type: ignore[arg-type]
-    visits = Visits(Tools(encoder, explainer=memory, token_statistics={"theirs": None, "mine": None}), base)  # type: ignore
-    visit = visits.open()
     page = next(iter(base.pages.values()))
     own = replace(page, id="mine").at([("mine.pdf", 1)])
+    kept: PageCache[Any] = PageCache(2)
+    kept.put(page, "theirs")
+    kept.put(own, "mine")
+    visits = Visits(Tools(encoder, explainer=memory, token_statistics=kept), base)
+    visit = visits.open()
     visit.collection.put(own, encoder.encode_pages([make_page("mine.pdf", 1, "mine")])[0])
     visits.close(visit.session.id)
     assert memory.forgotten == ("mine",)
-    assert list(visits.tools.token_statistics) == ["theirs"]
+    assert (kept.get(page), kept.get(own)) == ("theirs", None)
     assert visit.stop.is_set()
 
 

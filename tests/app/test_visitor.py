@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
 from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.page_cache import PageCache
 from tests.support.dummy_encoder import DummyEncoder
 
 TOPICS = ["coffee machine tank", "train platform bern", "energy quarter report", "island hotel beach"]
@@ -358,8 +359,8 @@ def test_what_was_read_of_a_visitor_s_pages_goes_however_its_tabs_were_closed(
     forgotten: list[str] = []
 
     class Memory(Explainer):
-        def forget(self, page_ids: Sequence[str]) -> None:
-            forgotten.extend(page_ids)
+        def forget(self, pages: Iterable[StoredPage]) -> None:
+            forgotten.extend(page.id for page in pages)
 
     now = [0.0]
     visits = Visits(Tools(encoder, explainer=Memory(encoder)), base)  # type: ignore[arg-type]
@@ -376,6 +377,24 @@ def test_what_was_read_of_a_visitor_s_pages_goes_however_its_tabs_were_closed(
     assert visits.session_of("me") is None
     assert forgotten == ["mine"]
     assert visit.stop.is_set()
+
+
+def test_what_was_read_of_a_page_goes_when_it_is_removed(encoder: Encoder, base: Collection) -> None:
+    """Of a visitor's own pages, in a session that goes on; what was read of a sample stays for the others."""
+    kept: PageCache[str] = PageCache(9)
+    visits = Visits(Tools(encoder, token_statistics=kept), base)  # type: ignore[arg-type]
+    visit = visits.get("me", "one")
+    sample = next(iter(base.pages.values()))
+    vectors = Embedding(base.index.vectors([sample.id])[0])
+    mine, other = (replace(sample, id=name).at([(f"{name}.pdf", 1)]) for name in ("mine", "other"))
+    for page in (mine, other):
+        visit.collection.put(page, vectors)
+    for page in (sample, mine, other):
+        kept.put(page, page.id)
+    visit.remove("mine.pdf")
+    assert (kept.get(sample), kept.get(mine), kept.get(other)) == (sample.id, None, "other")
+    visit.clear()
+    assert (kept.get(sample), kept.get(other)) == (sample.id, None)
 
 
 def test_looking_for_a_session_neither_makes_nor_holds_one(visits: Visits) -> None:

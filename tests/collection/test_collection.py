@@ -152,6 +152,24 @@ def test_the_page_limit_stops_with_a_problem(collection: Collection, monkeypatch
     assert "5 pages" in problem.message
 
 
+def test_pages_for_which_there_is_memory_are_kept_and_the_rest_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [make_page("big.pdf", n, f"page {n} of many") for n in range(1, 8)]
+    fill(monkeypatch, found := Collection.for_encoder(ENCODER), pages[0])
+    one = found.held
+    assert one > 64 * ENCODER.dim * 2
+    serve(monkeypatch, *pages)
+    collection, report = Collection.for_encoder(ENCODER), Report()
+    limits = LIMITS.model_copy(update={"max_session_memory": 5 * one + one // 2})
+    list(index_files(collection, [], ENCODER, report, limits))
+    assert (len(collection), report.added, report.finished) == (5, 5, False)
+    (told,) = report.problems
+    assert told.message.startswith("big.pdf page 6 and what follows was left out. The pages of one session")
+    assert told.message.endswith("raise METAEMBED_MAX_SESSION_MEMORY.")
+    assert collection.copy().held == 0, "what is shared counts once"
+    collection.remove("big.pdf")
+    assert collection.held == 0
+
+
 def test_removing_a_document_leaves_pages_that_another_one_holds(collection: Collection, monkeypatch) -> None:
     shared = make_page("a.pdf", 2, "shared text")
     fill(

@@ -11,11 +11,11 @@ from PIL import Image
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress
-from metaembed_demo.collection.reencode import opened, reencode
+from metaembed_demo.collection.reencode import no_room, opened, reencode
 from metaembed_demo.collection.search import search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.config import PATHS
+from metaembed_demo.core.config import LIMITS, PATHS
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.mini.encoder import Mini
@@ -74,3 +74,9 @@ def test_a_page_that_is_kept_encodes_as_it_did(mini: Mini) -> None:
     (fresh,), (kept,) = mini.encode_pages([page]), mini.encode_pages([opened(StoredPage.of(page))])
     cosines = (fresh.vectors * kept.vectors).sum(1)
     assert np.all(cosines > 0.98), "the picture went through JPEG"
+
+
+def test_pages_that_would_take_more_memory_than_a_session_may_are_told(collection: Collection) -> None:
+    large, few = Other(dim=4096), LIMITS.model_copy(update={"max_session_memory": 2 * collection.held})
+    assert no_room(collection, Other(), few) == ""
+    assert "METAEMBED_MAX_SESSION_MEMORY" in no_room(collection, large, few)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
+from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.index.maxsim import align
 from tests.support.dummy_encoder import DummyEncoder
 
@@ -121,10 +123,24 @@ def test_the_last_pages_are_kept() -> None:
     pages = [stored("word", f"page{i}") for i in range(KEPT + 1)]
     for page in pages:
         made.look(page)
-    assert made.look(pages[-1]).page.source == f"page{KEPT}.pdf"
+    assert made.look(pages[-1]).page.id == pages[-1].id
+    assert made.look(pages[-1]).page.source == "", "another session may hold the page under another name"
     assert encoder.looks == KEPT + 1
     made.look(pages[0])  # the oldest went
     assert encoder.looks == KEPT + 2
+
+
+def test_a_page_of_the_same_id_and_other_content_is_another_one() -> None:
+    """An id does not cover where words are; and a value is forgotten with its page alone."""
+    mine, kept = stored("one two", "page1"), PageCache[str](3)
+    moved = replace(mine, words=tuple(replace(word, box=(0.5, 0.5, 0.6, 0.6)) for word in mine.words))
+    elsewhere = mine.at([("other.pdf", 7)])
+    kept.put(mine, "mine")
+    assert (kept.get(mine), kept.get(moved), kept.get(elsewhere)) == ("mine", None, "mine")
+    kept.put(moved, "theirs")
+    assert (kept.get(mine), kept.get(moved)) == ("mine", "theirs")
+    kept.forget([elsewhere])
+    assert (kept.get(mine), kept.get(moved)) == (None, "theirs")
 
 
 class Blind(DummyEncoder):

@@ -149,7 +149,7 @@ class StorageTab:
 
     def _opened(self, visit: Visit, file: Upload) -> str:
         try:
-            added, held = index_file.add(visit.collection, file)
+            found = index_file.add(visit.collection, file, base=visit.session.base)
         except ValueError as error:
             return documents_tab.not_opened(file.name, str(error))
         except Exception as error:  # an untrusted file must not end the visit
@@ -157,4 +157,4 @@ class StorageTab:
             return documents_tab.not_opened(
                 file.name, f"{file.name} could not be opened: {type(error).__name__}."
             )
-        return documents_tab.opened(file.name, added, held)
+        return documents_tab.opened(file.name, *found)

@@ -185,8 +185,16 @@ def not_packed(message: str) -> str:
     )
 
 
-def opened(name: str, added: int, held: int) -> str:
-    """Pages of an index file were added. `held`: number of pages in the file, including duplicates."""
+def opened(name: str, added: int, held: int, left_out: str = "") -> str:
+    """Pages of an index file were added. `held`: number of pages in the file, including duplicates.
+
+    left_out: why not all of its pages were taken.
+    """
+    if left_out:
+        return (
+            f'<section class="outcome warn" role="alert"><h3>{plural(added, "page")} added</h3>'
+            f"<p>{safe(left_out)}</p></section>"
+        )
     here = f"; {plural(held - added, 'page')} of it were here already" if held > added else ""
     here = here.replace("1 page of it were", "1 page of it was")
     title = f"{plural(added, 'page')} added" if added else "Nothing new"

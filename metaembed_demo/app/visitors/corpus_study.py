@@ -20,11 +20,11 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
 from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.explain.token_statistics import PageStatistics, TokenStatistics, page_statistics, summary
 
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
-KNOWN = 2000  # pages with cached token statistics
 QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ class CorpusStudy:
 
     encoder: Encoder
     explainer: Explainer | None
-    # By page id. Shared by all visitors, because the id is a hash of the content.
-    token_statistics: dict[str, PageStatistics]
+    token_statistics: PageCache[PageStatistics]  # shared by all visitors
     worth: Worth | None = None
     share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
@@ -150,11 +149,11 @@ class CorpusStudy:
         for done, page in enumerate(pages, 1):
             if self.stop.is_set():
                 break
-            if page.id not in self.token_statistics:
-                if len(self.token_statistics) >= KNOWN:
-                    self.token_statistics.pop(next(iter(self.token_statistics)))
-                self.token_statistics[page.id] = page_statistics(self.explainer.look(page).evidence)
-            found.append(self.token_statistics[page.id])
+            statistics = self.token_statistics.get(page)
+            if statistics is None:
+                statistics = page_statistics(self.explainer.look(page).evidence)
+                self.token_statistics.put(page, statistics)
+            found.append(statistics)
             if done % 4 == 0:
                 yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
         self.read, self.pages = summary(found), len(found)

@@ -11,14 +11,15 @@ from typing import Any
 
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.reencode import reencode
+from metaembed_demo.collection.reencode import no_room, reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.explain.explainer import explainer
+from metaembed_demo.explain.page_cache import PageCache
 
 from .page_state import DocumentsTab
-from .search_state import Tools
+from .search_state import KNOWN, Tools
 from .visitor import PROGRESS_EVERY_S, Visit
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,12 @@ class Encoders:
         plain = next(iter(self._tools.values()))
         # The quality curve was measured with the first encoder.
         return replace(
-            plain, encoder=encoder, explainer=explainer(encoder), curve=None, token_statistics={}, notice=""
+            plain,
+            encoder=encoder,
+            explainer=explainer(encoder),
+            curve=None,
+            notice="",
+            token_statistics=PageCache(KNOWN),
         )
 
     def loaded(self, name: str) -> bool:
@@ -89,7 +95,9 @@ class Encoders:
                 known = Collection.for_encoder(encoder)
                 with collection.lock:
                     for page in samples.pages.values():
-                        if page.id in collection.pages:
+                        held = collection.pages.get(page.id)
+                        # An id does not cover all that was encoded, and every visitor is given these vectors.
+                        if held is not None and held.digest == page.digest:
                             known.put(page, Embedding(collection.index.vectors([page.id])[0]))
                 self._bases[encoder.fingerprint] = known
             return known
@@ -114,6 +122,9 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
         if not isinstance(error, (ValueError, FileNotFoundError)):
             log.exception("The encoder %s did not load", name)
         yield visit.documents_tab(documents_tab.refused(name, str(error) or type(error).__name__))
+        return
+    if why := no_room(visit.collection, tools.encoder):
+        yield visit.documents_tab(documents_tab.refused(name, why))
         return
     yield DocumentsTab(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
     made: Collection | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import threading
@@ -183,12 +182,8 @@ class Visits:
     def _forget_pages(self, visit: Visit) -> None:
         """Drop cached data derived from a visitor's pages."""
         with visit.collection.lock:
-            own = [page_id for page_id in visit.collection.pages if page_id not in self.base.pages]
-        if visit.tools.explainer:
-            visit.tools.explainer.forget(own)
-        for page_id in own:
-            with contextlib.suppress(KeyError):
-                del visit.tools.token_statistics[page_id]
+            pages = list(visit.collection.pages.values())
+        visit.tools.forget(visit.session.base, pages)
 
 
 def trim() -> bool:

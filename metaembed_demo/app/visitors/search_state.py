@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL.Image import Image
 
@@ -24,6 +25,7 @@ from metaembed_demo.core.types import Query, Trace, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import Explainer
+from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.explain.token_statistics import PageStatistics
 from metaembed_demo.index.maxsim import prefix_gains
 
@@ -35,6 +37,7 @@ from .session import Session
 from .storage_choice import StorageChoice
 
 HITS = 10
+KNOWN = 2000  # pages with cached token statistics
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +51,19 @@ class Tools:
     samples: bool = True  # whether there is a sample corpus to restore
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
-    token_statistics: dict[str, PageStatistics] = field(default_factory=dict)  # by page id
+    token_statistics: PageCache[PageStatistics] = field(default_factory=lambda: PageCache(KNOWN))
+
+    def forget(self, base: Collection, pages: Iterable[StoredPage]) -> None:
+        """Drop what was computed from `pages`, unless they are those of the sample corpus `base`."""
+        own = [page for page in pages if not _is_in(base, page)]
+        if self.explainer:
+            self.explainer.forget(own)
+        self.token_statistics.forget(own)
+
+
+def _is_in(base: Collection, page: StoredPage) -> bool:
+    same = base.pages.get(page.id)
+    return same is not None and (same is page or same.digest == page.digest)
 
 
 @dataclass
@@ -74,6 +89,7 @@ class SearchState:
         """Start over with an encoder's `tools`."""
         self.tools = tools
         self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
+        self.session.collection.on_removed = partial(tools.forget, self.session.base)
 
     @property
     def collection(self) -> Collection:

@@ -124,8 +124,12 @@ class Visit(SearchState):
         """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
         self.storage_choice.stop.set()  # a conversion of the old index
         with self.session.lock:
+            old, before = self.tools, self.session.base
+            left = list(self.collection.pages.values())
             self.session.tools, self.session.collection, self.session.base = tools, collection, base
             asked = self.forget_search()
+        if tools is not old:
+            old.forget(before, left)
         self._ask_again(tools, asked)
 
     def follow(self) -> None:

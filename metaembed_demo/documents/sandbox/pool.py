@@ -1,6 +1,7 @@
-"""Pools of sandboxed processes (documents/sandbox/process.py) with memory and time limits.
+"""Pools of sandboxed processes (documents/sandbox/serving.py) with memory and time limits.
 
-All parsing of untrusted files runs there: archives, PDFs, images, poppler, OCR and the image network.
+All parsing of untrusted files runs there: archives, PDFs, images, poppler, OCR and the image network in
+documents/sandbox/process.py, index files in collection/index_worker.py.
 Processes start on demand and are reused, since loading their models takes seconds. If no process can be
 started, files are read in the app itself, with a warning in the log.
 """
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any, BinaryIO, cast
 
@@ -32,12 +33,16 @@ START_S = 120  # startup timeout; imports may take half a minute on a busy machi
 IDLE_S = 600  # idle time after which a process is ended
 SLOT_TIMEOUT_S = 300  # wait for a free slot; then start another process, in case a slot was leaked
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)  # environment variables that are not passed on
-COMMAND = [sys.executable, "-m", "metaembed_demo.documents.sandbox.process"]
+COMMAND = [sys.executable, "-m", "metaembed_demo.documents.sandbox.process"]  # by default
 log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
     """The process crashed or was killed. The message is a clause that follows a colon."""
+
+
+class TimedOut(Lost):
+    """It took longer than allowed, and was killed."""
 
 
 class Unavailable(Exception):
@@ -47,8 +52,14 @@ class Unavailable(Exception):
 class Worker:
     """One sandboxed process. After `Lost` is raised it is unusable."""
 
-    def __init__(self, megabytes: int, of_file: str = "SECONDS_PER_FILE", nice: int = 0) -> None:
-        """Start the process. Raises Unavailable when that fails. of_file, nice: as of `Workers`."""
+    def __init__(
+        self,
+        megabytes: int,
+        of_file: str = "SECONDS_PER_FILE",
+        nice: int = 0,
+        command: Sequence[str] = (),
+    ) -> None:
+        """Start the process. Raises Unavailable when that fails. of_file, nice, command: as of `Workers`."""
         self.megabytes, self._of_file = megabytes, of_file
         self.busy = True  # an answer is pending
         self.worked = 0.0  # seconds spent on the current file
@@ -59,7 +70,7 @@ class Worker:
         self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True)
         try:
             self._process = subprocess.Popen(
-                [*COMMAND, str(megabytes), self._folder.name],
+                [*(command or COMMAND), str(megabytes), self._folder.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=_environment(self._folder.name),
@@ -91,7 +102,7 @@ class Worker:
         except queue.Empty:
             self.end()
             seconds = getattr(allowed, name.lower())
-            raise Lost(f"it took more than {seconds:,g} s (METAEMBED_{name})") from None
+            raise TimedOut(f"it took more than {seconds:,g} s (METAEMBED_{name})") from None
         self.busy = False
         self.worked += monotonic() - started
         return answer
@@ -175,8 +186,14 @@ def _environment(folder: str) -> dict[str, str]:
 class Workers:
     """A pool of at most `most` sandboxed processes in use at a time."""
 
-    def __init__(self, most: int, of_file: str = "SECONDS_PER_FILE", nice: int = 0) -> None:
-        """of_file: the setting that bounds the time of a file; nice: how far its processes stand back."""
+    def __init__(
+        self, most: int, of_file: str = "SECONDS_PER_FILE", nice: int = 0, command: Sequence[str] = ()
+    ) -> None:
+        """of_file: the setting that bounds the time of a file; nice: how far its processes stand back.
+
+        command: what starts one, by default COMMAND.
+        """
+        self._command = command
         self._most, self._turn = most, threading.Semaphore(most)
         self._of_file, self._nice = of_file, nice
         self._lock = threading.Lock()
@@ -205,7 +222,7 @@ class Workers:
                     return worker
                 worker.end()
         try:
-            worker = Worker(limits.worker_megabytes, self._of_file, self._nice)
+            worker = Worker(limits.worker_megabytes, self._of_file, self._nice, self._command)
         except Unavailable as error:
             if not self._proven:  # otherwise a file may have caused this; never parse it in the app
                 log.warning("Files are read in the app itself: %s", error)

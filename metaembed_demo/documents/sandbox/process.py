@@ -1,5 +1,4 @@
-"""The sandboxed process that reads files, started by documents/sandbox/pool.py as
-`python -m metaembed_demo.documents.sandbox.process MEGABYTES FOLDER`: memory limit and temporary folder.
+"""The sandboxed process that reads documents (documents/sandbox/serving.py has its loop).
 
 It answers requests in order over its original stdin and stdout. A crash ends only this process; the app
 reports it and starts another.
@@ -8,24 +7,17 @@ reports it and starts another.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import json
 import logging
-import os
-import queue
-import shutil
-import sys
-import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from metaembed_demo.core import logs
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
 from metaembed_demo.documents.loader import NO_MEMORY, count_pages, expand, pages_of
 
 from . import protocol
+from .serving import serve
 
 FILE_SLACK = 64 << 20  # bytes; size limit of temporary files beyond the largest accepted file
 log = logging.getLogger(__name__)
@@ -123,46 +115,9 @@ def _upload(request: dict[str, Any]) -> Upload:
     return Upload(Path(request["path"]), request["name"])
 
 
-def limit_resources(megabytes: int) -> None:
-    """Set memory, file size and core limits of this process and its children, where supported."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    bounds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: Limits().max_file_bytes + FILE_SLACK}
-    if megabytes:
-        # Allocated memory. RLIMIT_AS also counts reserved memory: with torch and onnxruntime that is three
-        # times as much, and grows with the number of cores.
-        bounds[resource.RLIMIT_DATA] = megabytes << 20
-    for name, most in bounds.items():
-        with contextlib.suppress(ValueError, OSError):  # keep a lower limit that is already set
-            resource.setrlimit(name, (most, most))
-
-
 def main() -> None:
     """Answer requests until the app closes the pipe or exits."""
-    # Output of libraries and child processes must not corrupt the message stream.
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
-    faulthandler.enable()
-    logs.configure()
-    limit_resources(int(sys.argv[1]))
-    waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-
-    def listen() -> None:
-        for line in requests:
-            waiting.put(json.loads(line))
-        # The app is gone: exit at once, even within a page, and remove the temporary files.
-        shutil.rmtree(sys.argv[2], ignore_errors=True)
-        os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    handler = RequestHandler(answers)
-    handler.send("ready")
-    while True:
-        handler.answer(waiting.get())
+    serve(RequestHandler, Limits().max_file_bytes + FILE_SLACK)
 
 
 if __name__ == "__main__":

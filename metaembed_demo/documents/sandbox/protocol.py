@@ -24,6 +24,7 @@ from metaembed_demo.documents.imagenet_labels import CLASSES
 
 LENGTH = struct.Struct(">I")
 MOST_HEAD = 16 << 20  # bytes of JSON; the largest page's words take 4 MB
+MOST_VALUES = 4_000_000  # JSON values of a message: each may take a hundred times its bytes once it is read
 MOST_BLOBS = 3 * RENDER.max_side**2 + (16 << 20)  # bytes of a page's pixels or views
 FEATURES = 1280  # components of a view
 LANGUAGE = re.compile(r"([a-z]{2,3})?")
@@ -56,13 +57,21 @@ def receive(source: BinaryIO) -> tuple[Message, list[bytes]]:
     if length > MOST_HEAD:
         raise Garbled(f"{length:,} bytes of JSON")
     try:
-        message = json.loads(_exactly(source, length))
+        head = _exactly(source, length)
+        if values(head) > MOST_VALUES:
+            raise Garbled(f"{values(head):,} values of JSON")
+        message = json.loads(head)
         sizes = [int(size) for size in message.pop("blobs")]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Garbled("no message") from error
     if min(sizes, default=0) < 0 or sum(sizes) > MOST_BLOBS:
         raise Garbled(f"{sum(sizes):,} bytes of arrays")
     return message, [_exactly(source, size) for size in sizes]
+
+
+def values(data: bytes) -> int:
+    """At least as many as the values in some JSON, counted without reading it."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{") + 1
 
 
 def _exactly(source: BinaryIO, n: int) -> bytes:
@@ -83,7 +92,7 @@ def pack_page(page: Page) -> tuple[Message, list[bytes]]:
         "source": page.source,
         "number": page.number,
         "size": page.image.size,
-        "words": _packed(page.words),
+        "words": pack_words(page.words),
         "pictures": page.pictures,
     }
     return message, [page.image.tobytes()]
@@ -102,7 +111,12 @@ def unpack_page(message: Message, blobs: Sequence[bytes]) -> Page:
             raise Garbled("a page without a name")
         image = Image.frombytes("RGB", (width, height), pixels)
         return Page(
-            identity, source, number, image, _words(message["words"]), tuple(map(_box, message["pictures"]))
+            identity,
+            source,
+            number,
+            image,
+            unpack_words(message["words"]),
+            tuple(map(_box, message["pictures"])),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Garbled("no page") from error
@@ -112,7 +126,7 @@ def pack_reading(page: Page) -> tuple[Message, list[bytes]]:
     """Serialise the result of `extraction.read`: words and views."""
     arrays = [array.tobytes() for view in page.views for array in (view.features, view.probability)]
     told = {"reading": page.reading, "notices": page.notices, "language": page.language}
-    return {"words": _packed(page.words), "views": [view.box for view in page.views], **told}, arrays
+    return {"words": pack_words(page.words), "views": [view.box for view in page.views], **told}, arrays
 
 
 def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page:
@@ -125,12 +139,12 @@ def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page
         if not all(np.isfinite(array).all() for array in arrays):
             raise Garbled("views that are no numbers")
         views = [View(box, *arrays[2 * i : 2 * i + 2]) for i, box in enumerate(boxes)]
-        reading, notices = (tuple(map(_sentence, message[name])) for name in ("reading", "notices"))
+        reading, notices = (tuple(map(sentence, message[name])) for name in ("reading", "notices"))
         language = message["language"]
         if not (isinstance(language, str) and LANGUAGE.fullmatch(language)):
             raise Garbled("a language that is none")
         return replace(
-            page.with_words(_words(message["words"]), views),
+            page.with_words(unpack_words(message["words"]), views),
             language=language,
             reading=reading,
             notices=notices,
@@ -139,11 +153,13 @@ def unpack_reading(page: Page, message: Message, blobs: Sequence[bytes]) -> Page
         raise Garbled("no words") from error
 
 
-def _packed(words: Sequence[Word]) -> list[list[Any]]:
+def pack_words(words: Sequence[Word]) -> list[list[Any]]:
+    """Words as JSON types."""
     return [[word.text, word.kind, word.confidence, *word.box] for word in words]
 
 
-def _words(rows: Sequence[Sequence[Any]]) -> tuple[Word, ...]:
+def unpack_words(rows: Sequence[Sequence[Any]]) -> tuple[Word, ...]:
+    """Inverse of `pack_words`. Raises Garbled, TypeError or ValueError when there is one that is none."""
     return tuple(_word(*row) for row in rows)
 
 
@@ -157,7 +173,8 @@ def _word(text: Any, kind: Any, confidence: Any, *box: Any) -> Word:
     return Word(text, _box(box), kind, float(confidence))
 
 
-def _sentence(text: Any) -> str:
+def sentence(text: Any) -> str:
+    """A notice, cleaned and cut. Raises Garbled when it is none."""
     if not isinstance(text, str):
         raise Garbled("a notice that is none")
     return clean(text[:MOST_SENTENCE])
