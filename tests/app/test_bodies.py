@@ -13,6 +13,7 @@ from starlette.types import Message, Receive
 from metaembed_demo.app.server import bodies
 from metaembed_demo.app.server.bodies import Form, Room, bounded, parse, read
 from metaembed_demo.app.server.refusals import Refused
+from tests.support.coroutines import run
 
 TYPE = b"multipart/form-data; boundary=xx"
 
@@ -112,7 +113,7 @@ def collect(receive: Receive, most: int = 1000, room: Room | None = None) -> byt
         with (room or Room(10_000, 10_000)).hold("a") as take:
             return await read({}, receive, most, take)
 
-    return asyncio.run(all_of_it())
+    return run(all_of_it())
 
 
 @pytest.mark.parametrize(("gap", "grace"), [(0.01, 60.0), (60.0, 0.01)])
@@ -140,7 +141,7 @@ def test_after_the_body_there_is_no_deadline(monkeypatch: pytest.MonkeyPatch) ->
         wait = bounded(receive, 10)
         return [await wait(), await wait()]
 
-    assert asyncio.run(listen())[1] == {"type": "http.disconnect"}
+    assert run(listen())[1] == {"type": "http.disconnect"}
 
 
 def test_bodies_share_the_room_there_is() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib
 import io
@@ -10,7 +9,6 @@ import json
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -31,6 +29,7 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.core.config import LIMITS, SERVER
 from tests.app.test_api import check
 from tests.support.app_server import Served
+from tests.support.coroutines import run as in_thread
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
@@ -50,9 +49,7 @@ def ask(address: str, talk: Callable[[ClientSession], Awaitable[Any]], **headers
             await session.initialize()
             return await talk(session)
 
-    # In a thread of its own: the browser that other tests drive has a loop in this one.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, run()).result()
+    return in_thread(run())
 
 
 def call(address: str, name: str, **arguments: Any) -> Any:

@@ -28,6 +28,7 @@ from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Upload
 from tests.support.app_server import Served, Tab, until
+from tests.support.coroutines import run
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
@@ -62,7 +63,7 @@ def served(turns: Turns, asked: list[tuple[str, float]]) -> list[str]:
                 await asyncio.sleep(0)
         await asyncio.gather(*waiting)
 
-    asyncio.run(all_of_them())
+    run(all_of_them())
     return order
 
 
@@ -103,7 +104,7 @@ def test_an_address_runs_and_waits_within_its_share() -> None:
         gate.set()
         await asyncio.gather(*held, return_exceptions=True)
 
-    asyncio.run(flood())
+    run(flood())
     assert turns.waits() == 0
     with turns.turn(ATTACKER) as begun, turns.turn(ATTACKER):
         assert begun
@@ -151,6 +152,19 @@ def test_one_address_locks_no_newcomer_out() -> None:
     assert sessions.open(ATTACKER) in sessions
     assert [each in sessions for each in mine[:2]] == [False, True]
     assert len(sessions) == 23
+
+
+def test_visitors_of_one_address_who_came_and_went_lock_nobody_out() -> None:
+    sessions = Sessions(samples(DummyEncoder()), 3600, Clock(), LIMITS)
+    mine = [sessions.open(VISITOR) for _ in range(sessions.share)]
+    sessions.leave(mine[3])
+    sessions.leave(mine[5])
+    sessions.get(mine[5]).files.bytes = 10  # and is back; what was uploaded would be lost
+    sessions.leave(mine[5])
+    assert sessions.open(VISITOR) in sessions
+    assert [each in sessions for each in (mine[3], mine[5])] == [False, True]
+    with pytest.raises(Full):
+        sessions.open(VISITOR)
 
 
 def test_a_small_server_leaves_an_address_eight() -> None:
@@ -227,7 +241,7 @@ def test_the_queue_serves_addresses_in_turn(blocks: gradio_compat.Page) -> None:
 def test_waiting_work_of_one_address_does_not_fill_the_queue(blocks: gradio_compat.Page) -> None:
     def post(client: str) -> tuple[bool, str, str]:
         body = SimpleNamespace(fn_index=None)  # where there is room, Gradio goes on and misses this
-        return asyncio.run(blocks._queue.push(body, client, None))  # type: ignore[arg-type,return-value]
+        return run(blocks._queue.push(body, client, None))  # type: ignore[arg-type,return-value]
 
     for _ in range(33):
         assert post(ATTACKER)[1] == "No function index provided."

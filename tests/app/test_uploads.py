@@ -24,6 +24,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Upload
 from tests.support.app_server import Served
+from tests.support.coroutines import run
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
@@ -112,7 +113,7 @@ def test_twenty_uploads_at_once_do_not_pass_the_bound(tmp_path: Path, announced:
         assert await server.upload(8 * MB, "192.0.2.99", announced) == 200
         return found
 
-    found = asyncio.run(attack())
+    found = run(attack())
     assert set(found) <= {200, 507}
     assert found.count(200) == 2 if announced else found.count(200) <= 2
 
@@ -126,7 +127,7 @@ def test_an_address_has_its_share_of_the_room(tmp_path: Path) -> None:
         found.append(await server.upload(2 * MB, "192.0.2.1"))
         return [*found, await server.upload(2 * MB, "192.0.2.2")]
 
-    assert asyncio.run(attack()) == [200, 200, 200, 507, 507, 200]
+    assert run(attack()) == [200, 200, 200, 507, 507, 200]
 
 
 def test_each_request_clears_its_own_parts(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_each_request_clears_its_own_parts(tmp_path: Path) -> None:
         go_on.set()
         await other
 
-    asyncio.run(attack())
+    run(attack())
 
 
 def test_the_private_folder_outlives_its_last_file(tmp_path: Path) -> None:

@@ -37,14 +37,14 @@ def manifest(data: bytes) -> bytes:
         return archive.read("metaembed-index/manifest.json")
 
 
-def added(data: bytes, folder: Path) -> tuple[int, int]:
+def added(data: bytes, folder: Path) -> index_file.Opened:
     file = folder / "attack.zip"
     file.write_bytes(data)
     return index_file.add(Collection.for_encoder(ENCODER), Upload(file, file.name))
 
 
 def test_an_index_with_another_id_is_a_whole_one(packed: bytes, tmp_path: Path) -> None:
-    assert added(IndexFile(packed).with_id("0" * 20), tmp_path) == (1, 1)
+    assert added(IndexFile(packed).with_id("0" * 20), tmp_path) == index_file.Opened(1, 1, "")
 
 
 def test_index_files_hold_what_they_ask_for(packed: bytes) -> None:

@@ -150,7 +150,7 @@ def test_the_app_runs_without_mcp() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=surroundings(), timeout=120
     )
-    routes = ["/gradio_api/run/predict", "/health", "/pictures/{key}/{page}/{name}"]
+    routes = ["/gradio_api/run/predict", "/gradio_api/upload", "/health", "/pictures/{key}/{page}/{name}"]
     assert ran.stdout.strip() == str(routes), ran.stderr
 
 

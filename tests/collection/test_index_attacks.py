@@ -246,7 +246,7 @@ def test_a_process_that_dies_or_talks_nonsense_costs_nothing(
     def started(code: str) -> Workers:
         begin = "import sys, json; out = sys.stdout.buffer\n"
         begin += "def say(text): out.write(len(text).to_bytes(4, 'big') + text); out.flush()\n"
-        return Workers(1, [sys.executable, "-c", begin + code])
+        return Workers(1, command=[sys.executable, "-c", begin + code])
 
     ready, asked = 'say(b\'{"is": "ready", "blobs": []}\')\n', "sys.stdin.readline()\n"
     pool = started(ready + asked + "import os; os.abort()")

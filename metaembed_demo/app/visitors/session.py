@@ -72,8 +72,9 @@ class Session:
 class Sessions:
     """All open sessions by their random id. `sweep` closes those unused for `ttl_s` seconds.
 
-    At `limits.max_sessions`, a new session replaces the one unused for longest if that has been idle for
-    `limits.yield_after_s`. Otherwise `open` raises `Full`, so that newcomers cannot evict active sessions.
+    At `limits.max_sessions`, a new session replaces one whose tabs are closed and to which nothing was
+    uploaded; else the one unused for longest if that has been idle for `limits.yield_after_s`. Otherwise
+    `open` raises `Full`, so that newcomers cannot evict active sessions.
     The same holds among the sessions of one address, at its share of them.
     """
 
@@ -125,8 +126,10 @@ class Sessions:
             if len(rivals) < self.limits.max_sessions:
                 return []
         idle = [session for session in rivals if not session.jobs]
-        oldest = min(idle, key=lambda session: session.used, default=None)
-        if oldest is None or now - oldest.used < self.limits.yield_after_s:
+        # Visitors behind one address come and go: what was left without an upload loses nothing.
+        empty = [session for session in idle if session.left is not None and not session.files.bytes]
+        oldest = min(empty or idle, key=lambda session: session.used, default=None)
+        if oldest is None or (not empty and now - oldest.used < self.limits.yield_after_s):
             raise Full(f"{what} are in use. Try again in a few minutes.")
         return [self._open.pop(oldest.id)]
 
