@@ -29,6 +29,7 @@ from tests.support.dummy_encoder import DummyEncoder
 from tests.support.small_app import samples
 
 MB = 1 << 20
+HEAD = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 
 
 class Server:
@@ -66,12 +67,14 @@ class Server:
     ) -> int:
         """The status that an upload of `size` bytes is answered with."""
         found: list[int] = []
-        chunks = [MB] * (size // MB) + [size % MB]
-        headers = [(b"content-length", str(size).encode())] if announced else []
+        chunks = [HEAD, *[bytes(MB)] * (size // MB), bytes(size % MB), b"\r\n--b--\r\n"]
+        headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+        if announced:
+            headers.append((b"content-length", str(sum(map(len, chunks))).encode()))
 
         async def receive() -> Message:
             await asyncio.sleep(0)
-            return {"type": "http.request", "body": bytes(chunks.pop()), "more_body": bool(chunks)}
+            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.start":
