@@ -25,7 +25,7 @@ class MultiVectorIndex(Protocol):
     r_c: int
     dim: int
     recall: float  # target recall of the coarse stage, relative to exact search
-    refine: int  # number of best pages to rescore with full vectors; 0 for none
+    rescore: int  # number of best pages to rescore with full vectors; 0 for none
     exact_up_to: int  # pages up to which a search scores all of them
 
     @property
@@ -135,10 +135,10 @@ class MultiVectorIndex(Protocol):
 class Elsewhere:
     """Base of indexes whose float16 vectors are outside this process.
 
-    `recall` and `refine` are read-only in effect: a server does not use them.
+    `recall` and `rescore` are read-only in effect: a server does not use them.
     """
 
-    recall, refine, exact_up_to = RECALL, 0, 0
+    recall, rescore, exact_up_to = RECALL, 0, 0
     in_process = False
     storage, has_full = "float16", True
     listing: tuple[int, int] | None = None

@@ -263,7 +263,7 @@ def test_callers_need_not_ask_for_the_class(make: Make, tmp_path: Path) -> None:
     index.add(names(40), vectors)
     assert "p1" in index
     assert "p99" not in index
-    assert (index.storage, index.has_full, index.refine, index.listing) == ("float16", True, 0, None)
+    assert (index.storage, index.has_full, index.rescore, index.listing) == ("float16", True, 0, None)
     np.testing.assert_array_equal(index.full(["p2", "p0"]), vectors[[2, 0]])
     if index.in_process:
         assert index.copy().ids == index.ids
