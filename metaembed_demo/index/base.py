@@ -77,6 +77,10 @@ class MultiVectorIndex(Protocol):
         """The top `k` of the pages `ids` by MaxSim; ties in the order of adding."""
         ...
 
+    def scores(self, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None) -> FloatArray:
+        """MaxSim (n,) float32 of the pages `ids`, which are in the order of the index; None: of all."""
+        ...
+
     def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
         """`coarse`, then `rerank`; with `exact` every page is scored, by its full vectors."""
         ...
@@ -142,6 +146,13 @@ class Elsewhere:
     in_process = False
     storage, has_full = "float16", True
     listing: tuple[int, int] | None = None
+
+    def scores(
+        self: MultiVectorIndex, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None
+    ) -> FloatArray:
+        wanted = self.ids if ids is None else list(ids)
+        found = {hit.page_id: hit.score for hit in self.rerank(query, budget, wanted, len(wanted))}
+        return np.array([found[page_id] for page_id in wanted], np.float32)
 
     def copy(self, new_lists: bool = True) -> NoReturn:
         raise self._refusal()

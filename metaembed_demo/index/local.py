@@ -183,6 +183,13 @@ class LocalIndex:
                 found, scores = self._ranked(q, r_c, np.sort(found), k, full=True)
             return self._hits(found, scores)
 
+    def scores(self, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None) -> FloatArray:
+        with self._lock:
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            slots = self._all() if ids is None else self._slots_of(ids)
+            return self._blocks.scores(self._codec, q, r_c, slots, full=False)
+
     def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
         with self._lock:
             if not exact:
