@@ -103,7 +103,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             search_there(collection, options.qdrant, options.name)
         else:
             collection.index.recall = options.recall or collection.index.recall
-            collection.index.refine = options.refine or 0
+            collection.index.rescore = options.refine or 0
     with told():
         trace = search(
             collection, encoder, query, options.budget, options.k, options.exact, language=options.language

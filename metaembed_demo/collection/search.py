@@ -132,9 +132,9 @@ def _run(
             hits = index.rerank(vectors, budget, candidates, k)
         rerank_ms, started = _ms(started), perf_counter()
         searched = len(candidates) if asked.language else len(index)
-        storage, refined = _storage(index, len(candidates), k, exact)
+        storage, rescored = _storage(index, len(candidates), k, exact)
         # Cosines of the previous search are valid if it scored pages with the same vectors.
-        alike = before is not None and (before.storage, before.refined > 0) == (storage, refined > 0)
+        alike = before is not None and (before.storage, before.rescored > 0) == (storage, rescored > 0)
         known = before.cosines if before is not None and alike else {}
         new = [hit.page_id for hit in hits if hit.page_id not in known]
         found = {**known, **_cosines(collection, vectors, new, exact)}
@@ -151,7 +151,7 @@ def _run(
         query_vectors=vectors,
         query_image=asked.image,
         storage=storage,
-        refined=refined,
+        rescored=rescored,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
         language=asked.language,
@@ -170,7 +170,7 @@ def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> t
     """The storage kind hits were scored with, and how many of the best were rescored with full vectors."""
     if index.storage == "float16":
         return "float16", 0
-    again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
+    again = candidates if exact else min(max(index.rescore, k), candidates) if index.rescore else 0
     return index.storage, again if index.has_full else 0
 
 

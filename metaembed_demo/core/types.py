@@ -155,7 +155,7 @@ class Trace:
     embedding (R_q, D) at full size, so that another budget needs no new encoding. `cosines` holds the full
     matrix of every hit; gains and alignments at any budget are slices of it. `query_evidence` is the evidence
     of the query's tokens (encoders.attribution.Evidence), if it was requested. `storage` is the storage kind
-    that scores come from, one of `quantization.KINDS`; unless it is float16, the best `refined` pages were
+    that scores come from, one of `quantization.KINDS`; unless it is float16, the best `rescored` pages were
     rescored with their full vectors.
     """
 
@@ -171,7 +171,7 @@ class Trace:
     query_image: bool = False
     movement: dict[str, int] = field(default_factory=dict)  # page id -> ranks gained since the last search
     storage: str = "float16"
-    refined: int = 0
+    rescored: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
     query_evidence: Any = None
     language: str = ""  # the one that hits are limited to, "" for all
@@ -179,7 +179,7 @@ class Trace:
     @property
     def by_full_vectors(self) -> bool:
         """Whether hits are scored with full vectors and not with codes."""
-        return self.storage == "float16" or self.refined > 0
+        return self.storage == "float16" or self.rescored > 0
 
     def as_json(self) -> dict[str, Any]:
         """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
@@ -192,7 +192,7 @@ class Trace:
             "pages_searched": self.pages_searched,
             "candidates": self.candidates,
             "storage": self.storage,
-            "refined": self.refined,
+            "refined": self.rescored,
         }
         if self.language:
             found["query"]["language"] = self.language
