@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import tantivy
 
 from .engine import STEMS, WHOLE, WORDS, entry_at
 from .question import Group, Question
-from .stemming import stems, stop_words
+from .stemming import stems
 from .tokenizer import is_paired
 
 RARE = 0.02  # share of the pages that may hold a code that counts as one
@@ -23,7 +23,7 @@ _ROUNDS, _LOOK = 8, 5  # searches for spellings, and pages looked at in each
 class Asked:
     """A question as one index answers it.
 
-    forms: the folded parts that count -> their stems; of a misspelled one, those of its spellings.
+    forms: the folded parts -> their stems in each language; of a misspelled one, those of its spellings.
     also: misspelled parts -> the spellings that were searched instead.
     codes: words, and runs of words, asked for as they stand: on a page in one piece they make it come first.
     missing: quoted phrases that no page holds.
@@ -42,24 +42,24 @@ class Asked:
 
 
 class Asker:
-    """Asks one searcher. languages: code -> number of pages."""
+    """Asks one searcher. languages: those of the pages. right: words that are spelled right, as known."""
 
     def __init__(
-        self, searcher: tantivy.Searcher, schema: tantivy.Schema, languages: Mapping[str, int]
+        self,
+        searcher: tantivy.Searcher,
+        schema: tantivy.Schema,
+        languages: Iterable[str],
+        right: Container[str] = (),
     ) -> None:
         self.searcher, self.schema = searcher, schema
-        self.languages = languages
+        self.languages, self.right = tuple(languages), right
 
     def ask(self, question: Question) -> Asked:
-        quoted = {part for phrase in question.phrases for part in phrase}
         plain = {
             part: bare
             for group in question.groups
             for part, bare in zip(group.parts, group.plain, strict=True)
         }
-        stops = {part for part in self._stop_words(plain) if part not in quoted}
-        if len(stops) < len(plain):
-            plain = {part: bare for part, bare in plain.items() if part not in stops}
         forms, also = {}, {}
         for part, bare in plain.items():
             forms[part] = self._stem([bare])
@@ -99,19 +99,6 @@ class Asker:
         of = (stems(list(bare), language) for language in (*self.languages, ""))
         return tuple(dict.fromkeys(stem for found in of for stem in found))
 
-    def _stop_words(self, plain: Mapping[str, str]) -> set[str]:
-        """Folded parts that are stop words of the language with the most of them, among those of the pages.
-
-        With fewer than two, of the language of the most pages: "war" is no stop word among English pages.
-        """
-        of = {language: stop_words(plain.values(), language) for language in self.languages}
-        if not of:
-            return set()
-        by_pages = max(of, key=lambda language: self.languages[language])
-        most = max(of, key=lambda language: (len(of[language]), language == by_pages))
-        found = of[most if len(of[most]) > 1 else by_pages]
-        return {part for part, bare in plain.items() if bare in found}
-
     def _holds(self, name: str, texts: Iterable[str]) -> bool:
         known = [text for text in texts if self.searcher.doc_freq(name, text)]
         return any(self._first(self.term(name, text)) for text in known)
@@ -121,7 +108,7 @@ class Asker:
 
     def _spellings(self, part: str) -> tuple[str, ...]:
         """Words of the pages that a misspelled word may stand for, the likeliest first."""
-        if not part.isalpha() or is_paired(part):
+        if not part.isalpha() or is_paired(part) or part in self.right:
             return ()
         for letters, edits in FUZZY_LETTERS:
             if len(part) >= letters and (found := self._within(part, edits)):

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .asking import Asked
-from .stemming import stems
+from .stemming import stems, stop_words
 from .tokenizer import Terms, is_paired, terms
 
 
 def matches(asked: Asked, words: Sequence[str], language: str = "") -> list[int]:
     """Indices of the words of a page, in `language`, that `asked` meets: as written, by stem or whole form.
 
-    Parts of a quoted phrase count only where the phrase stands, if it does; those of a code only where the
-    code does.
+    Stop words of the language are left out. Parts of a quoted phrase count only where the phrase stands, if
+    it does; those of a code only where the code does.
     """
     found = terms(words)
     strict = [phrase for phrase in asked.phrases if _runs(found, phrase)]
-    kept_together = {part for phrase in strict for part in phrase}
-    kept_together |= {part for code in asked.codes for part in code.parts}
-    loose = [part for part in asked.forms if part not in kept_together and (len(part) > 1 or is_paired(part))]
+    left_out = {part for code in asked.codes for part in code.parts}.union(*strict)
+    left_out |= stop_words(asked.forms, language)
+    loose = [part for part in asked.forms if part not in left_out and (len(part) > 1 or is_paired(part))]
     surfaces = {surface for part in loose for surface in asked.surfaces(part)}
     of_stem = {form for part in loose for form in asked.forms[part]}
     wholes = {form for group in (*asked.question.groups, *asked.question.joins) for form in group.whole}

@@ -7,8 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -54,19 +53,19 @@ class _State:
     engine: Engine = field(default_factory=Engine)
     names: Mapping[int, str] = field(default_factory=dict)
     keys: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    languages: Mapping[str, int] = field(default_factory=dict)
-
-    def asker(self) -> Asker:
-        return Asker(self.engine.searcher, self.engine.schema, self.languages)
+    languages: tuple[str, ...] = ()
 
 
 class WordIndex:
     """The lexical index of a collection: pages by the ids that the vector index knows them by.
 
     What is added and removed is seen after `commit`. Searches may run while another thread writes.
+
+    right: folded words that are spelled right: no other spelling is searched where no page holds them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, right: Container[str] = ()) -> None:
+        self.right = right
         self._lock = threading.RLock()
         self._state = _State()
         self._shared = False  # with a copy: the engine is not written any more
@@ -145,7 +144,7 @@ class WordIndex:
             self.commit()
             if self._state.engine.folder is None and len(self) > SMALL:  # files can be linked
                 self._state = replace(self._state, engine=self._state.engine.linked())
-            twin = WordIndex()
+            twin = WordIndex(self.right)
             twin._state, twin._next = self._state, self._next
             self._shared = twin._shared = True
             return twin
@@ -177,12 +176,12 @@ class WordIndex:
         shutil.rmtree(stale, ignore_errors=True)
 
     @classmethod
-    def load(cls, folder: Path) -> WordIndex:
+    def load(cls, folder: Path, right: Container[str] = ()) -> WordIndex:
         """The index saved in `folder`, mapped into memory; `folder` itself is neither locked nor written.
 
         Empty when there is none, or a damaged or older one: `sync` tells which pages to add then.
         """
-        index = cls()
+        index = cls(right)
         try:
             told = disk.read_json(folder / PAGES)
             if told["version"] != VERSION:
@@ -208,7 +207,7 @@ class WordIndex:
 
     def ask(self, query: str | Question) -> Asked:
         """A query as this index takes it: what counts, what is misspelled, what is a code."""
-        return self._state.asker().ask(question(query) if isinstance(query, str) else query)
+        return self._asker(self._state).ask(question(query) if isinstance(query, str) else query)
 
     def search(self, query: str | Asked, k: int, allowed: Collection[str] | None = None) -> Found:
         """The `k` best pages, of `allowed` alone if given; pages without a word of the query are left out.
@@ -217,7 +216,7 @@ class WordIndex:
         of adding.
         """
         state = self._state
-        asker = state.asker()
+        asker = self._asker(state)
         asked = asker.ask(question(query)) if isinstance(query, str) else query
         if k < 1 or not state.keys:
             return Found((), asked)
@@ -239,7 +238,12 @@ class WordIndex:
         found = self.search(query, len(page_ids), page_ids)
         return dict.fromkeys(page_ids, 0.0) | {hit.page_id: hit.score for hit in found.hits}
 
+    def _asker(self, state: _State) -> Asker:
+        return Asker(state.engine.searcher, state.engine.schema, state.languages, self.right)
+
 
 def _state(engine: Engine, keys: Mapping[str, tuple[int, str]]) -> _State:
-    languages = Counter(language for _, language in keys.values() if language in NAMES)
-    return _State(engine, {key: page_id for page_id, (key, _) in keys.items()}, keys, dict(languages))
+    languages = {language for _, language in keys.values()} & NAMES.keys()
+    return _State(
+        engine, {key: page_id for page_id, (key, _) in keys.items()}, keys, tuple(sorted(languages))
+    )
