@@ -85,8 +85,7 @@ def scored(folder: Path, cache: Path, encoder: Mini) -> Scored:
     judgements = Judgements(beir.qrels, collection)
     keys, ids = list(judgements.judged), collection.index.ids
     vectors = collection.index.full(ids)
-    queries, _ = encode(encoder, beir, keys)
-    asked = [query_text(beir.queries[key]) for key in keys]
+    queries, asked = encoded(beir, keys, encoder, cache / f"{folder.name}-queries.npz")
     words, literals = lexical(collection, ids, asked)
     texts = [" ".join(word.text for word in collection.pages[page_id].words) for page_id in ids]
     plain, _ = bm25(texts, asked)
@@ -101,7 +100,7 @@ def scored(folder: Path, cache: Path, encoder: Mini) -> Scored:
         sources_of(folder.name, beir, keys),
         {
             str(budget): np.stack(
-                [maxsim(queries[key][: budget.r_q], vectors[:, : budget.r_c]) for key in keys]
+                [maxsim(query[: budget.r_q], vectors[:, : budget.r_c]) for query in queries]
             )
             for budget in STOPS
         },
@@ -112,9 +111,24 @@ def scored(folder: Path, cache: Path, encoder: Mini) -> Scored:
     )
 
 
+def encoded(beir: Beir, keys: Sequence[str], encoder: Mini, cache: Path) -> tuple[FloatArray, list[str]]:
+    """Query vectors (questions, R_q, D) and texts, also those read from pictures; kept in `cache`."""
+    made = {"encoder": np.array(encoder.fingerprint), "keys": np.array(keys)}
+    if cache.exists():
+        kept = np.load(cache)
+        if all(np.array_equal(kept[name], value) for name, value in made.items()):
+            return kept["vectors"], kept["asked"].tolist()
+    vectors, _ = encode(encoder, beir, keys)
+    stacked = np.stack([vectors[key] for key in keys])
+    asked = [query_text(beir.queries[key]) for key in keys]
+    np.savez(cache, vectors=stacked, asked=np.array(asked), **made)
+    return stacked, asked
+
+
 def lexical(
-    collection: Collection, ids: Sequence[str], asked: Sequence[str], encoder: Mini
+    collection: Collection, ids: Sequence[str], asked: Sequence[str]
 ) -> tuple[FloatArray, FloatArray]:
+    """BM25, NaN without a match, and how many codes and phrases a page holds; both (questions, n)."""
     index = WordIndex()
     for page_id in ids:
         page = collection.pages[page_id]
