@@ -19,7 +19,8 @@ import tantivy
 MEMORY = 15_000_000  # bytes that tantivy gathers before it writes; its least
 WORDS, STEMS, WHOLE, KEY, KEPT = "words", "stems", "whole", "key", "kept"
 PREFIX = "metaembed-words-"  # of temporary folders
-_OWN = (".tantivy-writer.lock", ".tantivy-meta.lock")  # files that a copy makes afresh
+PAGES = "pages.json"  # of a saved folder: what the pages are
+_OWN = (".tantivy-writer.lock", ".tantivy-meta.lock", PAGES)  # files that a copy makes afresh
 
 
 @dataclass(frozen=True, slots=True)

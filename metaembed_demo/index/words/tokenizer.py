@@ -28,6 +28,7 @@ _UNSPACED = (  # Chinese and Japanese; Thai, Lao, Burmese and Khmer
 )
 _PAIRED = re.compile(f"([{_UNSPACED}{_KOREAN}]+)")
 _JOINS = re.compile(f"[{_UNSPACED}]")
+_EDGES = re.compile(r"^\W+|\W+$")
 _RUNS = re.compile("[a-z]+|[0-9]+")
 # Marks that are left out in comparison: of Latin, Greek and Cyrillic letters, Hebrew and Arabic vowels.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
@@ -89,10 +90,13 @@ def terms(words: Iterable[str], joining: bool = True) -> Terms:
                 continue
             _put_pairs(found, run)
             found.put(pieces(piece), (at, at))
-            if piece.isascii() and piece.isdigit():
-                digits.append((piece, at))
-                continue
-            _put_number(found, digits)
+            number = _EDGES.sub("", piece)
+            if not number.isdigit() or not piece.startswith(number):
+                _put_number(found, digits)
+            if number.isdigit():
+                digits.append((number, at))
+                if not piece.endswith(number):
+                    _put_number(found, digits)
         if len(found.parts) + len(run) >= MOST_PARTS:
             break
         if not joining:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 import threading
@@ -15,14 +14,14 @@ from pathlib import Path
 from metaembed_demo.core import disk
 
 from .asking import Asked, Asker
-from .engine import PREFIX, Engine, Entry, link_files, remove_locks
+from .engine import PAGES, PREFIX, Engine, Entry, link_files, remove_locks
 from .question import Question, question
 from .ranking import Scan, literal_query, ranking_query
 from .stemming import NAMES, stems
 from .tokenizer import terms
 
 log = logging.getLogger(__name__)
-PAGES, VERSION = "pages.json", 1
+VERSION = 1  # of the terms and files
 SMALL = 2_000  # pages whose index is built anew as soon as one is removed
 DEAD = 0.2  # share of removed pages at which a larger one is
 MOST_NEW = 2_000  # pages that are held before a commit
@@ -152,12 +151,16 @@ class WordIndex:
     # Files
 
     def save(self, folder: Path) -> None:
-        """Write to `folder`, which is replaced. A crash leaves the old one, the new one, or none."""
+        """Write to `folder`, which is replaced. A crash leaves the old one, the new one, or none.
+
+        One process at a time may save to a folder.
+        """
         with self._lock:
             self.commit()
             state = self._state
-            fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-            shutil.rmtree(fresh, ignore_errors=True)
+            fresh, stale = (folder.with_name(f".{folder.name}.{kind}") for kind in ("new", "old"))
+            for left in (fresh, stale):  # by a crash
+                shutil.rmtree(left, ignore_errors=True)
             fresh.mkdir(parents=True)
             if state.engine.folder is None:
                 Engine(fresh).write(state.engine.entries())
@@ -167,8 +170,6 @@ class WordIndex:
         sizes = {path.name: path.stat().st_size for path in fresh.iterdir()}
         pages = [[page_id, *known] for page_id, known in state.keys.items()]
         disk.write_json(fresh / PAGES, {"version": VERSION, "files": sizes, "pages": pages})
-        stale = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        shutil.rmtree(stale, ignore_errors=True)
         if folder.exists():
             folder.rename(stale)
         fresh.rename(folder)
