@@ -38,7 +38,7 @@ from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.index.words.word_index import WordIndex
 
 OUT = RESULTS / "fusion.json"
-K = 5
+K, DEEP = 5, 20  # cutoff; pages of a ranking that are judged, as several may be one unit
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
 POOLS = (10, 50, 100)  # best of either that are summed; beside all pages
 RRF_KS = (60, 10, 2)
@@ -70,7 +70,7 @@ class Scored:
             scores = np.nan_to_num(fused(at), nan=-np.inf)
             first = self.literals[at] if literal else np.zeros_like(scores)
             order = np.lexsort((np.arange(len(scores)), -scores, -first))
-            found.append(self.judge(at, [place for place in order[:50] if np.isfinite(scores[place])]))
+            found.append(self.judge(at, [place for place in order[:DEEP] if np.isfinite(scores[place])]))
         return np.array(found)
 
 

@@ -22,7 +22,7 @@ from .tokenizer import terms
 
 log = logging.getLogger(__name__)
 VERSION = 1  # of the terms and files
-SMALL = 2_000  # pages whose index is built anew as soon as one is removed
+SMALL = 500  # pages whose index is built anew when one is removed, or when a copy changes
 DEAD = 0.2  # share of removed pages at which a larger one is
 MOST_NEW = 2_000  # pages that are held before a commit
 TIES = 20  # hits beyond the k-th that are looked at, for the order of adding to decide
