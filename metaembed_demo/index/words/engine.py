@@ -94,8 +94,10 @@ class Engine:
         if self.folder is not None:
             link_files(self.folder, target)
         twin = Engine(target, temporary=True)
+        twin.removed = self.removed
         if self.folder is None:
             twin.write(self.entries())
+            twin.removed = 0
         return twin
 
 

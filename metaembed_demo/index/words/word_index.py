@@ -7,9 +7,11 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+
+import tantivy
 
 from metaembed_demo.core import disk
 
@@ -49,10 +51,11 @@ class Found:
 class _State:
     """What a search sees; replaced as a whole. names: key -> page id; keys: page id -> key and language."""
 
-    engine: Engine = field(default_factory=Engine)
-    names: Mapping[int, str] = field(default_factory=dict)
-    keys: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    languages: tuple[str, ...] = ()
+    engine: Engine
+    searcher: tantivy.Searcher  # not the engine's, which moves on as it is written
+    names: Mapping[int, str]
+    keys: Mapping[str, tuple[int, str]]
+    languages: tuple[str, ...]
 
 
 class WordIndex:
@@ -66,7 +69,7 @@ class WordIndex:
     def __init__(self, right: Container[str] = ()) -> None:
         self.right = right
         self._lock = threading.RLock()
-        self._state = _State()
+        self._state = _state(Engine(), {})
         self._shared = False  # with a copy: the engine is not written any more
         self._new: dict[str, tuple[Entry, str]] = {}
         self._gone: dict[str, int] = {}
@@ -142,7 +145,7 @@ class WordIndex:
         with self._lock:
             self.commit()
             if self._state.engine.folder is None and len(self) > SMALL:  # files can be linked
-                self._state = replace(self._state, engine=self._state.engine.linked())
+                self._state = _state(self._state.engine.linked(), self._state.keys)
             twin = WordIndex(self.right)
             twin._state, twin._next = self._state, self._next
             self._shared = twin._shared = True
@@ -162,7 +165,7 @@ class WordIndex:
             for left in (fresh, stale):  # by a crash
                 shutil.rmtree(left, ignore_errors=True)
             fresh.mkdir(parents=True)
-            if state.engine.folder is None:
+            if state.engine.folder is None or state.engine.removed:
                 Engine(fresh).write(state.engine.entries())
                 remove_locks(fresh)
             else:
@@ -240,11 +243,10 @@ class WordIndex:
         return dict.fromkeys(page_ids, 0.0) | {hit.page_id: hit.score for hit in found.hits}
 
     def _asker(self, state: _State) -> Asker:
-        return Asker(state.engine.searcher, state.engine.schema, state.languages, self.right)
+        return Asker(state.searcher, state.engine.schema, state.languages, self.right)
 
 
 def _state(engine: Engine, keys: Mapping[str, tuple[int, str]]) -> _State:
     languages = {language for _, language in keys.values()} & NAMES.keys()
-    return _State(
-        engine, {key: page_id for page_id, (key, _) in keys.items()}, keys, tuple(sorted(languages))
-    )
+    names = {key: page_id for page_id, (key, _) in keys.items()}
+    return _State(engine, engine.searcher, names, keys, tuple(sorted(languages)))

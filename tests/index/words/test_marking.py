@@ -19,7 +19,7 @@ PAGE = TEXT.split()
         ("AX-4711-B", "AX-4711-B,"),
         ("ax4711d", "AX-4711-D;"),
         ("2024-03-12", "12.03.2024"),
-        ("recieve", "receive"),
+        ("recceive", "receive"),
         ("", ""),
         ("nothing of it", ""),
     ],

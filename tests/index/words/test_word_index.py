@@ -92,8 +92,8 @@ def test_a_phrase_that_no_page_holds_is_said_to_be_missing(index: WordIndex) -> 
 
 
 def test_misspelled_words_find_others_and_say_so(index: WordIndex) -> None:
-    found = index.search("recieve electricty", 5)
-    assert found.asked.also == {"recieve": ("receive",), "electricty": ("electricite",)}
+    found = index.search("recceive electrciite", 5)
+    assert found.asked.also == {"recceive": ("receive",), "electrciite": ("electricite",)}
     assert {hit.page_id for hit in found.hits} == {"door", "cafe"}
 
 
@@ -173,6 +173,14 @@ def test_very_long_pages_and_words_are_cut() -> None:
 
 
 # Copies, files, threads
+
+
+def test_a_search_that_began_before_a_commit_knows_its_pages() -> None:
+    index = make()
+    before = index._state
+    index.add("later", ["houses"], "en")
+    index.commit()
+    assert before.searcher.num_docs == len(before.names) == len(PAGES)
 
 
 @pytest.mark.parametrize("small", [2000, 0], ids=["in memory", "by links"])
@@ -260,6 +268,7 @@ def test_searches_go_on_while_pages_come_and_go() -> None:
         try:
             while not done.is_set():
                 assert ids(index, "AX-4711-B")[0] == "bolt"
+                assert "door" in ids(index, "red door lobby", 20)
         except BaseException as error:
             failed.append(error)
 
