@@ -40,7 +40,7 @@ from metaembed_demo.index.words.word_index import WordIndex
 OUT = RESULTS / "fusion.json"
 K, DEEP = 5, 20  # cutoff; pages of a ranking that are judged, as several may be one unit
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
-POOLS = (10, 50, 100)  # best of either that are summed; beside all pages
+POOLS = (10, 50)  # best of either that are summed; beside all pages
 RRF_KS = (60, 10, 2)
 BUDGETS = [str(budget) for budget in STOPS]
 
@@ -174,11 +174,14 @@ def measure(sets: Sequence[Scored]) -> dict[str, Any]:
                 rows[one.name] += both(one, _label(name, literal), lambda *_, fuse=fuse: fuse, literal)
     for most in (None, *POOLS):
         each = {one.name: grid(one, most) for one in sets}
-        choice = chosen(sets, each)
         name = "z-sum, all pages" if most is None else f"z-sum, best {most} of either"
-        told[name] = choice["everywhere"]
+        one_weight = chosen(sets, each, BUDGETS)
+        by_budget = {budget: chosen(sets, each, [budget]) for budget in BUDGETS}
+        told[name] = one_weight["everywhere"]
+        told[f"{name}, weight by budget"] = {b: choice["everywhere"] for b, choice in by_budget.items()}
         for one in sets:
-            rows[one.name] += held_out(one, name, each[one.name], choice)
+            rows[one.name] += held_out(one, name, each[one.name], dict.fromkeys(BUDGETS, one_weight))
+            rows[one.name] += held_out(one, f"{name}, weight by budget", each[one.name], by_budget)
             if most is None:
                 rows[one.name] += fixed(one, each[one.name])
     return {"weights": told, "sets": rows}
@@ -230,8 +233,10 @@ def zsum_of(meaning: FloatArray, words: FloatArray, weight: float, most: int | N
     return fused
 
 
-def chosen(sets: Sequence[Scored], each: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, Any]:
-    """Source -> the best weight on all other sources, one for all budgets; `everywhere`: on all.
+def chosen(
+    sets: Sequence[Scored], each: Mapping[str, Mapping[str, FloatArray]], budgets: Sequence[str]
+) -> dict[str, float]:
+    """Source -> the best weight on all other sources over `budgets`; `everywhere`: on all sources.
 
     Sets count alike, however many questions they have.
     """
@@ -242,18 +247,19 @@ def chosen(sets: Sequence[Scored], each: Mapping[str, Mapping[str, FloatArray]])
         for one in sets:
             kept = np.array([source != left_out for source in one.sources])
             if kept.any():
-                means.append(np.mean([each[one.name][b][:, kept].mean(1) for b in BUDGETS], axis=0))
+                means.append(np.mean([each[one.name][b][:, kept].mean(1) for b in budgets], axis=0))
         return WEIGHTS[int(np.mean(means, axis=0).argmax())] if means else WEIGHTS[2]
 
     return {"everywhere": best(""), **{source: best(source) for source in sorted(sources)}}
 
 
 def held_out(
-    one: Scored, name: str, each: Mapping[str, FloatArray], choice: Mapping[str, float]
+    one: Scored, name: str, each: Mapping[str, FloatArray], choices: Mapping[str, Mapping[str, float]]
 ) -> list[Any]:
-    picks = [WEIGHTS.index(choice[source]) for source in one.sources]
+    """The sum with the weights of `choices`, budget -> source of the question -> weight."""
     rows = []
     for budget in BUDGETS:
+        picks = [WEIGHTS.index(choices[budget][source]) for source in one.sources]
         values = each[budget][picks, np.arange(len(picks))]
         rows.append(row(name, one, values, budget=budget, over=meaning_of(one, budget)))
     return rows
@@ -298,7 +304,7 @@ def tell(found: dict[str, Any]) -> None:
             if "ci95" in of:
                 low, high = of["ci95"]
                 quality = f"{of['ndcg@5']:.3f} ({low:.3f}-{high:.3f})"
-                print(f"  {of['name']:34} {of.get('budget', ''):7} {quality}{_gained(of.get('over'))}")
+                print(f"  {of['name']:42} {of.get('budget', ''):7} {quality}{_gained(of.get('over'))}")
 
 
 def _gained(over: dict[str, Any] | None) -> str:
