@@ -10,8 +10,8 @@
     index.scores(found.asked, page_ids)          # BM25 of pages that the other ranker has found
 
 tokenizer.py turns words into terms, question.py a query into groups of terms, asking.py fits these to what an
-index holds, ranking.py makes tantivy's queries of them, engine.py is tantivy's index, word_index.py the whole,
-marking.py `matches`. index/fusion.py joins the scores with MaxSim's.
+index holds, ranking.py makes tantivy's queries of them, engine.py is tantivy's index, word_index.py the
+whole, marking.py `matches`. index/fusion.py joins the scores with MaxSim's.
 
 tantivy's BM25 has k1 1.2 and b 0.75, and page lengths in 256 steps. Its statistics span all segments, so they
 do not depend on the commits that pages came with; but they count removed pages until files are merged. An

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, pairwise
@@ -28,7 +28,6 @@ _UNSPACED = (  # Chinese and Japanese; Thai, Lao, Burmese and Khmer
 )
 _PAIRED = re.compile(f"([{_UNSPACED}{_KOREAN}]+)")
 _JOINS = re.compile(f"[{_UNSPACED}]")
-_EDGES = re.compile(r"^\W+|\W+$")
 _RUNS = re.compile("[a-z]+|[0-9]+")
 # Marks that are left out in comparison: of Latin, Greek and Cyrillic letters, Hebrew and Arabic vowels.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
@@ -84,16 +83,19 @@ def terms(words: Iterable[str], joining: bool = True) -> Terms:
     for at, word in enumerate(words):
         for piece, paired in _chunks(word):
             if paired:
+                _put_number(found, digits)
                 if run and not (joining and _JOINS.match(run[-1][0]) and _JOINS.match(piece)):
                     _put_pairs(found, run)
                 run += [(character, at) for character in _clusters(piece)]
                 continue
-            _put_pairs(found, run)
-            found.put(pieces(piece), (at, at))
-            number = _EDGES.sub("", piece)
-            if not number.isdigit() or not piece.startswith(number):
+            if run:
+                _put_pairs(found, run)
+            of_word = pieces(piece)
+            found.put(of_word, (at, at))
+            number = of_word.parts[0] if len(of_word.parts) == 1 and of_word.parts[0].isdigit() else ""
+            if digits and not (number and piece.startswith(number)):
                 _put_number(found, digits)
-            if number.isdigit():
+            if number:
                 digits.append((number, at))
                 if not piece.endswith(number):
                     _put_number(found, digits)
@@ -145,16 +147,17 @@ def is_paired(part: str) -> bool:
     return _PAIRED.match(part) is not None
 
 
-def _chunks(word: str) -> Iterator[tuple[str, bool]]:
+@lru_cache(maxsize=1 << 16)
+def _chunks(word: str) -> tuple[tuple[str, bool], ...]:
     """Pieces of a word in lower case, and whether pairs of characters are its terms."""
+    found = []
     for chunk in normalised(word).casefold().split():
         if chunk.isascii():
-            yield chunk, False
+            found.append((chunk, False))
             continue
         chunk = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in chunk)
-        for at, part in enumerate(_PAIRED.split(chunk)):
-            if part:
-                yield part, at % 2 == 1
+        found += [(part, at % 2 == 1) for at, part in enumerate(_PAIRED.split(chunk)) if part]
+    return tuple(found)
 
 
 def _runs(chunk: str) -> list[str]:
