@@ -227,7 +227,9 @@ class WordIndex:
         among = None if allowed is None else [state.keys[i][0] for i in allowed if i in state.keys]
         scan = Scan(asker, among)
         literals = scan.best(literal_query(asker, asked), k)
-        scores = scan.best(ranking_query(asker, asked), k + TIES)
+        ranking, most = ranking_query(asker, asked), k + TIES
+        while len(scores := scan.best(ranking, most)) == most and tied(scores, k):
+            most *= 4
         if lacking := [key for key in literals if key not in scores]:
             scores |= Scan(asker, lacking).best(ranking_query(asker, asked), len(lacking))
         hits = [
@@ -244,6 +246,12 @@ class WordIndex:
 
     def _asker(self, state: _State) -> Asker:
         return Asker(state.searcher, state.engine.schema, state.languages, self.right)
+
+
+def tied(scores: Mapping[int, float], k: int) -> bool:
+    """Whether the last of `scores`, best first, equals the k-th, so that others may, too."""
+    values = list(scores.values())
+    return round(values[k - 1], 5) == round(values[-1], 5)
 
 
 def _state(engine: Engine, keys: Mapping[str, tuple[int, str]]) -> _State:
