@@ -17,6 +17,7 @@ from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -514,7 +515,7 @@ def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
     assert (again.storage, again.rescored, again.by_full_vectors) == ("pq", 12, True)
     assert again.as_json()["refined"] == 12
     local(collection).rescore = 0
-    exact = search(collection, ENCODER, Query("train"), STOPS[2], exact=True)
+    exact = search(collection, ENCODER, Query("train"), STOPS[2], how=How(exact=True))
     assert (exact.storage, exact.rescored) == ("pq", 12), "every page was scored by its full vectors"
 
 
