@@ -162,7 +162,7 @@ def scanned_in_int8(pages: int, folder: Path, asked: int) -> dict[str, Any]:
     """Every page in int8, the best 20 again by their full vectors, beside the other ways."""
     index = build(pages, folder)
     coded = index.stored_as("int8")
-    coded.exact_up_to, coded.refine = pages, AGAIN
+    coded.exact_up_to, coded.rescore = pages, AGAIN
     queries = some_queries(pages, asked)
     part = np.concatenate(list(corpus.load(PART)[0])).astype(np.float32)
     ways = [*ways_of(index, part, None), Way(f"int8, every page, best {AGAIN} again", ids_of(coded))]

@@ -12,6 +12,7 @@ from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import search
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Query
@@ -103,11 +104,10 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             search_there(collection, options.qdrant, options.name)
         else:
             collection.index.recall = options.recall or collection.index.recall
-            collection.index.refine = options.refine or 0
+            collection.index.rescore = options.refine or 0
     with told():
-        trace = search(
-            collection, encoder, query, options.budget, options.k, options.exact, language=options.language
-        )
+        how = How(options.exact, options.language, options.mode, options.gqr)
+        trace = search(collection, encoder, query, options.budget, options.k, how)
     hits = []
     for hit in trace.hits:
         page = collection.pages[hit.page_id]
@@ -121,12 +121,16 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
                 "title": page.title,
                 "language": page.language,
                 "also": [f"{source}#{number}" for source, number in page.also],
+                **trace.worth(hit.page_id),
             }
         )
     return {
         "query": query.text,
         "image": clean(str(options.image)) if options.image else None,
         "language": options.language,
+        "mode": trace.mode,
+        "also_searched": {word: list(spellings) for word, spellings in trace.also.items()},
+        "missing_phrases": list(trace.missing),
         "budget": str(trace.budget),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import SERVER
@@ -119,6 +120,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")
     sub.add_argument(
         "--language", type=str.lower, default="", metavar="CODE", help="pages in one language alone, as de"
+    )
+    sub.add_argument("--mode", choices=MODES, default=BOTH, help="what ranks pages (default: %(default)s)")
+    sub.add_argument(
+        "--gqr", type=int, default=0, metavar="STEPS", help="steps that move the query towards the words (0)"
     )
     sub.add_argument("--exact", action="store_true", help="score every page, by its full vectors")
     sub.add_argument(

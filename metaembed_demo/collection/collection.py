@@ -14,9 +14,11 @@ from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.words.word_index import WordIndex
 
 from . import memory, persistence
 from .page_store import PageStore
+from .page_words import PageWords
 from .stored_page import Place, StoredPage
 
 # For the command line: the limits of a session only protect a shared server.
@@ -45,6 +47,7 @@ class Collection:
         self.fingerprint = encoder_fingerprint
         self.index: MultiVectorIndex = LocalIndex(r_c, dim)
         self.pages = PageStore()
+        self.words = PageWords()
         self.lock = threading.RLock()
         self.on_removed: Callable[[Sequence[StoredPage]], None] | None = None  # called with pages that left
         self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
@@ -81,6 +84,7 @@ class Collection:
         """Index one page. Raises ValueError when its id is already indexed."""
         with self.lock:
             self.index.add([page.id], embedding.vectors[None])
+            self.words.put(page)
             self._keep(page)
             self._count(page.id, memory.cost(page, self.index.r_c, self.index.dim))
 
@@ -185,6 +189,7 @@ class Collection:
         """Remove pages whose places are gone."""
         left = [self.pages[page_id] for page_id in gone] if self.on_removed else []
         self.index.remove(gone)
+        self.words.drop(gone)
         for page_id in gone:
             del self.pages[page_id]
             self._held -= self._costs.pop(page_id, 0)
@@ -208,7 +213,7 @@ class Collection:
             twin.merge(self)
             return twin
         with self.lock:
-            twin.index = self.index.copy()
+            twin.index, twin.words = self.index.copy(), self.words.copy()
             twin._fill(self.pages)
         return twin
 
@@ -273,8 +278,15 @@ class Collection:
 
     # Disk
 
-    def save(self, path: Path) -> int:
+    def lexical(self) -> WordIndex:
+        """The lexical index of all pages. Raises ValueError when a page cannot be read from disk."""
+        with self.lock:
+            return self.words.ready(self.pages)
+
+    def save(self, path: Path, words: bool = True) -> int:
         """Write the collection into the folder `path`, replacing an index there. Returns its size in bytes.
+
+        words: with the lexical index, which can be made again.
 
         A crash at any instant leaves the previous state.
 
@@ -282,7 +294,8 @@ class Collection:
             ValueError: when `path` is a file, or a folder that holds something other than an index.
         """
         with self.lock:
-            return persistence.save(path, self.fingerprint, self.index, self.pages)
+            size = persistence.save(path, self.fingerprint, self.index, self.pages)
+            return size + (self.words.save(path) if words else 0)
 
     @classmethod
     def load(cls, path: Path, encoder_fingerprint: str) -> Collection:
@@ -294,7 +307,7 @@ class Collection:
         """
         index, pages = persistence.load(path, encoder_fingerprint)
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
-        collection.index = index
+        collection.index, collection.words = index, PageWords.load(path, index.ids)
         collection._fill(pages)
         return collection
 

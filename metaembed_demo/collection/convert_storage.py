@@ -30,7 +30,7 @@ def convert(collection: Collection, kind: str) -> Generator[int, None, None]:
     _warm(made)
     with collection.lock:
         catch_up(made, old)
-        made.recall, made.refine = old.recall, 0 if kind == "float16" else old.refine
+        made.recall, made.rescore = old.recall, 0 if kind == "float16" else old.rescore
         collection.index = made
 
 

@@ -66,7 +66,7 @@ def _pack(collection: Collection, target: Path) -> Path:
     # Not in the system's temporary folder: this folder is removed even after this process was killed.
     with tempfile.TemporaryDirectory(prefix="metaembed-", dir=target.parent) as scratch:
         saved = Path(scratch, "index")
-        collection.save(saved)
+        collection.save(saved, words=False)  # made again where it is opened
         # JPEG pictures and vectors do not compress.
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
             for file in sorted(each for each in saved.rglob("*") if each.is_file()):

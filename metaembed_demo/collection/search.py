@@ -1,4 +1,4 @@
-"""Search: from a Query to a Trace in the stages encode, coarse, rerank, align."""
+"""Search: from a Query to a Trace in the stages encode, coarse, rerank, words, align."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import Alignment, FloatArray, Hit, Query, Trace
+from metaembed_demo.core.text import normalised
+from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .modes import MEANING
+from .ranker import How, Ranker
 
 
 def search(
@@ -22,9 +25,8 @@ def search(
     query: Query,
     budget: Budget,
     k: int = 10,
-    exact: bool = False,
+    how: How | None = None,
     evidence: bool = False,
-    language: str = "",
 ) -> Trace:
     """Encode `query` once at full size and find its best `k` pages at `budget`.
 
@@ -32,34 +34,32 @@ def search(
     trace without hits.
 
     Args:
-        exact: score every page, however many there are.
         evidence: keep the evidence of the query's tokens, if the encoder gives it (in the same forward pass).
-        language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
 
     Raises:
-        ValueError: when `collection` was made by another encoder, `k` is below 1, or `language` has no page.
+        ValueError: when `collection` was made by another encoder, `k` is below 1, or a language has no page.
     """
     collection.check_encoder(encoder)
     started = perf_counter()
     read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
     vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
-    asked = _Asked(vectors, query.text, query.image is not None, read, language)
-    return _run(collection, asked, budget, k, exact, _ms(started))
+    asked = _Asked(vectors, query.text, query.image is not None, read)
+    return _run(collection, asked, budget, k, how or How(), _ms(started))
 
 
 def research(
-    collection: Collection, trace: Trace, budget: Budget, k: int = 10, language: str | None = None
+    collection: Collection, trace: Trace, budget: Budget, k: int = 10, how: How | None = None
 ) -> Trace:
-    """Search again with the same query embedding at another budget, or in another `language`.
+    """Search again with the same query embedding at another budget, or in another way.
 
     `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
-        ValueError: when `k` is below 1, or no page is in `language`.
+        ValueError: when `k` is below 1, or no page is in the language.
     """
-    spoken = trace.language if language is None else language
-    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, spoken)
-    found = _run(collection, asked, budget, k, False, 0.0, before=trace)
+    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
+    how = how or How(language=trace.language, mode=trace.mode)
+    found = _run(collection, asked, budget, k, how, 0.0, trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
     return replace(found, movement=moved)
@@ -93,14 +93,12 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 
 @dataclass(frozen=True)
 class _Asked:
-    """An encoded query: vectors (R_q, D), its text, whether it has a picture, its tokens' evidence, and the
-    language of the pages to search."""
+    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence."""
 
     vectors: FloatArray
     text: str
     image: bool
     evidence: Evidence | None
-    language: str = ""
 
 
 def _run(
@@ -108,69 +106,58 @@ def _run(
     asked: _Asked,
     budget: Budget,
     k: int,
-    exact: bool,
+    how: How,
     encode_ms: float,
     before: Trace | None = None,
 ) -> Trace:
     if k < 1:
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
-    vectors = asked.vectors
+    how = how if normalised(asked.text).strip() else replace(how, mode=MEANING, steps=0)
     with collection.lock:  # so that no hit is removed before it is aligned
-        index = collection.index
-        budget = budget.clip(len(vectors), index.r_c)
+        collection.check_language(how.language)
+        budget = (how.auto.full if how.auto else budget).clip(len(asked.vectors), collection.index.r_c)
+        ranker = Ranker(collection, asked.vectors, asked.text, budget, how)
+        hits = ranker.hits(k)
         started = perf_counter()
-        collection.check_language(asked.language)
-        few = exact or asked.language
-        candidates: Sequence[str]
-        candidates = collection.ids_in(asked.language) if few else index.coarse(vectors, budget, k)
-        coarse_ms, started = _ms(started), perf_counter()
-        hits: Sequence[Hit] = []
-        if exact:
-            ranked = index.search(vectors, budget, len(index) if asked.language else k, exact=True)
-            hits = _among(ranked, candidates, k)
-        elif candidates:
-            hits = index.rerank(vectors, budget, candidates, k)
-        rerank_ms, started = _ms(started), perf_counter()
-        searched = len(candidates) if asked.language else len(index)
-        storage, refined = _storage(index, len(candidates), k, exact)
+        storage, rescored = _storage(collection.index, ranker.candidates, k, how.exact)
         # Cosines of the previous search are valid if it scored pages with the same vectors.
-        alike = before is not None and (before.storage, before.refined > 0) == (storage, refined > 0)
+        alike = before is not None and (before.storage, before.rescored > 0) == (storage, rescored > 0)
         known = before.cosines if before is not None and alike else {}
         new = [hit.page_id for hit in hits if hit.page_id not in known]
-        found = {**known, **_cosines(collection, vectors, new, exact)}
+        found = {**known, **_cosines(collection, asked.vectors, new, how.exact)}
         align_ms = _ms(started)
-    timings = {"encode": encode_ms, "coarse": coarse_ms, "rerank": rerank_ms, "align": align_ms}
+    timings = {"encode": encode_ms, **ranker.timings, "align": align_ms}
     trace = Trace(
         query_text=asked.text,
         budget=budget,
         hits=tuple(hits),
         timings={**timings, "total": sum(timings.values())},
-        bytes_per_page=index.bytes_per_page(budget),
-        pages_searched=searched,
-        candidates=len(candidates),
-        query_vectors=vectors,
+        bytes_per_page=collection.index.bytes_per_page(budget),
+        pages_searched=ranker.searched,
+        candidates=ranker.candidates,
+        query_vectors=asked.vectors,
         query_image=asked.image,
         storage=storage,
-        refined=refined,
+        rescored=rescored,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
-        language=asked.language,
+        language=how.language,
+        mode=how.mode,
+        words=ranker.words,
+        also=ranker.asked.also if ranker.asked else {},
+        missing=tuple(map(" ".join, ranker.asked.missing)) if ranker.asked else (),
+        word_query=ranker.asked,
+        refinement=ranker.refinement,
+        auto=ranker.narrowed,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
-
-
-def _among(hits: Sequence[Hit], ids: Sequence[str], k: int) -> Sequence[Hit]:
-    """The best `k` of the hits that are among `ids`, ranked anew."""
-    known = set(ids)
-    kept = [hit for hit in hits if hit.page_id in known][:k]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
 
 
 def _storage(index: MultiVectorIndex, candidates: int, k: int, exact: bool) -> tuple[str, int]:
     """The storage kind hits were scored with, and how many of the best were rescored with full vectors."""
     if index.storage == "float16":
         return "float16", 0
-    again = candidates if exact else min(max(index.refine, k), candidates) if index.refine else 0
+    again = candidates if exact else min(max(index.rescore, k), candidates) if index.rescore else 0
     return index.storage, again if index.has_full else 0
 
 

@@ -148,6 +148,19 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
+class WordScore:
+    """What the words of a query are worth on a page.
+
+    bm25: its score by the lexical index. literals: codes and quoted phrases of the query that stand on it.
+    share: of words in the score by which the page was ranked, 0 to 1.
+    """
+
+    bm25: float
+    literals: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """The result of one search, with everything needed to explain it.
 
@@ -155,8 +168,10 @@ class Trace:
     embedding (R_q, D) at full size, so that another budget needs no new encoding. `cosines` holds the full
     matrix of every hit; gains and alignments at any budget are slices of it. `query_evidence` is the evidence
     of the query's tokens (encoders.attribution.Evidence), if it was requested. `storage` is the storage kind
-    that scores come from, one of `quantization.KINDS`; unless it is float16, the best `refined` pages were
-    rescored with their full vectors.
+    that scores come from, one of `quantization.KINDS`; unless it is float16, the best `rescored` pages were
+    rescored with their full vectors. `mode` says what ranked the hits: "meaning", "words" or "both"; their
+    scores are MaxSim in every mode, and `words` holds what words are worth on each. `also` are the spellings
+    that were searched for words that no page has, `missing` the quoted phrases that stand nowhere.
     """
 
     query_text: str
@@ -171,15 +186,30 @@ class Trace:
     query_image: bool = False
     movement: dict[str, int] = field(default_factory=dict)  # page id -> ranks gained since the last search
     storage: str = "float16"
-    refined: int = 0
+    rescored: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
     query_evidence: Any = None
     language: str = ""  # the one that hits are limited to, "" for all
+    mode: str = "meaning"
+    words: Mapping[str, WordScore] = field(default_factory=dict)  # page id -> of every hit, unless by meaning
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    word_query: Any = None  # the query as the lexical index took it (index.words.asking.Asked)
+    refinement: Any = None  # collection.ranker.Refinement, if the query was refined
+    auto: Any = None  # index.auto.Narrowed, if the budget set itself
 
     @property
     def by_full_vectors(self) -> bool:
         """Whether hits are scored with full vectors and not with codes."""
-        return self.storage == "float16" or self.refined > 0
+        return self.storage == "float16" or self.rescored > 0
+
+    def worth(self, page_id: str) -> dict[str, Any]:
+        """What words are worth on a hit, as JSON types; empty for a search by meaning."""
+        of = self.words.get(page_id)
+        if of is None:
+            return {}
+        worth = {"bm25": round(of.bm25, 5), "literals": of.literals, "share": round(of.share, 4)}
+        return {"words": worth}
 
     def as_json(self) -> dict[str, Any]:
         """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
@@ -192,10 +222,15 @@ class Trace:
             "pages_searched": self.pages_searched,
             "candidates": self.candidates,
             "storage": self.storage,
-            "refined": self.refined,
+            "refined": self.rescored,
         }
         if self.language:
             found["query"]["language"] = self.language
+        if self.mode != "meaning":
+            found |= {"mode": self.mode, "also_searched": {word: list(n) for word, n in self.also.items()}}
+            found["missing_phrases"] = list(self.missing)
+        for hit in found["hits"]:
+            hit |= self.worth(hit["page_id"])
         if self.alignment is not None:
             found["alignment"] = {
                 "page_id": self.alignment.page_id,

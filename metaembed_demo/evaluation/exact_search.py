@@ -11,7 +11,7 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index.base import MultiVectorIndex
 
-REFINE = 50  # top pages rescored with full vectors
+RESCORE = 50  # top pages rescored with full vectors
 DEEP = 100  # ranks searched for a hit of only one of the two searches
 BRIEF_MS = 250  # faster runs are timed twice, since the first may read files or compile
 T = TypeVar("T")
@@ -39,15 +39,15 @@ class Move:
 class Exactness:
     """A search (`here`) and an exhaustive search over the full vectors of all `pages`, at one budget.
 
-    refined: `here` with the top REFINE rescored by full vectors; None if the index stores float16 or
-        already refines.
+    rescored: `here` with the top RESCORE rescored by full vectors; None if the index stores float16 or
+        already rescores.
     moves: hits of either search with different ranks, by exact rank.
     """
 
     pages: int
     here: Way
     exact: Way
-    refined: Way | None
+    rescored: Way | None
     moves: tuple[Move, ...]
 
     def agree(self, way: Way) -> int:
@@ -71,11 +71,11 @@ def measure(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) 
     true = _ids(hits)
     exact = Way(true[:k], ms, pages)
     found = _ids(still.search(query, budget, DEEP))
-    refined = None
-    if still.storage != "float16" and not still.refine:
-        still.refine = REFINE
-        refined = _asked(still, query, budget, k)
-    return Exactness(pages, here, exact, refined, _moves(here.hits, exact.hits, found, true))
+    rescored = None
+    if still.storage != "float16" and not still.rescore:
+        still.rescore = RESCORE
+        rescored = _asked(still, query, budget, k)
+    return Exactness(pages, here, exact, rescored, _moves(here.hits, exact.hits, found, true))
 
 
 def _asked(index: MultiVectorIndex, query: FloatArray, budget: Budget, k: int) -> Way:

@@ -25,7 +25,7 @@ class MultiVectorIndex(Protocol):
     r_c: int
     dim: int
     recall: float  # target recall of the coarse stage, relative to exact search
-    refine: int  # number of best pages to rescore with full vectors; 0 for none
+    rescore: int  # number of best pages to rescore with full vectors; 0 for none
     exact_up_to: int  # pages up to which a search scores all of them
 
     @property
@@ -75,6 +75,10 @@ class MultiVectorIndex(Protocol):
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
         """The top `k` of the pages `ids` by MaxSim; ties in the order of adding."""
+        ...
+
+    def scores(self, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None) -> FloatArray:
+        """MaxSim (n,) float32 of the pages `ids`, which are in the order of the index; None: of all."""
         ...
 
     def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
@@ -135,13 +139,20 @@ class MultiVectorIndex(Protocol):
 class Elsewhere:
     """Base of indexes whose float16 vectors are outside this process.
 
-    `recall` and `refine` are read-only in effect: a server does not use them.
+    `recall` and `rescore` are read-only in effect: a server does not use them.
     """
 
-    recall, refine, exact_up_to = RECALL, 0, 0
+    recall, rescore, exact_up_to = RECALL, 0, 0
     in_process = False
     storage, has_full = "float16", True
     listing: tuple[int, int] | None = None
+
+    def scores(
+        self: MultiVectorIndex, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None
+    ) -> FloatArray:
+        wanted = self.ids if ids is None else list(ids)
+        found = {hit.page_id: hit.score for hit in self.rerank(query, budget, wanted, len(wanted))}
+        return np.array([found[page_id] for page_id in wanted], np.float32)
 
     def copy(self, new_lists: bool = True) -> NoReturn:
         raise self._refusal()

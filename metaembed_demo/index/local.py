@@ -33,7 +33,7 @@ class LocalIndex:
 
     Up to `exact_up_to` pages a search scores all pages. Above, prefixes (8 query tokens, 16 page tokens) are
     scanned in int8, and the candidates needed for `recall` are rescored (index/cascade.py). With a storage
-    other than float16 the full vectors are in a file, and the top `refine` pages are rescored with them.
+    other than float16 the full vectors are in a file, and the top `rescore` pages are rescored with them.
 
     Raises:
         ValueError: when `r_c` or `dim` is below 1.
@@ -46,7 +46,7 @@ class LocalIndex:
             raise ValueError(f"An index needs at least one vector of one component, not ({r_c}, {dim}).")
         self.r_c, self.dim, self.exact_up_to = r_c, dim, exact_up_to
         self.recall = RECALL
-        self.refine = 0
+        self.rescore = 0
         self.has_full = True  # whether float16 vectors exist, in memory or in a file
         self._codec = coding or codec("float16", r_c, dim)
         self._quick = codec("int8", min(PREFIX.r_c, r_c), dim)
@@ -123,7 +123,7 @@ class LocalIndex:
         """A read-only copy without inverted lists."""
         with self._lock:
             twin = LocalIndex(self.r_c, self.dim, self.exact_up_to, self._codec)
-            twin.recall, twin.refine, twin.has_full = self.recall, self.refine, self.has_full
+            twin.recall, twin.rescore, twin.has_full = self.recall, self.rescore, self.has_full
             twin._lay([block.copy() for block in self._blocks])
             twin._slots = dict(self._slots)
             twin._checked = self._checked
@@ -145,7 +145,7 @@ class LocalIndex:
         some = ids[:: max(1, len(ids) // SAMPLE)]
         coding = codec(kind, self.r_c, self.dim, source.full(some))
         made = LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
-        made.recall, made.refine, made.lists_from = self.recall, self.refine, self.lists_from
+        made.recall, made.rescore, made.lists_from = self.recall, self.rescore, self.lists_from
         made.has_full = keep_full or kind == "float16"
         for start in range(0, len(ids), STEP):
             batch = ids[start : start + STEP]
@@ -177,11 +177,18 @@ class LocalIndex:
             self.sound()
             q, r_c = cut(query, budget, self.r_c, self.dim)
             slots = self._slots_of(ids)
-            refine = max(self.refine, k) if self.refine and self.has_full else 0
-            found, scores = self._ranked(q, r_c, slots, refine or k, full=False)
-            if refine:
+            rescore = max(self.rescore, k) if self.rescore and self.has_full else 0
+            found, scores = self._ranked(q, r_c, slots, rescore or k, full=False)
+            if rescore:
                 found, scores = self._ranked(q, r_c, np.sort(found), k, full=True)
             return self._hits(found, scores)
+
+    def scores(self, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None) -> FloatArray:
+        with self._lock:
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            slots = self._all() if ids is None else self._slots_of(ids)
+            return self._blocks.scores(self._codec, q, r_c, slots, full=False)
 
     def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
         with self._lock:
@@ -193,7 +200,7 @@ class LocalIndex:
             return self._hits(*self._ranked(q, r_c, slots, k, full=True))
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:
-        if self.refine:
+        if self.rescore:
             return self.full(ids)
         with self._lock:
             return self._blocks.vectors(self._codec, self._find(ids), full=False)

@@ -17,12 +17,13 @@ from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.types import Embedding, Hit, Query
-from metaembed_demo.evaluation.exact_search import REFINE, Exactness, Move, Way, measure
+from metaembed_demo.evaluation.exact_search import RESCORE, Exactness, Move, Way, measure
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.block import Parts
@@ -391,7 +392,7 @@ def test_float16_agrees_with_exact_search_on_all_hits() -> None:
     assert (found.here.scored, found.exact.scored) == (80, 80)
     assert found.agree(found.here) == 10
     assert found.moves == ()
-    assert found.refined is None, "the full vectors are what it scores by"
+    assert found.rescored is None, "the full vectors are what it scores by"
     assert found.here.ms > 0
     assert found.exact.ms > 0
 
@@ -405,9 +406,9 @@ def test_binary_loses_hits_and_the_full_vectors_of_the_best_bring_them_back() ->
     assert list(found.exact.hits) == exact
     assert list(found.here.hits) == kept
     assert found.agree(found.here) == len(set(exact) & set(kept)) < 10
-    assert found.refined is not None
-    assert found.agree(found.refined) > found.agree(found.here)
-    assert made.refine == 0, "measuring changes nothing"
+    assert found.rescored is not None
+    assert found.agree(found.rescored) > found.agree(found.here)
+    assert made.rescore == 0, "measuring changes nothing"
     for move in found.moves:
         assert move.exact == (exact.index(move.page_id) + 1 if move.page_id in exact else move.exact)
         assert move.here == (kept.index(move.page_id) + 1 if move.page_id in kept else move.here)
@@ -485,37 +486,37 @@ def test_the_check_names_pages_that_moved_and_escapes_their_titles() -> None:
 def test_re_ranking_by_the_full_vectors_gives_the_exact_scores(visit: Visit) -> None:
     visit.search("boat harbour")
     exact = [(hit.page_id, round(hit.score, 3)) for hit in visit.trace.hits]  # type: ignore[union-attr]
-    visit.storage_choice.refine(visit.collection, True)
-    assert local(visit.collection).refine == 0, "float16 keeps the full vectors: there is nothing to re-rank"
+    visit.storage_choice.rescore(visit.collection, True)
+    assert local(visit.collection).rescore == 0, "float16 keeps the full vectors: there is nothing to re-rank"
     keep(visit, "binary")
-    assert 'data-set="refine">' in visit.storage()
-    visit.storage_choice.refine(visit.collection, True)
+    assert 'data-set="rescore">' in visit.storage()
+    visit.storage_choice.rescore(visit.collection, True)
     visit.refresh()
     trace = visit.trace
     assert trace is not None
     assert [(hit.page_id, round(hit.score, 3)) for hit in trace.hits] == exact
-    assert (trace.storage, trace.refined, trace.by_full_vectors) == ("binary", 12, True)  # of 12 pages
-    assert 'data-set="refine" checked' in visit.storage()
+    assert (trace.storage, trace.rescored, trace.by_full_vectors) == ("binary", 12, True)  # of 12 pages
+    assert 'data-set="rescore" checked' in visit.storage()
     assert "codes, the best 12 again by their full vectors" in (visit.open_tab("timing").timing or "")
     keep(visit, "float16")
-    assert "refine" not in visit.storage()
-    assert local(visit.collection).refine == 0
+    assert "rescore" not in visit.storage()
+    assert local(visit.collection).rescore == 0
 
 
 def test_a_trace_says_what_scores_come_from(base: Collection) -> None:
     collection = base.copy()
     plain = search(collection, ENCODER, Query("train"), STOPS[2])
-    assert (plain.storage, plain.refined, plain.by_full_vectors) == ("float16", 0, True)
+    assert (plain.storage, plain.rescored, plain.by_full_vectors) == ("float16", 0, True)
     keep_as(collection, "pq")
     codes = research(collection, plain, STOPS[2])
-    assert (codes.storage, codes.refined, codes.by_full_vectors) == ("pq", 0, False)
-    local(collection).refine = REFINE
+    assert (codes.storage, codes.rescored, codes.by_full_vectors) == ("pq", 0, False)
+    local(collection).rescore = RESCORE
     again = research(collection, plain, STOPS[2])
-    assert (again.storage, again.refined, again.by_full_vectors) == ("pq", 12, True)
+    assert (again.storage, again.rescored, again.by_full_vectors) == ("pq", 12, True)
     assert again.as_json()["refined"] == 12
-    local(collection).refine = 0
-    exact = search(collection, ENCODER, Query("train"), STOPS[2], exact=True)
-    assert (exact.storage, exact.refined) == ("pq", 12), "every page was scored by its full vectors"
+    local(collection).rescore = 0
+    exact = search(collection, ENCODER, Query("train"), STOPS[2], how=How(exact=True))
+    assert (exact.storage, exact.rescored) == ("pq", 12), "every page was scored by its full vectors"
 
 
 def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Visit) -> None:

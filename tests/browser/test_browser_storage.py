@@ -129,12 +129,12 @@ def test_re_ranking_brings_the_exact_scores_back(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
     exact = page.locator(".hit").first.locator(".hit-score").inner_text()
-    expect(page.locator("#storage [data-set=refine]")).to_have_count(0)  # float16 has nothing to re-rank
+    expect(page.locator("#storage [data-set=rescore]")).to_have_count(0)  # float16 has nothing to re-rank
     choose(page, "binary")
     expect(page.locator(".hit").first.locator(".hit-score")).not_to_have_text(exact)
-    page.locator("#storage [data-set=refine]").check()
+    page.locator("#storage [data-set=rescore]").check()
     expect(page.locator(".hit").first.locator(".hit-score")).to_have_text(exact)
-    expect(page.locator("#storage [data-set=refine]")).to_be_checked()
+    expect(page.locator("#storage [data-set=rescore]")).to_be_checked()
 
 
 def test_pq_and_back_by_keyboard(visit: Opener) -> None:

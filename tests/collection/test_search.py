@@ -9,6 +9,7 @@ import pytest
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -128,7 +129,7 @@ def test_exact_scores_every_page_of_a_large_index() -> None:
         collection.index.add([f"p{start + i}" for i in range(1000)], vectors)
     query = Query("anything at all")
     quick = search(collection, ENCODER, query, Budget(2, 4))
-    exact = search(collection, ENCODER, query, Budget(2, 4), exact=True)
+    exact = search(collection, ENCODER, query, Budget(2, 4), how=How(exact=True))
     assert (quick.candidates, exact.candidates, exact.pages_searched) == (50, 6000, 6000)
     assert quick.hits[0].score <= exact.hits[0].score + 1e-6
 
@@ -213,22 +214,22 @@ def bilingual() -> Collection:
 @pytest.mark.parametrize("up_to", [5_000, 4])
 def test_a_search_in_one_language_is_exact(bilingual: Collection, exact: bool, up_to: int) -> None:
     bilingual.index.exact_up_to = up_to
-    every = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), k=12, exact=True)
+    every = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), k=12, how=How(exact=True))
     german = [hit for hit in every.hits if bilingual.pages[hit.page_id].language == "de"]
-    found = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), 3, exact, language="de")
+    found = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), 3, How(exact, "de"))
     assert [hit.page_id for hit in found.hits] == [hit.page_id for hit in german[:3]]
     assert [hit.rank for hit in found.hits] == [1, 2, 3]
     assert (found.language, found.pages_searched) == ("de", 4)
     assert found.as_json()["query"]["language"] == "de"
     again = research(bilingual, found, Budget(16, 64), 10)
     assert {bilingual.pages[hit.page_id].language for hit in again.hits} == {"de"}
-    assert len(research(bilingual, found, Budget(16, 64), 10, language="").hits) == 10
+    assert len(research(bilingual, found, Budget(16, 64), 10, How()).hits) == 10
 
 
 def test_a_language_without_pages_is_refused_and_counts_follow(bilingual: Collection) -> None:
     assert bilingual.languages() == {"en": 8, "de": 4}
     with pytest.raises(ValueError, match="language 'fr'; what is indexed is in en, de"):
-        search(bilingual, ENCODER, Query("coffee"), Budget(4, 8), language="fr")
+        search(bilingual, ENCODER, Query("coffee"), Budget(4, 8), how=How(language="fr"))
     bilingual.remove("a.pdf")
     assert bilingual.languages() == {}
     with pytest.raises(ValueError, match="what is indexed has a known one"):

@@ -263,7 +263,7 @@ def test_callers_need_not_ask_for_the_class(make: Make, tmp_path: Path) -> None:
     index.add(names(40), vectors)
     assert "p1" in index
     assert "p99" not in index
-    assert (index.storage, index.has_full, index.refine, index.listing) == ("float16", True, 0, None)
+    assert (index.storage, index.has_full, index.rescore, index.listing) == ("float16", True, 0, None)
     np.testing.assert_array_equal(index.full(["p2", "p0"]), vectors[[2, 0]])
     if index.in_process:
         assert index.copy().ids == index.ids
@@ -272,3 +272,13 @@ def test_callers_need_not_ask_for_the_class(make: Make, tmp_path: Path) -> None:
         for refused in (index.copy, lambda: index.stored_as("int8"), lambda: index.write(tmp_path)):
             with pytest.raises(ValueError, match="Only an index in this process"):
                 refused()
+
+
+def test_scores_of_all_pages_and_of_some_come_in_the_order_of_the_index(make: Make) -> None:
+    index, vectors = make(8, 16), kept(12, 8, 16)
+    index.add(names(12), vectors)
+    query = random_vectors(2, 4, 16)
+    expected = naive(query, vectors, Budget(2, 4))
+    np.testing.assert_allclose(index.scores(query, Budget(2, 4)), expected, atol=1e-4)
+    some = index.scores(query, Budget(2, 4), ["p3", "p7", "p11"])
+    np.testing.assert_allclose(some, expected[[3, 7, 11]], atol=1e-4)

@@ -112,7 +112,7 @@ def test_full_vectors_bring_the_exact_order_back(kind: str) -> None:
     query = random_vectors(4, 16, 32)
     exact = index.search(query, ALL, 10)
     assert other.search(query, ALL, 10, exact=True) == exact
-    other.refine = 60
+    other.rescore = 60
     assert other.search(query, ALL, 10) == exact
     np.testing.assert_array_equal(other.vectors(["p5"]), index.vectors(["p5"]))
     assert other.stored_as("float16").search(query, ALL, 10) == exact

@@ -15,6 +15,8 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.modes import BOTH
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget
@@ -143,15 +145,18 @@ class Api:
         picture: Upload | None = None,
         language: Any = "",
         client: str = "",
+        mode: Any = BOTH,
+        steps: Any = 0,
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
-        language: ISO 639-1 code of the pages to search, "" for all.
+        language: ISO 639-1 code of the pages to search, "" for all. mode, steps: as of `ranker.How`.
         """
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
-        trace = search(collection, tools.encoder, asked, wanted, most, language=spoken)
+        how = How(language=spoken, mode=_text(mode, "mode").lower(), steps=_whole(steps, "steps"))
+        trace = search(collection, tools.encoder, asked, wanted, most, how)
         answer = {"version": VERSION, **trace.as_json()}
         with collection.lock:  # pages deleted meanwhile are left out
             pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}

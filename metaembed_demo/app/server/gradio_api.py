@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from metaembed_demo.app.visitors.uploads import UploadedFiles
+from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
@@ -54,6 +55,8 @@ class Endpoints:
         session: str = "",
         image: FileData | None = None,
         language: str = "",
+        mode: str = BOTH,
+        steps: int = 0,
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -65,9 +68,12 @@ class Endpoints:
             session: The token of a session. Empty: the sample corpus.
             image: A picture to ask with.
             language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
+            mode: What ranks the pages: "meaning", "words" or "both".
+            steps: Steps that move the query towards the words, 0 to 50, in mode "both".
         """
         with self._asked(request), self._picture(image) as picture:
-            return self.api.search(query, budget, k, session, picture, language, client_of(request))
+            client = client_of(request)
+            return self.api.search(query, budget, k, session, picture, language, client, mode, steps)
 
     def explain(
         self,

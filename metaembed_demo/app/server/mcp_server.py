@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, FailFast, Field
@@ -124,12 +124,18 @@ class Toolbox:
         language: Annotated[
             str, Field(description="ISO 639-1 code of the pages to search, as de. Empty: all pages.")
         ] = "",
+        mode: Annotated[
+            Literal["meaning", "words", "both"], Field(description="What ranks the pages.")
+        ] = "both",
+        steps: Annotated[
+            int, Field(description="Steps that move the query towards the words, in mode both.", ge=0, le=50)
+        ] = 0,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         return await self._run(
             self._searching,
             lambda files, client: self.api.search(
-                query, budget, k, session, next(iter(files), None), language, client
+                query, budget, k, session, next(iter(files), None), language, client, mode, steps
             ),
             _pictures(image_base64),
         )

@@ -85,8 +85,8 @@ class StorageTab:
         """Set re-ranking with full vectors, or the recall target."""
         visit = self.visits.of(request)
         name, value = str(said(event, "name")), said(event, "value")
-        if name == "refine":
-            visit.storage_choice.refine(visit.collection, bool(value))
+        if name == "rescore":
+            visit.storage_choice.rescore(visit.collection, bool(value))
         elif name == "recall":
             visit.storage_choice.aim(visit.collection, float(value))
         return self._documents_tab(visit, visit.refresh())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.core.text import DASH, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Trace
-from metaembed_demo.evaluation.exact_search import DEEP, REFINE, Exactness, Way
+from metaembed_demo.evaluation.exact_search import DEEP, RESCORE, Exactness, Way
 from metaembed_demo.index.quantization import KINDS
 
 from .figure import SAVE, savable, table
@@ -35,7 +35,7 @@ class Stored:
     least: minimum number of pages, for kinds that have one.
     changing: target kind of a running conversion or ""; done: pages converted; problem: why one failed.
     listing: pages in inverted lists being built, and their total; None if none are.
-    refine: whether the best hits are rescored with full vectors.
+    rescore: whether the best hits are rescored with full vectors.
     recall: the recall target, None if every page is scored anyway.
     checkable: whether there is a search to compare; found: HTML of the comparison.
     """
@@ -48,7 +48,7 @@ class Stored:
     done: int = 0
     listing: tuple[int, int] | None = None
     problem: str = ""
-    refine: bool = False
+    rescore: bool = False
     recall: float | None = None
     checkable: bool = False
     found: str = ""
@@ -83,13 +83,13 @@ def _kind(kind: str, now: Stored, top: int) -> str:
     )
 
 
-def _refine(now: Stored) -> str:
+def _rescore(now: Stored) -> str:
     if now.kind == "float16":
         return ""
-    on = " checked" if now.refine else ""
+    on = " checked" if now.rescore else ""
     return (
-        f'<label class="refine"><input type="checkbox" data-set="refine"{on}> '
-        f"Re-rank the best {REFINE} by the full vectors</label>"
+        f'<label class="rescore"><input type="checkbox" data-set="rescore"{on}> '
+        f"Re-rank the best {RESCORE} by the full vectors</label>"
     )
 
 
@@ -112,7 +112,7 @@ def _check(now: Stored) -> str:
 
 def _more(now: Stored) -> str:
     """Options of the current storage kind; replaced by the progress during a conversion."""
-    return "" if now.changing else f"{_refine(now)}{_recall(now)}{_check(now)}"
+    return "" if now.changing else f"{_rescore(now)}{_recall(now)}{_check(now)}"
 
 
 def _coming(now: Stored) -> str:
@@ -150,21 +150,21 @@ def scored(trace: Trace) -> str:
     """How a search scored pages, to follow "pages were scored"."""
     if trace.storage == "float16":
         return "exactly"
-    again = f", the best {trace.refined} again by their full vectors" if trace.refined else ""
+    again = f", the best {trace.rescored} again by their full vectors" if trace.rescored else ""
     return f"by their {NAMES[trace.storage]} codes{again}"
 
 
 # The check
 
 
-def agreement(found: Exactness, kind: str, refine: bool, named: Mapping[str, tuple[str, str]]) -> str:
+def agreement(found: Exactness, kind: str, rescore: bool, named: Mapping[str, tuple[str, str]]) -> str:
     """Agreement and cost of a search compared with an exact search over full vectors.
 
     Args:
-        kind, refine: the search's scoring. named: page id -> title and place, of the pages that moved.
+        kind, rescore: the search's scoring. named: page id -> title and place, of the pages that moved.
     """
     exact = len(found.exact.hits)
-    ways = _ways(found, kind, refine)
+    ways = _ways(found, kind, rescore)
     rows = [
         [
             name,
@@ -183,12 +183,12 @@ def agreement(found: Exactness, kind: str, refine: bool, named: Mapping[str, tup
     )
 
 
-def _ways(found: Exactness, kind: str, refine: bool) -> list[tuple[str, Way]]:
+def _ways(found: Exactness, kind: str, rescore: bool) -> list[tuple[str, Way]]:
     by = "full vectors" if kind == "float16" else f"{NAMES[kind]} codes"
-    again = f", best {REFINE} by full vectors" if refine and kind != "float16" else ""
+    again = f", best {RESCORE} by full vectors" if rescore and kind != "float16" else ""
     ways = [(f"This search: {by}{again}", found.here)]
-    if found.refined:
-        ways.append((f"Best {REFINE} re-ranked by full vectors", found.refined))
+    if found.rescored:
+        ways.append((f"Best {RESCORE} re-ranked by full vectors", found.rescored))
     return [*ways, ("Exact: every page by full vectors", found.exact)]
 
 

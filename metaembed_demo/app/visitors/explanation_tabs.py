@@ -147,7 +147,7 @@ class ExplanationTabs:
         """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
         index, vectors = collection.index, trace.query_vectors
         budget = budget.clip(len(vectors), index.r_c)
-        ids, how = tuple(collection.ids_in(trace.language)), (index.storage, index.refine)
+        ids, how = tuple(collection.ids_in(trace.language)), (index.storage, index.rescore)
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []

@@ -16,6 +16,8 @@ from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
+from metaembed_demo.collection.modes import BOTH
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -77,6 +79,7 @@ class SearchState:
     chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
     language: str = ""  # code of the pages to search, "" for all
+    mode: str = BOTH  # what ranks the pages, one of `modes.MODES`
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
@@ -145,8 +148,8 @@ class SearchState:
                 query,
                 self.budget,
                 HITS,
+                self._how(),
                 evidence=self.explanation_tabs.explains,
-                language=self._spoken(),
             )
             self.explanation_tabs.ask(query)
             self.explanation_tabs.note(trace)
@@ -176,6 +179,9 @@ class SearchState:
         self.language = language
         self.again()
         return self.screen()
+
+    def _how(self) -> How:
+        return How(language=self._spoken(), mode=self.mode)
 
     def _spoken(self) -> str:
         """The chosen language, which is dropped when its last page is gone."""
@@ -207,7 +213,7 @@ class SearchState:
         """Search again with the same query, after a change of the budget or the pages."""
         trace = self.trace
         if trace is not None:
-            self._take(research(self.collection, trace, self.budget, HITS, self._spoken()), self.chosen)
+            self._take(research(self.collection, trace, self.budget, HITS, self._how()), self.chosen)
 
     # The search side as HTML
 
@@ -323,7 +329,7 @@ class SearchState:
         trace = self.trace
         if trace is None or not self._has(page_id):
             return Screen()
-        self._take(research(self.collection, trace, self.budget, HITS, self._spoken()), page_id, beyond=True)
+        self._take(research(self.collection, trace, self.budget, HITS, self._how()), page_id, beyond=True)
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:

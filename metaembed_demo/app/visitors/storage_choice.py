@@ -14,7 +14,7 @@ from metaembed_demo.collection.convert_storage import convert, pages_for_pq, siz
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
-from metaembed_demo.evaluation.exact_search import REFINE, Exactness, measure
+from metaembed_demo.evaluation.exact_search import RESCORE, Exactness, measure
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, codec
 
@@ -46,7 +46,7 @@ class StorageChoice:
             done=self.done,
             listing=index.listing,
             problem=self.problem[0] if self.problem[1] == len(index) else "",
-            refine=index.refine > 0,
+            rescore=index.rescore > 0,
             recall=index.recall if len(index) > index.exact_up_to else None,
             checkable=trace is not None and len(index) > 0 and index.has_full,
             found=self._found(collection, index, trace),
@@ -60,7 +60,7 @@ class StorageChoice:
         with collection.lock:
             pages = [collection.pages[m.page_id] for m in found.moves if m.page_id in collection.pages]
         named = {page.id: (page.title, f"{page.source} p. {page.number}") for page in pages}
-        return storage_control.agreement(found, index.storage, index.refine > 0, named)
+        return storage_control.agreement(found, index.storage, index.rescore > 0, named)
 
     def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
         """Statistics of the index, as HTML for the Documents tab."""
@@ -104,10 +104,10 @@ class StorageChoice:
         self.problem = (problem, len(collection.index))
         yield kept
 
-    def refine(self, collection: Collection, on: bool) -> None:
+    def rescore(self, collection: Collection, on: bool) -> None:
         """Turn rescoring of the best pages with full vectors on or off."""
         if collection.index.in_process:
-            collection.index.refine = REFINE if on and collection.index.storage != "float16" else 0
+            collection.index.rescore = RESCORE if on and collection.index.storage != "float16" else 0
 
     def aim(self, collection: Collection, recall: float) -> None:
         """Set the recall target, one of `storage_control.TARGETS`. Other values are ignored."""
@@ -158,6 +158,6 @@ def _state(index: MultiVectorIndex, trace: Trace) -> object:
         hits,
         len(index),
         index.storage,
-        index.refine,
+        index.rescore,
         index.recall,
     )

@@ -38,7 +38,7 @@ element.addEventListener("click", (event) => {
 
 element.addEventListener("change", (event) => {
   const { set } = event.target.dataset;
-  if (set) trigger("input", { name: set, value: set === "refine" ? event.target.checked : event.target.value });
+  if (set) trigger("input", { name: set, value: set === "rescore" ? event.target.checked : event.target.value });
 });
 
 element.addEventListener("keydown", (event) => {

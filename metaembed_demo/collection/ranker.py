@@ -1,0 +1,161 @@
+"""Ranker: the best pages of a query by meaning, words or both, refined, or with the cells Auto needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import FloatArray, Hit, WordScore
+from metaembed_demo.index.auto import Calibration, Narrowed, Rows, narrow
+from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
+from metaembed_demo.index.words.asking import Asked
+
+from .collection import Collection
+from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
+
+TUNING = Tuning(rate=3e-3, temperature=0.05, complement_temperature=1.0, every=5)  # of the dev sets
+
+
+@dataclass(frozen=True)
+class How:
+    """How pages are ranked, beside the budget.
+
+    exact: score every page, however many there are.
+    language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
+    mode: "meaning", "words" or "both" (collection/modes.py); a query without text is always by meaning.
+    steps: of Guided Query Refinement (index/query_refinement.py) by the words, 0 to 50; in mode "both" alone.
+    auto: narrow the pages by this calibration (index/auto.py) and score what is left at its full budget.
+
+    Raises:
+        ValueError: for an unknown mode, too many steps, or steps in another mode.
+    """
+
+    exact: bool = False
+    language: str = ""
+    mode: str = MEANING
+    steps: int = 0
+    auto: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        checked(self.mode)
+        if not 0 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"A query is refined in 0 to {MOST_STEPS} steps, not {self.steps}.")
+        if self.steps and self.mode != BOTH:
+            raise ValueError(f"A query is refined in mode {BOTH}, not {self.mode}.")
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What Guided Query Refinement did: the pool's page ids, and how their scores moved."""
+
+    page_ids: tuple[str, ...]
+    refined: Refined
+
+
+class Ranker:
+    """One search. `hits` is called once; the other attributes tell of it afterwards."""
+
+    def __init__(
+        self, collection: Collection, vectors: FloatArray, text: str, budget: Budget, how: How
+    ) -> None:
+        """vectors: (R_q, D). The caller holds the collection's lock."""
+        self.collection, self.index = collection, collection.index
+        self.vectors, self.text, self.budget, self.how = vectors, text, budget, how
+        self.timings = {"coarse": 0.0, "rerank": 0.0}  # milliseconds
+        self.candidates = self.searched = 0
+        self.words: dict[str, WordScore] = {}
+        self.asked: Asked | None = None
+        self.refinement: Refinement | None = None
+        self.narrowed: Narrowed | None = None
+        self._allowed = collection.ids_in(how.language) if how.language else None
+
+    def hits(self, k: int) -> list[Hit]:
+        """The best `k` pages. Their scores are MaxSim at the budget, whatever ranked them."""
+        if self.how.mode == MEANING:
+            return list(self._by_meaning(k))
+        most = k if self.how.mode == WORDS else max(k, POOL)
+        with self._timed("words"):
+            words = by_words(self.collection.lexical(), self.text, most, self._allowed)
+            self.asked = words.asked
+        if self.how.mode == WORDS:
+            self.candidates, self.searched = len(words.ids), self._pages()
+            found = words
+            hits = self._scored(words.ids)
+        else:
+            meaning = self._by_meaning(most)
+            known = {hit.page_id for hit in meaning}
+            hits = [*meaning, *self._scored([page_id for page_id in words.ids if page_id not in known])]
+            found = self._by_both(hits, words)
+        ids = found.ids[:k]
+        self.words = {page_id: found.words[page_id] for page_id in ids}
+        return ordered(hits, ids)
+
+    def _by_both(self, hits: Sequence[Hit], words: Ranked) -> Ranked:
+        weight = weight_of(self.budget.r_c, self.index.r_c)
+        with self._timed("words"):
+            scores = {hit.page_id: hit.score for hit in hits}
+            both = by_both(scores, words, self.collection.lexical(), weight)
+        if not self.how.steps or not hits:
+            return both
+        with self._timed("refine"):
+            pages = self.index.vectors(both.ids)[:, : self.budget.r_c]
+            bm25 = np.array([both.words[page_id].bm25 for page_id in both.ids])
+            tuning = replace(TUNING, steps=self.how.steps)
+            found = refine(self.vectors[: self.budget.r_q], pages, bm25, tuning)
+            self.refinement = Refinement(both.ids, found)
+            literals = [both.words[page_id].literals for page_id in both.ids]
+            order = np.lexsort((-found.scores[-1], -np.array(literals)))
+            return replace(both, ids=tuple(both.ids[at] for at in order))
+
+    def _by_meaning(self, k: int) -> Sequence[Hit]:
+        exact, ids = self.how.exact, self._allowed
+        with self._timed("coarse"):
+            candidates: Sequence[str]
+            if self.how.auto:
+                candidates = self._narrowed(self.how.auto, k)
+            elif exact or ids is not None:
+                candidates = self.index.ids if ids is None else ids
+            else:
+                candidates = self.index.coarse(self.vectors, self.budget, k)
+        self.candidates, self.searched = len(candidates), self._pages()
+        with self._timed("rerank"):
+            if exact:
+                most = k if ids is None else len(self.index)
+                return _among(self.index.search(self.vectors, self.budget, most, exact=True), candidates, k)
+            return self.index.rerank(self.vectors, self.budget, candidates, k) if candidates else []
+
+    def _narrowed(self, calibration: Calibration, k: int) -> list[str]:
+        """The pages that can still be among the best, in the order of the index."""
+        ids = self.index.ids if self._allowed is None else self._allowed
+
+        def scores(budget: Budget, rows: Rows | None) -> FloatArray:
+            some = self._allowed if rows is None else [ids[row] for row in rows.tolist()]
+            return self.index.scores(self.vectors, budget, some)
+
+        self.narrowed = narrow(scores, len(ids), calibration, k)
+        return [ids[row] for row in self.narrowed.rows.tolist()]
+
+    def _scored(self, ids: Sequence[str]) -> Sequence[Hit]:
+        with self._timed("rerank"):
+            return self.index.rerank(self.vectors, self.budget, ids, len(ids)) if ids else []
+
+    def _pages(self) -> int:
+        return len(self.index) if self._allowed is None else len(self._allowed)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = perf_counter()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + (perf_counter() - started) * 1000
+
+
+def _among(hits: Sequence[Hit], ids: Sequence[str], k: int) -> Sequence[Hit]:
+    """The best `k` of the hits that are among `ids`, ranked anew."""
+    known = set(ids)
+    kept = [hit for hit in hits if hit.page_id in known][:k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
