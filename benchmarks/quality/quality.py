@@ -76,6 +76,7 @@ def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, 
     assert not report.problems, report.problems
     judgements = Judgements(beir.qrels, collection)
     found = evaluate(collection, encoder, beir, judgements)
+    del found["rankings"]
     rows: list[Row] = [*baselines(collection, beir, judgements)]
     if plain:
         rows += without_mmr(plain, collection, beir, judgements)

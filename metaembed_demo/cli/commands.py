@@ -19,7 +19,8 @@ from metaembed_demo.core.types import Query
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
-from metaembed_demo.evaluation.evaluate import evaluate
+from metaembed_demo.evaluation.evaluate import encode, evaluate
+from metaembed_demo.evaluation.run_files import gains, per_query, trec_run
 
 from .console import BadInput, notices, problems, table, tell, tell_notices, told
 
@@ -185,11 +186,24 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         print(f"warning: no file or page answers to the judged id {corpus_id!r}", file=sys.stderr)
     if len(judgements.missing) == len({i for judged in beir.qrels.values() for i in judged}):
         raise BadInput("None of the judged ids names a file or page of the corpus.")
-    result = evaluate(collection, encoder, beir, judgements)
+    with told():
+        result = evaluate(collection, encoder, beir, judgements, How(mode=options.mode, steps=options.gqr))
+    rankings = result.pop("rankings")
+    if options.trec:
+        options.trec.write_text(trec_run(rankings, collection), encoding="utf-8")
+    if options.per_query:
+        options.per_query.write_text(per_query(result["budgets"]), encoding="utf-8")
+    if options.auto:
+        from metaembed_demo.evaluation.auto_study import auto_row
+
+        with told():
+            vectors, _ = encode(encoder, beir, list(judgements.judged))
+            result["baselines"] = [auto_row(collection, encoder, vectors, judgements)]
     if options.baselines:
         from metaembed_demo.evaluation.baselines import baselines
 
-        result["baselines"] = baselines(collection, beir, judgements)
+        result.setdefault("baselines", []).extend(baselines(collection, beir, judgements))
+    result["gains"] = gains(result["budgets"])
     for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
         del row["each"]
     return {
@@ -215,7 +229,16 @@ def show_eval(result: dict[str, Any]) -> None:
         rows.append([name, *cells, str(row["bytes_per_page"]), ms])
     head = ["budget", figures[0], "95% interval", *figures[1:], "bytes/page", "ms p50"]
     table(head, rows, right=set(range(1, 10)))
-    print(f"{result['encoder']}: {result['pages']} pages, {result['queries']} queries")
+    print(f"{result['encoder']}, {result['mode']}: {result['pages']} pages, {result['queries']} queries")
+    for over, points in result["gains"].items():
+        low, high = points["ci95"]
+        print(f"{over}: {points['points']:+.1f} points of nDCG@5 ({low:+.1f} to {high:+.1f})")
+    for row in result.get("baselines", []):
+        if "cells" in row:
+            print(
+                f"Auto: {row['cells']:.1%} of the cells; the first page is that of the full budget for "
+                f"{row['same_first']:.1%} of the queries, the first five for {row['same_five']:.1%}"
+            )
 
 
 # bench

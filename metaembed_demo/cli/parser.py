@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from metaembed_demo.collection.modes import BOTH, MODES
+from metaembed_demo.collection.modes import BOTH, MEANING, MODES
 from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import SERVER
@@ -149,6 +149,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--baselines", action="store_true", help="also BM25 and MiniLM on the same words")
     sub.add_argument("--each", action="store_true", help="in the JSON, also nDCG@5 of every query")
     sub.add_argument("--index", type=path_of, metavar="DIR", help="keep the index there and use it again")
+    sub.add_argument("--mode", choices=MODES, default=MEANING, help="what ranks pages (default: %(default)s)")
+    sub.add_argument("--gqr", type=int, default=0, metavar="STEPS", help="refine queries, in mode both (0)")
+    sub.add_argument("--auto", action="store_true", help="also the budget that sets itself, by meaning")
+    sub.add_argument("--run", dest="trec", type=path_of, metavar="FILE", help="write a TREC run there")
+    sub.add_argument("--per-query", type=path_of, metavar="FILE", help="write nDCG@5 of every query there")
 
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")
     sub.add_argument("--sizes", type=sizes_of, metavar="N,N,...", help="numbers of random pages to search")
