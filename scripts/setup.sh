@@ -42,7 +42,10 @@ set_up() {
   say "Setting up .venv (the first time takes a few minutes)"
   .venv/bin/pip install -q --upgrade "pip>=24" || return 1
   install_torch || return 1
-  .venv/bin/pip install -q -c constraints.txt -e ".${1:+[$1]}" || return 1
+  # uv, which install_torch may have brought, takes a fraction of pip's time.
+  { [ -x .venv/bin/uv ] && UV_HTTP_RETRIES=1 .venv/bin/uv pip install -q --python .venv/bin/python \
+    -c constraints.txt -e ".${1:+[$1]}" 2>/dev/null; } ||
+    .venv/bin/pip install -q -c constraints.txt -e ".${1:+[$1]}" || return 1
   touch "$stamp"
 }
 
