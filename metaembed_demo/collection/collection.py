@@ -294,8 +294,10 @@ class Collection:
             ValueError: when `path` is a file, or a folder that holds something other than an index.
         """
         with self.lock:
-            size = persistence.save(path, self.fingerprint, self.index, self.pages)
-            return size + (self.words.save(path) if words else 0)
+            persistence.save(path, self.fingerprint, self.index, self.pages)
+            if words:
+                self.words.save(path)
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
     @classmethod
     def load(cls, path: Path, encoder_fingerprint: str) -> Collection:

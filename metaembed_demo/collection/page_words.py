@@ -56,13 +56,18 @@ class PageWords:
             self._index.commit()
             return self._index
 
-    def save(self, path: Path) -> int:
-        """Write into the folder `path` of a collection, unless pages are still to be read. Returns bytes."""
+    def save(self, path: Path) -> None:
+        """Write into the folder `path` of a collection, unless pages are still to be read.
+
+        A failure is logged: what is missing is made again at the next search.
+        """
         with self._lock:
             if self._missing:
-                return 0
-            self._index.save(path / FOLDER)
-            return sum(file.stat().st_size for file in (path / FOLDER).iterdir())
+                return
+            try:
+                self._index.save(path / FOLDER)
+            except OSError as error:
+                log.warning("The lexical index is not kept in %s: %s", path, error)
 
     @classmethod
     def load(cls, path: Path, page_ids: Iterable[str]) -> PageWords:

@@ -115,8 +115,8 @@ def _is_left(path: Path) -> bool:
     return all(LEFT.fullmatch(file.relative_to(path).as_posix()) for file in path.rglob("*"))
 
 
-def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
-    """Write a collection into the folder `path`. Returns its size in bytes.
+def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> None:
+    """Write a collection into the folder `path`.
 
     Raises:
         OSError: when the disk is full or not writable. An existing index remains unchanged.
@@ -126,7 +126,7 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore
     if not index.in_process:
         raise ValueError(f"Only an index in this process is saved in a folder, not {type(index).__name__}.")
     try:
-        return _save(path, fingerprint, index, pages)
+        _save(path, fingerprint, index, pages)
     except OSError as error:
         _give_back(path)
         raise _explained(path, error) from error
@@ -159,7 +159,7 @@ def _explained(path: Path, error: OSError) -> OSError:
     return explained
 
 
-def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> int:
+def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> None:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,6 @@ def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStor
     disk.sync_folder(path)
     disk.write_json(path / "manifest.json", head)
     _clear_away(path, head, records)
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:

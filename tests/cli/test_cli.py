@@ -120,7 +120,7 @@ def test_search_gives_ranked_hits(index: Path, capfd) -> None:
     )
     assert first["title"].startswith("sleeping cat")
     assert first["score"] > second["score"]
-    assert set(found["timings_ms"]) == {"encode", "coarse", "rerank", "align", "total"}
+    assert set(found["timings_ms"]) == {"encode", "coarse", "rerank", "words", "align", "total"}
 
 
 def test_search_keeps_to_a_language(pictures: Path, tmp_path: Path, monkeypatch, capfd) -> None:

@@ -49,7 +49,7 @@ def test_killed_while_it_adds_the_earlier_index_answers(index: Path, pdfs: tuple
     assert files(index) > before  # something was written
     ok("index", pdfs[1], "--out", index)  # the same command again
     assert documents(index) == ["new.pdf", "old.pdf"]
-    after = files(index)
+    after = {name for name in files(index) if not name.startswith("words")}
     assert not [name for name in after if "tmp" in name or ".new-" in name]
     assert (len([n for n in after if n.startswith("images")]), len(after - before)) == (8, 5 + 4)
 

@@ -117,11 +117,6 @@ def link_files(source: Path, target: Path) -> None:
             shutil.copy2(path, target / path.name)
 
 
-def remove_locks(folder: Path) -> None:
-    for name in _OWN:
-        (folder / name).unlink(missing_ok=True)
-
-
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_unsigned_field(KEY, indexed=True, fast=True)

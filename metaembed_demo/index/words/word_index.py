@@ -16,7 +16,7 @@ import tantivy
 from metaembed_demo.core import disk
 
 from .asking import Asked, Asker
-from .engine import PAGES, PREFIX, Engine, Entry, link_files, remove_locks
+from .engine import PAGES, PREFIX, Engine, Entry, link_files
 from .question import Question, question
 from .ranking import Scan, literal_query, ranking_query
 from .stemming import NAMES, stems
@@ -165,11 +165,13 @@ class WordIndex:
             for left in (fresh, stale):  # by a crash
                 shutil.rmtree(left, ignore_errors=True)
             fresh.mkdir(parents=True)
-            if state.engine.folder is None or state.engine.removed:
-                Engine(fresh).write(state.engine.entries())
-                remove_locks(fresh)
-            else:
-                link_files(state.engine.folder, fresh)
+            source = state.engine
+            if source.folder is None or source.removed:
+                # Not in `folder`, whose name may be no Unicode, which tantivy wants.
+                source = Engine(Path(tempfile.mkdtemp(prefix=PREFIX)), temporary=True)
+                source.write(state.engine.entries())
+            assert source.folder is not None
+            link_files(source.folder, fresh)
         sizes = {path.name: path.stat().st_size for path in fresh.iterdir()}
         pages = [[page_id, *known] for page_id, known in state.keys.items()]
         disk.write_json(fresh / PAGES, {"version": VERSION, "files": sizes, "pages": pages})
