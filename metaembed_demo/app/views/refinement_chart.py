@@ -64,12 +64,12 @@ def refinement(
     )
     fell = f"Divergence from the consensus of both rankings: {losses[0]:.2g} to {losses[-1]:.2g} nats."
     body = (
-        f'<div class="path"><p class="path-scale num" aria-hidden="true"><span>{high:.2f}</span>'
+        f'<div class="path-body"><div class="path"><p class="path-scale num" aria-hidden="true"><span>{high:.2f}</span>'
         f"<span>MaxSim</span><span>{low:.2f}</span></p>"
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
         f'{lines}</svg><div class="path-names" aria-hidden="true">{names}</div>'
         '<p class="path-axis num" aria-hidden="true"><span>0</span><span>steps</span>'
-        f'<span>{steps}</span></p></div><p class="path-told">{_towards(moved)} {fell}</p>'
+        f'<span>{steps}</span></p></div><div><p class="path-told">{_towards(moved)} {fell}</p>'
         + as_table(
             "Scores and ranks as a table",
             ["Page", "MaxSim before", "after", "Rank before", "after"],
@@ -80,6 +80,7 @@ def refinement(
             ["Query token", "Page", "Cosine before", "after"],
             [[str(m.token), m.name, f"{m.before:.3f}", f"{m.after:.3f}"] for m in moved],
         )
+        + "</div></div>"
     )
     return figure("refinement", _finding(pages, steps), body, *_files(pages, moved, losses), NOTE)
 
@@ -102,14 +103,14 @@ def _finding(pages: Sequence[PoolPage], steps: int) -> str:
     if best.before == 1:
         others = sum(page.after is not None and page.after != page.before for page in pages)
         rest = f"; {others} others change places" if others > 1 else ""
-        return f"After {steps} steps {best.name} is still first{rest}"
-    return f"{steps} steps bring {best.name} from {ordinal(best.before)} to first"
+        return f"After {steps} steps “{best.name}” is still first{rest}"
+    return f"{steps} steps bring “{best.name}” from {ordinal(best.before)} to first"
 
 
 def _towards(moved: Sequence[Moved]) -> str:
     most = max(moved, key=lambda each: each.after - each.before)
     return (
-        f"Query token {most.token} moved most, towards {safe(most.name)}: cosine {most.before:.3f} to "
+        f"Query token {most.token} moved most, towards “{safe(most.name)}”: cosine {most.before:.3f} to "
         f"{most.after:.3f}."
     )
 

@@ -45,7 +45,7 @@ def switch(evidence: bool, words: Sequence[Word]) -> str:
 
 
 def _legend(evidence: bool, words: Sequence[Word]) -> str:
-    names = list(dict.fromkeys(word.text for word in words))
+    names = list({word.text.casefold(): word.text for word in words}.values())
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     listed = safe(", ".join(names[:LISTED])) + more
     read = '<span><i class="key-read"></i>read by Meta Tokens</span>' if evidence else ""
