@@ -64,8 +64,8 @@ def refinement(
     )
     fell = f"Divergence from the consensus of both rankings: {losses[0]:.2g} to {losses[-1]:.2g} nats."
     body = (
-        f'<div class="path-body"><div class="path"><p class="path-scale num" aria-hidden="true"><span>{high:.2f}</span>'
-        f"<span>MaxSim</span><span>{low:.2f}</span></p>"
+        '<div class="path-body"><div class="path"><p class="path-scale num" aria-hidden="true">'
+        f"<span>{high:.2f}</span><span>MaxSim</span><span>{low:.2f}</span></p>"
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
         f'{lines}</svg><div class="path-names" aria-hidden="true">{names}</div>'
         '<p class="path-axis num" aria-hidden="true"><span>0</span><span>steps</span>'
@@ -126,7 +126,7 @@ def _files(pages: Sequence[PoolPage], moved: Sequence[Moved], losses: FloatArray
             {
                 "id": page.page_id,
                 "name": page.name,
-                "scores": [round(float(score), 4) for score in page.scores],
+                "scores": [round(float(score), 3) for score in page.scores],
                 "rank_before": page.before,
                 "rank_after": page.after,
             }
@@ -138,7 +138,9 @@ def _files(pages: Sequence[PoolPage], moved: Sequence[Moved], losses: FloatArray
             for m in moved
         ],
     }
+    head: list[object] = ["page_id", "page", "maxsim_before", "maxsim_after", "rank_before", "rank_after"]
     rows: list[list[object]] = [
-        [p.page_id, p.name, *(round(float(score), 4) for score in p.scores)] for p in pages
+        [p.page_id, p.name, round(float(p.scores[0]), 4), round(float(p.scores[-1]), 4), p.before, p.after]
+        for p in pages
     ]
-    return data, [["page_id", "page", *range(len(losses))], *rows]
+    return data, [head, *rows]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from metaembed_demo.collection.modes import BOTH, WORDS
+from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.budgets import reach
 from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
@@ -297,12 +297,9 @@ def _of_words(trace: Trace, page_id: str) -> str:
     of = trace.words.get(page_id)
     if of is None:
         return ""
-    words = round(of.share * 100)
-    told = (
-        f'<i style="--words:{words}%"></i>words {words}%<span class="hidden">, meaning {100 - words}%</span>'
-    )
-    if trace.mode == WORDS:
-        told = f"BM25 {of.bm25:.2f}"
+    told = f"BM25 {of.bm25:.2f}"
+    if trace.mode == BOTH:
+        told = f'<i style="--words:{of.share:.0%}"></i>words {of.share:.0%}'
     exact = "<b>exact</b>" if of.literals else ""
     return f'<span class="share num">{told}{exact}</span>'
 
