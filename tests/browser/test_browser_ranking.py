@@ -50,9 +50,6 @@ def test_met_words_are_marked_beside_the_tokens_and_hidden_with_them(visit: Open
     page.locator("[role=slider]").press("ArrowLeft")
     expect(page.locator("#dial-title b").first).to_have_text("8×16")
     assert marks.get_attribute("d") == path
-    page.emulate_media(forced_colors="active")
-    ink = page.evaluate("getComputedStyle(document.querySelector('#page .picture .met path')).stroke")
-    assert ink != "rgb(184, 64, 14)"
     page.get_by_label("Highlight where this score comes from").uncheck()
     expect(marks).to_be_hidden()
 
@@ -71,3 +68,14 @@ def test_refinement_draws_its_path_and_stays_open(visit: Opener) -> None:
     page.locator("[role=slider]").press("Home")
     expect(chart.locator(".as-table").nth(1).locator("tbody tr")).to_have_count(1)
     expect(chart).to_be_visible()
+
+
+def test_words_nowhere_offer_both_and_the_control_follows(visit: Opener) -> None:
+    page = visit()
+    page.get_by_role("radio", name="Words").check()
+    page.fill("#query textarea, #query input", 'xylophones "quantum zeppelin"')
+    page.press("#query textarea, #query input", "Enter")
+    expect(page.locator(".searched")).to_have_text("No page holds the phrase “quantum zeppelin”.")
+    page.get_by_role("button", name="Search by meaning and words").click()
+    expect(page.locator(".hit")).to_have_count(10)
+    expect(page.get_by_role("radio", name="Both")).to_be_checked()

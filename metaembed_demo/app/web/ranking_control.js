@@ -11,6 +11,8 @@ element.addEventListener("focusin", ({ target }) => { focused = target.type === 
 element.addEventListener("focusout", (event) => { if (event.relatedTarget) focused = ""; });
 
 watch("value", () => {
+  // Gradio changes the attribute, which a button that was clicked no longer follows.
+  for (const each of element.querySelectorAll("[type=radio]")) each.checked = each.hasAttribute("checked");
   const refine = element.querySelector(".refine");
   if (refine) refine.open = open;
   const lost = !document.activeElement || document.activeElement === document.body;
