@@ -401,7 +401,8 @@ def test_history_keeps_the_columns_readable_and_the_file_whole() -> None:
     data, rows = files(text)
     assert isinstance(data, list)
     assert len(data) == len(rows) - 1 == len(searches)
-    assert rows[0] == ["query", "budget", "encode_ms", "coarse_ms", "rerank_ms", "align_ms", "total_ms"]
+    stages = ["encode", "coarse", "rerank", "words", "refine", "align", "total"]
+    assert rows[0] == ["query", "budget", *(f"{stage}_ms" for stage in stages)]
 
 
 def test_history_shows_a_budget_that_it_cannot_read() -> None:

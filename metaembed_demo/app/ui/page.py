@@ -92,6 +92,7 @@ class Page:
                 submit_btn="Search",
             )
             self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
+        self.ranking = html("ranking", script="ranking_control.js")
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="budget_dial.js")
@@ -175,6 +176,7 @@ class Page:
             **DIRECT,
         )
         on(self.dial.input, self.turn, [], **looking)
+        on(self.ranking.input, self.rank_by, [], **looking)
         on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint], **DIRECT)
         on(self.results.select, self.choose, [], **looking)
         on(self.ranks.select, self.open_at, [], **looking)
@@ -250,6 +252,11 @@ class Page:
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
         return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
 
+    def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
+        visit = self.visits.of(request)
+        screen = visit.rank_by(str(said(event, "mode")), str(said(event, "steps")))
+        return self._screen(visit, screen) or gr.skip()
+
     def free(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         budget, turn = Budget.parse(str(said(event, "budget"))), int(said(event, "turn", 0))
@@ -305,6 +312,8 @@ class Page:
             return {**self._screen(visit, visit.search(value)), self.text: value}
         if name == "language":
             return self._screen(visit, visit.speak(value)) or gr.skip()
+        if name == "mode":
+            return self._screen(visit, visit.rank_by(value, "")) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):

@@ -37,13 +37,14 @@ class Line:
             raise ValueError(f"A line has {len(STOPS)} ranks from 1 on, not {self.ranks}.")
 
 
-def ranks(lines: Sequence[Line], current: int, chosen: str | None) -> str:
+def ranks(lines: Sequence[Line], current: int, chosen: str | None, words: bool = False) -> str:
     """The pages of one query across all five budgets, as a bump chart.
 
     Args:
         lines: the pages, each with its rank at every stop; legible up to about fifteen.
         current: the stop in use, 0 to 4.
         chosen: id of the open page, which is emphasised; None or an id that is not drawn emphasises none.
+        words: whether words rank the results too, which these ranks leave out.
     """
     if not lines:
         return nothing(
@@ -71,7 +72,10 @@ def ranks(lines: Sequence[Line], current: int, chosen: str | None) -> str:
     )
     title = _page_finding(open_line.ranks) if open_line else _first_finding(lines)
     files = _files(ordered, current, open_line)
-    return figure("ranks", title, body, *files, "A point opens its page at that budget.")
+    note = "A point opens its page at that budget." + (
+        " These are the ranks by meaning alone." if words else ""
+    )
+    return figure("ranks", title, body, *files, note)
 
 
 def _files(lines: Sequence[Line], current: int, chosen: Line | None) -> Files:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.budgets import reach
 from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
-from metaembed_demo.core.types import Hit, Trace
+from metaembed_demo.core.types import Hit, Trace, Word
 
+from . import word_marks
 from .html import safe
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
@@ -44,12 +46,6 @@ class ShownPage(Protocol):
 
 Address = Callable[[str, str], str]  # page id, file name -> URL
 THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
-
-OVERLAY = (
-    '<label class="overlay-switch"><input type="checkbox" checked> Highlight where this score comes from'
-    "</label>"
-    '<p class="under-pointer" aria-live="polite"></p>'
-)
 
 
 @dataclass(frozen=True)
@@ -187,6 +183,16 @@ def failure(message: str, query: str) -> str:
     return state("error", "The search did not finish", message, Action("Search again", "query", query))
 
 
+def no_words(trace: Trace) -> str:
+    """The state for a search by words that no page holds."""
+    return _searched(trace) + state(
+        "ready",
+        "No page holds these words",
+        "By meaning, pages that say it in other words are found.",
+        Action("Search by meaning and words", "mode", BOTH),
+    )
+
+
 def results(
     trace: Trace,
     pages: Mapping[str, ShownPage],
@@ -227,8 +233,17 @@ def results(
         '<section class="results" aria-label="Results"><div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{_languages(several, trace.language)}{legend(reach(trace.budget))}</div>"
-        f"{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
+        f"{_searched(trace)}{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
     )
+
+
+def _searched(trace: Trace) -> str:
+    """The spellings that were searched beside the query's, and the phrases that no page holds."""
+    told = [f"No page holds the phrase “{safe(phrase)}”." for phrase in trace.missing]
+    if trace.also:
+        also = [f"{safe(', '.join(found))} for “{safe(word)}”" for word, found in trace.also.items()]
+        told.append(f"Also searched: {'; '.join(also)}.")
+    return f'<p class="hint searched" role="status">{" ".join(told)}</p>' if told else ""
 
 
 def _languages(pages: Mapping[str, int], chosen: str) -> str:
@@ -273,8 +288,20 @@ def _card(
         f'<span class="thumb-box"><img src="{address(page.id, THUMBNAIL)}" alt=""></span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page, in_language)}</span>'
-        f"{moved}{score_bar(gains, top)}</button></li>"
+        f"{moved}{score_bar(gains, top)}{_of_words(trace, hit.page_id)}</button></li>"
     )
+
+
+def _of_words(trace: Trace, page_id: str) -> str:
+    """What words did for a hit: their share of its score, or their score, and whether a literal was met."""
+    of = trace.words.get(page_id)
+    if of is None:
+        return ""
+    told = f"BM25 {of.bm25:.2f}"
+    if trace.mode == BOTH:
+        told = f'<i style="--words:{of.share:.0%}"></i>words {of.share:.0%}'
+    exact = "<b>exact</b>" if of.literals else ""
+    return f'<span class="share num">{told}{exact}</span>'
 
 
 def _where(page: ShownPage, in_language: bool = False) -> str:
@@ -293,12 +320,15 @@ def _movement(places: int) -> str:
     )
 
 
-def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -> str:
+def page(
+    shown: ShownPage, rank: int, address: Address, overlay: bool = False, met: Sequence[Word] = ()
+) -> str:
     """The open page with its overlay; a click shows it at full size.
 
     Args:
         address: gives the URL of its picture.
         overlay: whether the encoder gives evidence for an overlay.
+        met: the words that the query meets literally, which are marked.
     """
     where = f"Page {shown.number} of {shown.source}"
     also = ""
@@ -315,7 +345,7 @@ def page(shown: ShownPage, rank: int, address: Address, overlay: bool = False) -
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
         '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        f"</span></button>{OVERLAY if overlay else ''}{also}{_how_read(shown)}"
+        f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
         f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
         f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
     )

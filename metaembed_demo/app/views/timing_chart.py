@@ -16,7 +16,7 @@ from .html import safe
 from .tradeoff_chart import _plain, _short
 
 KEPT = 60  # searches shown as columns
-INKS = (88, 60, 40, 24, 12)  # percent, one per stage
+INKS = (88, 72, 58, 44, 32, 20, 10)  # percent, one per stage
 OTHER = "Other"
 
 
@@ -155,7 +155,14 @@ def _by_budget(searches: Sequence[Past]) -> list[list[str]]:
     return rows
 
 
-STAGES = {"encode": "Encoding", "coarse": "Coarse search", "rerank": "Re-ranking", "align": "Aligning"}
+STAGES = {
+    "encode": "Encoding",
+    "coarse": "Coarse search",
+    "rerank": "Re-ranking",
+    "words": "Words",
+    "refine": "Refinement",
+    "align": "Aligning",
+}
 
 
 def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "exactly") -> str:
@@ -165,11 +172,11 @@ def timing(timings: dict[str, float], pages: int, candidates: int, how: str = "e
         timings: milliseconds by stage, as in `Trace.timings`.
         pages: pages in the index; candidates: pages scored; how: the way they were scored.
     """
-    stages = {stage: timings.get(stage, 0.0) for stage in STAGES}
+    stages = {stage: timings[stage] for stage in STAGES if stage in timings}
     total = max(timings.get("total", 0.0), sum(stages.values()), 1e-9)
     rest = total - sum(stages.values())
-    shown = [(STAGES[s], ms) for s, ms in stages.items()] + ([("Other", rest)] if rest >= 0.05 else [])
-    inks = (88, 60, 40, 24, 12)
+    shown = [(STAGES[s], ms) for s, ms in stages.items()] + ([(OTHER, rest)] if rest >= 0.05 else [])
+    inks = [ink for stage, ink in zip(STAGES, INKS, strict=False) if stage in stages] + [INKS[-1]]
     bar = "".join(
         f'<i style="width:{ms / total * 100:.2f}%;--tint:{ink}%" title="{name}: {ms_text(ms)}"></i>'
         for (name, ms), ink in zip(shown, inks, strict=False)
@@ -197,7 +204,7 @@ def _slowest(stages: Sequence[tuple[str, float]], total: float) -> str:
     name, ms = max(stages, key=lambda stage: stage[1])
     if stages[0][1] == 0.0:  # a change of budget, storage or pages reuses the query embedding
         return f"Nothing was encoded again: {ms_text(total)} in all"
-    takes = "takes" if name != "Other" else "work takes"
+    takes = "takes" if name not in (OTHER, "Words") else "work takes" if name == OTHER else "take"
     return f"{name} {takes} {ms / total * 100:.0f}% of {ms_text(total)}"
 
 

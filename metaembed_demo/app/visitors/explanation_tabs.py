@@ -13,6 +13,7 @@ from metaembed_demo.app.views import timing_chart
 from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.search import explain_hit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
@@ -132,7 +133,7 @@ class ExplanationTabs:
             Line(page.id, page.title, f"p. {page.number}", tuple(rank[page.id] for rank in found))
             for page in pages
         ]
-        return ranks(lines, now, chosen)
+        return ranks(lines, now, chosen, words=trace.mode != MEANING)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
         """The rank of every page in the trace's language at the five stops."""

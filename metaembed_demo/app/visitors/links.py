@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.app.views.html import json_attribute
+from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace
 from metaembed_demo.explain.explainer import Explanation
+from metaembed_demo.index.query_refinement import MOST_STEPS
 
 SCHEMA = 1
 ROOMS = ("search", "documents", "budget", "tokens")
@@ -23,7 +25,10 @@ WORDS = 50  # words of an explanation in a trace
 
 @dataclass(frozen=True)
 class Link:
-    """The view that a deep link restores: query text, budget, open hit, open tabs. Not the query picture."""
+    """The view that a deep link restores: query text, budget, open hit, open tabs, what ranks the pages.
+
+    Not the query picture. steps: of query refinement.
+    """
 
     query: str = ""
     budget: Budget = STOPS[-1]
@@ -31,19 +36,23 @@ class Link:
     tab: str = TABS[0]
     room: str = ROOMS[0]
     language: str = ""
+    mode: str = BOTH
+    steps: int = 0
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
         """From URL parameters. Malformed values are ignored.
 
-        >>> Link.parse({"q": "energy", "budget": "4x8", "tab": "ranks", "room": "cellar"})
-        Link(query='energy', budget=Budget(r_q=4, r_c=8), hit=None, tab='ranks', room='search', language='')
+        >>> link = Link.parse({"q": "energy", "budget": "4x8", "tab": "ranks", "room": "cellar", "mode": "x"})
+        >>> link.query, str(link.budget), link.hit, link.tab, link.room, link.language, link.mode, link.steps
+        ('energy', '4x8', None, 'ranks', 'search', '', 'both', 0)
         """
         try:
             budget = Budget.parse(params.get("budget", str(STOPS[-1])))
         except ValueError:
             budget = STOPS[-1]
-        tab, room = params.get("tab", ""), params.get("room", "")
+        tab, room, mode = (params.get(name, "") for name in ("tab", "room", "mode"))
+        steps = params.get("steps", "")
         return cls(
             params.get("q", "")[:LONGEST].strip(),
             budget,
@@ -51,6 +60,8 @@ class Link:
             tab if tab in TABS else TABS[0],
             room if room in ROOMS else ROOMS[0],
             params.get("language", "")[:2],
+            mode if mode in MODES else BOTH,
+            min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
         )
 
 
@@ -65,6 +76,8 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
     params |= {"language": trace.language} if trace.language else {}
+    params |= {"mode": trace.mode} if trace.mode != BOTH and not trace.query_image else {}
+    params |= {"steps": str(len(trace.refinement.refined.losses) - 1)} if trace.refinement else {}
     params |= {"picture": "1"} if trace.query_image else {}  # only a flag, a URL cannot hold the picture
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (

@@ -21,6 +21,7 @@ class Screen:
     """The search side of the page, one HTML string per region; None leaves a region unchanged."""
 
     header: str | None = None
+    ranking: str | None = None
     dial: str | None = None
     storage: str | None = None
     results: str | None = None

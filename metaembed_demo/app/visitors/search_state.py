@@ -16,7 +16,7 @@ from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
-from metaembed_demo.collection.modes import BOTH
+from metaembed_demo.collection.modes import WORDS
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
@@ -35,6 +35,7 @@ from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import in_turn, picture
 from .links import Link, link, trace_json
 from .page_state import EMPTY, REGION_OF, Screen
+from .ranking_choice import RankingChoice
 from .session import Session
 from .storage_choice import StorageChoice
 
@@ -79,7 +80,7 @@ class SearchState:
     chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
     language: str = ""  # code of the pages to search, "" for all
-    mode: str = BOTH  # what ranks the pages, one of `modes.MODES`
+    ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
@@ -122,6 +123,7 @@ class SearchState:
             return self.screen()
         self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         self.picture, self.language = None, link.language
+        self.ranking.take(link.mode, link.steps)
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
@@ -180,13 +182,16 @@ class SearchState:
         self.again()
         return self.screen()
 
-    def _how(self) -> How:
-        return How(language=self._spoken(), mode=self.mode)
+    def rank_by(self, mode: str, steps: int | str) -> Screen:
+        """Search again in another mode, or with the query refined in so many steps."""
+        self.ranking.take(mode, steps)
+        self.again()
+        return self.screen()
 
-    def _spoken(self) -> str:
-        """The chosen language, which is dropped when its last page is gone."""
+    def _how(self) -> How:
+        """How to search. The chosen language is dropped when its last page is gone."""
         self.language = self.language if self.language in self.collection.languages() else ""
-        return self.language
+        return self.ranking.how(self.language)
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits is ignored."""
@@ -224,8 +229,11 @@ class SearchState:
         """
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
+        screen.ranking = self.ranking.control(self.collection, trace, self.chosen)
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
+        elif trace is not None and not trace.hits and trace.mode == WORDS:
+            screen.results = search_tab.no_words(trace)
         elif trace is None or not trace.hits:
             screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
@@ -252,7 +260,8 @@ class SearchState:
             return
         page = pages[chosen]
         rank, explains = self._rank(page, trace), self.explanation_tabs.explains
-        screen.page = search_tab.page(page, rank, self._address, overlay=explains)
+        met = self.ranking.met(page, trace)
+        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=met)
         screen.link = link(trace, chosen)
         self.explanation_tabs.follow(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
@@ -357,11 +366,16 @@ class SearchState:
                 yield Screen(pagemap=html)
 
     def _is_weak(self, trace: Trace) -> bool:
-        """Whether the best score is weak, by the quality curve. False where the curve does not apply."""
+        """Whether the best score is weak, by the quality curve. False where the curve does not apply.
+
+        A page that holds a code or a quoted phrase of the query is never weak.
+        """
         curve = self.tools.curve
         if curve is None or trace.query_image or trace.storage not in storage_control.SCORE_ALIKE:
             return False
-        return curve.is_weak(trace.hits[0].score, trace.budget)
+        if trace.mode == WORDS or any(of.literals for of in trace.words.values()):
+            return False
+        return curve.is_weak(max(hit.score for hit in trace.hits), trace.budget)
 
     def _has(self, page_id: str) -> bool:
         page = self.collection.pages.get(page_id)

@@ -1,0 +1,52 @@
+"""What ranks pages (meaning, words or both) and how far the query is refined: the control, as HTML."""
+
+from __future__ import annotations
+
+from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
+
+STEPS = (0, 10, 25, 50)  # of query refinement
+HINTS = {
+    MEANING: "By Meta Tokens alone.",
+    WORDS: "By BM25 alone: the dial changes the MaxSim scores, not the order.",
+    BOTH: "By Meta Tokens and BM25 together; exact codes and quoted phrases come first.",
+}
+REFINES = (
+    "Guided Query Refinement moves the query's vectors towards what both rankings agree on, step by step, "
+    "and ranks their best pages again."
+)
+
+
+def control(mode: str, steps: int, picture_alone: bool = False, path: str = "") -> str:
+    """The control under the query; web/ranking_control.js sends what is chosen.
+
+    Args:
+        mode: one of `modes.MODES`. steps: of refinement, usually one of STEPS.
+        picture_alone: whether the query has no words, so that meaning ranks in any mode.
+        path: HTML that shows what refinement did to the open search.
+    """
+    names = [(each, each.capitalize()) for each in (MEANING, WORDS, BOTH)]
+    hint = "A picture without words is searched by meaning." if picture_alone else HINTS[mode]
+    return (
+        f'<div class="rank-by">{_segments("mode", "Rank pages by", names, mode)}'
+        f'<p class="hint">{hint}</p>{_refinement(steps, path) if mode == BOTH else ""}</div>'
+    )
+
+
+def _refinement(steps: int, path: str) -> str:
+    names = [(str(each), str(each) if each else "Off") for each in sorted({*STEPS, steps})]
+    return (
+        f'<details class="refine"><summary>Query refinement: <span class="num">'
+        f"{f'{steps} steps' if steps else 'off'}</span></summary>"
+        f'<div class="refine-how">{_segments("steps", "Steps", names, str(steps))}<p class="hint">{REFINES}'
+        f"</p></div>{path}</details>"
+    )
+
+
+def _segments(name: str, title: str, options: list[tuple[str, str]], chosen: str) -> str:
+    """Radio buttons that look like one control in parts. options: values and labels."""
+    parts = "".join(
+        f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
+        f"<span>{label}</span></label>"
+        for value, label in options
+    )
+    return f'<fieldset class="segments"><legend class="hidden">{title}</legend>{parts}</fieldset>'
