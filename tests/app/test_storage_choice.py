@@ -312,8 +312,7 @@ def test_pages_that_come_or_go_meanwhile_do_so_in_the_new_index(
         made = yield from storing_as(index, kind)
         collection.remove("atlas.pdf")  # four pages go
         put(collection, 20, "a new page of lighthouses")
-        collection.index.remove([again.id])  # taken out and put back: it stands at the end now
-        del collection.pages[again.id]
+        collection._drop([again.id])  # taken out and put back: it stands at the end now
         collection.put(again, Embedding(vectors))
         return made
 

@@ -68,12 +68,12 @@ def test_words_leave_out_pages_without_any_and_both_does_not(shed: Collection) -
 
 
 def test_what_words_are_worth_is_told(shed: Collection) -> None:
-    found = search(shed, ENCODER, Query("reciept ZR-5500/12"), STOPS[-1], 6, How(mode="both"))
+    found = search(shed, ENCODER, Query("spaner ZR-5500/12"), STOPS[-1], 6, How(mode="both"))
     best = found.words[found.hits[0].page_id]
     assert shed.pages[found.hits[0].page_id].source == "receipt.png"
     assert (best.literals, best.bm25 > 0, 0 < best.share <= 1) == (1, True, True)
-    assert found.also == {"reciept": ("receipt",)}
-    assert found.as_json()["also_searched"] == {"reciept": ["receipt"]}
+    assert found.also == {"spaner": ("spanner",)}
+    assert found.as_json()["also_searched"] == {"spaner": ["spanner"]}
     assert found.as_json()["hits"][0]["words"]["literals"] == 1
     assert [hit.rank for hit in found.hits] == [1, 2, 3, 4, 5, 6]
 
