@@ -11,6 +11,7 @@ DASH = "\u2013"
 
 # Characters that HTML cannot hold (control characters, lone surrogates), and bidirectional marks, which can
 # make "exe.fdp" read as "pdf.exe".
+LONGEST_NAME = 255  # characters of a file's name that are kept: answers repeat it for each page
 UNSHOWN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
 )
@@ -47,6 +48,18 @@ def clean(text: str) -> str:
     True
     """
     return UNSHOWN.sub("\ufffd", text)
+
+
+def short_name(name: str) -> str:
+    """A file's name, or its path in an archive, of at most LONGEST_NAME characters; its end is kept.
+
+    >>> short_name("a.pdf"), len(short_name("x" * 60_000 + ".pdf")), short_name("x" * 60_000 + ".pdf")[-5:]
+    ('a.pdf', 255, 'x.pdf')
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = LONGEST_NAME // 2
+    return f"{name[: LONGEST_NAME - half - 1]}…{name[-half:]}"
 
 
 def check_length(query: str, most: int) -> None:

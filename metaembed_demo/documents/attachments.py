@@ -12,7 +12,7 @@ import pypdfium2.raw as pdfium
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import scratch_prefix
-from metaembed_demo.core.text import clean
+from metaembed_demo.core.text import clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
 from .file_types import Checked, check, mebibytes
@@ -106,7 +106,7 @@ def _name(attachment: object) -> str:
     buffer = ctypes.create_string_buffer(max(2, size))
     pdfium.FPDFAttachment_GetName(attachment, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_ushort)), size)
     text = buffer.raw[: max(0, size - 2)].decode("utf-16-le", "replace")
-    return PurePosixPath(clean(text).replace("\\", "/")).name
+    return short_name(PurePosixPath(clean(text).replace("\\", "/")).name)
 
 
 def _size(attachment: object) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import is_full, scratch_prefix
-from metaembed_demo.core.text import clean
+from metaembed_demo.core.text import clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
 from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible, mebibytes
@@ -73,7 +73,7 @@ def _wanted(info: zipfile.ZipInfo) -> bool:
 def _inner(info: zipfile.ZipInfo) -> str:
     """The member's name for display; nothing is written under it."""
     parts = PurePosixPath(clean(_named(info))).parts
-    return "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "?"
+    return short_name("/".join(part for part in parts if part.strip("/") not in ("", ".."))) or "?"
 
 
 def _named(info: zipfile.ZipInfo) -> str:

@@ -178,6 +178,7 @@ def test_what_is_no_name_is_refused(client: Asker) -> None:
     assert asker.get("/gradio_api/queue/data").status_code == 400
     assert asker.get("/gradio_api/queue/data?session_hash=" + "a" * 65).status_code == 400
     assert asker.get("/gradio_api/heartbeat/" + "a" * 65).status_code == 404
+    assert asker.get("/static/img/" + "a" * 1500).status_code == 404, "no file has such a name"
 
 
 def test_an_event_is_cancelled_and_heard_by_its_tab_alone(client: Asker, events: Events) -> None:

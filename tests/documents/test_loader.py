@@ -254,6 +254,13 @@ def test_same_names_from_two_folders_stay_apart(tmp_path: Path) -> None:
     assert names == ["p.png", "y/p.png"]
 
 
+def test_a_member_s_name_is_cut_as_answers_repeat_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "box.zip", "w") as archive:
+        archive.writestr("0001" + "\u202e" * 20_000 + ".png", png_bytes())
+    [page], [] = split(uploads([tmp_path / "box.zip"]))
+    assert (page.source[:12], page.source[-4:], len(page.source)) == ("box.zip/0001", ".png", 255 + 8)
+
+
 def test_an_archive_is_read_through(tmp_path: Path) -> None:
     make_pdf(tmp_path / "manual.pdf", 2)
     with zipfile.ZipFile(tmp_path / "box.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -60,6 +60,7 @@ TOOL_BODY = 32 << 20  # of an MCP tool call, which may carry files
 SMALL_BODY = 4096  # of a login and what else has a few short fields
 CLIENT_BODIES = TOOL_BODY + BODY  # of one client, in memory together
 FRAMING = 1 << 20  # maximum multipart overhead of an upload, in bytes
+MOST_PART = 255  # bytes of a part of a path
 MOST_PATH, MOST_QUERY, MOST_HEADERS = 2048, 12_000, 16_384  # bytes; a link holds a query of 1,000 characters
 
 log = logging.getLogger(__name__)
@@ -280,6 +281,8 @@ def _check_sizes(scope: Scope) -> None:
     path = scope.get("raw_path") or scope["path"].encode()
     if len(path) > MOST_PATH or len(scope.get("query_string", b"")) > MOST_QUERY:
         raise Refused(414, "The address is too long.")
+    if any(len(part.encode()) > MOST_PART for part in scope["path"].split("/")):  # no file has such a name
+        raise Refused(404, "Not found.")
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
         raise Refused(431, "The headers are too long.")
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from metaembed_demo.app.visitors.uploads import make_private
+from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Upload
 
 from .access import RECEIVING, UPLOAD
@@ -67,5 +68,5 @@ def uploaded(files: Sequence[Any]) -> list[Upload]:
         path = Path(str(file.get("path", ""))).resolve()
         name = str(file.get("name") or file.get("orig_name") or path.name)
         if path.is_relative_to(folder) and path.is_file():
-            found.append(Upload(path, PurePath(name).name or path.name))
+            found.append(Upload(path, short_name(PurePath(name).name or path.name)))
     return found
