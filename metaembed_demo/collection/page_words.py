@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metaembed_demo.index.words.word_index import WordIndex
 
+from .spelling import known_words
 from .stored_page import StoredPage
 
 FOLDER = "words"  # in a saved collection
@@ -24,7 +25,7 @@ class PageWords:
     """
 
     def __init__(self, index: WordIndex | None = None, missing: Iterable[str] = ()) -> None:
-        self._index = index or WordIndex()
+        self._index = index or WordIndex(known_words())
         self._missing = dict.fromkeys(missing)  # pages to be read
         self._lock = threading.RLock()
 
@@ -72,7 +73,7 @@ class PageWords:
     @classmethod
     def load(cls, path: Path, page_ids: Iterable[str]) -> PageWords:
         """What was saved in the folder `path`, without pages that are not among `page_ids`."""
-        index = WordIndex.load(path / FOLDER)
+        index = WordIndex.load(path / FOLDER, known_words())
         return cls(index, index.sync(page_ids))
 
 

@@ -78,6 +78,11 @@ def test_what_words_are_worth_is_told(shed: Collection) -> None:
     assert [hit.rank for hit in found.hits] == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_word_that_is_spelled_right_is_not_taken_for_another(shed: Collection) -> None:
+    found = search(shed, ENCODER, Query("wine"), STOPS[-1], 6, How(mode="both"))
+    assert not found.also, "no page has wine; wind is another word"
+
+
 def test_scores_are_maxsim_in_every_mode(shed: Collection) -> None:
     by_mode = {
         mode: search(shed, ENCODER, Query("garden gate"), Budget(4, 8), 6, How(mode=mode)) for mode in MODES
