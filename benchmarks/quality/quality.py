@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from metaembed_demo.evaluation.baselines import baselines
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.evaluation.evaluate import encode, evaluate, quality
 from metaembed_demo.evaluation.metrics import Row, gain, rank
+from metaembed_demo.evaluation.run_files import gains
 from metaembed_demo.index.maxsim import maxsim
 
 SETS = {
@@ -84,7 +84,7 @@ def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, 
     lowest, highest = budgets[0], budgets[-1]
     found["baselines"] = rows
     found["gains"] = {
-        **{f"{b['budget']} over {a['budget']}": gain(b, a) for a, b in pairwise(budgets)},
+        **gains(budgets),
         f"{highest['budget']} over {lowest['budget']}": gain(highest, lowest),
         **{f"{highest['budget']} over {row['name']}": gain(highest, row) for row in rows},
         **{f"{lowest['budget']} over {row['name']}": gain(lowest, row) for row in rows},

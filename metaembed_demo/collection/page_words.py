@@ -32,7 +32,11 @@ class PageWords:
     def put(self, page: StoredPage) -> None:
         """Raises ValueError when the page is here already."""
         with self._lock:
-            self._index.add(page.id, _written(page), page.language)
+            self._add(page)
+
+    def _add(self, page: StoredPage) -> None:
+        written = (word.text for word in page.words if word.kind != "visual")
+        self._index.add(page.id, written, page.language)
 
     def drop(self, page_ids: Iterable[str]) -> None:
         with self._lock:
@@ -52,7 +56,7 @@ class PageWords:
                 log.warning("The words of %d pages are indexed, once", len(self._missing))
             while self._missing:
                 page = pages[next(iter(self._missing))]
-                self._index.add(page.id, _written(page), page.language)
+                self._add(page)
                 del self._missing[page.id]
             self._index.commit()
             return self._index
@@ -75,7 +79,3 @@ class PageWords:
         """What was saved in the folder `path`, without pages that are not among `page_ids`."""
         index = WordIndex.load(path / FOLDER, known_words())
         return cls(index, index.sync(page_ids))
-
-
-def _written(page: StoredPage) -> list[str]:
-    return [word.text for word in page.words if word.kind != "visual"]

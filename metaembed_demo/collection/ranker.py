@@ -10,10 +10,12 @@ from time import perf_counter
 import numpy as np
 
 from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray, Hit, WordScore
 from metaembed_demo.index.auto import Calibration, Narrowed, Rows, narrow
 from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
 from metaembed_demo.index.words.asking import Asked
+from metaembed_demo.index.words.word_index import WordIndex
 
 from .collection import Collection
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
@@ -48,6 +50,10 @@ class How:
         if self.steps and self.mode != BOTH:
             raise ValueError(f"A query is refined in mode {BOTH}, not {self.mode}.")
 
+    def of_text(self, text: str) -> How:
+        """The same for a query with this text: without any, by meaning."""
+        return self if normalised(text).strip() else replace(self, mode=MEANING, steps=0)
+
 
 @dataclass(frozen=True)
 class Refinement:
@@ -80,7 +86,8 @@ class Ranker:
             return list(self._by_meaning(k))
         most = k if self.how.mode == WORDS else max(k, POOL)
         with self._timed("words"):
-            words = by_words(self.collection.lexical(), self.text, most, self._allowed)
+            lexical = self.collection.lexical()
+            words = by_words(lexical, self.text, most, self._allowed)
             self.asked = words.asked
         if self.how.mode == WORDS:
             self.candidates, self.searched = len(words.ids), self._pages()
@@ -90,16 +97,16 @@ class Ranker:
             meaning = self._by_meaning(most)
             known = {hit.page_id for hit in meaning}
             hits = [*meaning, *self._scored([page_id for page_id in words.ids if page_id not in known])]
-            found = self._by_both(hits, words)
+            found = self._by_both(hits, words, lexical)
         ids = found.ids[:k]
         self.words = {page_id: found.words[page_id] for page_id in ids}
         return ordered(hits, ids)
 
-    def _by_both(self, hits: Sequence[Hit], words: Ranked) -> Ranked:
+    def _by_both(self, hits: Sequence[Hit], words: Ranked, lexical: WordIndex) -> Ranked:
         weight = weight_of(self.budget.r_c, self.index.r_c)
         with self._timed("words"):
             scores = {hit.page_id: hit.score for hit in hits}
-            both = by_both(scores, words, self.collection.lexical(), weight)
+            both = by_both(scores, words, lexical, weight)
         if not self.how.steps or not hits:
             return both
         with self._timed("refine"):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
@@ -15,7 +14,6 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
-from .modes import MEANING
 from .ranker import How, Ranker
 
 
@@ -112,7 +110,7 @@ def _run(
 ) -> Trace:
     if k < 1:
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
-    how = how if normalised(asked.text).strip() else replace(how, mode=MEANING, steps=0)
+    how = how.of_text(asked.text)
     with collection.lock:  # so that no hit is removed before it is aligned
         collection.check_language(how.language)
         budget = (how.auto.full if how.auto else budget).clip(len(asked.vectors), collection.index.r_c)

@@ -203,6 +203,11 @@ class Trace:
         """Whether hits are scored with full vectors and not with codes."""
         return self.storage == "float16" or self.rescored > 0
 
+    def of_words(self) -> dict[str, Any]:
+        """The mode, and what the lexical index made of the query, as JSON types."""
+        also = {word: list(spellings) for word, spellings in self.also.items()}
+        return {"mode": self.mode, "also_searched": also, "missing_phrases": list(self.missing)}
+
     def worth(self, page_id: str) -> dict[str, Any]:
         """What words are worth on a hit, as JSON types; empty for a search by meaning."""
         of = self.words.get(page_id)
@@ -227,8 +232,7 @@ class Trace:
         if self.language:
             found["query"]["language"] = self.language
         if self.mode != "meaning":
-            found |= {"mode": self.mode, "also_searched": {word: list(n) for word, n in self.also.items()}}
-            found["missing_phrases"] = list(self.missing)
+            found |= self.of_words()
         for hit in found["hits"]:
             hit |= self.worth(hit["page_id"])
         if self.alignment is not None:

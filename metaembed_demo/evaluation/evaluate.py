@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -49,16 +48,18 @@ def evaluate(
     """
     vectors, encode_ms = encode(encoder, beir, list(judgements.judged))
     how, index, ids = how or How(), collection.index, collection.index.ids
-    collection.lexical()  # made once, and not with the first search
+    if how.mode != MEANING:
+        collection.lexical()  # made once, and not with the first search
     budgets, ranked = [], {}
     for budget in STOPS:
         budget = budget.clip(encoder.r_q, encoder.r_c)
         rankings, times = {}, []
         for key, vector in vectors.items():
             started = perf_counter()
-            of_query = how if beir.queries[key].text.strip() else replace(how, mode=MEANING, steps=0)
+            text = beir.queries[key].text
+            of_query = how.of_text(text)
             with collection.lock:
-                hits = Ranker(collection, vector, beir.queries[key].text, budget, of_query).hits(HITS)
+                hits = Ranker(collection, vector, text, budget, of_query).hits(HITS)
             times.append((perf_counter() - started) * 1000)
             if of_query.mode == MEANING:
                 hits = index.rerank(vector, budget, ids, len(ids))

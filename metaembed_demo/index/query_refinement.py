@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from metaembed_demo.core.types import FloatArray
 
+from .fusion import standard
+
 POOL = 10  # the first so many pages of either retriever are in the pool (paper, section 4)
 MOST_STEPS = 50
 DECAY = (0.9, 0.999)  # of Adam's two means
@@ -83,7 +85,7 @@ def refine(q: FloatArray, pages: NDArray[Any], complement: FloatArray, tuning: T
     won, scores = _winners(z, pages)
     consensus = 0.5 * (
         _softmax(scores / (len(q) * tuning.temperature))
-        + _softmax(zscored(complement) / tuning.complement_temperature)
+        + _softmax(standard(complement) / tuning.complement_temperature)
     )
     mean, square = np.zeros_like(z), np.zeros_like(z)
     path, losses = [scores], [_kl(consensus, scores, len(q) * tuning.temperature)]
@@ -102,17 +104,6 @@ def refine(q: FloatArray, pages: NDArray[Any], complement: FloatArray, tuning: T
         losses.append(_kl(consensus, scores, len(q) * tuning.temperature))
     as32 = (np.asarray(each, dtype=np.float32) for each in (path, losses, consensus))
     return Refined(z, *as32)
-
-
-def zscored(scores: FloatArray) -> NDArray[np.float64]:
-    """(n,) scores less their mean, over their standard deviation; all 0 where they are equal.
-
-    >>> zscored(np.array([1.0, 3.0])).tolist(), zscored(np.array([2.0, 2.0])).tolist()
-    ([-1.0, 1.0], [0.0, 0.0])
-    """
-    spread = float(np.std(scores))
-    centred = np.asarray(scores, dtype=np.float64) - np.mean(scores)
-    return centred / spread if spread > TINY else np.zeros_like(centred)
 
 
 def _winners(z: FloatArray, pages: FloatArray) -> tuple[FloatArray, FloatArray]:

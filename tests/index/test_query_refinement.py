@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from metaembed_demo.index.fusion import standard
 from metaembed_demo.index.maxsim import maxsim
-from metaembed_demo.index.query_refinement import MOST_STEPS, Tuning, refine, zscored
+from metaembed_demo.index.query_refinement import MOST_STEPS, Tuning, refine
 
 RNG = np.random.default_rng(7)
 
@@ -25,7 +26,7 @@ def by_torch(q: np.ndarray, pages: np.ndarray, complement: np.ndarray, tuning: T
     def scores() -> torch.Tensor:
         return torch.einsum("id,njd->nij", z, c).amax(2).sum(1) / heat
 
-    words = torch.tensor(zscored(complement), dtype=torch.float32) / tuning.complement_temperature
+    words = torch.tensor(standard(complement), dtype=torch.float32) / tuning.complement_temperature
     target = ((torch.softmax(scores(), 0) + torch.softmax(words, 0)) / 2).detach()
     for _ in range(tuning.steps):
         loss = (target * (target.log() - torch.log_softmax(scores(), 0))).sum()
