@@ -17,6 +17,7 @@ from metaembed_demo.core.types import Upload
 
 from . import access
 from .api import Api
+from .gradio_compat import NOT_UPLOADED
 from .gradio_uploads import uploaded
 from .rate_limit import client_of
 
@@ -160,10 +161,7 @@ class Endpoints:
         given = files if isinstance(files, list) else [files]
         found = uploaded(given)
         if len(found) < len(given):
-            raise ValueError(
-                "Files are to be uploaded, as gradio_client.handle_file does it. One of these was not "
-                "uploaded here, or is gone."
-            )
+            raise ValueError(NOT_UPLOADED)
         return found
 
     @contextmanager
