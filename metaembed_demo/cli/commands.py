@@ -145,6 +145,8 @@ def show_search(result: dict[str, Any]) -> None:
         [str(h["rank"]), f"{h['score']:.3f}", h["file"], str(h["page"]), h["title"]] for h in result["hits"]
     ]
     table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
+    if left := result.get("not_searched"):
+        print(f"not searched on Qdrant: {' and '.join(left)}")
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
 

@@ -15,7 +15,7 @@ from metaembed_demo.core.types import FloatArray, Hit, WordScore
 from metaembed_demo.index.auto import Calibration, Narrowed, Rows, narrow
 from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
 from metaembed_demo.index.words.asking import Asked
-from metaembed_demo.index.words.word_index import WordIndex
+from metaembed_demo.index.words.word_index import Lexical
 
 from .collection import Collection
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
@@ -102,7 +102,7 @@ class Ranker:
         self.words = {page_id: found.words[page_id] for page_id in ids}
         return ordered(hits, ids)
 
-    def _by_both(self, hits: Sequence[Hit], words: Ranked, lexical: WordIndex) -> Ranked:
+    def _by_both(self, hits: Sequence[Hit], words: Ranked, lexical: Lexical) -> Ranked:
         weight = weight_of(self.budget.r_c, self.index.r_c)
         with self._timed("words"):
             scores = {hit.page_id: hit.score for hit in hits}

@@ -144,6 +144,7 @@ def _run(
         words=ranker.words,
         also=ranker.asked.also if ranker.asked else {},
         missing=tuple(map(" ".join, ranker.asked.missing)) if ranker.asked else (),
+        unsearched=ranker.asked.unsearched if ranker.asked else (),
         word_query=ranker.asked,
         refinement=ranker.refinement,
         auto=ranker.narrowed,

@@ -70,6 +70,10 @@ def test_an_index_is_pushed_and_searched_there(
     there = ok(capfd, "search", index, "sleeping cat", "--qdrant", remote)["hits"]
     assert [hit["id"] for hit in there] == [hit["id"] for hit in here]
     assert there[0]["score"] == pytest.approx(here[0]["score"], abs=1e-3)
+    words = [
+        ok(capfd, "search", index, "invoice", "--mode", "words", *more) for more in ([], ["--qdrant", remote])
+    ]
+    assert [h["id"] for h in words[0]["hits"]] == [h["id"] for h in words[1]["hits"]] != []
     (pictures / "old-invoice.png").unlink()
     ok(capfd, "index", pictures, "--out", tmp_path / "other")
     assert ok(capfd, "push", tmp_path / "other", remote)["pages"] == 2  # what is gone is removed there
