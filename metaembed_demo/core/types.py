@@ -197,6 +197,8 @@ class Trace:
     unsearched: tuple[str, ...] = ()  # what words could not be searched for: "phrases", "other spellings"
     word_query: Any = None  # the query as the lexical index took it (index.words.asking.Asked)
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
+    second_query: Any = None  # the query for a complement (collection.second_encoder.AskedOfSecond)
+    unread: tuple[str, ...] = ()  # pages that the complement is to read before the query is refined
     auto: Any = None  # index.auto.Narrowed, if the budget set itself
 
     @property

@@ -66,7 +66,7 @@ def test_scores_and_order_are_those_of_the_local_engine(
             there = lexical.search(query, 6).hits
             assert [hit.page_id for hit in there] == [hit.page_id for hit in hits], query
             assert [hit.literals for hit in there] == [hit.literals for hit in hits], query
-            assert [hit.score for hit in there] == pytest.approx([hit.score for hit in hits], rel=0.05), query
+            assert [hit.score for hit in there] == pytest.approx([hit.score for hit in hits], rel=1e-3), query
     assert [hit.page_id for hit in bare.search("garden", 6, ["poem", "receipt"]).hits] == ["receipt"]
     assert bare.scores("garden", ["poem", "receipt"])["poem"] == 0
     remote.remove(["receipt"])
