@@ -75,7 +75,8 @@ def research(
 def searched(collection: Collection, trace: Trace, k: int, how: How) -> Iterator[Progress | Trace]:
     """Let the complement read what it has to of the pool of `trace`, then refine; at last yields the trace.
 
-    Only for pages that change meanwhile it reads a second and a third time; then the trace is not refined.
+    Raises:
+        ValueError: when the pages changed three times while they were read; or as `research`.
     """
     for _ in range(3):
         if how.complement is None or not trace.unread:
@@ -87,7 +88,16 @@ def searched(collection: Collection, trace: Trace, k: int, how: How) -> Iterator
         timings = {**trace.timings, "encode": timings["encode"], "complement": timings["complement"]}
         total = sum(ms for stage, ms in timings.items() if stage != "total")
         trace = replace(trace, timings={**timings, "total": total}, movement={})
+    if trace.unread:
+        raise ValueError("The pages changed again and again while a second encoder read them. Search again.")
     yield trace
+
+
+def has_seen(trace: Trace, complement: SecondEncoder | None) -> bool:
+    """Whether `research` can take the complement: it has encoded the query, or can, which has no picture."""
+    known: AskedOfSecond | None = trace.second_query
+    fingerprint = known.fingerprint if known else ""
+    return complement is None or not trace.query_image or fingerprint == complement.encoder.fingerprint
 
 
 def _second(trace: Trace, complement: SecondEncoder) -> AskedOfSecond:
@@ -95,7 +105,7 @@ def _second(trace: Trace, complement: SecondEncoder) -> AskedOfSecond:
     known: AskedOfSecond | None = trace.second_query
     if known is not None and known.fingerprint == complement.encoder.fingerprint:
         return known
-    if trace.query_image:
+    if not has_seen(trace, complement):
         raise ValueError(f"{complement.name} has not seen the picture of this query. Search again.")
     return complement.ask(Query(trace.query_text))
 

@@ -29,6 +29,7 @@ from .reencode import opened
 from .stored_page import StoredPage
 
 KEPT_BYTES = 64 << 20  # of vectors in float16: 1,300 pages of Mini, 120 of (64, 4096)
+LEAST_KEPT = 60  # pages, however large: three pools
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class AskedOfSecond:
 class SecondEncoder:
     """An encoder, by the `name` under which it was loaded, and the pages it has read. For several threads."""
 
-    def __init__(self, name: str, encoder: Encoder, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, name: str, encoder: Encoder) -> None:
         self.name, self.encoder = name, encoder
-        self._most = kept_bytes // (2 * encoder.r_c * encoder.dim)
+        self._most = max(LEAST_KEPT, KEPT_BYTES // (2 * encoder.r_c * encoder.dim))
         self._pages: OrderedDict[str, NDArray[np.float16]] = OrderedDict()  # by digest; the latest last
         self._lock = threading.Lock()
 
@@ -64,7 +65,7 @@ class SecondEncoder:
             [embedding] = self.encoder.encode_pages([opened(page)])
             with self._lock:
                 self._pages[page.digest] = embedding.vectors.astype(np.float16)
-                while len(self._pages) > max(self._most, 1):
+                while len(self._pages) > self._most:
                     self._pages.popitem(last=False)
             yield Progress(done, len(wanted), page.source, page.number)
 
@@ -78,6 +79,25 @@ class SecondEncoder:
             for page in pages:
                 self._pages.move_to_end(page.digest)
         return maxsim(asked.vectors, np.stack(kept).astype(np.float32))
+
+
+class Complements:
+    """The encoders that are loaded, by name, each a possible complement of the others."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, SecondEncoder] = {}
+
+    def add(self, name: str, encoder: Encoder) -> None:
+        self._known[name] = SecondEncoder(name, encoder)
+
+    def names(self, first: Encoder) -> list[str]:
+        """Of those that can refine what `first` has found."""
+        known = list(self._known.items())
+        return [name for name, second in known if second.encoder.fingerprint != first.fingerprint]
+
+    def get(self, name: str, first: Encoder) -> SecondEncoder | None:
+        """The one called `name`, if it can refine what `first` has found."""
+        return self._known[name] if name in self.names(first) else None
 
 
 def read_pool(collection: Collection, page_ids: Sequence[str], second: SecondEncoder) -> Iterator[Progress]:

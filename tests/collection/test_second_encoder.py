@@ -62,13 +62,16 @@ def test_the_pool_is_read_once_and_ranked_by_the_second_encoder(shed: Collection
     assert len(other.read) == 6
 
 
-def test_a_pool_that_outgrows_what_is_kept_is_read_in_turn_and_ends(shed: Collection) -> None:  # noqa: F811
+def test_a_pool_that_is_never_whole_ends_with_an_error(
+    shed: Collection,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("metaembed_demo.collection.second_encoder.LEAST_KEPT", 3)
+    monkeypatch.setattr("metaembed_demo.collection.second_encoder.KEPT_BYTES", 0)
     other = Other(shed)
-    small = SecondEncoder("other", other, kept_bytes=2 * 3 * other.r_c * other.dim)
-    found, read = refined(shed, How(mode="both", steps=5, complement=small))
-    assert found.refinement is None
-    assert len(found.unread) <= 6
-    assert len(other.read) == read <= 18
+    with pytest.raises(ValueError, match="changed again and again"):
+        refined(shed, How(mode="both", steps=5, complement=SecondEncoder("other", other)))
+    assert 6 < len(other.read) <= 18
 
 
 def test_a_picture_is_shown_to_a_new_complement_by_another_search(shed: Collection) -> None:  # noqa: F811
