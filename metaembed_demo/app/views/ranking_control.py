@@ -20,7 +20,7 @@ REFINES = (
 )
 
 
-WORDS_ALONE = ("", "Words")  # the complement, unless a second encoder is chosen
+WORDS_ALONE = ("", "By words")  # the complement, unless a second encoder is chosen
 
 
 def control(
@@ -62,7 +62,7 @@ def reading(name: str, done: tuple[int, int], due: bool) -> str:
 
 def _refinement(steps: int, path: str, complements: Sequence[str], complement: str) -> str:
     names = [(str(each), str(each) if each else "Off") for each in sorted({*STEPS, steps})]
-    options = [WORDS_ALONE, *((safe(name), safe(name)) for name in complements)]
+    options = [WORDS_ALONE, *((safe(name), f"By {safe(name)}") for name in complements)]
     chosen = safe(complement) if complement in complements else ""
     by = _segments("complement", "Refine by", options, chosen) if complements else ""
     return (
