@@ -58,6 +58,7 @@ class Endpoints:
         language: str = "",
         mode: str = BOTH,
         steps: int = 0,
+        complement: str = "",
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -71,10 +72,12 @@ class Endpoints:
             language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
             mode: What ranks the pages: "meaning", "words" or "both".
             steps: Steps that move the query towards the words, 0 to 50, in mode "both".
+            complement: A loaded encoder towards which it is moved instead. Empty: the words.
         """
         with self._asked(request), self._picture(image) as picture:
             client = client_of(request)
-            return self.api.search(query, budget, k, session, picture, language, client, mode, steps)
+            how = (language, client, mode, steps, complement)
+            return self.api.search(query, budget, k, session, picture, *how)
 
     def explain(
         self,

@@ -130,12 +130,15 @@ class Toolbox:
         steps: Annotated[
             int, Field(description="Steps that move the query towards the words, in mode both.", ge=0, le=50)
         ] = 0,
+        complement: Annotated[
+            str, Field(description="A loaded encoder towards which it is moved instead. Empty: the words.")
+        ] = "",
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         return await self._run(
             self._searching,
             lambda files, client: self.api.search(
-                query, budget, k, session, next(iter(files), None), language, client, mode, steps
+                query, budget, k, session, next(iter(files), None), language, client, mode, steps, complement
             ),
             _pictures(image_base64),
         )
