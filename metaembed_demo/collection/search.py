@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
@@ -14,6 +14,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .fitting import Scored, Unread, fit_of, unread
 from .ranker import How, Ranker
 
 
@@ -41,7 +42,7 @@ def search(
     started = perf_counter()
     read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
     vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
-    asked = _Asked(vectors, query.text, query.image is not None, read)
+    asked = _Asked(vectors, query.text, query.image is not None, read, unread(encoder, query.text))
     return _run(collection, asked, budget, k, how or How(), _ms(started))
 
 
@@ -55,7 +56,9 @@ def research(
     Raises:
         ValueError: when `k` is below 1, or no page is in the language.
     """
-    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
+    asked = _Asked(
+        trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, trace.unread
+    )
     how = how or How(language=trace.language, mode=trace.mode)
     found = _run(collection, asked, budget, k, how, 0.0, trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
@@ -91,12 +94,14 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 
 @dataclass(frozen=True)
 class _Asked:
-    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence."""
+    """An encoded query: vectors (R_q, D), its text, whether it has a picture, its tokens' evidence, and its
+    language if that is not read."""
 
     vectors: FloatArray
     text: str
     image: bool
     evidence: Evidence | None
+    unread: Unread | None
 
 
 def _run(
@@ -124,6 +129,11 @@ def _run(
         new = [hit.page_id for hit in hits if hit.page_id not in known]
         found = {**known, **_cosines(collection, asked.vectors, new, how.exact)}
         align_ms = _ms(started)
+        fit = None
+        if not asked.image:
+            full = STOPS[-1].clip(len(asked.vectors), collection.index.r_c)
+            scored = Scored(budget, full, ranker.searched, storage, rescored > 0)
+            fit = fit_of(collection, hits, scored, ranker.words, ranker.asked)
     timings = {"encode": encode_ms, **ranker.timings, "align": align_ms}
     trace = Trace(
         query_text=asked.text,
@@ -147,6 +157,8 @@ def _run(
         word_query=ranker.asked,
         refinement=ranker.refinement,
         auto=ranker.narrowed,
+        fit=fit,
+        unread=asked.unread,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
 

@@ -197,6 +197,8 @@ class Trace:
     word_query: Any = None  # the query as the lexical index took it (index.words.asking.Asked)
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
     auto: Any = None  # index.auto.Narrowed, if the budget set itself
+    fit: Any = None  # collection.fitting.Fit, of a text query with a calibrated encoder
+    unread: Any = None  # collection.fitting.Unread, if the query seems to be in a language that is not read
 
     @property
     def by_full_vectors(self) -> bool:
@@ -208,13 +210,19 @@ class Trace:
         also = {word: list(spellings) for word, spellings in self.also.items()}
         return {"mode": self.mode, "also_searched": also, "missing_phrases": list(self.missing)}
 
+    def of_fit(self) -> dict[str, Any]:
+        """Whether anything fits, and a language that is not read, as JSON types, where they are known."""
+        found: dict[str, Any] = {"fit": self.fit.as_json()} if self.fit else {}
+        return found | ({"unread": self.unread.as_json(self.mode)} if self.unread else {})
+
     def worth(self, page_id: str) -> dict[str, Any]:
-        """What words are worth on a hit, as JSON types; empty for a search by meaning."""
-        of = self.words.get(page_id)
-        if of is None:
-            return {}
-        worth = {"bm25": round(of.bm25, 5), "literals": of.literals, "share": round(of.share, 4)}
-        return {"words": worth}
+        """What words are worth on a hit, and the chance that it answers, as JSON types, if known."""
+        worth: dict[str, Any] = {}
+        if of := self.words.get(page_id):
+            worth["words"] = {"bm25": round(of.bm25, 5), "literals": of.literals, "share": round(of.share, 4)}
+        if self.fit and page_id in self.fit.chances:
+            worth["chance"] = round(self.fit.chances[page_id], 4)
+        return worth
 
     def as_json(self) -> dict[str, Any]:
         """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
@@ -231,6 +239,7 @@ class Trace:
         }
         if self.language:
             found["query"]["language"] = self.language
+        found |= self.of_fit()
         if self.mode != "meaning":
             found |= self.of_words()
         for hit in found["hits"]:
