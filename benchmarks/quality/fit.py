@@ -31,7 +31,7 @@ from metaembed_demo.collection.fitting import NOTHING
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.ranker import How
-from metaembed_demo.collection.search import search
+from metaembed_demo.collection.search import research, search
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray, Query
@@ -57,7 +57,8 @@ OUT = RESULTS / "fit.json"
 SETS = ("long", "business")
 SAMPLES = "samples"
 EMOJI = ("😀", "🎉🎉", "🐱🐶", "🚀 🌕", "❤️", "👍👍👍", "🍕", "⚽🏀", "🌈☀️", "🤖", "...", "???", "!!!")
-FOLDS, RESAMPLES, BINS, KNOWN = 5, 1000, 10, 200
+FOLDS, RESAMPLES, BINS, KNOWN = 5, 300, 10, 100
+SHOWN = 60  # queries of a kind that are searched for what the page says of them
 Chances = NDArray[np.float64]
 
 
@@ -234,20 +235,24 @@ def sizes(one: Scored, samples: FitCalibration) -> list[Any]:
     return found
 
 
-def on_the_page(one: Scored, encoder: Mini) -> list[Any]:
-    """Shares of queries by kind of which the page says that nothing fits well, in mode both."""
-    texts: dict[str, Sequence[str]] = {"own": one.asked, "emoji": EMOJI, "gibberish": gibberish(seed=2)}
-    for code, text in foreign_questions():
-        kind = "English topic" if code == "en" else "other language"
-        texts[kind] = [*texts.get(kind, ()), text]
-    found = []
-    for stop in (STOPS[1], STOPS[-1]):
-        row: dict[str, Any] = {"budget": str(stop)}
-        for kind, each in texts.items():
-            traces = [search(one.collection, encoder, Query(t), stop, 10, How(mode=BOTH)) for t in each]
+def on_the_page(one: Scored, encoder: Mini) -> dict[str, Any]:
+    """Shares of queries by kind of which the page says that nothing fits well, in mode both, at two stops."""
+    topics = foreign_questions()
+    texts = {
+        "own": one.asked[:: max(1, len(one.asked) // SHOWN)],
+        "English topics": [text for code, text in topics if code == "en"][:SHOWN],
+        "other languages": [text for code, text in topics if code != "en"][:SHOWN],
+        "gibberish": gibberish(SHOWN // 2, seed=2),
+        "emoji": EMOJI,
+    }
+    found: dict[str, Any] = {}
+    for kind, each in texts.items():
+        full = [search(one.collection, encoder, Query(text), STOPS[-1], 10, How(mode=BOTH)) for text in each]
+        small = [research(one.collection, trace, STOPS[1], 10) for trace in full]
+        for stop, traces in ((STOPS[-1], full), (STOPS[1], small)):
             said = [trace.fit.verdict for trace in traces]
-            row[kind] = {name: share([v == name for v in said]) for name in ("nothing", "words", "fits")}
-        found.append(row)
+            row = found.setdefault(str(stop), {}).setdefault(kind, {"asked": len(said)})
+            row |= {name: share([verdict == name for verdict in said]) for name in ("nothing", "words")}
     return found
 
 
