@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import unicodedata
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -97,6 +98,11 @@ def other_than(known: Collection[str], text: str) -> str | None:
     if code and code not in known:
         return code
     return "" if other_script else None
+
+
+def load_behind() -> None:
+    """Load the detector in the background (a second, 75 MB): the first search need not wait."""
+    threading.Thread(target=language, args=["some words of a question"], daemon=True).start()
 
 
 @lru_cache(1)
