@@ -147,7 +147,7 @@ def show_search(result: dict[str, Any]) -> None:
         for h in result["hits"]
     ]
     table(["rank", "score", "fits", "file", "page", "title"], rows, right={0, 1, 2, 4})
-    for name in ("unread", "fit"):
+    for name in ("unread_language", "fit"):
         if note := result.get(name, {}).get("note"):
             print(note)
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())

@@ -66,7 +66,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadLanguage:
     """A query in a language that its encoder does not read.
 
     language: ISO 639-1 code, "" where only the script tells.
@@ -78,7 +78,7 @@ class Unread:
 
     def sentence(self, mode: str) -> str:
         """
-        >>> Unread("Mini", ("en",), "de").sentence("both")
+        >>> UnreadLanguage("Mini", ("en",), "de").sentence("both")
         'Mini reads English; this question seems to be in German. Words are still searched.'
         """
         known = " and ".join(map(language_name, self.reads))
@@ -90,12 +90,12 @@ class Unread:
         return {"language": self.language, "note": self.sentence(mode)}
 
 
-def unread(encoder: Encoder, text: str) -> Unread | None:
+def unread_language(encoder: Encoder, text: str) -> UnreadLanguage | None:
     """Whether the text of a query is in a language that the encoder does not read; None if not, or unsure."""
     if not isinstance(encoder, Reader):
         return None
     found = language.other_than(encoder.languages, normalised(text))
-    return None if found is None else Unread(encoder.name, tuple(encoder.languages), found)
+    return None if found is None else UnreadLanguage(encoder.name, tuple(encoder.languages), found)
 
 
 @dataclass(frozen=True)

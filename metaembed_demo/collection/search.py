@@ -14,7 +14,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
-from .fitting import Scored, Unread, fit_of, unread
+from .fitting import Scored, UnreadLanguage, fit_of, unread_language
 from .ranker import How, Ranker
 
 
@@ -42,7 +42,7 @@ def search(
     started = perf_counter()
     read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
     vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
-    asked = _Asked(vectors, query.text, query.image is not None, read, unread(encoder, query.text))
+    asked = _Asked(vectors, query.text, query.image is not None, read, unread_language(encoder, query.text))
     return _run(collection, asked, budget, k, how or How(), _ms(started))
 
 
@@ -57,7 +57,7 @@ def research(
         ValueError: when `k` is below 1, or no page is in the language.
     """
     asked = _Asked(
-        trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, trace.unread
+        trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, trace.unread_language
     )
     how = how or How(language=trace.language, mode=trace.mode)
     found = _run(collection, asked, budget, k, how, 0.0, trace)
@@ -101,7 +101,7 @@ class _Asked:
     text: str
     image: bool
     evidence: Evidence | None
-    unread: Unread | None
+    unread_language: UnreadLanguage | None
 
 
 def _run(
@@ -158,7 +158,7 @@ def _run(
         refinement=ranker.refinement,
         auto=ranker.narrowed,
         fit=fit,
-        unread=asked.unread,
+        unread_language=asked.unread_language,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
 

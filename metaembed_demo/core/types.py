@@ -198,7 +198,7 @@ class Trace:
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
     auto: Any = None  # index.auto.Narrowed, if the budget set itself
     fit: Any = None  # collection.fitting.Fit, of a text query with a calibrated encoder
-    unread: Any = None  # collection.fitting.Unread, if the query seems to be in a language that is not read
+    unread_language: Any = None  # collection.fitting.UnreadLanguage, if the query seems to be in a language that is not read
 
     @property
     def by_full_vectors(self) -> bool:
@@ -213,7 +213,7 @@ class Trace:
     def of_fit(self) -> dict[str, Any]:
         """Whether anything fits, and a language that is not read, as JSON types, where they are known."""
         found: dict[str, Any] = {"fit": self.fit.as_json()} if self.fit else {}
-        return found | ({"unread": self.unread.as_json(self.mode)} if self.unread else {})
+        return found | ({"unread_language": self.unread_language.as_json(self.mode)} if self.unread_language else {})
 
     def worth(self, page_id: str) -> dict[str, Any]:
         """What words are worth on a hit, and the chance that it answers, as JSON types, if known."""

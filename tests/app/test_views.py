@@ -22,7 +22,7 @@ from metaembed_demo.app.views import (
     timing_chart,
 )
 from metaembed_demo.app.views.budget_dial import dial
-from metaembed_demo.collection.fitting import Fit, Unread, Verdict
+from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
@@ -202,9 +202,9 @@ def test_results_tell_when_nothing_fits_and_of_a_language_that_is_not_read() -> 
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
 
-    def words(verdict: Verdict, at: str = "", unread: Unread | None = None) -> str:
+    def words(verdict: Verdict, at: str = "", unread_language: UnreadLanguage | None = None) -> str:
         fit = Fit({"p1": 0.917, "p2": 0.001}, 0.917, verdict, at)
-        shown = search_tab.results(replace(trace(), fit=fit, unread=unread), pages, gains, "p1", address)
+        shown = search_tab.results(replace(trace(), fit=fit, unread_language=unread_language), pages, gains, "p1", address)
         return Document(shown).words
 
     assert "Nothing fits" not in words("fits")
@@ -213,7 +213,7 @@ def test_results_tell_when_nothing_fits_and_of_a_language_that_is_not_read() -> 
     assert "Nothing fits well." in words("nothing")
     assert "larger budget" not in words("nothing")
     assert "Nothing fits well at 2×4. Try a larger budget." in words("nothing", "2×4")
-    german = words("nothing", unread=Unread("Mini", ("en",), "de"))
+    german = words("nothing", unread_language=UnreadLanguage("Mini", ("en",), "de"))
     assert "this question seems to be in German" in german
     assert "fits" not in german
 

@@ -76,8 +76,8 @@ def test_no_chance_is_told_where_the_calibration_does_not_hold(shed: Collection)
     for page in shed.pages.values():
         stranger.put(page, DummyEncoder().encode_pages([Page(page.id, "", 1, None, page.words)])[0])
     found = search(stranger, DummyEncoder(), Query("Wie schwer ist der Hammer im Schuppen?"), FULL)
-    assert (found.fit, found.unread) == (None, None)
-    assert not {"fit", "unread"} & set(found.as_json())
+    assert (found.fit, found.unread_language) == (None, None)
+    assert not {"fit", "unread_language"} & set(found.as_json())
     codes = shed.copy()
     codes.index = codes.index.stored_as("binary", False)
     assert search(codes, ENCODER, Query("poem"), FULL).fit is None
@@ -86,7 +86,7 @@ def test_no_chance_is_told_where_the_calibration_does_not_hold(shed: Collection)
 def test_a_question_in_a_language_that_is_not_read_is_told_of(shed: Collection) -> None:
     found = search(shed, ENCODER, Query("Wie schwer ist der Hammer im Schuppen?"), FULL, how=WORDY)
     told = "Dummy reads English; this question seems to be in German. Words are still searched."
-    assert found.as_json()["unread"] == {"language": "de", "note": told}
-    assert research(shed, found, SMALL).unread == found.unread
-    assert search(shed, ENCODER, Query("Rio de Janeiro"), FULL).unread is None
-    assert "another language" in search(shed, ENCODER, Query("игла"), FULL).unread.sentence("both")
+    assert found.as_json()["unread_language"] == {"language": "de", "note": told}
+    assert research(shed, found, SMALL).unread_language == found.unread_language
+    assert search(shed, ENCODER, Query("Rio de Janeiro"), FULL).unread_language is None
+    assert "another language" in search(shed, ENCODER, Query("игла"), FULL).unread_language.sentence("both")

@@ -12,8 +12,8 @@ WHAT = "The mean cosine of a query token, and how often a first page with it ans
 
 def note(trace: Trace) -> str:
     """What is said above the hits: that nothing fits well, or that the encoder does not read the language."""
-    if trace.unread is not None:
-        return f'<div class="note" role="status"><p>{safe(trace.unread.sentence(trace.mode))}</p></div>'
+    if trace.unread_language is not None:
+        return f'<div class="note" role="status"><p>{safe(trace.unread_language.sentence(trace.mode))}</p></div>'
     if trace.fit is None or trace.fit.verdict != "nothing":
         return ""
     share = percent(trace.fit.first)
@@ -32,7 +32,7 @@ def of_hit(trace: Trace, hit: Hit) -> str:
     if trace.fit is None or hit.page_id not in trace.fit.chances:
         return ""
     told = f"{hit.score / trace.budget.r_q:.2f} a token"
-    if trace.unread is None:  # chances are those of questions in languages that are read
+    if trace.unread_language is None:  # chances are those of questions in languages that are read
         told += f" · fits {percent(trace.fit.chances[hit.page_id])}"
     return f'<span class="fit" title="{WHAT}">{told}</span>'
 
