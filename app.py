@@ -9,6 +9,7 @@ import time
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.core import logs
 from metaembed_demo.core.config import SERVER
+from metaembed_demo.documents import language
 from metaembed_demo.encoders.registry import affordable, load_encoder
 from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.index import maxsim_kernels
@@ -47,5 +48,6 @@ if __name__ == "__main__":
     say(f"Corpus    {pages} pages of {documents} documents, {samples.report.added} of them indexed just now")
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
     maxsim_kernels.load_behind()
+    language.load_behind()
     samples.draw_behind()
     demo.block_thread()

@@ -137,6 +137,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         "image": clean(str(options.image)) if options.image else None,
         "language": options.language,
         **trace.of_words(),
+        **trace.of_fit(),
         "budget": str(trace.budget),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
@@ -156,13 +157,21 @@ def second(name: str, steps: int) -> SecondEncoder:
 
 def show_search(result: dict[str, Any]) -> None:
     rows = [
-        [str(h["rank"]), f"{h['score']:.3f}", h["file"], str(h["page"]), h["title"]] for h in result["hits"]
+        [str(h["rank"]), f"{h['score']:.3f}", _fits(h), h["file"], str(h["page"]), h["title"]]
+        for h in result["hits"]
     ]
-    table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
+    table(["rank", "score", "fits", "file", "page", "title"], rows, right={0, 1, 2, 4})
     if left := result.get("not_searched"):
         print(f"not searched on Qdrant: {' and '.join(left)}")
+    for name in ("unread_language", "fit"):
+        if note := result.get(name, {}).get("note"):
+            print(note)
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
+
+
+def _fits(hit: dict[str, Any]) -> str:
+    return f"{hit['chance']:.0%}" if "chance" in hit else ""
 
 
 # push

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
@@ -14,6 +14,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .fitting import Scored, UnreadLanguage, fit_of, unread_language
 from .progress import Progress
 from .ranker import How, Ranker
 from .second_encoder import AskedOfSecond, SecondEncoder, read_pool
@@ -48,7 +49,8 @@ def search(
     if how.complement and how.complement.encoder.fingerprint == collection.fingerprint:
         raise ValueError(f"The pages are those of {how.complement.name}: another encoder refines a query.")
     second = how.complement.ask(query) if how.complement else None
-    asked = _Asked(vectors, query.text, query.image is not None, read, second)
+    foreign = unread_language(encoder, query.text)
+    asked = _Asked(vectors, query.text, query.image is not None, read, second, foreign)
     return _run(collection, asked, budget, k, how, _ms(started))
 
 
@@ -65,7 +67,14 @@ def research(
     """
     how = (how or How(language=trace.language, mode=trace.mode)).of_text(trace.query_text)
     second = _second(trace, how.complement) if how.complement else trace.second_query
-    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, second)
+    asked = _Asked(
+        trace.query_vectors,
+        trace.query_text,
+        trace.query_image,
+        trace.query_evidence,
+        second,
+        trace.unread_language,
+    )
     found = _run(collection, asked, budget, k, how, 0.0, trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
@@ -140,7 +149,7 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 class _Asked:
     """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence.
 
-    second: the query for the complement of its refinement.
+    second: the query for the complement of its refinement. unread_language: its own, if that is not read.
     """
 
     vectors: FloatArray
@@ -148,6 +157,7 @@ class _Asked:
     image: bool
     evidence: Evidence | None
     second: AskedOfSecond | None = None
+    unread_language: UnreadLanguage | None = None
 
 
 def _run(
@@ -175,6 +185,11 @@ def _run(
         new = [hit.page_id for hit in hits if hit.page_id not in known]
         found = {**known, **_cosines(collection, asked.vectors, new, how.exact)}
         align_ms = _ms(started)
+        fit = None
+        if not asked.image:
+            full = STOPS[-1].clip(len(asked.vectors), collection.index.r_c)
+            scored = Scored(budget, full, ranker.searched, storage, rescored > 0)
+            fit = fit_of(collection, hits, scored, ranker.words, ranker.asked)
     timings = {"encode": encode_ms, **ranker.timings, "align": align_ms}
     trace = Trace(
         query_text=asked.text,
@@ -201,6 +216,8 @@ def _run(
         unread=ranker.unread,
         second_query=asked.second,
         auto=ranker.narrowed,
+        fit=fit,
+        unread_language=asked.unread_language,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
 

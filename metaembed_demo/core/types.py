@@ -200,6 +200,10 @@ class Trace:
     second_query: Any = None  # the query for a complement (collection.second_encoder.AskedOfSecond)
     unread: tuple[str, ...] = ()  # pages that the complement is to read before the query is refined
     auto: Any = None  # index.auto.Narrowed, if the budget set itself
+    fit: Any = None  # collection.fitting.Fit, of a text query with a calibrated encoder
+    unread_language: Any = (
+        None  # collection.fitting.UnreadLanguage, if the query seems to be in a language that is not read
+    )
 
     @property
     def by_full_vectors(self) -> bool:
@@ -212,13 +216,21 @@ class Trace:
         told = {"mode": self.mode, "also_searched": also, "missing_phrases": list(self.missing)}
         return told | ({"not_searched": list(self.unsearched)} if self.unsearched else {})
 
+    def of_fit(self) -> dict[str, Any]:
+        """Whether anything fits, and a language that is not read, as JSON types, where they are known."""
+        found: dict[str, Any] = {"fit": self.fit.as_json()} if self.fit else {}
+        return found | (
+            {"unread_language": self.unread_language.as_json(self.mode)} if self.unread_language else {}
+        )
+
     def worth(self, page_id: str) -> dict[str, Any]:
-        """What words are worth on a hit, as JSON types; empty for a search by meaning."""
-        of = self.words.get(page_id)
-        if of is None:
-            return {}
-        worth = {"bm25": round(of.bm25, 5), "literals": of.literals, "share": round(of.share, 4)}
-        return {"words": worth}
+        """What words are worth on a hit, and the chance that it answers, as JSON types, if known."""
+        worth: dict[str, Any] = {}
+        if of := self.words.get(page_id):
+            worth["words"] = {"bm25": round(of.bm25, 5), "literals": of.literals, "share": round(of.share, 4)}
+        if self.fit and page_id in self.fit.chances:
+            worth["chance"] = round(self.fit.chances[page_id], 4)
+        return worth
 
     def as_json(self) -> dict[str, Any]:
         """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
@@ -235,6 +247,7 @@ class Trace:
         }
         if self.language:
             found["query"]["language"] = self.language
+        found |= self.of_fit()
         if self.mode != "meaning":
             found |= self.of_words()
         for hit in found["hits"]:

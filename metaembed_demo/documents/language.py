@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+import threading
+import unicodedata
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +38,9 @@ SCRIPTS = {
     "ta": "\u0b80-\u0bff",
     "te": "\u0c00-\u0c7f",
 }
+_OTHERS = "am ar as be bg bn dz fa gu hi kk kn ky mk ml mn mr my ne or pa ps ru sa si sr tg ug uk ur"
+NOT_LATIN = {*SCRIPTS, *_OTHERS.split(" ")}
+LEAST_WORDS = 4  # of a question in Latin letters; its question mark counts
 KANA = 0.1  # minimum share of kana in Japanese text
 
 
@@ -73,6 +78,31 @@ def language(text: str) -> str:
         return ""
     code, probability = detector.classify(text.lower() if text.isupper() else text)
     return code if probability >= SURE and len(code) == 2 else ""
+
+
+def other_than(known: Collection[str], text: str) -> str | None:
+    """The language of a question if it is none of the `known`; None if it is one of them, or is not sure.
+
+    "" where only the script tells it: few letters are Latin, but all the known languages are written in it.
+    Otherwise fewer words than LEAST_WORDS may be a name or a dish, and are not told of.
+
+    >>> asked = "Wie tief müssen Tulpen gepflanzt werden?", "crème brûlée", "кошки", "x"
+    >>> [other_than(["en"], text) for text in asked]
+    ['de', None, '', None]
+    """
+    letters = [c for c in text if c.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(c, "") for c in letters)
+    other_script = len(letters) > 1 and latin < SHARE * len(letters) and not NOT_LATIN & set(known)
+    words = len(text.split()) + text.rstrip().endswith("?")
+    code = language(text) if other_script or words >= LEAST_WORDS else ""
+    if code and code not in known:
+        return code
+    return "" if other_script else None
+
+
+def load_behind() -> None:
+    """Load the detector in the background (a second, 75 MB): the first search need not wait."""
+    threading.Thread(target=language, args=["some words of a question"], daemon=True).start()
 
 
 @lru_cache(1)

@@ -40,6 +40,13 @@ class Limited(Encoder, Protocol):
 
 
 @runtime_checkable
+class Reader(Encoder, Protocol):
+    """An encoder that reads only certain languages well."""
+
+    languages: Sequence[str]  # ISO 639-1 codes
+
+
+@runtime_checkable
 class Explainable(Encoder, Protocol):
     """An encoder that can attribute its vectors to words."""
 

@@ -20,28 +20,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.lazy_pictures import draw_behind
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS, SERVER
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
+from metaembed_demo.index.fit import FitCalibration
 
 from . import shipped_samples
 from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
-from .evaluate import encode, evaluate
+from .evaluate import evaluate
+from .fit_study import fit_of_corpus
 from .quality_curve import Curve
 from .shipped_samples import Measured, Shipped
 
 EXAMPLES = 4  # queries offered on the page
 EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap
-KEPT_CURVE = "curve.json"
+KEPT_CURVE, KEPT_FIT = "curve.json", "fit.json"
 TELL_EVERY_S = 2.0
 Tell = Callable[[str], object]
 log = logging.getLogger(__name__)
@@ -90,10 +90,12 @@ def open_samples(
     if found:
         report = Report(finished=True)
         curve = _curve(beir, found.collection, encoder, folder, tell, found.measured)
+        _keep_fit(beir, found.collection, encoder, folder)
         return Samples(found.collection, curve, pick_examples(beir), report)
     keep = _place(folder, tell)
     collection, report = _collect(beir, encoder, keep, tell)
     curve = _curve(beir, collection, encoder, keep or folder, tell)
+    _keep_fit(beir, collection, encoder, keep or folder)
     for page in collection.pages.values():
         page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
     return Samples(collection, curve, pick_examples(beir), report)
@@ -134,6 +136,9 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     curve = _measured(beir, made.collection, encoder)
     measured = Measured(_state(beir, made.collection, encoder), curve)
     size = shipped_samples.write(out, exact, digests, measured, renderer)
+    fit = fit_of_corpus(made.collection, encoder, beir, Judgements(beir.qrels, made.collection))
+    if fit:
+        fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
     before = _measured(beir, exact, encoder).scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 
@@ -230,7 +235,7 @@ def _curve(
     try:
         kept = disk.read_json(folder / KEPT_CURVE)
         if kept.get("key") == key:
-            return Curve(tuple(kept["scores"]), int(kept["questions"]), tuple(kept["floors"]))
+            return Curve(tuple(kept["scores"]), int(kept["questions"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing kept, or nothing of use
     tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
@@ -247,16 +252,30 @@ def _curve(
 def _measured(beir: Beir, collection: Collection, encoder: Encoder) -> Curve:
     found = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
     scores = tuple(row["ndcg@5"] for row in found["budgets"])
-    return Curve(scores, found["queries"], _floors(beir, collection, encoder))
+    return Curve(scores, found["queries"])
 
 
-def _floors(beir: Beir, collection: Collection, encoder: Encoder) -> tuple[float, ...]:
-    """The mean cosine a query token that 19 in 20 best hits reach, at each stop."""
-    vectors, _ = encode(encoder, beir, list(beir.qrels))
-    best = [
-        [collection.index.search(q, stop, 1)[0].score / stop.r_q for q in vectors.values()] for stop in STOPS
-    ]
-    return tuple(round(float(np.percentile(scores, 5)), 4) for scores in best)
+def _keep_fit(beir: Beir, collection: Collection, encoder: Encoder, folder: Path) -> None:
+    """Have a calibration of the fit for this encoder: shipped, kept in `folder`, or measured now."""
+    if fitting.calibration_of(encoder.fingerprint) or not beir.qrels or not len(collection):
+        return
+    key, path = _state(beir, collection, encoder), folder / KEPT_FIT
+    try:
+        kept = disk.read_json(path)
+        if kept["key"] == key:
+            fitting.keep(encoder.fingerprint, FitCalibration.from_json(kept))
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing kept, or nothing of use
+    found = fit_of_corpus(collection, encoder, beir, Judgements(beir.qrels, collection))
+    if found is None:
+        return
+    fitting.keep(encoder.fingerprint, found)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk.write_json(path, {"key": key, **found.as_json()})
+    except OSError as error:
+        log.warning("The calibration of the fit could not be kept: %s", error)
 
 
 def _state(beir: Beir, collection: Collection, encoder: Encoder) -> str:

@@ -156,7 +156,7 @@ def _measured(about: dict[str, Any] | None) -> Measured | None:
     if about is None:
         return None
     curve = about["curve"]
-    return Measured(about["key"], Curve(tuple(curve["scores"]), curve["questions"], tuple(curve["floors"])))
+    return Measured(about["key"], Curve(tuple(curve["scores"]), curve["questions"]))
 
 
 def _words(parts: Any) -> list[Word]:

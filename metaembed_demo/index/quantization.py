@@ -33,6 +33,7 @@ Rows = NDArray[np.int64]
 Layout = tuple[tuple[tuple[int, ...], "np.dtype[Any]"], ...]
 
 KINDS = ("float16", "int8", "pq", "binary")
+SCORE_ALIKE = ("float16", "int8")  # scores differ by 0.001; other kinds have another scale
 CENTROIDS = 256  # per sub-quantiser: one-byte codes
 PQ_LEAST = CENTROIDS  # minimum training vectors
 PQ_GOOD = 10_000  # about 40 per centroid, below which faiss warns

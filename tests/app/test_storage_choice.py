@@ -15,6 +15,7 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import StorageChoice
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import catch_up, sizes, storage_of
 from metaembed_demo.collection.ranker import How
@@ -27,6 +28,7 @@ from metaembed_demo.evaluation.exact_search import RESCORE, Exactness, Move, Way
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.block import Parts
+from metaembed_demo.index.fit import FitCalibration, Logistic
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.quantization import KINDS
 from tests.support.dummy_encoder import DummyEncoder
@@ -534,12 +536,15 @@ def test_the_recall_target_is_offered_where_a_coarse_stage_picks_pages(visit: Vi
     assert '<option value="0.9" selected>90%</option>' in storing.control(visit.collection, STOPS[-1], None)
 
 
-def test_scores_of_codes_are_not_held_against_the_floors_of_the_curve(base: Collection) -> None:
-    curve = Curve((0.5, 0.6, 0.7, 0.8, 0.9), 10, (1.0,) * 5)  # no hit reaches a mean cosine of 1
+def test_scores_of_codes_have_no_chance(base: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = FitCalibration((Logistic(99.0, 2.0),) * 5, 0.0, 5, 30, 30)  # no cosine reaches 2
+    monkeypatch.setitem(fitting._measured, ENCODER.fingerprint, nothing)
+    curve = Curve((0.5, 0.6, 0.7, 0.8, 0.9), 10)
     sessions = Sessions(base)
     visit = Visit(Tools(ENCODER, curve), sessions.get(sessions.open()))
-    assert "No page stands out" in (visit.search("elephants").results or "")
+    visit.rank_by("meaning", 0)
+    assert "Nothing fits well" in (visit.search("elephants").results or "")
     assert "sample questions, as float16" not in (visit.screen().dial or "")
     keep(visit, "binary")
-    assert "No page stands out" not in (visit.screen().results or "")
+    assert "Nothing fits well" not in (visit.screen().results or "")
     assert "sample questions, as float16" in (visit.screen().dial or "")

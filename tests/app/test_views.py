@@ -22,6 +22,7 @@ from metaembed_demo.app.views import (
     timing_chart,
 )
 from metaembed_demo.app.views.budget_dial import dial
+from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
@@ -197,25 +198,26 @@ def test_curve_needs_five_scores() -> None:
         Curve((0.1, 0.2), 3)
 
 
-def test_a_hit_below_what_questions_reach_is_weak() -> None:
-    curve = Curve((0.4, 0.5, 0.5, 0.6, 0.6), 64, floors=(0.5, 0.55, 0.6, 0.6, 0.6))
-    assert curve.is_weak(0.49, STOPS[0])
-    assert not curve.is_weak(0.51, STOPS[0])
-    assert curve.is_weak(16 * 0.59, STOPS[4])
-    assert not curve.is_weak(15 * 0.61, Budget(15, 60))
-    assert not Curve((0.4, 0.5, 0.5, 0.6, 0.6), 64).is_weak(0.0, STOPS[0])
-
-
-def test_results_tell_when_no_page_stands_out() -> None:
+def test_results_tell_when_nothing_fits_and_of_a_language_that_is_not_read() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
-    assert (
-        "No page stands out"
-        in Document(search_tab.results(trace(), pages, gains, "p1", address, weak=True)).words
-    )
-    assert (
-        "No page stands out" not in Document(search_tab.results(trace(), pages, gains, "p1", address)).words
-    )
+
+    def words(verdict: Verdict, at: str = "", foreign: UnreadLanguage | None = None) -> str:
+        fit = Fit({"p1": 0.917, "p2": 0.001}, 0.917, verdict, at)
+        shown = search_tab.results(
+            replace(trace(), fit=fit, unread_language=foreign), pages, gains, "p1", address
+        )
+        return Document(shown).words
+
+    assert "Nothing fits" not in words("fits")
+    assert "0.62 a token · fits 92%" in words("fits")
+    assert "0.50 a token · fits under 1%" in words("fits")
+    assert "Nothing fits well." in words("nothing")
+    assert "larger budget" not in words("nothing")
+    assert "Nothing fits well at 2×4. Try a larger budget." in words("nothing", "2×4")
+    german = words("nothing", foreign=UnreadLanguage("Mini", ("en",), "de"))
+    assert "this question seems to be in German" in german
+    assert "fits" not in german
 
 
 def test_higher_quality_is_drawn_higher() -> None:

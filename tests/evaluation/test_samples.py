@@ -14,7 +14,7 @@ from PIL import Image
 from reportlab.lib.pagesizes import A6
 from reportlab.pdfgen.canvas import Canvas
 
-from metaembed_demo.collection import index_file, lazy_pictures
+from metaembed_demo.collection import fitting, index_file, lazy_pictures
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.reencode import reencode
@@ -85,7 +85,6 @@ def test_the_second_start_encodes_nothing(corpus: Path, tmp_path: Path) -> None:
     assert len(first.collection) == first.report.added == 3
     assert first.curve is not None
     assert first.curve.questions == 3
-    assert len(first.curve.floors) == len(STOPS)
     encoder = CountingEncoder()
     second = open_samples(encoder, corpus, tmp_path / "cache", tell=lambda _: None)
     assert (encoder.pages, encoder.queries) == (0, 0)
@@ -308,6 +307,14 @@ def test_the_shipped_file_is_small_and_up_to_date(asset: Shipped, mini: Mini, be
     assert asset.measured is not None
     assert asset.measured.key == sample_corpus._state(beir, asset.collection, mini)
     assert {document.source for document in asset.collection.documents()} == {f.name for f in beir.files}
+
+
+def test_the_shipped_fit_is_of_this_encoder_and_these_pages(asset: Shipped, mini: Mini) -> None:
+    fit = fitting.calibration_of(mini.fingerprint)
+    assert fit is not None
+    assert (fit.pages, fit.own) == (len(asset.collection), 180)
+    for stop in STOPS:
+        assert fit.chance(0.2, stop) < fitting.NOTHING < 0.5 < fit.chance(0.6, stop)
 
 
 def test_pages_read_now_are_those_that_are_shipped(asset: Shipped, mini: Mini, beir: Beir) -> None:

@@ -322,6 +322,8 @@ class Page:
             return self._screen(visit, visit.speak(value)) or gr.skip()
         if name == "mode":
             return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
+        if name == "budget":
+            return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):

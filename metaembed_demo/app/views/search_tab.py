@@ -15,7 +15,7 @@ from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace, Word
 
-from . import word_marks
+from . import fit_note, word_marks
 from .html import safe
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
@@ -199,7 +199,6 @@ def results(
     gains: Mapping[str, Sequence[float]],
     chosen: str | None,
     address: Address,
-    weak: bool = False,
     languages: Mapping[str, int] | None = None,
 ) -> str:
     """The hits as a list of cards.
@@ -210,7 +209,6 @@ def results(
         gains: page id -> five prefix gains.
         chosen: the id of the open hit.
         address: gives the URLs of thumbnails.
-        weak: whether the best score is weak; the list then starts with a note.
         languages: language code -> number of pages; more than one are shown and can be chosen.
     """
     several = languages if languages and len(languages) > 1 else {}
@@ -233,7 +231,7 @@ def results(
         '<section class="results" aria-label="Results"><div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{_languages(several, trace.language)}{legend(reach(trace.budget))}</div>"
-        f"{_searched(trace)}{_weak_note() if weak else ''}<ol>{cards}</ol></section>"
+        f"{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol></section>"
     )
 
 
@@ -261,14 +259,6 @@ def _languages(pages: Mapping[str, int], chosen: str) -> str:
     )
 
 
-def _weak_note() -> str:
-    return (
-        '<div class="note"><p><b>No page stands out.</b> The best one scores lower than the answers to '
-        "19 in 20 sample questions, so these documents probably do not answer this.</p>"
-        '<button type="button" class="do" data-action="documents">Add documents</button></div>'
-    )
-
-
 def _card(
     hit: Hit,
     page: ShownPage,
@@ -288,20 +278,20 @@ def _card(
         f'<span class="thumb-box"><img src="{address(page.id, THUMBNAIL)}" alt=""></span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page, in_language)}</span>'
-        f"{moved}{score_bar(gains, top)}{_of_words(trace, hit.page_id)}</button></li>"
+        f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
     )
 
 
-def _of_words(trace: Trace, page_id: str) -> str:
-    """What words did for a hit: their share of its score, or their score, and whether a literal was met."""
-    of = trace.words.get(page_id)
-    if of is None:
-        return ""
-    told = f"BM25 {of.bm25:.2f}"
-    if trace.mode == BOTH:
-        told = f'<i style="--words:{of.share:.0%}"></i>words {of.share:.0%}'
-    exact = "<b>exact</b>" if of.literals else ""
-    return f'<span class="share num">{told}{exact}</span>'
+def _shares(trace: Trace, hit: Hit) -> str:
+    """What words did for a hit: their share of its score, or their score, and whether a literal was met; its
+    mean cosine, and how well it fits."""
+    told, of = fit_note.of_hit(trace, hit), trace.words.get(hit.page_id)
+    if of is not None:
+        words = f"BM25 {of.bm25:.2f}"
+        if trace.mode == BOTH:
+            words = f'<i style="--words:{of.share:.0%}"></i>words {of.share:.0%}'
+        told = f"{words}{'<b>exact</b>' if of.literals else ''}{told}"
+    return f'<span class="share num">{told}</span>' if told else ""
 
 
 def _where(page: ShownPage, in_language: bool = False) -> str:

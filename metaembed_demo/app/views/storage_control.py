@@ -23,7 +23,6 @@ WHAT = {
     "pq": "Four components in one byte: the nearest of 256 centres fitted to these pages",
     "binary": "The sign of each component, one bit",
 }
-SCORE_ALIKE = ("float16", "int8")  # scores differ by 0.001; other kinds have another scale
 TARGETS = (0.9, 0.95, 0.99, 1.0)  # of recall; 1.0 scores every page
 
 

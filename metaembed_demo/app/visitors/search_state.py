@@ -266,9 +266,7 @@ class SearchState:
             if page_id in trace.cosines
         }
         spoken = self.collection.languages()
-        screen.results = search_tab.results(
-            trace, pages, gains, chosen, self._address, self._is_weak(trace), spoken
-        )
+        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken)
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)
             return
@@ -378,18 +376,6 @@ class SearchState:
             test = self.explanation_tabs.test(self.trace)
             for html in in_turn(self.session, self.explanation_tabs.stop, test):
                 yield Screen(pagemap=html)
-
-    def _is_weak(self, trace: Trace) -> bool:
-        """Whether the best score is weak, by the quality curve. False where the curve does not apply.
-
-        A page that holds a code or a quoted phrase of the query is never weak.
-        """
-        curve = self.tools.curve
-        if curve is None or trace.query_image or trace.storage not in storage_control.SCORE_ALIKE:
-            return False
-        if trace.mode == WORDS or any(of.literals for of in trace.words.values()):
-            return False
-        return curve.is_weak(max(hit.score for hit in trace.hits), trace.budget)
 
     def _has(self, page_id: str) -> bool:
         page = self.collection.pages.get(page_id)

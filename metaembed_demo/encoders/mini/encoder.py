@@ -48,6 +48,7 @@ class Mini:
     name = "MetaEmbed-Mini"
     device = "CPU"
     dim, r_q, r_c = DIM, R_Q, R_C
+    languages: Sequence[str] = ("en",)  # of MiniLM
 
     def __init__(self, text: MiniLM, meta: MetaPath, fingerprint: str) -> None:
         self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint

@@ -34,6 +34,14 @@ def matches(asked: Asked, words: Sequence[str], language: str = "") -> list[int]
     return sorted({at for first, last in marked for at in range(first, last + 1)})
 
 
+def holds_all(asked: Asked, words: Sequence[str], language: str = "") -> bool:
+    """Whether a page has all words of `asked`, as written or by stem; stop words do not count."""
+    wanted = set(asked.forms) - stop_words(asked.forms, language)
+    found = terms(words)
+    written, stemmed = set(found.parts), set(stems(found.plain, language))
+    return bool(wanted) and all(part in written or stemmed & {*asked.forms[part]} for part in wanted)
+
+
 def _runs(found: Terms, parts: Sequence[str]) -> list[tuple[int, int]]:
     """Spans of the parts where they stand in a row."""
     size, spans = len(parts), []
