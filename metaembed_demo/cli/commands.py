@@ -9,6 +9,7 @@ from typing import Any
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
@@ -107,7 +108,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             collection.index.recall = options.recall or collection.index.recall
             collection.index.rescore = options.refine or 0
     with told():
-        how = How(options.exact, options.language, options.mode, options.gqr)
+        how = How(options.exact, PageFilter.of(options.filter, options.language), options.mode, options.gqr)
         trace = search(collection, encoder, query, options.budget, options.k, how)
     hits = []
     for hit in trace.hits:
@@ -129,6 +130,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         "query": query.text,
         "image": clean(str(options.image)) if options.image else None,
         "language": options.language,
+        "filter": str(how.only),
         **trace.of_words(),
         "budget": str(trace.budget),
         "hits": hits,

@@ -18,6 +18,7 @@ from metaembed_demo.index.words.asking import Asked
 from metaembed_demo.index.words.word_index import WordIndex
 
 from .collection import Collection
+from .filters import EVERY, PageFilter
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
 
 TUNING = Tuning(rate=3e-3, temperature=0.05, complement_temperature=1.0, every=5)  # of the dev sets
@@ -28,7 +29,7 @@ class How:
     """How pages are ranked, beside the budget.
 
     exact: score every page, however many there are.
-    language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
+    only: limits the search to some pages, of which alone any are scanned.
     mode: "meaning", "words" or "both" (collection/modes.py); a query without text is always by meaning.
     steps: of Guided Query Refinement (index/query_refinement.py) by the words, 0 to 50; in mode "both" alone.
     auto: narrow the pages by this calibration (index/auto.py) and score what is left at its full budget.
@@ -38,7 +39,7 @@ class How:
     """
 
     exact: bool = False
-    language: str = ""
+    only: PageFilter = EVERY
     mode: str = MEANING
     steps: int = 0
     auto: Calibration | None = None
@@ -69,7 +70,7 @@ class Ranker:
     def __init__(
         self, collection: Collection, vectors: FloatArray, text: str, budget: Budget, how: How
     ) -> None:
-        """vectors: (R_q, D). The caller holds the collection's lock."""
+        """vectors: (R_q, D). The caller holds the collection's lock. Raises NoPageLeft for `how.only`."""
         self.collection, self.index = collection, collection.index
         self.vectors, self.text, self.budget, self.how = vectors, text, budget, how
         self.timings = {"coarse": 0.0, "rerank": 0.0}  # milliseconds
@@ -78,7 +79,7 @@ class Ranker:
         self.asked: Asked | None = None
         self.refinement: Refinement | None = None
         self.narrowed: Narrowed | None = None
-        self._allowed = collection.ids_in(how.language) if how.language else None
+        self._allowed = collection.select(how.only)
 
     def hits(self, k: int) -> list[Hit]:
         """The best `k` pages. Their scores are MaxSim at the budget, whatever ranked them."""
@@ -125,15 +126,15 @@ class Ranker:
             candidates: Sequence[str]
             if self.how.auto:
                 candidates = self._narrowed(self.how.auto, k)
-            elif exact or ids is not None:
+            elif exact:
                 candidates = self.index.ids if ids is None else ids
             else:
-                candidates = self.index.coarse(self.vectors, self.budget, k)
+                candidates = self.index.coarse(self.vectors, self.budget, k, ids)
         self.candidates, self.searched = len(candidates), self._pages()
         with self._timed("rerank"):
             if exact:
-                most = k if ids is None else len(self.index)
-                return _among(self.index.search(self.vectors, self.budget, most, exact=True), candidates, k)
+                among = candidates if self.how.auto else ids
+                return self.index.search(self.vectors, self.budget, k, exact=True, among=among)
             return self.index.rerank(self.vectors, self.budget, candidates, k) if candidates else []
 
     def _narrowed(self, calibration: Calibration, k: int) -> list[str]:
@@ -159,10 +160,3 @@ class Ranker:
         started = perf_counter()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + (perf_counter() - started) * 1000
-
-
-def _among(hits: Sequence[Hit], ids: Sequence[str], k: int) -> Sequence[Hit]:
-    """The best `k` of the hits that are among `ids`, ranked anew."""
-    known = set(ids)
-    kept = [hit for hit in hits if hit.page_id in known][:k]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]

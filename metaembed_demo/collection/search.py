@@ -14,6 +14,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .filters import EVERY
 from .ranker import How, Ranker
 
 
@@ -35,7 +36,8 @@ def search(
         evidence: keep the evidence of the query's tokens, if the encoder gives it (in the same forward pass).
 
     Raises:
-        ValueError: when `collection` was made by another encoder, `k` is below 1, or a language has no page.
+        ValueError: when `collection` was made by another encoder, `k` is below 1, or a filter leaves no page
+            (facets.NoPageLeft).
     """
     collection.check_encoder(encoder)
     started = perf_counter()
@@ -53,10 +55,10 @@ def research(
     `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
-        ValueError: when `k` is below 1, or no page is in the language.
+        ValueError: when `k` is below 1, or a filter leaves no page.
     """
     asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
-    how = how or How(language=trace.language, mode=trace.mode)
+    how = how or How(only=trace.only or EVERY, mode=trace.mode)
     found = _run(collection, asked, budget, k, how, 0.0, trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
@@ -112,7 +114,6 @@ def _run(
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
     how = how.of_text(asked.text)
     with collection.lock:  # so that no hit is removed before it is aligned
-        collection.check_language(how.language)
         budget = (how.auto.full if how.auto else budget).clip(len(asked.vectors), collection.index.r_c)
         ranker = Ranker(collection, asked.vectors, asked.text, budget, how)
         hits = ranker.hits(k)
@@ -139,7 +140,7 @@ def _run(
         rescored=rescored,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
-        language=how.language,
+        only=how.only,
         mode=how.mode,
         words=ranker.words,
         also=ranker.asked.also if ranker.asked else {},

@@ -57,6 +57,7 @@ class Endpoints:
         language: str = "",
         mode: str = BOTH,
         steps: int = 0,
+        filter: str | dict[str, Any] = "",
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -70,10 +71,11 @@ class Endpoints:
             language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
             mode: What ranks the pages: "meaning", "words" or "both".
             steps: Steps that move the query towards the words, 0 to 50, in mode "both".
+            filter: The pages to search, as 'type:pdf pages:3-10', or its fields as an object. Empty: all.
         """
         with self._asked(request), self._picture(image) as picture:
             client = client_of(request)
-            return self.api.search(query, budget, k, session, picture, language, client, mode, steps)
+            return self.api.search(query, budget, k, session, picture, language, client, mode, steps, filter)
 
     def explain(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from metaembed_demo.app.views import ranking_control, refinement_chart
 from metaembed_demo.app.views.refinement_chart import Moved, PoolPage
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.stored_page import StoredPage
@@ -33,8 +34,8 @@ class RankingChoice:
         if str(steps).isdecimal() and int(steps) <= MOST_STEPS:
             self.steps = int(steps)
 
-    def how(self, language: str) -> How:
-        return How(language=language, mode=self.mode, steps=self.steps if self.mode == BOTH else 0)
+    def how(self, only: PageFilter) -> How:
+        return How(only=only, mode=self.mode, steps=self.steps if self.mode == BOTH else 0)
 
     def control(self, collection: Collection, trace: Trace | None, chosen: str | None) -> str:
         """The control as HTML, with what refinement did to the search."""
