@@ -25,7 +25,7 @@ def control(only: PageFilter, facets: Facets) -> str:
     if not groups and not only:
         return ""
     chips = "".join(
-        f'<li class="chip">{safe(name)}<button type="button" data-filter="{safe(str(left))}" '
+        f'<li class="only-chip">{safe(name)}<button type="button" data-filter="{safe(str(left))}" '
         f'aria-label="Remove {safe(name)}"><span aria-hidden="true">×</span></button></li>'
         for name, left in _chips(only)
     )
@@ -34,7 +34,7 @@ def control(only: PageFilter, facets: Facets) -> str:
         f'searched: choose which</span></summary><form class="only-form">{groups}<div class="only-ends">'
         '<button class="do">Search these</button>'
         '<button type="button" class="quiet" data-filter="">All pages</button></div></form></details>'
-        + (f'<ul class="chips" aria-label="Only these pages are searched">{chips}</ul>' if chips else "")
+        + (f'<ul class="only-chips" aria-label="Only these pages are searched">{chips}</ul>' if chips else "")
         + "</div>"
     )
 

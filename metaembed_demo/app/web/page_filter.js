@@ -2,7 +2,7 @@
 let next = -1; // the chip to focus after an answer; none: the button
 let sent = false;
 const how = () => element.querySelector(".only-how");
-const chips = () => [...element.querySelectorAll(".chip button")];
+const chips = () => [...element.querySelectorAll(".only-chip button")];
 
 function send(filter, focus = -1) {
   [next, sent] = [focus, true];
