@@ -64,15 +64,7 @@ BudgetText = Annotated[
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
 
 
-Values = Annotated[list[Annotated[str, Field(max_length=LONGEST)]], Field(max_length=MOST_PARTS)]
-PagesText = Annotated[
-    str,
-    Field(
-        description='Pages to search, as: type:pdf lang:de document:"Annual*" pages:3-10 added:2026-11-01.. '
-        "Parts of one kind are alternatives. Empty: all pages.",
-        max_length=LONGEST,
-    ),
-]
+Values = Annotated[list[Annotated[str, Field(max_length=LONGEST)]], FailFast(), Field(max_length=MOST_PARTS)]
 
 
 class PagesOnly(BaseModel):
@@ -84,6 +76,15 @@ class PagesOnly(BaseModel):
     languages: Values = Field([], description="ISO 639-1 codes.")
     pages: Values = Field([], description="Page numbers, as 3 or 3-10.")
     added: Values = Field([], description="Days, as 2026-11-01 or 2026-11-01..2026-11-30.")
+
+
+Pages = Annotated[
+    Annotated[str, Field(max_length=LONGEST)] | PagesOnly,
+    Field(
+        description='Pages to search, as: type:pdf lang:de document:"Annual*" pages:3-10 added:2026-11-01.. '
+        "Parts of one kind are alternatives. Empty: all pages."
+    ),
+]
 
 
 class InlineFile(BaseModel):
@@ -153,7 +154,7 @@ class Toolbox:
         steps: Annotated[
             int, Field(description="Steps that move the query towards the words, in mode both.", ge=0, le=50)
         ] = 0,
-        filter: PagesText | PagesOnly = "",
+        filter: Pages = "",
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         parts = filter if isinstance(filter, str) else filter.model_dump(exclude_defaults=True)
