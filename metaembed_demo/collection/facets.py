@@ -40,16 +40,23 @@ class Facets:
     @classmethod
     def of(cls, pages: Iterable[Filtered]) -> Facets:
         documents, types, languages = Counter[str](), Counter[str](), Counter[str]()
-        last, days, undated = 0, set[int](), 0
+        last, undated, first_added, last_added = 0, 0, 0, 0
         for page in pages:
-            sources = list(dict.fromkeys(source for source, _ in page.places))
-            documents.update(sources)
-            types.update({kind for kind in map(type_of, sources) if kind})
-            languages.update([page.language] if page.language else [])
-            last = max(last, *(number for _, number in page.places))
-            undated += not page.added
-            days |= {page.added} if page.added else set()
-        added = (day_of(min(days)), day_of(max(days))) if days else None
+            sources = {source: None for source, _ in page.places}
+            for source in sources:
+                documents[source] += 1
+            for kind in {type_of(source): None for source in sources}:
+                types[kind] += 1
+            for _, number in page.places:
+                last = max(last, number)
+            languages[page.language] += 1
+            if page.added:
+                first_added = min(first_added or page.added, page.added)
+                last_added = max(last_added, page.added)
+            else:
+                undated += 1
+        del types[""], languages[""]  # unknown; a Counter does not mind where there are none
+        added = (day_of(first_added), day_of(last_added)) if last_added else None
         return cls(documents, types, dict(languages.most_common()), last, added, undated)
 
 
@@ -73,8 +80,11 @@ class Selecting:
         if self._last is None or self._last[0] != only:
             found = {page_id: None for page_id, page in pages.entries() if only.matches(page)}
             # A server's ids are many requests; the pages were added there in their own order.
-            ids = [page_id for page_id in index.ids if page_id in found] if index.in_process else found
-            self._last = only, Selection(ids, only.where(self.facets(pages).documents))
+            if index.in_process:
+                chosen = Selection(page_id for page_id in index.ids if page_id in found)
+            else:
+                chosen = Selection(found, only.where(self.facets(pages).documents))
+            self._last = only, chosen
         return self._last[1]
 
     def why_none(self, only: PageFilter, pages: PageStore) -> str:
