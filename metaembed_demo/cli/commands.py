@@ -9,6 +9,7 @@ from typing import Any
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
@@ -109,7 +110,8 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             collection.index.rescore = options.refine or 0
     with told():
         complement = second(options.complement, options.gqr) if options.complement else None
-        how = How(options.exact, options.language, options.mode, options.gqr, complement=complement)
+        only = PageFilter.of(options.filter, options.language)
+        how = How(options.exact, only, options.mode, options.gqr, complement=complement)
         trace = search(collection, encoder, query, options.budget, options.k, how)
         for step in searched(collection, trace, options.k, how):
             if isinstance(step, Trace):
@@ -136,6 +138,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         "query": query.text,
         "image": clean(str(options.image)) if options.image else None,
         "language": options.language,
+        "filter": str(how.only),
         **trace.of_words(),
         **trace.of_fit(),
         "budget": str(trace.budget),

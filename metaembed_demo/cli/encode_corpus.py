@@ -20,9 +20,9 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
@@ -292,7 +292,7 @@ def _take(places: Places, report: Report, line: dict[str, Any], vectors: NDArray
         return False
     stored = StoredPage.from_json(line["page"], base64.b64decode(line["picture"]))
     embedding = Embedding(vectors[line["row"]].astype(np.float32))
-    places.home.put(stored.at([places.place(page)]), embedding)
+    places.home.put(replace(stored.at([places.place(page)]), added=int(time())), embedding)
     report.added += 1
     return True
 

@@ -121,6 +121,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--language", type=str.lower, default="", metavar="CODE", help="pages in one language alone, as de"
     )
+    sub.add_argument(
+        "--filter",
+        default="",
+        metavar="PARTS",
+        help="pages to search, as 'type:pdf lang:de document:\"Annual*\" pages:3-10 added:2026-11-01..'",
+    )
     sub.add_argument("--mode", choices=MODES, default=BOTH, help="what ranks pages (default: %(default)s)")
     sub.add_argument(
         "--gqr", type=int, default=0, metavar="STEPS", help="steps that move the query towards the words (0)"

@@ -14,9 +14,12 @@ from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.selection import Selection
 from metaembed_demo.index.words.word_index import Lexical
 
 from . import memory, persistence
+from .facets import Facets, NoPageLeft, Selecting
+from .filters import PageFilter
 from .page_store import PageStore
 from .page_words import PageWords
 from .stored_page import Place, StoredPage
@@ -54,7 +57,7 @@ class Collection:
         self._sources: Counter[str] = Counter()  # source -> its places
         self._costs: dict[str, int] = {}  # page put here -> bytes, see collection/memory.py
         self._held = 0  # their sum
-        self._languages: dict[str, int] | None = None  # counted when they are asked for
+        self._selecting = Selecting()
         memory.watch(self)
 
     @classmethod
@@ -118,28 +121,24 @@ class Collection:
 
     # Listing and removing
 
-    def languages(self) -> dict[str, int]:
-        """Language code -> number of its pages, the most frequent first."""
+    def facets(self) -> Facets:
+        """What the pages can be told apart by."""
         with self.lock:
-            if self._languages is None:
-                found = Counter(page.language for _, page in self.pages.entries() if page.language)
-                self._languages = dict(found.most_common())
-            return self._languages
+            return self._selecting.facets(self.pages)
 
-    def ids_in(self, language: str) -> list[str]:
-        """Ids of the pages in `language`, in the order of the index; of all pages if it is empty."""
+    def select(self, only: PageFilter) -> Selection | None:
+        """Ids of the pages that `only` matches, in the order of the index; None for an empty filter.
+
+        Raises:
+            NoPageLeft: when there is none. The message says which part of the filter excludes all.
+        """
         with self.lock:
-            if not language:
-                return self.index.ids
-            of = {page_id for page_id, page in self.pages.entries() if page.language == language}
-            return [page_id for page_id in self.index.ids if page_id in of]
-
-    def check_language(self, language: str) -> None:
-        """Raises ValueError when no page is in `language`; the message names the languages of the pages."""
-        known = self.languages()
-        if language and language not in known:
-            here = f"is in {', '.join(known)}" if known else "has a known one"
-            raise ValueError(f"No page is in the language {language[:20]!r}; what is indexed {here}.")
+            if not only:
+                return None
+            found = self._selecting.select(only, self.pages, self.index)
+            if not found:
+                raise NoPageLeft(self._selecting.why_none(only, self.pages))
+            return found
 
     def documents(self) -> list[Document]:
         """Every source with its page count, in the order of their first pages."""
@@ -165,7 +164,8 @@ class Collection:
             mine = [(page_id, places) for page_id, places in places_of if source in dict(places)]
             if not mine:
                 raise KeyError(f"There is no document called {source}.")
-            gone, self._languages = list[str](), None
+            gone = list[str]()
+            self._selecting.changed()
             for page_id, places in mine:
                 left = [place for place in places if place[0] != source]
                 for place in set(places) - set(left):
@@ -182,7 +182,7 @@ class Collection:
         with self.lock:
             self._places.clear()
             self._sources.clear()
-            self._languages = None
+            self._selecting.changed()
             self._drop(self.index.ids)
 
     def _drop(self, gone: Sequence[str]) -> None:
@@ -268,7 +268,8 @@ class Collection:
             self._put_places(page.places, page_id)
 
     def _keep(self, page: StoredPage) -> None:
-        self.pages[page.id], self._languages = page, None
+        self.pages[page.id] = page
+        self._selecting.changed()
         self._put_places(page.places, page.id)
 
     def _put_places(self, places: Iterable[Place], page_id: str) -> None:

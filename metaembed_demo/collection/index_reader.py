@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time
 from typing import Any
 
 from PIL import Image
@@ -179,7 +180,8 @@ class IndexReader:
             raise _not_a_page()
         if found.offset + found.length > sizes[found.file]:
             raise Broken(f"texts/{found.file} is cut off")
-        return replace(found, places=tuple((clean(source), number) for source, number in found.places))
+        places = tuple((clean(source), number) for source, number in found.places)
+        return replace(found, places=places, added=checked_date(found.added))
 
     # Pages
 
@@ -199,7 +201,7 @@ class IndexReader:
         if not protocol.LANGUAGE.fullmatch(found.language):
             raise _not_a_page()
         _check_picture(picture, found.width, found.height, self._limits)
-        return replace(found, words=words, reading=reading).at(record.places)
+        return replace(found, words=words, reading=reading, added=record.added).at(record.places)
 
     def _value(self, record: persistence.Record) -> dict[str, Any]:
         """A page's words as JSON types."""
@@ -265,6 +267,13 @@ def is_place(place: Place) -> bool:
     if not isinstance(source, str) or not 0 < len(source) <= MOST_NAME:
         return False
     return type(number) is int and 0 < number <= MOST_NUMBER
+
+
+def checked_date(added: object) -> int:
+    """Seconds UTC at which a page was added: not before 1970, nor after now. Raises Broken for no number."""
+    if type(added) is not int:
+        raise _not_a_page()
+    return min(max(added, 0), int(time()))
 
 
 def _not_a_page() -> Broken:

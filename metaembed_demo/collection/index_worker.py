@@ -26,7 +26,16 @@ from metaembed_demo.documents.sandbox.pool import Lost, TimedOut, Unavailable, W
 from metaembed_demo.documents.sandbox.serving import serve
 
 from .index_archive import InTime, Refused
-from .index_reader import MOST_SENTENCES, Found, IndexReader, Wanted, check_room, check_words, is_place
+from .index_reader import (
+    MOST_SENTENCES,
+    Found,
+    IndexReader,
+    Wanted,
+    check_room,
+    check_words,
+    checked_date,
+    is_place,
+)
 from .stored_page import StoredPage
 
 MOST_SAID = 2_000  # maximum characters of a message
@@ -100,6 +109,7 @@ def pack(found: Found) -> tuple[protocol.Message, list[bytes]]:
         "size": (page.width, page.height),
         "reading": page.reading,
         "language": page.language,
+        "added": page.added,
         "digest": found.digest,
     }
     return message, [found.vectors.astype(np.float16).tobytes()]
@@ -128,7 +138,9 @@ def unpack(message: protocol.Message, blobs: list[bytes], wanted: Wanted) -> Fou
     if not np.isfinite(vectors).all():
         raise protocol.Garbled("vectors that are no numbers")
     reading = tuple(map(protocol.sentence, message["reading"][:MOST_SENTENCES]))
-    page = StoredPage("", *places[0], words, b"", width, height, tuple(places[1:]), reading, language)
+    added = checked_date(message["added"])
+    also = tuple(places[1:])
+    page = StoredPage("", *places[0], words, b"", width, height, also, reading, language, added)
     return Found(page, digest, vectors)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Generator, Sequence
-from time import perf_counter
+from time import perf_counter, time
 from typing import cast
 
 from metaembed_demo.core.config import LIMITS, Limits
@@ -28,17 +28,18 @@ def index_files(
     encoder: Encoder,
     report: Report,
     limits: Limits = LIMITS,
+    dated: bool = True,
 ) -> Generator[Progress, None, None]:
     """Read, encode and index `files` into `collection`. Yields the progress after each page.
 
     `report` is updated along the way. Closing the generator cancels: pages read so far are still encoded and
-    stay searchable.
+    stay searchable. dated: pages keep the time at which they are added.
 
     Raises:
         ValueError: immediately, when `collection` was made by another encoder.
     """
     collection.check_encoder(encoder)
-    return _Indexing(collection, encoder, report, limits).run(files)
+    return _Indexing(collection, encoder, report, limits, dated).run(files)
 
 
 class Places:
@@ -89,8 +90,11 @@ class Places:
 class _Indexing:
     """One run of `index_files`."""
 
-    def __init__(self, home: Collection, encoder: Encoder, report: Report, limits: Limits) -> None:
+    def __init__(
+        self, home: Collection, encoder: Encoder, report: Report, limits: Limits, dated: bool
+    ) -> None:
         self.home, self.encoder, self.report, self.limits = home, encoder, report, limits
+        self.dated = dated
         self.places = Places(home)
         self.done = self.total = 0
         self.batch: list[Page] = []  # read, not yet encoded
@@ -162,7 +166,7 @@ class _Indexing:
                 if text := self.encoder.left_out(page):
                     self.report.note(Notice.of(page.source, page.number, text))
         for page, embedding in zip(batch, embeddings, strict=True):
-            stored = StoredPage.of(page)
+            stored = StoredPage.of(page, int(time()) if self.dated else 0)
             with self.home.lock:
                 if page.id in self.home.pages:  # another thread added it meanwhile
                     self._duplicate(page)

@@ -60,6 +60,7 @@ class Record:
     length: int
     digest: str
     language: str = ""
+    added: int = 0
 
     def load(self) -> StoredPage:
         """Raises ValueError when the record or the picture is damaged or missing."""
@@ -68,7 +69,7 @@ class Record:
         if disk.sha256(picture) != value["picture_sha256"]:
             source, number = self.places[0]
             raise _damaged(self.path, f"the checksum of the picture of {source} page {number} is wrong")
-        return StoredPage.from_json(value, picture).at(self.places)
+        return replace(StoredPage.from_json(value, picture).at(self.places), added=self.added)
 
     def packed(self) -> bytes:
         """The compressed record. Raises ValueError when its checksum is wrong."""
@@ -86,13 +87,15 @@ class Record:
 
     def as_row(self) -> list[Any]:
         row = [self.id, [list(p) for p in self.places], self.file, self.offset, self.length, self.digest]
-        return [*row, self.language] if self.language else row
+        more = [self.language, self.added] if self.added else [self.language] if self.language else []
+        return [*row, *more]
 
     @classmethod
     def of_row(cls, path: Path, row: list[Any]) -> Record:
-        page_id, places, file, offset, length, digest, *language = row
+        page_id, places, file, offset, length, digest, *more = row
         pairs = tuple((source, number) for source, number in places)
-        return cls(path, page_id, pairs, _plain(file), offset, length, digest, *map(str, language[:1]))
+        language, added = [*more, *("", 0)[len(more) :]][:2]  # older tables lack them
+        return cls(path, page_id, pairs, _plain(file), offset, length, digest, str(language), added)
 
 
 def is_saved(path: Path) -> bool:
@@ -251,14 +254,14 @@ class _Writing:
         _write_picture(self.path, page)
         old = self.known.get(page_id)
         if old and old.file not in self.rewritten and old.digest == disk.sha256(packed)[:16]:
-            return replace(old, places=page.places, language=page.language)
+            return replace(old, places=page.places, language=page.language, added=page.added)
         return self._add(page_id, page, packed)
 
     def _add(self, page_id: str, page: Saved | StoredPage, packed: bytes) -> Record:
         start, self.size = self.size, self.size + len(packed)
         self.data.append(packed)
         where = "", start, len(packed), disk.sha256(packed)[:16]
-        return Record(self.path, page_id, page.places, *where, page.language)
+        return Record(self.path, page_id, page.places, *where, page.language, page.added)
 
 
 def _packed(page: StoredPage) -> bytes:

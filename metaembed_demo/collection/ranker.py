@@ -18,6 +18,7 @@ from metaembed_demo.index.words.asking import Asked
 from metaembed_demo.index.words.word_index import Lexical
 
 from .collection import Collection
+from .filters import EVERY, PageFilter
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
 from .second_encoder import AskedOfSecond, SecondEncoder
 
@@ -29,7 +30,7 @@ class How:
     """How pages are ranked, beside the budget.
 
     exact: score every page, however many there are.
-    language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
+    only: limits the search to some pages, of which alone any are scanned.
     mode: "meaning", "words" or "both" (collection/modes.py); a query without text is always by meaning.
     steps: of Guided Query Refinement (index/query_refinement.py), 0 to 50; in mode "both" alone.
     complement: what refines beside meaning: a second encoder, or the words (None).
@@ -40,7 +41,7 @@ class How:
     """
 
     exact: bool = False
-    language: str = ""
+    only: PageFilter = EVERY
     mode: str = MEANING
     steps: int = 0
     auto: Calibration | None = None
@@ -79,7 +80,10 @@ class Ranker:
         how: How,
         second: AskedOfSecond | None = None,
     ) -> None:
-        """vectors: (R_q, D). second: the query for the complement. The caller holds the collection's lock."""
+        """vectors: (R_q, D). second: the query for the complement. The caller holds the collection's lock.
+
+        Raises NoPageLeft for `how.only`.
+        """
         self.second = second
         self.unread: tuple[str, ...] = ()  # pages that the complement is to read before it can refine
         self.collection, self.index = collection, collection.index
@@ -90,7 +94,7 @@ class Ranker:
         self.asked: Asked | None = None
         self.refinement: Refinement | None = None
         self.narrowed: Narrowed | None = None
-        self._allowed = collection.ids_in(how.language) if how.language else None
+        self._allowed = collection.select(how.only)
 
     def hits(self, k: int) -> list[Hit]:
         """The best `k` pages. Their scores are MaxSim at the budget, whatever ranked them."""
@@ -152,15 +156,15 @@ class Ranker:
             candidates: Sequence[str]
             if self.how.auto:
                 candidates = self._narrowed(self.how.auto, k)
-            elif exact or ids is not None:
+            elif exact:
                 candidates = self.index.ids if ids is None else ids
             else:
-                candidates = self.index.coarse(self.vectors, self.budget, k)
+                candidates = self.index.coarse(self.vectors, self.budget, k, ids)
         self.candidates, self.searched = len(candidates), self._pages()
         with self._timed("rerank"):
             if exact:
-                most = k if ids is None else len(self.index)
-                return _among(self.index.search(self.vectors, self.budget, most, exact=True), candidates, k)
+                among = candidates if self.how.auto else ids
+                return self.index.search(self.vectors, self.budget, k, exact=True, among=among)
             return self.index.rerank(self.vectors, self.budget, candidates, k) if candidates else []
 
     def _narrowed(self, calibration: Calibration, k: int) -> list[str]:
@@ -186,10 +190,3 @@ class Ranker:
         started = perf_counter()
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + (perf_counter() - started) * 1000
-
-
-def _among(hits: Sequence[Hit], ids: Sequence[str], k: int) -> Sequence[Hit]:
-    """The best `k` of the hits that are among `ids`, ranked anew."""
-    known = set(ids)
-    kept = [hit for hit in hits if hit.page_id in known][:k]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]

@@ -14,6 +14,7 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .filters import EVERY
 from .fitting import Scored, UnreadLanguage, fit_of, unread_language
 from .progress import Progress
 from .ranker import How, Ranker
@@ -39,7 +40,7 @@ def search(
 
     Raises:
         ValueError: when `collection` was made by another encoder, or by the complement, `k` is below 1, or a
-            language has no page.
+            filter leaves no page (facets.NoPageLeft).
     """
     collection.check_encoder(encoder)
     started = perf_counter()
@@ -62,10 +63,10 @@ def research(
     `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
-        ValueError: when `k` is below 1, no page is in the language, or the query has a picture that another
+        ValueError: when `k` is below 1, a filter leaves no page, or the query has a picture that another
             complement has not seen: `search` again then.
     """
-    how = (how or How(language=trace.language, mode=trace.mode)).of_text(trace.query_text)
+    how = (how or How(only=trace.only or EVERY, mode=trace.mode)).of_text(trace.query_text)
     second = _second(trace, how.complement) if how.complement else trace.second_query
     asked = _Asked(
         trace.query_vectors,
@@ -173,7 +174,6 @@ def _run(
         raise ValueError(f"The number of hits must be at least 1, not {k}.")
     how = how.of_text(asked.text)
     with collection.lock:  # so that no hit is removed before it is aligned
-        collection.check_language(how.language)
         budget = (how.auto.full if how.auto else budget).clip(len(asked.vectors), collection.index.r_c)
         ranker = Ranker(collection, asked.vectors, asked.text, budget, how, asked.second)
         hits = ranker.hits(k)
@@ -205,7 +205,7 @@ def _run(
         rescored=rescored,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},
         query_evidence=asked.evidence,
-        language=how.language,
+        only=how.only,
         mode=how.mode,
         words=ranker.words,
         also=ranker.asked.also if ranker.asked else {},

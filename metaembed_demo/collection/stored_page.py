@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -35,7 +35,8 @@ class StoredPage:
 
     `kept` is the JPEG or a `Picture` that makes it; `picture` returns the JPEG. `width` and `height` are its
     size in pixels. `also` lists the other (source, number) places of the same content, in indexing order.
-    `reading` and `language` are those of `Page`.
+    `reading` and `language` are those of `Page`. `added`: when it was indexed, in seconds UTC; 0 where it is
+    unknown. It is no part of the content, and is kept in the table of a saved collection.
     """
 
     id: str
@@ -48,16 +49,17 @@ class StoredPage:
     also: tuple[Place, ...] = ()
     reading: tuple[str, ...] = ()
     language: str = ""
+    added: int = field(default=0, compare=False)
 
     @classmethod
-    def of(cls, page: Page) -> StoredPage:
+    def of(cls, page: Page, added: int = 0) -> StoredPage:
         """From a page that has been read. Raises ValueError when it has no image."""
         if page.image is None:
             raise ValueError(f"{page.source} page {page.number} has no image to keep.")
         image = view_of(page.image)
         size = image.width, image.height
         found = cls(page.id, page.source, page.number, page.words, jpeg_of(image), *size)
-        return replace(found, reading=page.reading, language=page.language)
+        return replace(found, reading=page.reading, language=page.language, added=added)
 
     @property
     def picture(self) -> bytes:
@@ -77,7 +79,8 @@ class StoredPage:
 
     @cached_property
     def digest(self) -> str:
-        """64 hex digits of all that is stored of the page, except its places and its id.
+        """64 hex digits of all that is stored of the page, except its places, its id and when it was
+        added.
 
         Pages of one id may differ in it: an id is given before a page is read, and does not cover where its
         words are. What sessions share is kept by this digest, and an imported page has its id from it.

@@ -189,7 +189,7 @@ class Trace:
     rescored: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
     query_evidence: Any = None
-    language: str = ""  # the one that hits are limited to, "" for all
+    only: Any = None  # collection.filters.PageFilter, what hits are limited to; None or empty: all pages
     mode: str = "meaning"
     words: Mapping[str, WordScore] = field(default_factory=dict)  # page id -> of every hit, unless by meaning
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -245,8 +245,10 @@ class Trace:
             "storage": self.storage,
             "refined": self.rescored,
         }
-        if self.language:
-            found["query"]["language"] = self.language
+        if self.only:
+            found["query"]["filter"] = str(self.only)
+        if self.only and self.only.language:
+            found["query"]["language"] = self.only.language
         found |= self.of_fit()
         if self.mode != "meaning":
             found |= self.of_words()

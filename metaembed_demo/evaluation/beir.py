@@ -226,7 +226,7 @@ def _index(
     report: Report,
     tell: Callable[[Progress], None],
 ) -> Collection:
-    for progress in index_files(collection, files, encoder, report, NO_SESSION):
+    for progress in index_files(collection, files, encoder, report, NO_SESSION, dated=False):
         tell(progress)
     return collection
 

@@ -69,8 +69,13 @@ class MultiVectorIndex(Protocol):
         """Remove pages. Raises KeyError when an id is unknown; nothing is removed then."""
         ...
 
-    def coarse(self, query: FloatArray, budget: Budget, k: int) -> Sequence[str]:
-        """Candidate ids for the top `k` pages of `query` (R_q, D); all pages if exact search is cheap."""
+    def coarse(
+        self, query: FloatArray, budget: Budget, k: int, among: Sequence[str] | None = None
+    ) -> Sequence[str]:
+        """Candidate ids for the top `k` pages of `query` (R_q, D); all pages if exact search is cheap.
+
+        among: the ids to choose from, which alone are scanned; None: all. KeyError when one is unknown.
+        """
         ...
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
@@ -81,8 +86,15 @@ class MultiVectorIndex(Protocol):
         """MaxSim (n,) float32 of the pages `ids`, which are in the order of the index; None: of all."""
         ...
 
-    def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
-        """`coarse`, then `rerank`; with `exact` every page is scored, by its full vectors."""
+    def search(
+        self,
+        query: FloatArray,
+        budget: Budget,
+        k: int,
+        exact: bool = False,
+        among: Sequence[str] | None = None,
+    ) -> list[Hit]:
+        """`coarse`, then `rerank`; with `exact` every page (of `among`) is scored, by its full vectors."""
         ...
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:

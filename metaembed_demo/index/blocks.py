@@ -105,17 +105,26 @@ class Blocks:
             out[place] = block.vectors(coding, rows, full)
         return out
 
-    def nearest(self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """The `wanted` slots with the best prefix scores, ascending.
+    def nearest(
+        self,
+        coding: Codec,
+        quick: Codec,
+        q: FloatArray,
+        r_c: int,
+        wanted: int,
+        among: Slots | None = None,
+    ) -> Slots:
+        """The `wanted` slots with the best prefix scores, ascending; of the ascending `among` if given.
 
         With many pages and long vectors, a first scan over few tokens selects the pages of the second.
         """
         q, r_c = q[: PREFIX.r_q], min(r_c, PREFIX.r_c)
-        some = None
+        some, pages = among, self.end if among is None else len(among)
         looks = r_c == PREFIX.r_c and coding.kind in GLANCE_KINDS
-        few = glance(self.end, r_c * coding.dim, wanted) if looks else 0
+        few = glance(pages, r_c * coding.dim, wanted) if looks else 0
         if few:
-            some = top_slots(self.scan(coding, quick, q, GLANCE), few)
+            first = top_slots(self.scan(coding, quick, q, GLANCE, among), few)
+            some = first if among is None else among[first]
         best = top_slots(self.scan(coding, quick, q, r_c, some), wanted)
         return best if some is None else some[best]
 

@@ -131,12 +131,16 @@ class TokenLists:
         here = (self._slots >= 0) & (old[at] == self._slots) if len(old) else np.zeros(len(self._slots), bool)
         self._slots = np.where(here, new[at] if len(new) else -1, -1)
 
-    def candidates(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """Candidate slots, ascending, for query tokens q (r_q, D): `wanted`, but at least BROUGHT."""
+    def candidates(self, q: FloatArray, r_c: int, wanted: int, among: Slots | None = None) -> Slots:
+        """Candidate slots, ascending, for query tokens q (r_q, D): `wanted`, but at least BROUGHT.
+
+        among: the slots that are looked at; None: all.
+        """
         wanted = max(wanted, BROUGHT)
         q = np.ascontiguousarray(q[: PREFIX.r_q], np.float32)
+        chosen = None if among is None else np.isin(self._slots, among)
         found = [
-            self._nearest(index, q, wanted * (last - first))
+            self._nearest(index, q, wanted * (last - first), chosen)
             for (first, last), index in zip(self.groups, self._faiss, strict=True)
             if last <= max(r_c, 1)
         ]
@@ -144,11 +148,19 @@ class TokenLists:
         numbers = np.concatenate([ids for _, ids in found], axis=1)
         return self._best(similarity, np.where(numbers < 0, -1, self._slots[numbers]), wanted)
 
-    def _nearest(self, index: Any, q: FloatArray, k: int) -> tuple[FloatArray, Slots]:
+    def _nearest(
+        self, index: Any, q: FloatArray, k: int, chosen: NDArray[np.bool_] | None
+    ) -> tuple[FloatArray, Slots]:
+        """The nearest `k` tokens of each of q, of the pages `chosen` by number: similarities, numbers."""
         import faiss
 
         probe = faiss.SearchParametersIVF()
         probe.nprobe = max(4, round(index.nlist * self.probed))
+        selector: Any = faiss.IDSelectorBitmap  # its type is that of C++
+        if chosen is not None:
+            bits = np.packbits(chosen, bitorder="little")
+            selector = selector(bits)  # named, as are its bits: Faiss keeps neither
+            probe.sel = selector
         scores, ids = index.search(q, min(k, index.ntotal), params=probe)
         return scores, ids
 

@@ -25,6 +25,7 @@ EXACT_UP_TO = 5_000  # pages; above, a coarse stage selects candidates
 SAMPLE = 2_000  # pages for training a codebook
 STEP = 256  # pages re-encoded per step: a second with PQ, the slowest
 LISTS_FROM = 1_000_000  # pages from which inverted lists are built
+LISTED = 250_000  # selected pages from which lists choose: fewer are scanned, which finds more
 NEVER = sys.maxsize
 
 
@@ -163,13 +164,16 @@ class LocalIndex:
 
     # Searching
 
-    def coarse(self, query: FloatArray, budget: Budget, k: int) -> Sequence[str]:
+    def coarse(
+        self, query: FloatArray, budget: Budget, k: int, among: Sequence[str] | None = None
+    ) -> Sequence[str]:
         with self._lock:
             self.sound()
             q, r_c = cut(query, budget, self.r_c, self.dim)
-            wanted = candidates(len(self), Budget(len(q), r_c), k, self.recall)
-            few = len(self) <= max(self.exact_up_to, wanted)
-            slots = self._all() if few else self._near(q, r_c, wanted)
+            chosen = self._all() if among is None else self._slots_of(among)
+            wanted = candidates(len(chosen), Budget(len(q), r_c), k, self.recall)
+            few = len(chosen) <= max(self.exact_up_to, wanted)
+            slots = chosen if few else self._near(q, r_c, wanted, None if among is None else chosen)
             return Candidates(self._blocks, slots)
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
@@ -190,13 +194,20 @@ class LocalIndex:
             slots = self._all() if ids is None else self._slots_of(ids)
             return self._blocks.scores(self._codec, q, r_c, slots, full=False)
 
-    def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: FloatArray,
+        budget: Budget,
+        k: int,
+        exact: bool = False,
+        among: Sequence[str] | None = None,
+    ) -> list[Hit]:
         with self._lock:
             if not exact:
-                return self.rerank(query, budget, self.coarse(query, budget, k), k)
+                return self.rerank(query, budget, self.coarse(query, budget, k, among), k)
             self.sound()
             q, r_c = cut(query, budget, self.r_c, self.dim)
-            slots = self._all()
+            slots = self._all() if among is None else self._slots_of(among)
             return self._hits(*self._ranked(q, r_c, slots, k, full=True))
 
     def vectors(self, ids: Sequence[str]) -> FloatArray:
@@ -374,14 +385,14 @@ class LocalIndex:
 
     # Scoring
 
-    def _near(self, q: FloatArray, r_c: int, wanted: int) -> Slots:
-        """The top `wanted` slots of the coarse stage, ascending."""
-        if self._lists is not None:
-            return self._lists.candidates(q, r_c, wanted)
+    def _near(self, q: FloatArray, r_c: int, wanted: int, among: Slots | None) -> Slots:
+        """The top `wanted` slots of the coarse stage, of the ascending `among` alone if given; ascending."""
+        if self._lists is not None and (among is None or len(among) >= LISTED):
+            return self._lists.candidates(q, r_c, wanted, among)
         if len(self) >= self.lists_from and self._listing.idle:
             seen = self._snapshot()
             self._listing.begin(seen.ids, seen.full)
-        return self._blocks.nearest(self._codec, self._quick, q, r_c, wanted)
+        return self._blocks.nearest(self._codec, self._quick, q, r_c, wanted, among)
 
     def _ranked(self, q: FloatArray, r_c: int, slots: Slots, k: int, full: bool) -> tuple[Slots, FloatArray]:
         """The top `k` of the ascending `slots`, and their scores."""

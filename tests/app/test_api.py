@@ -111,6 +111,10 @@ def test_a_picture_is_a_query(client: Client, picture: Path, small: Served) -> N
 def test_without_a_session_there_is_the_sample_corpus(client: Client) -> None:
     found = check(client.predict("energy use", api_name="/search"), "search")
     assert (len(found["hits"]), found["hits"][0]["source"]) == (4, "energy.pdf")
+    for only in ('document:"dog*" type:pdf', {"documents": ["dog*"], "types": "pdf"}):
+        found = check(client.predict("energy use", filter=only, api_name="/search"), "search")
+        assert [hit["source"] for hit in found["hits"]] == ["dog.pdf"]
+        assert (found["query"]["filter"], found["pages_searched"]) == ("document:dog* type:pdf", 1)
     assert check(client.predict(api_name="/documents"), "documents")["pages"] == 4
     page = found["hits"][0]["page_id"]
     check(client.predict(page, "energy", api_name="/explain"), "explain")
@@ -140,6 +144,8 @@ def test_mini_tells_what_words_give(address: str) -> None:
         ("search", {"query": "\u200b"}, "The query is empty"),
         ("search", {"query": "dog", "language": "de"}, "No page is in the language 'de'"),
         ("search", {"query": "dog", "language": 7}, "language is to be text, not int"),
+        ("search", {"query": "dog", "filter": "typ:pdf"}, "no part 'typ:pdf'"),
+        ("search", {"query": "dog", "filter": {"types": "docx"}}, "No document is of the type 'docx'"),
         ("search", {"query": "x" * 5000}, "5,000 characters, over the limit"),
         ("explain", {"page_id": "nope", "query": "dog"}, "no page with this page_id"),
         ("index", {"files": []}, "no files to index"),

@@ -21,6 +21,7 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import ROOT
@@ -409,29 +410,38 @@ def test_a_picture_from_a_file_is_explained_too(visit: Visit, tmp_path: Path) ->
 # Languages and words in doubt
 
 
-def test_the_results_keep_to_the_chosen_language(visit: Visit) -> None:
+GERMAN = PageFilter(languages=("de",))
+
+
+def test_the_results_keep_to_the_filter(visit: Visit) -> None:
     for at, page in enumerate(list(visit.collection.pages.values())):
         visit.collection.pages[page.id] = replace(page, language="de" if at % 2 else "en")
-    visit.collection._languages = None
+    visit.collection._selecting.changed()
     screen = visit.search("the museum opens at ten")
-    assert 'data-action="language"' in str(screen.results)
-    screen = visit.speak("de")
+    assert 'name="languages" value="de"' in str(screen.only)
+    assert "Remove German" not in str(screen.only)
+    screen = visit.limit({"languages": ["de"]})
+    assert 'data-filter="" aria-label="Remove German"' in str(screen.only)
     assert visit.trace
     assert len(visit.trace.hits) == 6
     assert "Best 6 of 6 pages" in str(screen.results)
-    assert '"language":"de"' in unescape(str(screen.link))
+    assert '"only":"lang:de"' in unescape(str(screen.link))
     visit.move(STOPS[1])
     assert len(visit.trace.hits) == 6
     for name in TABS:
         opened(visit, name)
     other = Visit(visit.tools, visit.session)
-    shown = other.arrive(Link("the museum", hit=visit.trace.hits[2].page_id, language="de"))
+    shown = other.arrive(Link("the museum", hit=visit.trace.hits[2].page_id, only=GERMAN))
     assert "Best 6 of 6 pages" in str(shown.results)
     assert other.chosen == visit.trace.hits[2].page_id
+    assert visit.limit("pages:what").results == visit.screen().results, "what is malformed is ignored"
     visit.clear()
     visit.restore()
-    assert "Best 10 of 12 pages" in str(visit.search("the museum").results), "no page is in it any more"
-    assert visit.language == ""
+    told = str(visit.search("the museum").results)
+    assert "No page is left to search" in told
+    assert "No page is in the language" in told
+    assert visit.trace is None
+    assert "Best 10 of 12 pages" in str(visit.limit("").results), "the query was kept"
 
 
 def test_words_in_doubt_are_marked(visit: Visit, mini: Mini) -> None:

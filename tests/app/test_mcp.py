@@ -100,6 +100,12 @@ def test_the_tools_answer_as_the_endpoints_do(small: Served) -> None:
     endpoint = client.predict("energy use", "8x16", 2, api_name="/search")
     assert tool.pop("timings_ms").keys() == endpoint.pop("timings_ms").keys()
     assert tool == endpoint
+    for only in ("document:dog*", {"documents": ["dog*"]}):
+        found = call(small.address, "search", query="energy use", filter=only)
+        assert [hit["source"] for hit in found["hits"]] == ["dog.pdf"]
+    assert "no part 'dog'" in refusal(small.address, "search", query="energy", filter="dog")
+    for odd in ("type:pdf " * 1_000, {"kinds": ["pdf"]}, {"types": ["pdf"] * 101}):
+        assert "validation error" in refusal(small.address, "search", query="energy", filter=odd)
 
 
 def test_files_come_inside_the_call_and_stay_in_the_session(small: Served) -> None:

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from dataclasses import dataclass, replace
+from datetime import date
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,12 +17,15 @@ from metaembed_demo.app.theme import SHADES_DARK, SHADES_LIGHT, css
 from metaembed_demo.app.views import (
     alignment_chart,
     documents_tab,
+    filter_control,
     index_size_chart,
     score_bar,
     search_tab,
     timing_chart,
 )
 from metaembed_demo.app.views.budget_dial import dial
+from metaembed_demo.collection.facets import Facets
+from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
@@ -362,21 +366,42 @@ def test_results_mark_a_page_that_was_not_among_the_hits_before() -> None:
     assert not Document(search_tab.results(trace(), pages, gains, "p1", address)).all(class_="new")
 
 
-def test_languages_are_shown_and_chosen_where_there_are_several() -> None:
+def test_hits_tell_their_language_where_there_are_several() -> None:
     pages = {"p1": replace(FakePage(), language="de"), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
-    shown = replace(trace(), language="de")
 
     def drawn(languages: dict[str, int]) -> str:
-        return search_tab.results(shown, pages, gains, "p1", address, languages=languages)
+        return search_tab.results(trace(), pages, gains, "p1", address, languages=languages)
 
-    both = Document(drawn({"en": 60, "de": 12}))
-    assert "All languages" in both.words
-    assert "German (12)" in both.words
-    assert [each["value"] for tag, each in both.elements if tag == "option" and "selected" in each] == ["de"]
     assert drawn({"en": 60, "de": 12}).count("<span>German</span>") == 1
     assert "German" not in drawn({"de": 72})
-    assert HOSTILE not in drawn({"de": 72, HOSTILE: 1})
+
+
+ONE_DAY = (date(2026, 11, 3),) * 2
+
+
+def test_the_filter_offers_what_tells_pages_apart_and_loses_no_part_of_it() -> None:
+    plain = Facets({"a.pdf": 1}, {"pdf": 1}, {"en": 1}, 1, None, 1)
+    assert filter_control.control(EVERY, plain) == ""
+    facets = Facets({"a.pdf": 60, HOSTILE: 12}, {"pdf": 60, "png": 12}, {"en": 60}, 60, ONE_DAY, 5)
+    open_ = Document(filter_control.control(EVERY, facets))
+    assert not open_.all(class_="only-chip")
+    for words in ("a.pdf (60)", "PNG (12)", "Pages", "Added", "Left out: 5 pages without a date."):
+        assert words in open_.words
+    assert "Languages" not in open_.words
+    only = PageFilter.parse('document:"b*" lang:de pages:3-10 pages:20- added:2026-11-01..')
+    html = filter_control.control(only, facets)
+    drawn = Document(html)
+    assert HOSTILE not in html
+    names = ("b*", "German", "pages 3-10", "from page 20", "added from 2026-11-01")
+    labels = [
+        each["aria-label"] for _, each in drawn.elements if "data-filter" in each and "aria-label" in each
+    ]
+    assert labels == [f"Remove {name}" for name in names]
+    checked = {each["value"] for tag, each in drawn.elements if tag == "input" and "checked" in each}
+    assert checked == {"b*", "de", "20-"}
+    ends = [each.get("value") for tag, each in drawn.elements if "data-end" in each]
+    assert ends == ["3", "10", "2026-11-01", ""]
 
 
 def test_a_page_tells_how_it_was_read() -> None:

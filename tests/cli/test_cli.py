@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,12 @@ def test_search_keeps_to_a_language(pictures: Path, tmp_path: Path, monkeypatch,
     assert [(hit["file"], hit["language"]) for hit in hits] == [("sleeping-cat.png", "de")]
     status, _, err = run(capfd, "search", tmp_path / "ix", "old invoice", "--language", "fr")
     assert (status, "what is indexed is in en, de" in err) == (2, True)
+    today = f"{datetime.now(timezone.utc):added:%Y-%m-%d..}"
+    found = ok(capfd, "search", tmp_path / "ix", "cat", "--filter", f"lang:en type:png {today}")
+    assert {hit["language"] for hit in found["hits"]} == {"en"}
+    assert found["filter"] == f"type:png lang:en {today}"
+    status, _, err = run(capfd, "search", tmp_path / "ix", "cat", "--filter", "pages:x")
+    assert (status, "Write pages:3, pages:3-10" in err) == (2, True)
 
 
 def test_notices_are_told_in_few_lines(pictures: Path, tmp_path: Path, monkeypatch, capfd) -> None:

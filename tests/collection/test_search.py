@@ -9,6 +9,8 @@ import pytest
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.facets import NoPageLeft
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, research, search
 from metaembed_demo.collection.stored_page import StoredPage
@@ -199,6 +201,9 @@ def test_restored_samples_have_their_old_vectors(collection: Collection) -> None
 # Languages
 
 
+GERMAN = PageFilter(languages=("de",))
+
+
 @pytest.fixture
 def bilingual() -> Collection:
     found = Collection.for_encoder(ENCODER)
@@ -216,10 +221,10 @@ def test_a_search_in_one_language_is_exact(bilingual: Collection, exact: bool, u
     bilingual.index.exact_up_to = up_to
     every = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), k=12, how=How(exact=True))
     german = [hit for hit in every.hits if bilingual.pages[hit.page_id].language == "de"]
-    found = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), 3, How(exact, "de"))
+    found = search(bilingual, ENCODER, Query("coffee machine 7"), Budget(4, 8), 3, How(exact, GERMAN))
     assert [hit.page_id for hit in found.hits] == [hit.page_id for hit in german[:3]]
     assert [hit.rank for hit in found.hits] == [1, 2, 3]
-    assert (found.language, found.pages_searched) == ("de", 4)
+    assert (found.only, found.pages_searched) == (GERMAN, 4)
     assert found.as_json()["query"]["language"] == "de"
     again = research(bilingual, found, Budget(16, 64), 10)
     assert {bilingual.pages[hit.page_id].language for hit in again.hits} == {"de"}
@@ -227,13 +232,13 @@ def test_a_search_in_one_language_is_exact(bilingual: Collection, exact: bool, u
 
 
 def test_a_language_without_pages_is_refused_and_counts_follow(bilingual: Collection) -> None:
-    assert bilingual.languages() == {"en": 8, "de": 4}
+    assert bilingual.facets().languages == {"en": 8, "de": 4}
     with pytest.raises(ValueError, match="language 'fr'; what is indexed is in en, de"):
-        search(bilingual, ENCODER, Query("coffee"), Budget(4, 8), how=How(language="fr"))
+        search(bilingual, ENCODER, Query("coffee"), Budget(4, 8), how=How(only=PageFilter(languages=("fr",))))
     bilingual.remove("a.pdf")
-    assert bilingual.languages() == {}
-    with pytest.raises(ValueError, match="what is indexed has a known one"):
-        bilingual.check_language("de")
+    assert bilingual.facets().languages == {}
+    with pytest.raises(NoPageLeft, match="none has a known one"):
+        bilingual.select(GERMAN)
 
 
 def test_languages_are_known_without_loading_pages(bilingual: Collection, tmp_path, monkeypatch) -> None:
@@ -241,6 +246,6 @@ def test_languages_are_known_without_loading_pages(bilingual: Collection, tmp_pa
     monkeypatch.setattr(persistence, "EAGER", 3)
     found = Collection.load(tmp_path, ENCODER.fingerprint)
     monkeypatch.setattr(persistence.Record, "load", None)
-    assert found.languages() == {"en": 8, "de": 4}
-    assert found.ids_in("de") == bilingual.ids_in("de")
-    assert found.copy().languages() == {"en": 8, "de": 4}
+    assert found.facets().languages == {"en": 8, "de": 4}
+    assert found.select(GERMAN) == bilingual.select(GERMAN)
+    assert found.copy().facets().languages == {"en": 8, "de": 4}

@@ -282,3 +282,20 @@ def test_scores_of_all_pages_and_of_some_come_in_the_order_of_the_index(make: Ma
     np.testing.assert_allclose(index.scores(query, Budget(2, 4)), expected, atol=1e-4)
     some = index.scores(query, Budget(2, 4), ["p3", "p7", "p11"])
     np.testing.assert_allclose(some, expected[[3, 7, 11]], atol=1e-4)
+
+
+def test_a_selection_is_searched_as_if_it_were_the_index(make: Make) -> None:
+    index, vectors, query = make(64, 16), kept(40, 64, 16), random_vectors(1, 16, 16)
+    index.add(names(40), vectors)
+    chosen = [f"p{i}" for i in range(1, 40, 3)]
+    for budget in (*STOPS, Budget(3, 5)):
+        scores = naive(query, vectors, budget)
+        best = sorted(chosen, key=lambda page_id: -scores[int(page_id[1:])])[:5]
+        for exact in (True, False):
+            hits = index.search(query, budget, 5, exact, among=chosen)
+            assert [hit.page_id for hit in hits] == best, budget
+        found = list(index.coarse(query, budget, 5, among=chosen))
+        assert set(best) <= set(found) <= set(chosen)
+    assert list(index.coarse(query, FULL, 5, among=[])) == index.search(query, FULL, 5, among=[]) == []
+    with pytest.raises(KeyError, match="nope"):
+        index.coarse(query, FULL, 5, among=["p1", "nope"])

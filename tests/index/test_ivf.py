@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import weakref
+from typing import Any
 
 import faiss
 import numpy as np
@@ -57,6 +58,20 @@ def test_the_lists_bring_most_of_the_best_ten(listed, budget: Budget) -> None:
     assert np.mean(found) > 0.8
 
 
+@pytest.mark.parametrize("listing", [True, False], ids=["lists", "scan"])
+def test_a_selection_is_all_that_is_looked_at(listed, monkeypatch, listing: bool) -> None:
+    monkeypatch.setattr("metaembed_demo.index.local.LISTED", 100 if listing else 10**9)
+    index, queries = listed
+    chosen, found = index.ids[::3], []
+    for query in queries:
+        hits = index.search(query, Budget(8, 16), 10, among=chosen)
+        exact = index.search(query, Budget(8, 16), 10, exact=True, among=chosen)
+        assert {hit.page_id for hit in [*hits, *exact]} <= set(chosen)
+        found.append(len({hit.page_id for hit in hits} & {hit.page_id for hit in exact}) / 10)
+    assert len(index.coarse(queries[0], Budget(8, 16), 10, among=chosen)) < len(chosen)
+    assert np.mean(found) > 0.8
+
+
 def test_the_lists_follow_adds_removes_and_compaction(listed, topics) -> None:
     index, queries = listed
     best = [hit.page_id for hit in index.search(queries[0], Budget(8, 16), 5)]
@@ -104,9 +119,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TokenLists]:
     found: list[TokenLists] = []
     candidates = TokenLists.candidates
 
-    def noted(lists: TokenLists, q: FloatArray, r_c: int, wanted: int) -> np.ndarray:
+    def noted(lists: TokenLists, *how: Any) -> np.ndarray:
         found.append(lists)
-        return candidates(lists, q, r_c, wanted)
+        return candidates(lists, *how)
 
     monkeypatch.setattr(TokenLists, "candidates", noted)
     return found

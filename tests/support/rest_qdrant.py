@@ -81,6 +81,8 @@ class Handler(BaseHTTPRequestHandler):
             case "POST", "points":
                 asked = models.PointRequest(**body)
                 return engine.retrieve(name, asked.ids, asked.with_payload, asked.with_vector)
+            case "POST", "points/batch":
+                return engine.batch_update_points(name, models.UpdateOperations(**body).operations)
             case "POST", "points/delete":
                 return engine.delete(name, models.FilterSelector(**body))
             case "POST", "points/count":

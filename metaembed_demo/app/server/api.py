@@ -15,6 +15,7 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, search, searched
@@ -149,17 +150,19 @@ class Api:
         mode: Any = BOTH,
         steps: Any = 0,
         complement: Any = "",
+        only: Any = "",
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
         language: ISO 639-1 code of the pages to search, "" for all. mode, steps: as of `ranker.How`.
-        complement: the name of a loaded encoder that refines, "" for the words.
+        complement: the name of a loaded encoder that refines, "" for the words. only: a filter as
+        `PageFilter.of` takes it.
         """
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
         how = How(
-            language=spoken,
+            only=PageFilter.of("" if only is None else only, spoken),
             mode=_text(mode, "mode").lower(),
             steps=_whole(steps, "steps"),
             complement=_complement(_text(complement, "complement"), tools),

@@ -59,6 +59,7 @@ class Endpoints:
         mode: str = BOTH,
         steps: int = 0,
         complement: str = "",
+        filter: str | dict[str, Any] = "",
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -73,10 +74,11 @@ class Endpoints:
             mode: What ranks the pages: "meaning", "words" or "both".
             steps: Steps that move the query towards the words, 0 to 50, in mode "both".
             complement: A loaded encoder towards which it is moved instead. Empty: the words.
+            filter: The pages to search, as 'type:pdf pages:3-10', or its fields as an object. Empty: all.
         """
         with self._asked(request), self._picture(image) as picture:
             client = client_of(request)
-            how = (language, client, mode, steps, complement)
+            how = (language, client, mode, steps, complement, filter)
             return self.api.search(query, budget, k, session, picture, *how)
 
     def explain(

@@ -15,12 +15,13 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
+from metaembed_demo.collection.filters import LONGEST, MOST_PARTS
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.logs import plain
@@ -61,6 +62,29 @@ BudgetText = Annotated[
     str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
 ]
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
+
+
+Values = Annotated[list[Annotated[str, Field(max_length=LONGEST)]], FailFast(), Field(max_length=MOST_PARTS)]
+
+
+class PagesOnly(BaseModel):
+    """Pages to search. Values of one field are alternatives."""
+
+    model_config = ConfigDict(extra="forbid")
+    documents: Values = Field([], description="Names or patterns, as Annual*.pdf.")
+    types: Values = Field([], description="Endings of files, as pdf.")
+    languages: Values = Field([], description="ISO 639-1 codes.")
+    pages: Values = Field([], description="Page numbers, as 3 or 3-10.")
+    added: Values = Field([], description="Days, as 2026-11-01 or 2026-11-01..2026-11-30.")
+
+
+Pages = Annotated[
+    Annotated[str, Field(max_length=LONGEST)] | PagesOnly,
+    Field(
+        description='Pages to search, as: type:pdf lang:de document:"Annual*" pages:3-10 added:2026-11-01.. '
+        "Parts of one kind are alternatives. Empty: all pages."
+    ),
+]
 
 
 class InlineFile(BaseModel):
@@ -133,12 +157,15 @@ class Toolbox:
         complement: Annotated[
             str, Field(description="A loaded encoder towards which it is moved instead. Empty: the words.")
         ] = "",
+        filter: Pages = "",
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
+        parts = filter if isinstance(filter, str) else filter.model_dump(exclude_defaults=True)
         return await self._run(
             self._searching,
             lambda files, client: self.api.search(
-                query, budget, k, session, next(iter(files), None), language, client, mode, steps, complement
+                *(query, budget, k, session, next(iter(files), None), language, client),
+                *(mode, steps, complement, parts),
             ),
             _pictures(image_base64),
         )

@@ -94,6 +94,7 @@ class Page:
             )
             self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
         self.ranking = html("ranking", script="ranking_control.js")
+        self.only = html("only", script="page_filter.js")
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="budget_dial.js")
@@ -178,6 +179,7 @@ class Page:
         )
         on(self.dial.input, self.turn, [], **looking)
         on(self.ranking.input, self.rank_by, [], **looking)
+        on(self.only.input, self.limit, [], **looking)
         on(self.free_hint.input, self.free, [], outputs=[*search_outputs, self.free_hint], **DIRECT)
         on(self.results.select, self.choose, [], **looking)
         on(self.ranks.select, self.open_at, [], **looking)
@@ -265,6 +267,11 @@ class Page:
         for screen in refine_open_search(visit):
             yield self._screen(visit, screen) or gr.skip()
 
+    def limit(self, request: gr.Request, event: gr.EventData) -> Updates:
+        """Search some pages alone."""
+        visit = self.visits.of(request)
+        return self._screen(visit, visit.limit(said(event, "filter"))) or gr.skip()
+
     def free(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         budget, turn = Budget.parse(str(said(event, "budget"))), int(said(event, "turn", 0))
@@ -318,8 +325,8 @@ class Page:
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
             return {**self._screen(visit, visit.search(value)), self.text: value}
-        if name == "language":
-            return self._screen(visit, visit.speak(value)) or gr.skip()
+        if name == "only":
+            return self._screen(visit, visit.limit(value)) or gr.skip()
         if name == "mode":
             return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
         if name == "budget":

@@ -209,9 +209,9 @@ def results(
         gains: page id -> five prefix gains.
         chosen: the id of the open hit.
         address: gives the URLs of thumbnails.
-        languages: language code -> number of pages; more than one are shown and can be chosen.
+        languages: language code -> number of pages; where there are several, each hit tells its own.
     """
-    several = languages if languages and len(languages) > 1 else {}
+    several = languages is not None and len(languages) > 1
     top = max((hit.score for hit in trace.hits), default=1.0)
     cards = "".join(
         _card(
@@ -222,7 +222,7 @@ def results(
             trace,
             hit.page_id == chosen,
             address,
-            bool(several),
+            several,
         )
         for hit in trace.hits
         if hit.page_id in pages
@@ -230,7 +230,7 @@ def results(
     return (
         '<section class="results" aria-label="Results"><div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
-        f"{_languages(several, trace.language)}{legend(reach(trace.budget))}</div>"
+        f"{legend(reach(trace.budget))}</div>"
         f"{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol></section>"
     )
 
@@ -242,21 +242,6 @@ def _searched(trace: Trace) -> str:
         also = [f"{safe(', '.join(found))} for “{safe(word)}”" for word, found in trace.also.items()]
         told.append(f"Also searched: {'; '.join(also)}.")
     return f'<p class="hint searched" role="status">{" ".join(told)}</p>' if told else ""
-
-
-def _languages(pages: Mapping[str, int], chosen: str) -> str:
-    """A list to limit the results to one language; empty if there is none to choose."""
-    if not pages:
-        return ""
-    options = "".join(
-        f'<option value="{safe(code)}"{" selected" if code == chosen else ""}>'
-        f"{safe(language_name(code))} ({count:,})</option>"
-        for code, count in pages.items()
-    )
-    return (
-        '<select class="languages" data-action="language" aria-label="Language of the pages">'
-        f'<option value="">All languages</option>{options}</select>'
-    )
 
 
 def _card(

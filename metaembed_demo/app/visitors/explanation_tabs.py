@@ -13,6 +13,8 @@ from metaembed_demo.app.views import timing_chart
 from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.facets import NoPageLeft
+from metaembed_demo.collection.filters import EVERY
 from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.search import explain_hit
 from metaembed_demo.collection.stored_page import StoredPage
@@ -136,7 +138,7 @@ class ExplanationTabs:
         return ranks(lines, now, chosen, words=trace.mode != MEANING)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
-        """The rank of every page in the trace's language at the five stops."""
+        """The rank of every page that the trace's filter allows at the five stops."""
         with collection.lock:
             return [self._ranked(collection, trace, stop) for stop in STOPS]
 
@@ -148,7 +150,12 @@ class ExplanationTabs:
         """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
         index, vectors = collection.index, trace.query_vectors
         budget = budget.clip(len(vectors), index.r_c)
-        ids, how = tuple(collection.ids_in(trace.language)), (index.storage, index.rescore)
+        how = index.storage, index.rescore
+        try:
+            chosen = collection.select(trace.only or EVERY)
+            ids = tuple(index.ids if chosen is None else chosen)
+        except NoPageLeft:  # removed in another tab
+            ids = ()
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
@@ -169,7 +176,7 @@ class ExplanationTabs:
             if page.id not in collection.pages:  # removed while it was open
                 return nothing()
             ranks = [
-                self._ranked(collection, replace(one, language=trace.language), one.budget)[page.id]
+                self._ranked(collection, replace(one, only=trace.only), one.budget)[page.id]
                 for one in (first, trace)
             ]
             first = explain_hit(collection, first, page.id)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.app.views.html import json_attribute
+from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.modes import WORDS as BY_WORDS
 from metaembed_demo.collection.stored_page import StoredPage
@@ -26,7 +27,7 @@ WORDS = 50  # words of an explanation in a trace
 
 @dataclass(frozen=True)
 class Link:
-    """The view that a deep link restores: query text, budget, open hit, open tabs, what ranks the pages.
+    """The view that a deep link restores: query text, budget, open hit and tabs, what ranks which pages.
 
     Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
     """
@@ -36,7 +37,7 @@ class Link:
     hit: str | None = None
     tab: str = TABS[0]
     room: str = ROOMS[0]
-    language: str = ""
+    only: PageFilter = EVERY
     mode: str = BOTH
     steps: int = 0
     complement: str = ""
@@ -46,13 +47,21 @@ class Link:
         """From URL parameters. Malformed values are ignored.
 
         >>> link = Link.parse({"q": "energy", "budget": "4x8", "tab": "ranks", "room": "cellar", "mode": "x"})
-        >>> link.query, str(link.budget), link.hit, link.tab, link.room, link.language, link.mode, link.steps
-        ('energy', '4x8', None, 'ranks', 'search', '', 'both', 0)
+        >>> link.query, str(link.budget), link.hit, link.tab, link.room, link.mode, link.steps
+        ('energy', '4x8', None, 'ranks', 'search', 'both', 0)
+        >>> str(Link.parse({"only": "type:pdf", "language": "de"}).only)
+        'type:pdf lang:de'
         """
         try:
             budget = Budget.parse(params.get("budget", str(STOPS[-1])))
         except ValueError:
             budget = STOPS[-1]
+        try:
+            only = PageFilter.of(
+                params.get("only", ""), params.get("language", "")
+            )  # "language" in old links
+        except ValueError:
+            only = EVERY
         tab, room, mode = (params.get(name, "") for name in ("tab", "room", "mode"))
         steps = params.get("steps", "")
         return cls(
@@ -61,7 +70,7 @@ class Link:
             params.get("hit") or None,
             tab if tab in TABS else TABS[0],
             room if room in ROOMS else ROOMS[0],
-            params.get("language", "")[:2],
+            only,
             mode if mode in MODES else BOTH,
             min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
             params.get("complement", "")[:LONGEST],
@@ -78,7 +87,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
     params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
-    params |= {"language": trace.language} if trace.language else {}
+    params |= {"only": str(trace.only)} if trace.only else {}
     params |= {"mode": trace.mode} if trace.mode != BOTH and not trace.query_image else {}
     if trace.refinement:
         params |= {"steps": str(len(trace.refinement.refined.losses) - 1)}

@@ -22,6 +22,7 @@ class Screen:
 
     header: str | None = None
     ranking: str | None = None
+    only: str | None = None  # which pages are searched
     dial: str | None = None
     storage: str | None = None
     results: str | None = None

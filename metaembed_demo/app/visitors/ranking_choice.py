@@ -10,6 +10,7 @@ import numpy as np
 from metaembed_demo.app.views import ranking_control, refinement_chart
 from metaembed_demo.app.views.refinement_chart import Moved, PoolPage
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.second_encoder import SecondEncoder
@@ -41,10 +42,10 @@ class RankingChoice:
         if str(steps).isdecimal() and int(steps) <= MOST_STEPS:
             self.steps = int(steps)
 
-    def how(self, language: str, complement: SecondEncoder | None = None) -> How:
+    def how(self, only: PageFilter, complement: SecondEncoder | None = None) -> How:
         """complement: the one of that name; None where it is not loaded, or the pages are encoded by it."""
         steps = self.steps if self.mode == BOTH else 0
-        return How(language=language, mode=self.mode, steps=steps, complement=complement if steps else None)
+        return How(only=only, mode=self.mode, steps=steps, complement=complement if steps else None)
 
     def control(
         self,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from PIL.Image import Image
 
-from metaembed_demo.app.views import search_tab, storage_control
+from metaembed_demo.app.views import filter_control, search_tab, storage_control
 from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
+from metaembed_demo.collection.facets import NoPageLeft
+from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import WORDS
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import alignment_in, explain_hit, has_seen, research, search
@@ -81,7 +85,8 @@ class SearchState:
     trace: Trace | None = None  # the last search
     chosen: str | None = None  # page id of the open hit
     budget: Budget = STOPS[-1]
-    language: str = ""  # code of the pages to search, "" for all
+    only: PageFilter = EVERY  # the pages to search
+    unanswered: tuple[str, str] | None = None  # a query for which that leaves no page, and why
     ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
@@ -105,7 +110,7 @@ class SearchState:
         """Drop the last search. Returns its text, "" where there was none."""
         with self.session.lock:
             text = self.trace.query_text if self.trace else ""
-            self.trace, self.chosen = None, None
+            self.trace, self.chosen, self.unanswered = None, None, None
         return text
 
     def changed(self, screen: Screen) -> dict[str, str]:
@@ -124,7 +129,7 @@ class SearchState:
         if link is None or not link.query:
             return self.screen()
         self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        self.picture, self.language = None, link.language
+        self.picture, self.only = None, link.only
         self.ranking.take(link.mode, link.steps, link.complement)
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
@@ -157,6 +162,10 @@ class SearchState:
             )
             self.explanation_tabs.ask(query)
             self.explanation_tabs.note(trace)
+        except NoPageLeft as error:
+            self.forget_search()
+            self.unanswered = text, str(error)
+            return self.screen()
         except Exception as error:  # the visitor gets a message for any error of the encoder
             if not isinstance(error, ValueError):
                 log.exception("The search for %.100r failed", text)
@@ -175,12 +184,14 @@ class SearchState:
         if self.trace is None:
             return Screen(dial=self._dial("", self.bytes_per_stop()), storage=self.storage())
         self.again()
-        self.explanation_tabs.note(self.trace)
+        if self.trace is not None:
+            self.explanation_tabs.note(self.trace)
         return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
 
-    def speak(self, language: str) -> Screen:
-        """Search again among the pages in `language`, or among all if it is empty."""
-        self.language = language
+    def limit(self, only: str | Mapping[str, Any]) -> Screen:
+        """Search again among some pages, as `PageFilter.of` takes them. What is malformed is ignored."""
+        with suppress(ValueError):
+            self.only = PageFilter.of(only)
         self.again()
         return self.screen()
 
@@ -203,9 +214,7 @@ class SearchState:
         return self.ranking.control(self.collection, self.trace, self.chosen, names, done)
 
     def _how(self) -> How:
-        """How to search. The chosen language is dropped when its last page is gone."""
-        self.language = self.language if self.language in self.collection.languages() else ""
-        return self.ranking.how(self.language, self.complement)
+        return self.ranking.how(self.only, self.complement)
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits is ignored."""
@@ -226,13 +235,23 @@ class SearchState:
         with self.session.lock, self.collection.lock:
             if chosen is not None and chosen in self.collection.pages:
                 trace = explain_hit(self.collection, trace, chosen)
-            self.trace, self.chosen = trace, chosen
+            self.trace, self.chosen, self.unanswered = trace, chosen, None
 
     def again(self) -> None:
-        """Search again with the same query, after a change of the budget or the pages."""
-        trace = self.trace
-        if trace is not None:
-            self._take(research(self.collection, trace, self.budget, HITS, self._how()), self.chosen)
+        """Search again with the same query, after a change of the budget, the filter or the pages."""
+        if self.trace is not None:
+            self._research(self.trace, self.chosen)
+        elif self.unanswered is not None:
+            self.search(self.unanswered[0])
+
+    def _research(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
+        how = self._how()
+        try:
+            found = research(self.collection, trace, self.budget, HITS, how)
+        except NoPageLeft as error:
+            self.unanswered = self.forget_search(), str(error)
+        else:
+            self._take(found, chosen, beyond)
 
     # The search side as HTML
 
@@ -244,8 +263,11 @@ class SearchState:
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
         screen.ranking = self.ranking_control()
+        screen.only = filter_control.control(self.only, self.collection.facets())
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
+        elif self.unanswered is not None:
+            screen.results = filter_control.none_left(self.unanswered[1])
         elif trace is not None and not trace.hits and trace.mode == WORDS:
             screen.results = search_tab.no_words(trace)
         elif trace is None or not trace.hits:
@@ -265,7 +287,7 @@ class SearchState:
             for page_id in pages
             if page_id in trace.cosines
         }
-        spoken = self.collection.languages()
+        spoken = self.collection.facets().languages
         screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken)
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)
@@ -350,7 +372,7 @@ class SearchState:
         trace = self.trace
         if trace is None or not self._has(page_id):
             return Screen()
-        self._take(research(self.collection, trace, self.budget, HITS, self._how()), page_id, beyond=True)
+        self._research(trace, page_id, beyond=True)
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
@@ -379,7 +401,7 @@ class SearchState:
 
     def _has(self, page_id: str) -> bool:
         page = self.collection.pages.get(page_id)
-        return page is not None and self.language in ("", page.language)
+        return page is not None and self.only.matches(page)
 
     def _failed(self, message: str, query: str) -> Screen:
         sizes = self.bytes_per_stop()

@@ -12,11 +12,6 @@ element.addEventListener("click", (event) => {
   }
 });
 
-element.addEventListener("change", (event) => {
-  const { action } = event.target.dataset;
-  if (action) trigger("submit", { action, value: event.target.value });
-});
-
 element.addEventListener("keydown", (event) => {
   const hit = event.target.closest(".hit");
   if (!hit || !["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) return;

@@ -101,7 +101,7 @@ class EdgeClient:
         self._shard.update(self._edge.UpdateOperation.create_sparse_vector(vector_name, modifier=idf))
 
     def create_payload_index(self, collection_name: str, field_name: str, field_schema: Any) -> None:
-        kind = self._edge.PayloadSchemaType.Integer
+        kind = getattr(self._edge.PayloadSchemaType, str(field_schema.value).capitalize())
         self._shard.update(self._edge.UpdateOperation.create_field_index(field_name, kind))
 
     # Points
@@ -131,6 +131,12 @@ class EdgeClient:
     def delete(self, collection_name: str, points_selector: Any, wait: bool) -> None:
         chosen = self._filter(points_selector.filter)
         self._shard.update(self._edge.UpdateOperation.delete_points_by_filter(chosen))
+
+    def batch_update_points(self, collection_name: str, update_operations: list[Any], wait: bool) -> None:
+        """Payloads alone."""
+        for each in update_operations:
+            given = each.set_payload
+            self._shard.update(self._edge.UpdateOperation.set_payload(given.points, given.payload))
 
     def retrieve(
         self, collection_name: str, ids: list[str], with_vectors: list[str] | bool = False
@@ -188,6 +194,7 @@ class EdgeClient:
                 query=self._edge.Query.Nearest(given.query, using=given.using),
                 prefetches=self._prefetch(given.prefetch),
                 params=self._search_params(given.params),
+                filter=self._filter(given.filter),
             )
         ]
 
@@ -201,9 +208,19 @@ class EdgeClient:
     def _filter(self, given: Any) -> Any:
         if given is None:
             return None
-        return self._edge.Filter(must=[self._condition(one) for one in given.must])
+        must, should = ([self._condition(one) for one in each or ()] for each in (given.must, given.should))
+        return self._edge.Filter(must=must or None, should=should or None)
 
     def _condition(self, given: Any) -> Any:
+        edge = self._edge
         if hasattr(given, "has_vector"):
-            return self._edge.HasVectorCondition(given.has_vector)
-        return self._edge.HasIdCondition(set(given.has_id))
+            return edge.HasVectorCondition(given.has_vector)
+        if hasattr(given, "has_id"):
+            return edge.HasIdCondition(set(given.has_id))
+        if hasattr(given, "nested"):
+            return edge.NestedCondition(given.nested.key, self._filter(given.nested.filter))
+        if hasattr(given, "must"):
+            return self._filter(given)
+        if given.match is not None:
+            return edge.FieldCondition(given.key, match=edge.MatchAny(given.match.any))
+        return edge.FieldCondition(given.key, range=edge.RangeFloat(gte=given.range.gte, lte=given.range.lte))

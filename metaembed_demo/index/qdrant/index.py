@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,10 @@ from metaembed_demo.index.base import Elsewhere, check_new, cut
 from metaembed_demo.index.cascade import PREFIX, candidates
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim
+from metaembed_demo.index.selection import Selection
 
 from .client import Link, check, connect, make, models, vector_names
+from .payload import condition, make_indexes
 
 FIRST_PER_CANDIDATE = 10  # pages from the HNSW stage per candidate
 SCAN_UP_TO = 20_000  # pages up to which prefixes are scanned without HNSW
@@ -91,6 +93,9 @@ class QdrantIndex(Elsewhere):
         self._ends = vector_names(r_c)
         self._writing = threading.RLock()
         self._size, self._counted = 0, -RECOUNT_S
+        self.by_payload = (
+            False  # whether payloads are known to be those of the pages, so that filters use them
+        )
 
     @classmethod
     def open(
@@ -149,12 +154,18 @@ class QdrantIndex(Elsewhere):
     @property
     def ids(self) -> list[str]:
         """Page ids in the order they were added; reads the whole collection's payload."""
-        found, offset = [], None
+        found = [(payload["serial"], page_id) for page_id, payload in self.payloads().items()]
+        return [page_id for _, page_id in sorted(found)]
+
+    def payloads(self) -> dict[str, dict[str, Any]]:
+        """Page id -> what is known of the page; `page` and `serial` besides index/qdrant/payload.py."""
+        found: dict[str, dict[str, Any]] = {}
+        offset = None
         while True:
             records, offset = self._link("scroll", limit=NAMED, offset=offset, with_vectors=False)
-            found += [(record.payload["serial"], record.payload["page"]) for record in records]
+            found |= {record.payload["page"]: record.payload for record in records}
             if offset is None:
-                return [page_id for _, page_id in sorted(found)]
+                return found
 
     def __len__(self) -> int:
         return int(self._link("count", exact=True).count)
@@ -199,39 +210,59 @@ class QdrantIndex(Elsewhere):
             self._delete(ids)
             self._counted = -RECOUNT_S
 
+    def describe(self, about: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep payloads (index/qdrant/payload.py) of pages that are there, with payload indexes."""
+        m, ids = models(), list(about)
+        if ids:
+            make_indexes(self._link)
+        for start in range(0, len(ids), NAMED):
+            told = [
+                m.SetPayload(payload=dict(about[page_id]), points=[point_id(page_id)])
+                for page_id in ids[start : start + NAMED]
+            ]
+            operations = [m.SetPayloadOperation(set_payload=each) for each in told]
+            self._link("batch_update_points", update_operations=operations, wait=True)
+
     # Search
 
-    def coarse(self, query: FloatArray, budget: Budget, k: int) -> list[str]:
+    def coarse(
+        self, query: FloatArray, budget: Budget, k: int, among: Sequence[str] | None = None
+    ) -> list[str]:
         """The top pages by MaxSim at the smaller of `budget` and (8, 16); number by `cascade.candidates`."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
-        wanted = self._wanted(q, r_c, k)
+        only, pages = self._only(among), self._about() if among is None else len(among)
+        wanted = candidates(pages, Budget(len(q), r_c), k)
         if not wanted:
             return []
-        prefetch = self._nearest(q, r_c, wanted)
+        prefetch = self._nearest(q, r_c, wanted, pages, only)
         if r_c > PREFIX.r_c:
             q, r_c = q[: PREFIX.r_q], PREFIX.r_c
-        return [page.page_id for page in self._ask(q, r_c, wanted, prefetch=prefetch)]
+        return [page.page_id for page in self._ask(q, r_c, wanted, only=only, prefetch=prefetch)]
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
         q, r_c = cut(query, budget, self.r_c, self.dim)
         if not len(ids) or k < 1:
             return []
-        chosen = list(dict.fromkeys(ids))
-        parts = [_these(chosen[start : start + COUNTED]) for start in range(0, len(chosen), COUNTED)]
-        if sum(self._link("count", count_filter=part, exact=True).count for part in parts) != len(chosen):
-            self._refuse_unknown(ids, self._known(ids))
-        only = None if len(chosen) == len(self) else _these(chosen)
+        only = self._only(ids)
         return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, only=only, exact=True))
 
-    def search(self, query: FloatArray, budget: Budget, k: int, exact: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: FloatArray,
+        budget: Budget,
+        k: int,
+        exact: bool = False,
+        among: Sequence[str] | None = None,
+    ) -> list[Hit]:
         """One nested query finds the pages: first token (HNSW) -> 16 tokens -> all, as far as r_c goes."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
-        if k < 1:
+        if k < 1 or (among is not None and not len(among)):
             return []
+        only = self._only(among)
         if exact:
-            return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, exact=True))
-        prefetch = self._stages(q, r_c, self._wanted(q, r_c, k))
-        return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, prefetch=prefetch))
+            return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, only=only, exact=True))
+        prefetch = self._stages(q, r_c, k, self._about() if among is None else len(among), only)
+        return self._best(q, r_c, k, lambda n: self._ask(q, r_c, n, only=only, prefetch=prefetch))
 
     def save(self, path: Path) -> None:
         """Write a LocalIndex to `path`, loading all vectors into memory.
@@ -300,27 +331,44 @@ class QdrantIndex(Elsewhere):
         )
         return [_Found(at.payload["page"], at.payload["serial"], at.score) for at in found.points]
 
-    def _wanted(self, q: FloatArray, r_c: int, k: int) -> int:
-        return candidates(self._about(), Budget(len(q), r_c), k)
+    def _only(self, ids: Sequence[str] | None) -> Any:
+        """The filter for these pages: by payload where that is in step, else by their ids; None for all.
 
-    def _stages(self, q: FloatArray, r_c: int, wanted: int) -> Any:
-        """The nested prefetch before scoring at `r_c`, or None to scan all pages."""
+        Raises:
+            KeyError: when an id is unknown.
+        """
+        if ids is None:
+            return None
+        chosen = list(dict.fromkeys(ids))
+        if isinstance(ids, Selection) and ids.where and self.by_payload:
+            return condition(ids.where)
+        parts = [_these(chosen[start : start + COUNTED]) for start in range(0, len(chosen), COUNTED)]
+        if sum(self._link("count", count_filter=part, exact=True).count for part in parts) != len(chosen):
+            self._refuse_unknown(chosen, self._known(chosen))
+        return None if len(chosen) == len(self) else _these(chosen)
+
+    def _stages(self, q: FloatArray, r_c: int, k: int, pages: int, only: Any) -> Any:
+        """The nested prefetch before scoring at `r_c`, or None to scan all `pages` that `only` allows."""
+        wanted = candidates(pages, Budget(len(q), r_c), k)
         if r_c <= PREFIX.r_c:
-            return self._nearest(q, r_c, wanted)
+            return self._nearest(q, r_c, wanted, pages, only)
         return models().Prefetch(
             query=_as_query(q[: PREFIX.r_q], PREFIX.r_c),
             using=self._ends[PREFIX.r_c],
             limit=wanted,
-            prefetch=self._nearest(q, PREFIX.r_c, wanted),
+            filter=only,
+            prefetch=self._nearest(q, PREFIX.r_c, wanted, pages, only),
         )
 
-    def _nearest(self, q: FloatArray, r_c: int, wanted: int) -> Any:
+    def _nearest(self, q: FloatArray, r_c: int, wanted: int, pages: int, only: Any) -> Any:
         """The HNSW stage on the first token, for many pages and r_c > 1; else None."""
         limit = wanted * FIRST_PER_CANDIDATE
-        if r_c == 1 or self._about() <= max(SCAN_UP_TO, limit):
+        if r_c == 1 or pages <= max(SCAN_UP_TO, limit):
             return None
         params = models().SearchParams(hnsw_ef=limit)
-        return models().Prefetch(query=_as_query(q, 1), using="first", limit=limit, params=params)
+        return models().Prefetch(
+            query=_as_query(q, 1), using="first", limit=limit, filter=only, params=params
+        )
 
     def _about(self) -> int:
         """Number of pages, cached for RECOUNT_S."""
