@@ -123,6 +123,7 @@ def _run(
         known = before.cosines if before is not None and alike else {}
         new = [hit.page_id for hit in hits if hit.page_id not in known]
         found = {**known, **_cosines(collection, asked.vectors, new, how.exact)}
+        automatic = ranker.automatic()
         align_ms = _ms(started)
     timings = {"encode": encode_ms, **ranker.timings, "align": align_ms}
     trace = Trace(
@@ -146,7 +147,7 @@ def _run(
         missing=tuple(map(" ".join, ranker.asked.missing)) if ranker.asked else (),
         word_query=ranker.asked,
         refinement=ranker.refinement,
-        auto=ranker.narrowed,
+        auto=automatic,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace
 

@@ -196,7 +196,7 @@ class Trace:
     missing: tuple[str, ...] = ()
     word_query: Any = None  # the query as the lexical index took it (index.words.asking.Asked)
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
-    auto: Any = None  # index.auto.Narrowed, if the budget set itself
+    auto: Any = None  # collection.ranker.Automatic, if the budget set itself
 
     @property
     def by_full_vectors(self) -> bool:
@@ -233,6 +233,8 @@ class Trace:
             found["query"]["language"] = self.language
         if self.mode != "meaning":
             found |= self.of_words()
+        if self.auto is not None:
+            found["auto"] = self.auto.as_json()
         for hit in found["hits"]:
             hit |= self.worth(hit["page_id"])
         if self.alignment is not None:
