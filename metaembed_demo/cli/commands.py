@@ -22,6 +22,7 @@ from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_
 from metaembed_demo.evaluation.evaluate import encode, evaluate
 from metaembed_demo.evaluation.run_files import gains, per_query, trec_run
 
+from .auto import auto_of, show_auto
 from .console import BadInput, notices, problems, table, tell, tell_notices, told
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
@@ -107,7 +108,8 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             collection.index.recall = options.recall or collection.index.recall
             collection.index.rescore = options.refine or 0
     with told():
-        how = How(options.exact, options.language, options.mode, options.gqr)
+        auto = auto_of(collection, encoder, options.index) if options.auto else None
+        how = How(options.exact, options.language, options.mode, options.gqr, auto)
         trace = search(collection, encoder, query, options.budget, options.k, how)
     hits = []
     for hit in trace.hits:
@@ -131,6 +133,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         "language": options.language,
         **trace.of_words(),
         "budget": str(trace.budget),
+        **({"auto": trace.auto.as_json()} if trace.auto else {}),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
         "bytes_per_page": trace.bytes_per_page,
@@ -147,6 +150,8 @@ def show_search(result: dict[str, Any]) -> None:
     table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
+    if "auto" in result:
+        show_auto(result["auto"])
 
 
 # push

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, MOST_COUNT, Calibration
+from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS
-
-if TYPE_CHECKING:
-    from .collection import Collection
 
 CHANGED = 0.2  # share of the pages, added or removed, from which a calibration is stale
 AUTO = "auto"
@@ -130,12 +128,12 @@ class Auto:
     wanted: bool = False
 
     @classmethod
-    def of_collection(cls, collection: Collection, samples: Kept | None = None) -> Auto:
-        """The best calibration for a collection: its own while it is fresh, else that of the samples."""
-        kind, kept = collection.index.storage, collection.calibrations
+    def of_pages(cls, index: MultiVectorIndex, kept: Kept, samples: Kept | None = None) -> Auto:
+        """By the best calibration of the pages in `index`: their own, else that of the samples."""
+        kind = index.storage
         own, theirs = kept.of(kind), samples.of(kind) if samples else None
         auto_of = own.auto if own else None
-        enough, stale = len(collection) >= LEAST_PAGES, kept.is_stale(kind)
+        enough, stale = len(index) >= LEAST_PAGES, kept.is_stale(kind)
         wanted, note = enough and stale, ""
         borrowed = theirs.auto if theirs else None
         found: Calibration | None
@@ -144,8 +142,8 @@ class Auto:
             note = "The pages have changed much since, and are calibrated anew." if wanted else ""
         else:
             found, of = borrowed, SAMPLES if borrowed else ""
-            note = _missing(len(collection), wanted, borrowed is not None)
-        full = found.full if found else STOPS[-1].clip(STOPS[-1].r_q, collection.index.r_c)
+            note = _missing(len(index), wanted, borrowed is not None)
+        full = found.full if found else STOPS[-1].clip(STOPS[-1].r_q, index.r_c)
         return cls(full, found, of, note, wanted)
 
     def promise(self) -> str:

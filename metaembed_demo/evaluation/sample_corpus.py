@@ -33,7 +33,7 @@ from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 
-from . import shipped_samples
+from . import sample_calibrations, shipped_samples
 from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
 from .evaluate import encode, evaluate
 from .quality_curve import Curve
@@ -87,12 +87,19 @@ def open_samples(
     beir = _open_corpus(corpus)
     folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
     found = _shipped(beir, encoder, folder, shipped)
+    calibrations = shipped.with_name(sample_calibrations.NAME)
     if found:
         report = Report(finished=True)
+        digests = digests_of(beir)
+        found.collection.calibrations = sample_calibrations.read(calibrations, encoder.fingerprint, digests)
+        sample_calibrations.prepare(found.collection, encoder, None, tell)
         curve = _curve(beir, found.collection, encoder, folder, tell, found.measured)
         return Samples(found.collection, curve, pick_examples(beir), report)
     keep = _place(folder, tell)
     collection, report = _collect(beir, encoder, keep, tell)
+    ours = sample_calibrations.read(calibrations, encoder.fingerprint, digests_of(beir))
+    collection.calibrations.take(ours, changed=0)
+    sample_calibrations.prepare(collection, encoder, keep, tell)
     curve = _curve(beir, collection, encoder, keep or folder, tell)
     for page in collection.pages.values():
         page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
@@ -116,7 +123,7 @@ def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, An
 
 
 def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`.
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, with its calibrations beside.
 
     Returns:
         Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
@@ -134,6 +141,7 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     curve = _measured(beir, made.collection, encoder)
     measured = Measured(_state(beir, made.collection, encoder), curve)
     size = shipped_samples.write(out, exact, digests, measured, renderer)
+    sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
     before = _measured(beir, exact, encoder).scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 

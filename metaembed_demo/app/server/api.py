@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaembed_demo.app.visitors import jobs
+from metaembed_demo.app.visitors.auto_choice import AutoChoice
 from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection.calibration import AUTO, Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.collection.ranker import How
@@ -150,13 +152,16 @@ class Api:
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
-        language: ISO 639-1 code of the pages to search, "" for all. mode, steps: as of `ranker.How`.
+        budget: "8x16" and the like, or "auto": it sets itself. language: ISO 639-1 code of the pages to
+        search, "" for all. mode, steps: as of `ranker.How`.
         """
         collection, tools = self._place(session)
-        asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
+        asked, wanted = self._asked(query, picture, client), _text(budget, "budget").strip().lower()
+        auto = self._auto(session) if wanted == AUTO else None
+        stop = auto.full if auto else Budget.parse(wanted)
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
-        how = How(language=spoken, mode=_text(mode, "mode").lower(), steps=_whole(steps, "steps"))
-        trace = search(collection, tools.encoder, asked, wanted, most, how)
+        of = _text(mode, "mode").lower(), _whole(steps, "steps"), auto
+        trace = search(collection, tools.encoder, asked, stop, most, How(False, spoken, *of))
         answer = {"version": VERSION, **trace.as_json()}
         with collection.lock:  # pages deleted meanwhile are left out
             pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}
@@ -164,6 +169,15 @@ class Api:
             {**hit, **_named(page)} for hit in answer["hits"] if (page := pages[hit["page_id"]])
         ]
         return answer
+
+    def _auto(self, session: Any) -> Auto:
+        """How the budget sets itself in a session, or for the sample corpus."""
+        if session is None or session == "":
+            return Auto.of_pages(self.base.index, self.base.calibrations)
+        visit = self._visit(session)
+        found = AutoChoice(on=True).of(visit.session, visit.tools.encoder)
+        assert found is not None
+        return found
 
     def explain(
         self,

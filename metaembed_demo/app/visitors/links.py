@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.app.views.html import json_attribute
+from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -27,7 +28,7 @@ WORDS = 50  # words of an explanation in a trace
 class Link:
     """The view that a deep link restores: query text, budget, open hit, open tabs, what ranks the pages.
 
-    Not the query picture. steps: of query refinement.
+    Not the query picture. steps: of query refinement. auto: whether the budget sets itself.
     """
 
     query: str = ""
@@ -38,6 +39,7 @@ class Link:
     language: str = ""
     mode: str = BOTH
     steps: int = 0
+    auto: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
@@ -62,6 +64,7 @@ class Link:
             params.get("language", "")[:2],
             mode if mode in MODES else BOTH,
             min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
+            params.get("budget") == AUTO,
         )
 
 
@@ -74,7 +77,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     """
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
-    params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
+    params = {"q": trace.query_text, "budget": AUTO if trace.auto else str(trace.budget), "hit": chosen or ""}
     params |= {"language": trace.language} if trace.language else {}
     params |= {"mode": trace.mode} if trace.mode != BOTH and not trace.query_image else {}
     params |= {"steps": str(len(trace.refinement.refined.losses) - 1)} if trace.refinement else {}
