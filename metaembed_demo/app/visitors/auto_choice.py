@@ -1,4 +1,4 @@
-"""One tab's choice that the budget sets itself, and the calibration of a session's pages in the background."""
+"""One tab's choice that the budget sets itself, and the calibration of its pages in the background."""
 
 from __future__ import annotations
 
