@@ -13,7 +13,13 @@ from metaembed_demo.evaluation.sample_calibrations import prepare, shipped
 
 
 def auto_of(collection: Collection, encoder: Encoder, folder: Path) -> Auto:
-    """How it does for an index, which is calibrated and kept so in its `folder` if need be."""
+    """How it does for an index, which is calibrated and kept so in its `folder` if need be.
+
+    Raises:
+        ValueError: when the vectors are elsewhere.
+    """
+    if not collection.index.in_process:
+        raise ValueError("Auto runs over vectors in this process. Leave out --auto, or --qdrant.")
     prepare(collection, encoder, folder, lambda line: print(line, file=sys.stderr))
     return Auto.of_pages(collection.index, collection.calibrations, shipped(encoder.fingerprint))
 

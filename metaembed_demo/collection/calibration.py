@@ -67,7 +67,8 @@ class Kept:
 
     def keep(self, kind: str, found: Calibrations, changed: int = 0) -> None:
         """changed: pages that came or went since it was made."""
-        self._found[kind], self._changed[kind] = found, changed
+        self._changed[kind] = changed  # first, as readers look for what is found
+        self._found[kind] = found
 
     def note(self, pages: int) -> None:
         """Note that `pages` were added or removed."""

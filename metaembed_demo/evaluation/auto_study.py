@@ -45,9 +45,13 @@ def calibrating(
         return Calibrations(pages)
     full, large = STOPS[-1].clip(encoder.r_q, encoder.r_c), pages > index.exact_up_to
     paths, tables = paths_of(full, quick=large), list[Table]()
+    asked = [
+        *paths,
+        tuple(stop.clip(full.r_q, full.r_c) for stop in STOPS),
+    ]  # other entries look at the stops
     for query in queries:
         vectors = encoder.encode_queries([query])[0].vectors
-        tables.append(table(_scores(index, vectors, full if large else None), full, paths))
+        tables.append(table(_scores(index, vectors, full if large else None), full, asked))
         yield
     return Calibrations(pages, {AUTO: calibrate(tables, full, paths)})
 

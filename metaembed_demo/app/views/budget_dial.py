@@ -101,7 +101,11 @@ def _promise(told: Automatic | None) -> str:
     """What Auto keeps, by which calibration, and how the needed stop was found."""
     if told is None:
         return ""
-    parts = [told.auto.promise(), told.auto.note]
+    full = told.auto.full
+    promise = told.auto.promise().replace(str(full), budget_text(full.r_q, full.r_c))
+    if told.needed is None and promise:
+        promise = "Words alone rank the pages, so only those they found were scored, all in full"
+    parts = [promise, told.auto.note]
     if told.needed is not None:
         parts.append(
             f"Needed: the smallest stop from which on the first page by meaning stays, of {told.among:,} "

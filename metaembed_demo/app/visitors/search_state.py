@@ -426,4 +426,5 @@ class SearchState:
 def _cost(trace: Trace | None) -> str:
     if trace is None:
         return '<span class="hint">Arrow keys or a click move it</span>'
-    return readout(False, 0.0, trace.timings["rerank"], trace.timings["total"])
+    scoring = trace.timings["rerank"] + (trace.timings["coarse"] if trace.auto else 0.0)  # Auto's stages
+    return readout(False, 0.0, scoring, trace.timings["total"])
