@@ -25,7 +25,7 @@ from .metrics import Row
 QUERIES = 300  # known-item queries of a calibration
 SCORES = 100_000_000  # page scores kept in memory at most; of more pages fewer queries are taken
 BUDGETS = 12  # at most, for which they are kept
-BEST = 10  # pages of a large index that are known at the full budget; five are needed
+FEW, FULL_SCORES = 40, 5_000_000  # of a large index: queries at least, page scores at the full budget
 TOP = 5
 
 
@@ -34,24 +34,24 @@ def calibrating(
 ) -> Generator[None, None, Calibrations]:
     """The calibrations of these pages; yields after every query. Pages may come or go meanwhile.
 
-    An index too large to be scored whole is calibrated by what it scans, and by the best pages it finds.
+    An index too large to be scored whole for a search is calibrated by what that scans, with fewer queries,
+    since each is compared with every page at the full budget.
     """
     with collection.lock:
         index = collection.index.copy(new_lists=False)  # the pages as they are now
     pages = len(index)
+    large = pages > index.exact_up_to
     count = min(count, SCORES // (BUDGETS * max(1, pages)))
+    count = min(count, max(FEW, FULL_SCORES // pages)) if large else count
     queries = [asked.query for asked in known_items(collection, count)]
     if len(queries) < LEAST_QUERIES or pages < LEAST_PAGES:
         return Calibrations(pages)
-    full, large = STOPS[-1].clip(encoder.r_q, encoder.r_c), pages > index.exact_up_to
+    full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
     paths, tables = paths_of(full, quick=large), list[Table]()
-    asked = [
-        *paths,
-        tuple(stop.clip(full.r_q, full.r_c) for stop in STOPS),
-    ]  # other entries look at the stops
+    stops = tuple(stop.clip(full.r_q, full.r_c) for stop in STOPS)  # for entries beside Auto's
     for query in queries:
         vectors = encoder.encode_queries([query])[0].vectors
-        tables.append(table(_scores(index, vectors, full if large else None), full, asked))
+        tables.append(table(_scores(index, vectors), full, [*paths, stops]))
         yield
     return Calibrations(pages, {AUTO: calibrate(tables, full, paths)})
 
@@ -104,15 +104,8 @@ def auto_row(
     }
 
 
-def _scores(index: MultiVectorIndex, query: FloatArray, full: Budget | None) -> Scores:
-    """As stages take them; at `full` of the best pages alone, -inf for the others."""
-
+def _scores(index: MultiVectorIndex, query: FloatArray) -> Scores:
     def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
-        assert rows is None
-        assert not first
-        if budget != full:
-            return index.stage_scores(query, budget)
-        found = {hit.page_id: hit.score for hit in index.search(query, budget, BEST)}
-        return np.array([found.get(page_id, -np.inf) for page_id in index.ids], np.float32)
+        return index.stage_scores(query[first:], Budget(budget.r_q - first, budget.r_c), rows)
 
     return scores
