@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -30,13 +31,18 @@ SERVED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what the quick loop leaves out by the fixtures it asks for; modules mark what else is slow."""
+    """Mark what the quick loop leaves out by the fixtures it asks for; modules mark what else is slow.
+
+    Files with the most such tests come first, so that no process is left with one of them at the end.
+    """
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         if asked & SERVED or "browser" in item.path.parent.name:
             item.add_marker(pytest.mark.browser)
         if "mini" in asked:  # the real encoder
             item.add_marker(pytest.mark.slow)
+    waits = Counter(item.path for item in items if any(map(item.get_closest_marker, ("slow", "browser"))))
+    items.sort(key=lambda item: -waits[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,10 @@ from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.ranker import How
-from metaembed_demo.collection.search import search
+from metaembed_demo.collection.search import search, searched
+from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.core.text import clean, plural
-from metaembed_demo.core.types import Query
+from metaembed_demo.core.types import Query, Trace
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
@@ -109,8 +110,14 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             collection.index.rescore = options.refine or 0
     with told():
         auto = auto_of(collection, encoder, options.index) if options.auto else None
-        how = How(options.exact, options.language, options.mode, options.gqr, auto)
+        complement = second(options.complement, options.gqr) if options.complement else None
+        how = How(options.exact, options.language, options.mode, options.gqr, auto, complement)
         trace = search(collection, encoder, query, options.budget, options.k, how)
+        for step in searched(collection, trace, options.k, how):
+            if isinstance(step, Trace):
+                trace = step
+            else:
+                tell(step)
     hits = []
     for hit in trace.hits:
         page = collection.pages[hit.page_id]
@@ -143,11 +150,20 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def second(name: str, steps: int) -> SecondEncoder:
+    """The encoder that refines a query. Raises ValueError when nothing is to be refined."""
+    if not steps:
+        raise ValueError("--complement refines a query: give --gqr STEPS as well.")
+    return SecondEncoder(name, load_encoder(name))
+
+
 def show_search(result: dict[str, Any]) -> None:
     rows = [
         [str(h["rank"]), f"{h['score']:.3f}", h["file"], str(h["page"]), h["title"]] for h in result["hits"]
     ]
     table(["rank", "score", "file", "page", "title"], rows, right={0, 1, 3})
+    if left := result.get("not_searched"):
+        print(f"not searched on Qdrant: {' and '.join(left)}")
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
     if "auto" in result:

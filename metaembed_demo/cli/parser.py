@@ -126,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--gqr", type=int, default=0, metavar="STEPS", help="steps that move the query towards the words (0)"
     )
+    sub.add_argument("--complement", metavar="NAME", help="an encoder that refines, in place of the words")
     sub.add_argument("--exact", action="store_true", help="score every page, by its full vectors")
     sub.add_argument(
         "--recall", type=share_of, metavar="R", help="of the exact best, above 5,000 pages (0.99)"

@@ -14,7 +14,7 @@ from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
-from metaembed_demo.index.words.word_index import WordIndex
+from metaembed_demo.index.words.word_index import Lexical
 
 from . import memory, persistence
 from .calibration import Kept
@@ -283,8 +283,8 @@ class Collection:
 
     # Disk
 
-    def lexical(self) -> WordIndex:
-        """The lexical index of all pages. Raises ValueError when a page cannot be read from disk."""
+    def lexical(self) -> Lexical:
+        """What searches all pages by words. Raises ValueError as `PageWords.ready`, here or on Qdrant."""
         with self.lock:
             return self.words.ready(self.pages)
 

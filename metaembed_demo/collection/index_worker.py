@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import numpy as np
 from PIL import Image
 
-from metaembed_demo.core.config import LIMITS, RENDER, Limits
+from metaembed_demo.core.config import RENDER, Limits
 from metaembed_demo.core.disk import scratch_prefix
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Upload
@@ -145,7 +145,6 @@ class _Asked:
         seconds = dict.fromkeys(("seconds_per_page", "seconds_per_file"), limits.seconds_per_job)
         self._allowed = limits.model_copy(update=seconds)
         self._sizes: dict[int, tuple[int, int]] = {}
-        worker.worked = 0.0
         request = {"path": str(file.path.absolute()), "name": file.name, "limits": limits.model_dump()}
         wants = (wanted.fingerprint, wanted.r_c, wanted.dim)
         message, _ = self._ask("open", **request, wanted=wants)
@@ -201,27 +200,18 @@ def out_of_time(name: str, limits: Limits) -> Refused:
 @contextlib.contextmanager
 def opened(file: Upload, wanted: Wanted, limits: Limits, in_time: InTime) -> Iterator[Reader]:
     """An index file, in the process, or in the app where none can be started. Raises Refused."""
-    with INDEXES.turn(), contextlib.ExitStack() as after:
-        worker = None
-        if INDEXES.available:
-            with contextlib.suppress(Unavailable):
-                worker = INDEXES.take(limits)
+    with contextlib.ExitStack() as after:
+        try:
+            worker = after.enter_context(INDEXES.lent(limits))
+        except Unavailable as error:
+            raise Refused(
+                f"{file.name} could not be opened: no process starts. Open it again later."
+            ) from error
         if worker is not None:
-            after.callback(_give_back, worker)
             yield _Asked(worker, file, wanted, limits)
             return
-        if INDEXES.available:
-            raise Refused(f"{file.name} could not be opened: no process starts. Open it again later.")
         folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True)
         yield IndexReader(file, Path(after.enter_context(folder)), wanted, limits, in_time)
-
-
-def _give_back(worker: Worker) -> None:
-    if worker.usable:
-        worker.worked = 0.0
-        with contextlib.suppress(Lost):
-            worker.ask(LIMITS, "close")
-    INDEXES.give_back(worker)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 from metaembed_demo.core.types import Hit, WordScore
 from metaembed_demo.index.fusion import shares
 from metaembed_demo.index.words.asking import Asked
-from metaembed_demo.index.words.word_index import WordIndex
+from metaembed_demo.index.words.word_index import Lexical
 
 MEANING, WORDS, BOTH = MODES = ("meaning", "words", "both")
 POOL = 10  # the best so many pages of either are ranked by both, and as many as hits are wanted
@@ -38,14 +38,14 @@ class Ranked:
     asked: Asked
 
 
-def by_words(lexical: WordIndex, text: str, k: int, allowed: Collection[str] | None) -> Ranked:
+def by_words(lexical: Lexical, text: str, k: int, allowed: Collection[str] | None) -> Ranked:
     """The best `k` pages by words; pages without any of them are left out."""
     found = lexical.search(text, k, allowed)
     words = {hit.page_id: WordScore(hit.score, hit.literals, 1.0) for hit in found.hits}
     return Ranked(tuple(words), words, found.asked)
 
 
-def by_both(meaning: Mapping[str, float], words: Ranked, lexical: WordIndex, weight: float) -> Ranked:
+def by_both(meaning: Mapping[str, float], words: Ranked, lexical: Lexical, weight: float) -> Ranked:
     """The pages of a pool by MaxSim (page id -> score) and words, which are those of `by_words`."""
     ids = list(meaning)
     of_words = lexical.scores(words.asked, ids)

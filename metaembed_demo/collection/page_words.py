@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from metaembed_demo.index.words.word_index import WordIndex
+from metaembed_demo.index.words.word_index import Lexical, WordIndex
 
 from .spelling import known_words
 from .stored_page import StoredPage
@@ -35,8 +35,7 @@ class PageWords:
             self._add(page)
 
     def _add(self, page: StoredPage) -> None:
-        written = (word.text for word in page.words if word.kind != "visual")
-        self._index.add(page.id, written, page.language)
+        self._index.add(page.id, written(page), page.language)
 
     def drop(self, page_ids: Iterable[str]) -> None:
         with self._lock:
@@ -49,7 +48,11 @@ class PageWords:
         with self._lock:
             return PageWords(self._index.copy(), self._missing)
 
-    def ready(self, pages: Mapping[str, StoredPage]) -> WordIndex:
+    def ready(self, pages: Mapping[str, StoredPage]) -> Lexical:
+        """What searches every page. Raises ValueError as `read`."""
+        return self.read(pages)
+
+    def read(self, pages: Mapping[str, StoredPage]) -> WordIndex:
         """The index with every page in it. Raises ValueError when a page cannot be read from disk."""
         with self._lock:
             if len(self._missing) >= TELL_FROM:
@@ -79,3 +82,8 @@ class PageWords:
         """What was saved in the folder `path`, without pages that are not among `page_ids`."""
         index = WordIndex.load(path / FOLDER, known_words())
         return cls(index, index.sync(page_ids))
+
+
+def written(page: StoredPage) -> Iterator[str]:
+    """The words of a page, without image tags."""
+    return (word.text for word in page.words if word.kind != "visual")

@@ -8,15 +8,18 @@ from metaembed_demo.core.config import SERVER
 from metaembed_demo.index.qdrant.index import QdrantIndex
 
 from .collection import Collection
+from .words_on_qdrant import WordsOnQdrant, push_words
 
 STEP = 1_000  # pages copied at a time
 
 
 def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
-    """Copy missing pages to `remote` and remove extra ones. Yields the number of pages there.
+    """Copy missing pages to `remote`, with their words, and remove extra ones.
+
+    Yields the number of pages there; while words are written, which comes last, the total.
 
     Raises:
-        ValueError: when `collection` has only codes and no full vectors.
+        ValueError: when `collection` has only codes and no full vectors, or a page cannot be read.
         ConnectionError, PermissionError, RuntimeError: as `QdrantIndex` says.
     """
     source = collection.index
@@ -38,6 +41,8 @@ def push(collection: Collection, remote: QdrantIndex) -> Iterator[int]:
         remote.add(batch, source.full(batch))
         done += len(batch)
         yield done
+    for _ in push_words(collection, remote, new):
+        yield done
 
 
 def open_remote(
@@ -58,7 +63,7 @@ def open_remote(
 
 
 def search_there(collection: Collection, location: str, name: str) -> None:
-    """Make `collection` search the index at `location`.
+    """Make `collection` search the index at `location`; by words, too, if they are there.
 
     Raises:
         ValueError: when the two do not hold the same pages.
@@ -70,3 +75,4 @@ def search_there(collection: Collection, location: str, name: str) -> None:
             f"python -m metaembed_demo push DIR {location} --name {name}"
         )
     collection.index = remote
+    collection.words = WordsOnQdrant(collection.words, remote, collection.languages())

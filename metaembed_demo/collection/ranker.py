@@ -19,11 +19,12 @@ from metaembed_demo.index.base import best
 from metaembed_demo.index.cascade import SEEN, Narrowed, Rows, Scores
 from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
 from metaembed_demo.index.words.asking import Asked
-from metaembed_demo.index.words.word_index import WordIndex
+from metaembed_demo.index.words.word_index import Lexical
 
 from .calibration import Auto
 from .collection import Collection
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
+from .second_encoder import AskedOfSecond, SecondEncoder
 
 TUNING = Tuning(rate=3e-3, temperature=0.05, complement_temperature=1.0, every=5)  # of the dev sets
 
@@ -35,7 +36,8 @@ class How:
     exact: score every page, however many there are.
     language: ISO 639-1 code of the pages to search; every one of them is scored. "": all pages.
     mode: "meaning", "words" or "both" (collection/modes.py); a query without text is always by meaning.
-    steps: of Guided Query Refinement (index/query_refinement.py) by the words, 0 to 50; in mode "both" alone.
+    steps: of Guided Query Refinement (index/query_refinement.py), 0 to 50; in mode "both" alone.
+    complement: what refines beside meaning: a second encoder, or the words (None).
     auto: the budget sets itself: pages are narrowed by its calibration (index/auto.py), and what is left is
         scored at its full budget; in mode "words" everything that is found.
 
@@ -48,6 +50,7 @@ class How:
     mode: str = MEANING
     steps: int = 0
     auto: Auto | None = None
+    complement: SecondEncoder | None = None
 
     def __post_init__(self) -> None:
         checked(self.mode)
@@ -58,15 +61,16 @@ class How:
 
     def of_text(self, text: str) -> How:
         """The same for a query with this text: without any, by meaning."""
-        return self if normalised(text).strip() else replace(self, mode=MEANING, steps=0)
+        return self if normalised(text).strip() else replace(self, mode=MEANING, steps=0, complement=None)
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """What Guided Query Refinement did: the pool's page ids, and how their scores moved."""
+    """What Guided Query Refinement did: the pool's page ids, how their scores moved, and the complement."""
 
     page_ids: tuple[str, ...]
     refined: Refined
+    complement: str = WORDS
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,17 @@ class Ranker:
     """One search. `hits` is called once; the other attributes tell of it afterwards."""
 
     def __init__(
-        self, collection: Collection, vectors: FloatArray, text: str, budget: Budget, how: How
+        self,
+        collection: Collection,
+        vectors: FloatArray,
+        text: str,
+        budget: Budget,
+        how: How,
+        second: AskedOfSecond | None = None,
     ) -> None:
-        """vectors: (R_q, D). The caller holds the collection's lock."""
+        """vectors: (R_q, D). second: the query for the complement. The caller holds the collection's lock."""
+        self.second = second
+        self.unread: tuple[str, ...] = ()  # pages that the complement is to read before it can refine
         self.collection, self.index = collection, collection.index
         self.vectors, self.text, self.budget, self.how = vectors, text, budget, how
         self.timings = {"coarse": 0.0, "rerank": 0.0}  # milliseconds
@@ -139,7 +151,7 @@ class Ranker:
         self.words = {page_id: found.words[page_id] for page_id in ids}
         return ordered(hits, ids)
 
-    def _by_both(self, hits: Sequence[Hit], words: Ranked, lexical: WordIndex) -> Ranked:
+    def _by_both(self, hits: Sequence[Hit], words: Ranked, lexical: Lexical) -> Ranked:
         weight = weight_of(self.budget.r_c, self.index.r_c)
         with self._timed("words"):
             scores = {hit.page_id: hit.score for hit in hits}
@@ -147,14 +159,29 @@ class Ranker:
         if not self.how.steps or not hits:
             return both
         with self._timed("refine"):
-            pages = self.index.vectors(both.ids)[:, : self.budget.r_c]
-            bm25 = np.array([both.words[page_id].bm25 for page_id in both.ids])
+            ids = both.ids[: 2 * POOL] if self.how.complement else both.ids
+            complement = self._complement(ids, both)
+            if complement is None:
+                return both
+            pages = self.index.vectors(ids)[:, : self.budget.r_c]
             tuning = replace(TUNING, steps=self.how.steps)
-            found = refine(self.vectors[: self.budget.r_q], pages, bm25, tuning)
-            self.refinement = Refinement(both.ids, found)
-            literals = [both.words[page_id].literals for page_id in both.ids]
+            found = refine(self.vectors[: self.budget.r_q], pages, complement, tuning)
+            name = self.how.complement.name if self.how.complement else WORDS
+            self.refinement = Refinement(ids, found, name)
+            literals = [both.words[page_id].literals for page_id in ids]
             order = np.lexsort((-found.scores[-1], -np.array(literals)))
-            return replace(both, ids=tuple(both.ids[at] for at in order))
+            return replace(both, ids=(*(ids[at] for at in order), *both.ids[len(ids) :]))
+
+    def _complement(self, ids: Sequence[str], both: Ranked) -> FloatArray | None:
+        """Scores (n,) of the pages `ids` by the complement; None while it has some to read."""
+        second = self.how.complement
+        if second is None or self.second is None:
+            return np.array([both.words[page_id].bm25 for page_id in ids])
+        pages = [self.collection.pages[page_id] for page_id in ids]
+        scores = second.scores(self.second, pages)
+        if scores is None:
+            self.unread = tuple(page.id for page in second.unread(pages))
+        return scores
 
     def _by_meaning(self, k: int) -> Sequence[Hit]:
         exact, ids = self.how.exact, self._allowed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -14,7 +14,9 @@ from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.maxsim import alignment_of, cosines
 
 from .collection import Collection
+from .progress import Progress
 from .ranker import How, Ranker
+from .second_encoder import AskedOfSecond, SecondEncoder, read_pool
 
 
 def search(
@@ -35,14 +37,19 @@ def search(
         evidence: keep the evidence of the query's tokens, if the encoder gives it (in the same forward pass).
 
     Raises:
-        ValueError: when `collection` was made by another encoder, `k` is below 1, or a language has no page.
+        ValueError: when `collection` was made by another encoder, or by the complement, `k` is below 1, or a
+            language has no page.
     """
     collection.check_encoder(encoder)
     started = perf_counter()
     read = encoder.query_evidence(query) if evidence and isinstance(encoder, Explainable) else None
     vectors = encoder.encode_queries([query])[0].vectors if read is None else read.vectors()
-    asked = _Asked(vectors, query.text, query.image is not None, read)
-    return _run(collection, asked, budget, k, how or How(), _ms(started))
+    how = (how or How()).of_text(query.text)
+    if how.complement and how.complement.encoder.fingerprint == collection.fingerprint:
+        raise ValueError(f"The pages are those of {how.complement.name}: another encoder refines a query.")
+    second = how.complement.ask(query) if how.complement else None
+    asked = _Asked(vectors, query.text, query.image is not None, read, second)
+    return _run(collection, asked, budget, k, how, _ms(started))
 
 
 def research(
@@ -53,14 +60,54 @@ def research(
     `movement` gives the ranks gained (+) or lost (-) by pages found both times.
 
     Raises:
-        ValueError: when `k` is below 1, or no page is in the language.
+        ValueError: when `k` is below 1, no page is in the language, or the query has a picture that another
+            complement has not seen: `search` again then.
     """
-    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence)
-    how = how or How(language=trace.language, mode=trace.mode)
+    how = (how or How(language=trace.language, mode=trace.mode)).of_text(trace.query_text)
+    second = _second(trace, how.complement) if how.complement else trace.second_query
+    asked = _Asked(trace.query_vectors, trace.query_text, trace.query_image, trace.query_evidence, second)
     found = _run(collection, asked, budget, k, how, 0.0, trace)
     before = {hit.page_id: hit.rank for hit in trace.hits}
     moved = {hit.page_id: before[hit.page_id] - hit.rank for hit in found.hits if hit.page_id in before}
     return replace(found, movement=moved)
+
+
+def searched(collection: Collection, trace: Trace, k: int, how: How) -> Iterator[Progress | Trace]:
+    """Let the complement read what it has to of the pool of `trace`, then refine; at last yields the trace.
+
+    Raises:
+        ValueError: when the pages changed three times while they were read; or as `research`.
+    """
+    for _ in range(3):
+        if how.complement is None or not trace.unread:
+            break
+        started = perf_counter()
+        yield from read_pool(collection, trace.unread, how.complement)
+        timings = {**trace.timings, "complement": trace.timings.get("complement", 0.0) + _ms(started)}
+        trace = research(collection, trace, trace.budget, k, how)
+        timings = {**trace.timings, "encode": timings["encode"], "complement": timings["complement"]}
+        total = sum(ms for stage, ms in timings.items() if stage != "total")
+        trace = replace(trace, timings={**timings, "total": total}, movement={})
+    if trace.unread:
+        raise ValueError("The pages changed again and again while a second encoder read them. Search again.")
+    yield trace
+
+
+def has_seen(trace: Trace, complement: SecondEncoder | None) -> bool:
+    """Whether `research` can take the complement: it has encoded the query, or can, which has no picture."""
+    known: AskedOfSecond | None = trace.second_query
+    fingerprint = known.fingerprint if known else ""
+    return complement is None or not trace.query_image or fingerprint == complement.encoder.fingerprint
+
+
+def _second(trace: Trace, complement: SecondEncoder) -> AskedOfSecond:
+    """The query for the complement, as it was encoded before if it was."""
+    known: AskedOfSecond | None = trace.second_query
+    if known is not None and known.fingerprint == complement.encoder.fingerprint:
+        return known
+    if not has_seen(trace, complement):
+        raise ValueError(f"{complement.name} has not seen the picture of this query. Search again.")
+    return complement.ask(Query(trace.query_text))
 
 
 def explain_hit(collection: Collection, trace: Trace, page_id: str) -> Trace:
@@ -91,12 +138,16 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 
 @dataclass(frozen=True)
 class _Asked:
-    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence."""
+    """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence.
+
+    second: the query for the complement of its refinement.
+    """
 
     vectors: FloatArray
     text: str
     image: bool
     evidence: Evidence | None
+    second: AskedOfSecond | None = None
 
 
 def _run(
@@ -114,7 +165,7 @@ def _run(
     with collection.lock:  # so that no hit is removed before it is aligned
         collection.check_language(how.language)
         budget = (how.auto.full if how.auto else budget).clip(len(asked.vectors), collection.index.r_c)
-        ranker = Ranker(collection, asked.vectors, asked.text, budget, how)
+        ranker = Ranker(collection, asked.vectors, asked.text, budget, how, asked.second)
         hits = ranker.hits(k)
         started = perf_counter()
         storage, rescored = _storage(collection.index, ranker.candidates, k, how.exact)
@@ -145,8 +196,11 @@ def _run(
         words=ranker.words,
         also=ranker.asked.also if ranker.asked else {},
         missing=tuple(map(" ".join, ranker.asked.missing)) if ranker.asked else (),
+        unsearched=ranker.asked.unsearched if ranker.asked else (),
         word_query=ranker.asked,
         refinement=ranker.refinement,
+        unread=ranker.unread,
+        second_query=asked.second,
         auto=automatic,
     )
     return explain_hit(collection, trace, hits[0].page_id) if hits else trace

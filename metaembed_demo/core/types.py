@@ -194,8 +194,11 @@ class Trace:
     words: Mapping[str, WordScore] = field(default_factory=dict)  # page id -> of every hit, unless by meaning
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    unsearched: tuple[str, ...] = ()  # what words could not be searched for: "phrases", "other spellings"
     word_query: Any = None  # the query as the lexical index took it (index.words.asking.Asked)
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
+    second_query: Any = None  # the query for a complement (collection.second_encoder.AskedOfSecond)
+    unread: tuple[str, ...] = ()  # pages that the complement is to read before the query is refined
     auto: Any = None  # collection.ranker.Automatic, if the budget set itself
 
     @property
@@ -206,7 +209,8 @@ class Trace:
     def of_words(self) -> dict[str, Any]:
         """The mode, and what the lexical index made of the query, as JSON types."""
         also = {word: list(spellings) for word, spellings in self.also.items()}
-        return {"mode": self.mode, "also_searched": also, "missing_phrases": list(self.missing)}
+        told = {"mode": self.mode, "also_searched": also, "missing_phrases": list(self.missing)}
+        return told | ({"not_searched": list(self.unsearched)} if self.unsearched else {})
 
     def worth(self, page_id: str) -> dict[str, Any]:
         """What words are worth on a hit, as JSON types; empty for a search by meaning."""

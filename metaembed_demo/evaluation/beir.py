@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +21,8 @@ from metaembed_demo.core.types import Problem, Query, Upload
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
+
+from .label_reader import Judged, bad_line, decoded, parse_judgements, parse_queries
 
 QRELS = ("qrels/test.tsv", "qrels/dev.tsv", "qrels.tsv")
 DIGESTS = "eval-files.json"  # in a saved index: file name -> SHA-256 of the indexed version
@@ -189,56 +189,26 @@ def _queries(folder: Path) -> tuple[dict[str, Query], set[Path]]:
     file = folder / "queries.jsonl"
     queries: dict[str, Query] = {}
     pictures: set[Path] = set()
-    for at, line in enumerate(_text(file).split("\n"), 1):
-        if not line.strip():
-            continue
+    for key, line in parse_queries(_text(file), str(file)).items():
         try:
-            value = json.loads(line)
-            key, text, name = str(value["_id"]), str(value.get("text") or ""), value.get("image")
-            image = None
-            if name:
-                pictures.add((folder / name).resolve())
-                image = open_picture(folder / name)
-            query = Query(text, image)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f'{file}, line {at}: {error!r}. A line is {{"_id": ..., "text": ...}}.'
-            ) from error
-        if key in queries:
-            raise ValueError(f"{file}, line {at}: the id {key!r} was used before.")
-        queries[key] = query
-    if not queries:
-        raise ValueError(f"{file} holds no query.")
+            if line.image:
+                pictures.add((folder / line.image).resolve())
+            queries[key] = Query(line.text, open_picture(folder / line.image) if line.image else None)
+        except ValueError as error:
+            raise bad_line(str(file), line.at, error) from error
     return queries, pictures
 
 
-def _qrels(folder: Path) -> dict[str, dict[str, int]]:
+def _qrels(folder: Path) -> Judged:
     file = next((folder / name for name in QRELS if (folder / name).is_file()), folder / QRELS[0])
-    judged: dict[str, dict[str, int]] = {}
-    for at, row in enumerate(csv.reader(_text(file).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-        if not any(cell.strip() for cell in row):
-            continue
-        try:
-            query_id, corpus_id, grade = (cell.strip() for cell in row)
-            score = int(float(grade))
-        except ValueError:
-            if at == 1:
-                continue  # the header
-            raise ValueError(
-                f"{file}, line {at}: wanted query id, corpus id and grade, with tabs between."
-            ) from None
-        if score > 0:
-            judged.setdefault(query_id, {})[corpus_id] = score
-    return judged
+    return parse_judgements(_text(file), str(file))
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return decoded(file.read_bytes(), str(file))
     except FileNotFoundError:
         raise ValueError(f"{file} is missing; a BEIR folder has queries.jsonl and {QRELS[0]}.") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text: {error}") from error
 
 
 def _in_corpus(file: Upload, folder: Path, pictures: set[Path], used: set[str]) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Literal
 
@@ -18,21 +15,19 @@ from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import LIMITS
-from metaembed_demo.core.text import bytes_text
-from metaembed_demo.core.types import FloatArray, Query
+from metaembed_demo.core.text import short_name
+from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
 
-from .beir import QRELS, Judgements, load_beir
+from . import label_worker
+from .beir import Judgements
 from .evaluate import ENCODE_BATCH
 from .known_items import Asked
 from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget used for Kendall's tau
 HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
-# Bytes, lines and characters of a line in a file of labels. The app reads it itself, in about 0.1 s.
-LABEL_BYTES, LABEL_LINES, LABEL_LINE = 1 << 20, 3000, 16_000
 LEAST_QUERIES = 10  # fewer are too few for a bootstrap interval
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
@@ -57,7 +52,7 @@ class Labels:
         """One sentence about missing ids; empty if there are none."""
         judged = len({corpus_id for grades in self.qrels.values() for corpus_id in grades})
         missing = f"{len(self.missing)} of {judged} judged ids are not in the collection, such as "
-        return f"{missing}{self.missing[0]!r}; they count as not found." if self.missing else ""
+        return f"{missing}{short_name(self.missing[0])!r}; they count as not found." if self.missing else ""
 
 
 @dataclass(frozen=True)
@@ -142,28 +137,18 @@ class Advice:
 def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) -> Labels:
     """Labels from a queries.jsonl and a tab-separated qrels file; only queries with a grade above 0.
 
+    They are untrusted, so a process of its own reads them (evaluation/label_worker.py).
+
     Raises:
-        ValueError: when a file is missing, malformed or too large, or a query has an image or is too long;
-            the message names the file, and the line or query.
+        BadLabels: when a file is missing, malformed or too large, a query has an image or is too long, or
+            the process ends; the message names the file, and the line or query.
     """
-    with TemporaryDirectory() as name:
-        queries, qrels = Path(name, "queries.jsonl"), Path(name, QRELS[0])
-        qrels.parent.mkdir()
-        try:
-            queries.write_bytes(_bounded(queries_file))
-            qrels.write_bytes(_bounded(qrels_file))
-            _refuse_pictures(queries)
-            Path(name, "page.png").touch()  # `load_beir` requires a corpus, but does not open it
-            beir = load_beir(Path(name))
-            _refuse_long(beir.queries)
-        except (OSError, OverflowError, RecursionError, csv.Error) as error:
-            raise ValueError(f"{queries_file.name} or {qrels_file.name}: {error}.") from None
-        except ValueError as error:
-            text = str(error).replace(str(queries), queries_file.name).replace(str(qrels), qrels_file.name)
-            raise ValueError(text) from None
+    texts, qrels = label_worker.read_in_process(
+        Upload(queries_file, queries_file.name), Upload(qrels_file, qrels_file.name)
+    )
     with collection.lock:
-        missing = dict.fromkeys(Judgements(beir.qrels, collection).missing)  # without duplicates
-    return Labels({key: beir.queries[key] for key in beir.qrels}, beir.qrels, tuple(missing))
+        missing = dict.fromkeys(Judgements(qrels, collection).missing)  # without duplicates
+    return Labels({key: Query(text) for key, text in texts.items()}, qrels, tuple(missing))
 
 
 def measure(
@@ -293,38 +278,3 @@ def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table
     p50, p95 = np.percentile(ms, [50, 95]).tolist()
     size = index.bytes_per_page(budget)
     return StopWorth(budget, same, tau, quality, (low, high), size, p50, p95, tuple(found[:, 2].tolist()))
-
-
-def _bounded(file: Path) -> bytes:
-    """The bytes of a file of labels. Raises ValueError when there are more, or more lines, than are read."""
-    size = file.stat().st_size
-    if size > LABEL_BYTES:
-        raise ValueError(
-            f"{file.name} is too large ({bytes_text(size)}): {bytes_text(LABEL_BYTES)} are read."
-        )
-    data = file.read_bytes()
-    lines = data.decode("utf-8", "replace").splitlines()
-    if len(lines) > LABEL_LINES:
-        raise ValueError(f"{file.name} has {len(lines):,} lines: {LABEL_LINES:,} are read.")
-    for at, line in enumerate(lines, 1):
-        if len(line) > LABEL_LINE:
-            raise ValueError(f"{file.name}, line {at} is too long: {LABEL_LINE:,} characters are read.")
-    return data
-
-
-def _refuse_long(queries: dict[str, Query]) -> None:
-    most = LIMITS.max_query_characters
-    for at, query in enumerate(queries.values(), 1):
-        if len(query.text) > most:
-            raise ValueError(f"Query {at} is too long: {most:,} characters are taken.")
-
-
-def _refuse_pictures(queries: Path) -> None:
-    """Reject image queries, before `load_beir` opens arbitrary local files. Raises ValueError."""
-    for at, line in enumerate(queries.read_text(encoding="utf-8-sig", errors="replace").split("\n"), 1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue  # reported by `load_beir`
-        if isinstance(value, dict) and value.get("image"):
-            raise ValueError(f"{queries}, line {at}: image queries are not supported; use text.")

@@ -212,6 +212,26 @@ def test_what_there_is_not_is_not_found(client: Asker) -> None:
             assert asker.post(path, json={"fn_index": number, "session_hash": "a"}).status_code == 404
 
 
+def test_what_ends_or_holds_a_tab_wants_the_login(tmp_path: Path, events: Events) -> None:
+    def user_of(scope: Any) -> str | None:
+        return "someone" if b"in=1" in dict(scope["headers"]).get(b"cookie", b"") else None
+
+    guard = Middleware(Guard, limits=LIMITS, folder=tmp_path, secrets={}, events=events, user_of=user_of)
+    routes = [Route("/{path:path}", answer, methods=["GET", "POST"])]
+    asker = TestClient(Starlette(routes=routes, middleware=[guard]))
+    asked = {"session_hash": "abc", "fn_index": 1, "event_id": "e"}
+
+    def all_statuses(**headers: str) -> set[int]:
+        found = {asker.get("/gradio_api/heartbeat/abc", headers=headers).status_code}
+        for path in (CANCEL, CANCEL + "/", access.RESET):
+            found.add(asker.post(path, json=asked, headers=headers).status_code)
+        return found
+
+    assert all_statuses() == {401}
+    assert all_statuses(Cookie="in=1") == {200}
+    assert asker.get("/").status_code == 200, "the login page"
+
+
 # Length and number
 
 

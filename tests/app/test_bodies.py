@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive
 
-from metaembed_demo.app.server import bodies
+from metaembed_demo.app.server import bodies, mcp_messages
 from metaembed_demo.app.server.bodies import Form, Room, bounded, parse, read
 from metaembed_demo.app.server.refusals import Refused
 from tests.support.coroutines import run
@@ -64,6 +65,8 @@ def test_a_form_of_files_and_short_fields_is_taken() -> None:
         (TYPE, part(b'name="files"; filename="' + b"a" * 3000 + b'"'), 413),
         (TYPE, part(b'name="a"') * 17, 413),
         (TYPE, part(b'name="files"; filename="a"') * 1001, 413),
+        (TYPE, part(b"name=\"files\"; filename*=utf-16''%FE%FF"), 400),
+        (TYPE, part(b'name="files"'), 400),
         (TYPE, b"no form", 400),
         (b"application/x-www-form-urlencoded", b"", 400),
         (b"multipart/form-data", b"", 400),
@@ -98,6 +101,48 @@ def test_json_is_short_and_flat(body: bytes, expected: int) -> None:
         parse(body)
     assert status(wrong) == expected
     assert len(str(wrong.value)) < 100, "what was sent is not repeated"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b"[" * 15_000, "not JSON"),
+        (b'{"jsonrpc": "2.0", "method": "a", "params": ' + b"[" * 15_000 + b"]" * 15_000 + b"}", "not JSON"),
+        (b'{"jsonrpc": "2.0", "method": "a", "params": ' + b'{"a":' * 40 + b"1" + b"}" * 41, "too deeply"),
+        (b'{"jsonrpc": "2.0", "method": "a", "params": {"k": ' + b"9" * 1_000_000 + b"}}", "not JSON"),
+        (b"[" + b'{"jsonrpc": "2.0"},' * 50 + b"{}]", "one at a time"),
+        (b"", "JSON object"),
+        (b'{"method": "a"}', "JSON object"),
+        (b'{"jsonrpc": "2.0", "id": 1}', "name a method"),
+        (b'{"jsonrpc": "2.0", "method": "a", "id": {}}', "id of a message"),
+        (b'{"jsonrpc": "2.0", "method": "a", "params": []}', "an object"),
+        (
+            b'{"jsonrpc": "2.0", "method": "a", "params": {"name": "' + b"x" * 5000 + b'"}}',
+            "name of a message",
+        ),
+        (
+            b'{"jsonrpc": "2.0", "method": "a", "params": {"uri": "a:' + b"x" * 5000 + b'"}}',
+            "uri of a message",
+        ),
+        (b'{"jsonrpc": "2.0", "method": "a", "id": "' + b"x" * 5000 + b'"}', "id of a message"),
+    ],
+    ids=range(13),
+)
+def test_of_a_wrong_message_for_tools_the_first_error_is_told(message: bytes, told: str) -> None:
+    with pytest.raises(Refused, match=told) as wrong:
+        mcp_messages.check(message)
+    assert status(wrong) == 400
+    assert len(str(wrong.value)) < 100
+
+
+def test_a_message_for_tools_may_hold_any_argument() -> None:
+    """A path is just an argument there: no tool reads it."""
+    call = {"name": "search", "arguments": {"query": "x" * 100_000, "path": "http://127.0.0.1/"}}
+    for id_ in (0, "a"):
+        mcp_messages.check(
+            json.dumps({"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": call}).encode()
+        )
+    mcp_messages.check(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}')
 
 
 def test_usual_json_is_read() -> None:

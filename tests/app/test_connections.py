@@ -26,6 +26,7 @@ from metaembed_demo.core import logs
 from tests.support.app_server import free_port, until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
+LARGE = b"GET /?size=20000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 MOST = 8
 Connect = Callable[..., socket.socket]
 
@@ -108,8 +109,39 @@ def test_a_whole_request_is_answered_by_its_peer_s_address(served: tuple[Connect
 
 def test_an_answer_that_is_not_taken_is_dropped(served: tuple[Connections, Connect]) -> None:
     held, connect = served
-    connect(b"GET /?size=20000000 HTTP/1.1\r\nHost: a\r\n\r\n", SO_RCVBUF=4096)
+    connect(LARGE, SO_RCVBUF=4096)
     assert until(lambda: not held._open)
+    assert not held._unread
+
+
+def test_an_address_leaves_few_answers_untaken(
+    served: tuple[Connections, Connect], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, connect = served
+    monkeypatch.setattr(connections, "TAKEN_S", 600.0)
+    first = connect(LARGE, SO_RCVBUF=4096)
+    assert until(lambda: held._unread.total() > 10_000_000), "one is kept, however large"
+    kept = held._unread.total()
+    for _ in range(3):
+        untaken = connect(LARGE)
+        assert untaken.recv(1) == b"H"
+        assert until(lambda: held._open.total() == 1)
+        assert len(all_of(untaken)) < 20_000_000
+    assert held._unread.total() == kept
+    first.close()
+    assert until(lambda: not held._unread)
+
+
+def test_untaken_answers_have_a_bound_for_all() -> None:
+    held = Connections(2, lambda address: address == "10.0.0.1", ())
+    size = connections.UNREAD_OF_ONE
+    assert [held.keep("192.0.2.1", size) for _ in range(2)] == [True, False]
+    room = connections.UNREAD // size - 1
+    assert [held.keep("10.0.0.1", size) for _ in range(room + 1)] == [True] * room + [False]
+    assert not held.keep("192.0.2.2", size)
+    held.let_go("192.0.2.1", size)
+    assert held.keep("192.0.2.2", size)
+    assert "192.0.2.1" not in held._unread
 
 
 def test_an_address_has_so_many_connections(served: tuple[Connections, Connect]) -> None:

@@ -127,6 +127,20 @@ def test_the_first_events_of_a_tab_belong_to_one_visit(demo: tuple[gr.Blocks, re
     assert registry.open().session.id != registry.open().session.id
 
 
+def test_a_file_that_was_not_uploaded_is_an_error_without_a_traceback(
+    demo: tuple[gr.Blocks, registry.Visits], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocks, _ = demo
+    with httpx.Client(base_url=str(blocks.local_url)) as client:
+        for path in ("/etc/passwd", str(tmp_path / "gone.png"), "a\0b", "/a" * 5000, 5):
+            image = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            asked = client.post("/gradio_api/call/search", json={"data": ["", "1x1", 1, "", image]})
+            told = client.get(f"/gradio_api/call/search/{asked.json()['event_id']}").text
+            assert told.startswith("event: error"), path
+            assert "Files are to be uploaded" in told, path
+    assert not caplog.records
+
+
 def test_freed_memory_goes_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [bytes(30_000) for _ in range(2_000)]
     kept = pieces[::50]

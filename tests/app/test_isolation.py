@@ -302,8 +302,11 @@ def test_a_password_closes_all_but_health(locked: Served) -> None:
             got = other.post("/login", data={"username": "anybody", "password": guess})
             assert got.status_code in (400, 422), guess
         assert "auth_required" in other.get("/").text
-        for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x"):
+        beat = "/gradio_api/heartbeat/x"
+        for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", beat):
             assert other.get(path).status_code == 401, path
+        for path in ("/gradio_api/cancel", "/gradio_api/reset"):
+            assert other.post(path, json={"session_hash": "x", "event_id": "x"}).status_code == 401
         body = {"data": ["dog"], "fn_index": 0, "session_hash": "x"}
         for path in ("/gradio_api/queue/join", RUN):
             assert other.post(path, json=body).status_code == 401
@@ -504,7 +507,8 @@ def test_requests_are_bounded(guarded: TestClient, tmp_path: Path) -> None:
     assert guarded.post(access.UPLOAD, content=much, headers=form).status_code == 413
     assert guarded.post(access.UPLOAD, content=start + b"x" * 900, headers=form).status_code == 200
     token = {"Authorization": "Bearer a"}
-    assert guarded.post(access.MCP, content=b"x" * (access.BODY + 1), headers=token).status_code == 200
+    call = b'{"jsonrpc": "2.0", "method": "a"}' + b" " * access.BODY
+    assert guarded.post(access.MCP, content=call, headers=token).status_code == 200
     (tmp_path / "much").write_bytes(b"x" * 50_000)
     fresh = guarded.app.middleware_stack  # type: ignore[attr-defined]
     while not isinstance(fresh, Guard):
@@ -525,5 +529,6 @@ def test_tokens_open_what_they_are_for(guarded: TestClient) -> None:
         ("/gradio_api/info", "", 200),
     ):
         headers = [(b"authorization", token.encode("latin-1"))]
-        got = guarded.request("POST", path, headers=headers, content=b"{}")  # type: ignore[arg-type]
+        content = b'{"jsonrpc": "2.0", "method": "a"}'
+        got = guarded.request("POST", path, headers=headers, content=content)  # type: ignore[arg-type]
         assert got.status_code == status, (path, token)

@@ -87,6 +87,11 @@ def test_the_tools_are_the_endpoints_and_nothing_else(small: Served) -> None:
     reading = {tool.name for tool in tools if tool.annotations and tool.annotations.readOnlyHint}
     assert reading == {"search", "explain", "documents"}
     assert "Unknown tool" in refusal(small.address, "arrive")
+    wrong = {"query": [], "budget": [], "k": [], "mode": []}
+    told = refusal(small.address, "search", **wrong)
+    assert told == "validation error of query: Input should be a valid string"
+    assert "JSON" in refusal(small.address, "search", query="dog", k="9" * 5000)
+    assert "JSON" in refusal(small.address, "index", files="[" * 15_000)
 
 
 def test_the_tools_answer_as_the_endpoints_do(small: Served) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.views.refinement_chart import Moved, PoolPage, refinement
 from metaembed_demo.app.visitors.links import Link
+from metaembed_demo.app.visitors.pool_reading import refine_open_search
+from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Visit
@@ -16,6 +20,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
+from tests.app.test_api import check
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
@@ -133,3 +138,43 @@ def test_the_chart_states_who_came_first_and_escapes_titles() -> None:
     assert "cosine 0.500 to 0.750" in drawn
     assert "<b>A" not in drawn
     assert "A &lt;b&gt;" in drawn
+
+
+def test_a_loaded_second_encoder_reads_the_pool_and_refines(visit: Visit) -> None:
+    assert "Refine by" not in (visit.screen().ranking or ""), "no other encoder is loaded"
+    other = DummyEncoder(dim=64)
+    other.fingerprint = "other-1"
+    visit.tools.complements.add("mini", visit.tools.encoder)
+    visit.tools.complements.add("org/<other>", other)
+    visit.search("garden gate")
+    ranking = visit.rank_by("both", "25", "org/<other>").ranking or ""
+    assert 'name="complement" value="org/&lt;other&gt;" checked' in ranking
+    assert 'value="mini"' not in ranking, "the pages are encoded by it"
+    assert (
+        f'data-unread>org/&lt;other&gt; reads the best pages: <span class="num">0 of {len(TEXTS)}' in ranking
+    )
+    *progress, last = refine_open_search(visit)
+    told = [re.sub("<[^>]*>", "", screen.ranking or "").split("pages: ")[-1] for screen in progress]
+    assert told == [f"{done} of {len(TEXTS)}" for done in range(1, len(TEXTS) + 1)]
+    assert not any("data-unread" in (screen.ranking or "") for screen in progress)
+    assert visit.trace
+    assert visit.trace.refinement.complement == "org/<other>"
+    assert "data-unread" not in (last.ranking or "")
+    assert "complement" in (last.link or "")
+    assert list(refine_open_search(visit)) == []
+    assert visit.move(STOPS[1]).ranking
+    assert visit.trace.refinement is not None, "what was read is kept"
+    assert Link.parse({"q": "x", "complement": "org/<other>"}).complement == "org/<other>"
+
+
+def test_the_api_reads_the_pool_before_it_answers(visit: Visit, tmp_path: Path) -> None:
+    other = DummyEncoder(dim=64)
+    other.fingerprint = "other-1"
+    visit.tools.complements.add("other", other)
+    api = Api(Visits(visit.tools, visit.session.base, tmp_path), visit.session.base)
+    found = api.search("garden gate", "16x64", 3, steps=20, complement="other")
+    assert len(found["hits"]) == 3
+    assert found["timings_ms"]["complement"] > 0
+    check(found, "search")
+    with pytest.raises(ValueError, match="No loaded encoder 'nowhere' can refine here; loaded: other"):
+        api.search("garden gate", "16x64", 3, steps=20, complement="nowhere")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from gradio.queueing import EventQueue
 from PIL import Image
 
-from metaembed_demo.app.server import gradio_compat
+from metaembed_demo.app.server import gradio_compat, unread_answers
 from metaembed_demo.app.server.access import MCP
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import jobs
@@ -251,6 +253,64 @@ def test_waiting_work_of_one_address_does_not_fill_the_queue(blocks: gradio_comp
         "queue_full",
     )
     assert post(VISITOR)[1] == "No function index provided."
+
+
+def send(blocks: gradio_compat.Page, tab: str, client: str, size: int = 0) -> SimpleNamespace:
+    """One message of an event of a tab, as Gradio sends it."""
+    boxes = blocks._queue.pending_messages_per_session
+    if tab not in boxes:
+        boxes[tab] = asyncio.Queue()
+        blocks._queue.pending_event_ids_session[tab] = {"e"}
+    event = SimpleNamespace(_id="e", session_hash=tab, request=client, alive=True)
+    blocks._queue.send_message(event, SimpleNamespace(output={"data": ["x" * size]}))  # type: ignore[arg-type]
+    return event
+
+
+def test_answers_that_a_silent_tab_does_not_read_are_dropped(
+    blocks: gradio_compat.Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = blocks._queue.pending_messages_per_session
+    clock = itertools.count()
+    monkeypatch.setattr(unread_answers, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    megabyte = 1 << 20
+    for at in range(100):  # of one tab, and of a tab each
+        send(blocks, "silent", ATTACKER, megabyte)
+        send(blocks, f"silent {at}", ATTACKER, megabyte)
+        send(blocks, "visitor's", VISITOR, megabyte)
+        boxes["visitor's"].get_nowait()
+        assert sum(box.size for box in boxes.values()) <= unread_answers.UNREAD_OF_ONE
+    assert "silent 0" not in boxes
+    assert blocks._queue.pending_event_ids_session["silent 0"] == set()
+    # An event whose tab was dropped ends, as when the tab is closed.
+    ended = SimpleNamespace(_id="e", session_hash="silent 0", request=ATTACKER, alive=True)
+    blocks._queue.send_message(ended, SimpleNamespace(output={}))  # type: ignore[arg-type]
+    assert not ended.alive
+    # Small ones are bounded in number.
+    for at in range(300):
+        send(blocks, f"small {at}", ATTACKER)
+    assert sum(bool(box.size) for box in boxes.values()) == unread_answers.TABS_OF_ONE
+    assert "visitor's" in boxes
+
+
+def test_calls_that_nobody_fetches_push_no_other_tab_out(
+    blocks: gradio_compat.Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = blocks._queue.pending_messages_per_session
+    send(blocks, "visitor's job", VISITOR)
+    boxes["visitor's job"].get_nowait()  # its event goes on
+    for at in range(unread_answers.MOST_TABS + 50):
+        send(blocks, f"{at}", ATTACKER)
+        boxes[f"{at}"].get_nowait()
+        blocks._queue.pending_event_ids_session[f"{at}"] = set()
+    assert len(boxes) == unread_answers.MOST_TABS
+    assert "visitor's job" in boxes
+    # And what was left for long goes.
+    send(blocks, "left", ATTACKER)
+    later = time.monotonic() + unread_answers.UNREAD_S + 60
+    monkeypatch.setattr(unread_answers, "time", SimpleNamespace(monotonic=lambda: later))
+    run(blocks._queue.push(SimpleNamespace(fn_index=None), VISITOR, None))  # type: ignore[arg-type]
+    assert "left" not in boxes
+    assert "visitor's job" in boxes
 
 
 def test_the_page_s_queue_is_the_fair_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from metaembed_demo.cli import commands
 from metaembed_demo.collection.collection import Collection
 from tests.cli.test_cli import index, ok, pictures, quick, run  # noqa: F401  # fixtures
 from tests.support.dummy_encoder import DummyEncoder
@@ -60,6 +61,7 @@ def test_an_index_is_pushed_and_searched_there(
     pictures: Path,  # noqa: F811
     tmp_path: Path,
     capfd,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     remote = str(tmp_path / "qdrant")
     status, _, err = run(capfd, "search", index, "sleeping cat", "--qdrant", remote)
@@ -70,6 +72,19 @@ def test_an_index_is_pushed_and_searched_there(
     there = ok(capfd, "search", index, "sleeping cat", "--qdrant", remote)["hits"]
     assert [hit["id"] for hit in there] == [hit["id"] for hit in here]
     assert there[0]["score"] == pytest.approx(here[0]["score"], abs=1e-3)
+    words = [
+        ok(capfd, "search", index, "invoice", "--mode", "words", *more) for more in ([], ["--qdrant", remote])
+    ]
+    assert [h["id"] for h in words[0]["hits"]] == [h["id"] for h in words[1]["hits"]] != []
+    second = ("search", index, "cat", "--qdrant", remote, "--complement", "other")
+    assert "give --gqr STEPS" in run(capfd, *second)[2]
+    assert "another encoder refines a query" in run(capfd, *second, "--gqr", 5)[2]
+    other = DummyEncoder(dim=32)
+    other.fingerprint = "other-1"
+    by_name = {"other": other}
+    with monkeypatch.context() as patched:
+        patched.setattr(commands, "load_encoder", lambda name: by_name.get(name, DummyEncoder()))
+        assert ok(capfd, *second, "--gqr", 5)["timings_ms"]["complement"] > 0
     (pictures / "old-invoice.png").unlink()
     ok(capfd, "index", pictures, "--out", tmp_path / "other")
     assert ok(capfd, "push", tmp_path / "other", remote)["pages"] == 2  # what is gone is removed there

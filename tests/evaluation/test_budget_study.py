@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import threading
 from collections import Counter
 from itertools import combinations
@@ -15,6 +16,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.documents.sandbox.pool import Workers
+from metaembed_demo.evaluation import label_worker
 from metaembed_demo.evaluation.beir import Judgements
 from metaembed_demo.evaluation.budget_study import (
     REPEATS,
@@ -29,6 +32,7 @@ from metaembed_demo.evaluation.budget_study import (
 )
 from metaembed_demo.evaluation.evaluate import ENCODE_BATCH, quality
 from metaembed_demo.evaluation.known_items import Asked, known_items
+from metaembed_demo.evaluation.label_reader import BadLabels
 from metaembed_demo.evaluation.metrics import kendall_tau, overlap
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page
@@ -466,7 +470,8 @@ GOOD = {"_id": "1", "text": "bread"}
         (lines(GOOD, GOOD), "1\tb.pdf\t1\n", r"^mine\.jsonl, line 2.*used before"),
         ("", "1\tb.pdf\t1\n", r"^mine\.jsonl holds no query"),
         (lines(GOOD), f"{HEADER}1\tb.pdf\n", r"^judged\.tsv, line 2"),
-        (lines(GOOD), f"{HEADER}1\tb.pdf\tinf\n", r"judged\.tsv: "),
+        (lines(GOOD), f"{HEADER}1\tb.pdf\tinf\n", r"^judged\.tsv, line 2: the grade is above 1,000,000"),
+        (lines({**GOOD, "text": "\u200b"}), "1\tb.pdf\t1\n", r"^mine\.jsonl, line 1: the query has no text"),
         (lines(GOOD), "2\tb.pdf\t1\n", r"^No query of mine\.jsonl has a judgement"),
         ("[" * 10_000, "1\tb.pdf\t1\n", r"^mine\.jsonl"),
         (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(1\.9 MB\): 1 MB are read"),
@@ -474,7 +479,7 @@ GOOD = {"_id": "1", "text": "bread"}
         (lines(GOOD), "\t" * 20_000, r"^judged\.tsv, line 1 is too long"),
         (lines({**GOOD, "text": "a" * 2001}), "1\tb.pdf\t1\n", r"^Query 1 is too long: 2,000 characters"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_bad_line_is_named(
     corpus: Collection, tmp_path: Path, queries: str, qrels: str, match: str
@@ -494,7 +499,57 @@ def test_a_querys_picture_is_refused_and_never_opened(
 ) -> None:
     picture = tmp_path / "secret.png"
     Image.new("RGB", (20, 20)).save(picture)
-    monkeypatch.setattr("metaembed_demo.evaluation.beir.open_picture", None)
+    monkeypatch.setattr(label_worker.LABELS, "available", False)  # so that the next line has an effect
+    monkeypatch.setattr(Image, "open", None)
     files = write(tmp_path, "\n" + lines(GOOD, {**GOOD, "_id": "2", "image": str(picture)}), "1\tb.pdf\t1\n")
     with pytest.raises(ValueError, match=r"^mine\.jsonl, line 3: image queries are not supported"):
         read_labels(*files, corpus)
+
+
+def test_a_process_of_its_own_reads_labels(corpus: Collection, tmp_path: Path, monkeypatch) -> None:
+    def forbidden(*args: object) -> None:
+        raise AssertionError("read in the app")
+
+    monkeypatch.setattr(label_worker, "read", forbidden)
+    files = write(tmp_path, lines(GOOD), "1\tb.pdf#2\t1\n")
+    assert read_labels(*files, corpus).qrels == {"1": {"b.pdf#2": 1}}
+    with pytest.raises(BadLabels, match=r"^judged\.tsv, line 2"):
+        read_labels(*write(tmp_path, lines(GOOD), "\n1\n"), corpus)
+
+
+def said(answer: dict[str, object]) -> str:
+    """Code of a process that gives one answer, in hexadecimal so that nothing needs quoting."""
+    text = json.dumps({**answer, "blobs": []}).encode()
+    framed = len(text).to_bytes(4, "big") + text
+    return f"sys.stdout.buffer.write(bytes.fromhex('{framed.hex()}')); sys.stdout.flush()\n"
+
+
+ASKED = said({"is": "ready"}) + "sys.stdin.readline()\n"
+LABELLED = {"is": "labels", "texts": {"1": "bread"}, "qrels": {"1": {"b.pdf": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("code", "match"),
+    [
+        (ASKED + "import time; time.sleep(600)", "takes more than 0.2 s"),
+        (ASKED + "import os; os.abort()", "its reader needed more than"),
+        (ASKED + said({**LABELLED, "texts": {"1": 5}}), "makes no sense"),
+        (ASKED + said({**LABELLED, "texts": {"1": "a" * 2001}}), "makes no sense"),
+        (ASKED + said({**LABELLED, "qrels": {"1": {"b.pdf": 10**9}}}), "makes no sense"),
+        (ASKED + said({**LABELLED, "qrels": {"1": {"a" * 20_000: 1}}}), "makes no sense"),
+        (ASKED + said({**LABELLED, "qrels": {"2": {"b.pdf": 1}}}), "makes no sense"),
+        ("", "no process starts"),
+    ],
+    ids=["hangs", "dies", "no text", "long text", "grade", "long id", "other ids", "does not start"],
+)
+def test_a_process_that_fails_costs_an_error_that_names_the_files(
+    corpus: Collection, tmp_path: Path, monkeypatch, code: str, match: str
+) -> None:
+    pool = Workers(1, command=[sys.executable, "-c", "import sys\n" + code])
+    monkeypatch.setattr(pool, "_proven", True)  # else files are read in the app where none starts
+    monkeypatch.setattr(label_worker, "LABELS", pool)
+    monkeypatch.setattr(label_worker, "SECONDS", 0.2 if "sleep" in code else 60)
+    files = write(tmp_path, lines(GOOD), "1\tb.pdf\t1\n")
+    with pytest.raises(BadLabels, match=rf"^mine\.jsonl and judged\.tsv could not be read.*{match}"):
+        read_labels(*files, corpus)
+    assert not pool._idle, "what has failed is not asked again"

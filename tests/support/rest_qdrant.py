@@ -30,6 +30,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._with_body()
 
+    def do_PATCH(self) -> None:
+        self._with_body()
+
     def do_POST(self) -> None:
         self._with_body()
 
@@ -64,7 +67,12 @@ class Handler(BaseHTTPRequestHandler):
                 return engine.get_collection(name)
             case "PUT", "":
                 made = models.CreateCollection(**body)
-                return engine.create_collection(name, made.vectors, metadata=made.metadata)
+                sparse = made.sparse_vectors
+                return engine.create_collection(name, made.vectors, sparse, metadata=made.metadata)
+            case "PATCH", "":
+                return engine.update_collection(name, metadata=models.UpdateCollection(**body).metadata)
+            case "PUT", "points/vectors":
+                return engine.update_vectors(name, models.UpdateVectors(**body).points)
             case "PUT", "index":
                 models.CreateFieldIndex(**body)
                 return {"operation_id": 0, "status": "completed"}

@@ -25,7 +25,7 @@ from metaembed_demo.app.visitors.uploads import handed_out
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import FULL_DISK, is_full
 
-from . import bodies, origins, tab_names
+from . import bodies, mcp_messages, origins, tab_names
 from .answers import Answer
 from .bodies import Room
 from .rate_limit import CLIENT, Addresses, Guesses, Requests
@@ -53,6 +53,8 @@ HEALTH = "/health"  # not counted
 CHECK = "metaembed.check"  # key in a request's scope: `check` with this client's rate limit
 RECEIVING = "metaembed.receiving"  # key in an upload request's scope: its `Receiving`
 READING = ("GET", "HEAD", "OPTIONS")
+# Gradio answers these without a login as well.
+LOGGED_IN = re.compile(r"/gradio_api/(cancel|reset|heartbeat/.+)/?")
 # Not counted with what computes something.
 FREE = re.compile(r"/gradio_api/(cancel|reset|startup-events)/?")
 BODY = 1 << 20  # maximum bytes of a request that is no upload
@@ -90,10 +92,14 @@ class Guard:
         secrets: Mapping[str, Sequence[str]],
         addresses: Addresses = Addresses(),  # noqa: B008  # frozen
         events: Events | None = None,
+        user_of: Callable[[Scope], str | None] = lambda _: "",
     ) -> None:
-        """folder: the upload folder; secrets: path -> tokens for it and the paths below it."""
+        """folder: the upload folder; secrets: path -> tokens for it and the paths below it.
+
+        user_of: who is logged in, None: nobody.
+        """
         self.app, self.limits, self.folder, self.secrets = app, limits, folder, secrets
-        self.addresses, self.events = addresses, events
+        self.addresses, self.events, self.user_of = addresses, events, user_of
         self.requests, self.guesses = Requests(limits.requests_per_minute), Guesses(limits.max_guesses)
         self.reads = Requests(limits.reads_per_minute)
         self.body_room = Room(limits.max_body_bytes, CLIENT_BODIES)
@@ -209,6 +215,8 @@ class Guard:
             if (path + "/").startswith(place + "/"):
                 self._check_token(client, headers.get(b"authorization", b"").decode("latin-1"), secrets)
         scope = origins.without_claims(scope, headers)
+        if LOGGED_IN.fullmatch(path) and self.user_of(scope) is None:
+            raise Refused(401, "Not authenticated")
         scope = {**scope, CHECK: partial(self._check_token, client), CLIENT: client}
         if scope["method"] in READING:
             return tab_names.in_address(scope, client), receive
@@ -217,7 +225,8 @@ class Guard:
         body = await bodies.read(headers, receive, _most(path), take)
         bodies.check_charset(headers.get(b"content-type", b""))
         if path.startswith(MCP):
-            bodies.check_marks(body)
+            if scope["method"] == "POST":
+                mcp_messages.check(body)
         elif not _is_login(scope):
             body = self._named(scope, bodies.parse(body), client) if body.strip() else body
             scope = _with_length(scope, len(body))

@@ -19,7 +19,8 @@ from metaembed_demo.collection.calibration import AUTO, Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.collection.ranker import How
-from metaembed_demo.collection.search import explain_hit, search
+from metaembed_demo.collection.search import explain_hit, search, searched
+from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
@@ -149,19 +150,29 @@ class Api:
         client: str = "",
         mode: Any = BOTH,
         steps: Any = 0,
+        complement: Any = "",
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
         budget: "8x16" and the like, or "auto": it sets itself. language: ISO 639-1 code of the pages to
         search, "" for all. mode, steps: as of `ranker.How`.
+        complement: the name of a loaded encoder that refines, "" for the words.
         """
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture, client), _text(budget, "budget").strip().lower()
         auto = self._auto(session) if wanted == AUTO else None
         stop = auto.full if auto else Budget.parse(wanted)
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
-        of = _text(mode, "mode").lower(), _whole(steps, "steps"), auto
-        trace = search(collection, tools.encoder, asked, stop, most, How(False, spoken, *of))
+        how = How(
+            language=spoken,
+            mode=_text(mode, "mode").lower(),
+            steps=_whole(steps, "steps"),
+            auto=auto,
+            complement=_complement(_text(complement, "complement"), tools),
+        )
+        trace = search(collection, tools.encoder, asked, stop, most, how)
+        for step in self.visits.shares.jobs.each(client, searched(collection, trace, most, how)):
+            trace = step if isinstance(step, Trace) else trace
         answer = {"version": VERSION, **trace.as_json()}
         with collection.lock:  # pages deleted meanwhile are left out
             pages = {hit.page_id: collection.pages.get(hit.page_id) for hit in trace.hits}
@@ -219,6 +230,17 @@ class Api:
             raise ValueError("The query is empty. Give words, a picture, or both.")
         turns = self.visits.shares.pictures
         return Query(text.strip(), jobs.picture(picture, turns, client, self.limits) if picture else None)
+
+
+def _complement(name: str, tools: Tools) -> SecondEncoder | None:
+    found = tools.complements.get(name, tools.encoder)
+    if name and found is None:
+        names = ", ".join(tools.complements.names(tools.encoder)) or "none is"
+        raise ValueError(
+            f"No loaded encoder {clean(name[:100])!r} can refine here; loaded: {names}. An encoder is loaded "
+            "when it is first chosen in the page's Documents tab."
+        )
+    return found
 
 
 def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:

@@ -132,8 +132,11 @@ def check_marks(body: bytes) -> None:
         raise Refused(413, f"The request holds too many values: {MOST_MARKS:,} are taken.")
 
 
-def parse(body: bytes) -> Any:
-    """The value of a JSON body, None of an empty one. Raises Refused."""
+def parse(body: bytes, of_gradio: bool = True) -> Any:
+    """The value of a JSON body, None of an empty one. Raises Refused.
+
+    of_gradio: it may name files, as Gradio's requests do; a file that is given as a URL is refused.
+    """
     check_marks(body)
     try:
         found = json.loads(body) if body.strip() else None
@@ -141,6 +144,8 @@ def parse(body: bytes) -> Any:
         raise Refused(400, "The request is not JSON.") from None
     level = [found]
     for _ in range(MOST_DEPTH):
+        if of_gradio:
+            _refuse_addresses(level)
         level = [value for each in level for value in _inner(each)]
         if not level:
             return found
@@ -149,15 +154,16 @@ def parse(body: bytes) -> Any:
 
 def _inner(value: Any) -> Any:
     if isinstance(value, dict):
-        _refuse_address(value.get("path"))
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def _refuse_address(path: Any) -> None:
+def _refuse_addresses(values: list[Any]) -> None:
     """Refuse a file given as a URL: Gradio would download it, whatever its size."""
-    if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
-        raise Refused(400, "Files are not fetched from addresses. Upload the file itself.")
+    for value in values:
+        path = value.get("path") if isinstance(value, dict) else None
+        if isinstance(path, str) and path.strip().lower().startswith(("http:", "https:")):
+            raise Refused(400, "Files are not fetched from addresses. Upload the file itself.")
 
 
 # Forms
@@ -230,7 +236,10 @@ class Form:
         if name == b"content-type":
             check_charset(value)
         if name == b"content-disposition":
-            self._is_file = b"filename" in parse_options_header(value)[1]
+            options = parse_options_header(value)[1]
+            self._is_file = b"filename" in options
+            if not self._is_file and options.get(b"name") == b"files":  # as with `filename*` alone
+                raise Refused(400, "A file of the form has no plain filename.")
 
     def _headers_finished(self) -> None:
         self._fields += not self._is_file

@@ -23,6 +23,7 @@ HEAD_S = 15.0  # until the head of a request has come
 REST_S = 5.0  # until the rest of a body that was not wanted has come
 TAKEN_S = 60.0  # until a client that does not read takes more of its answer
 MOST_HEAD = 32_768  # bytes of an incomplete head
+UNREAD_OF_ONE, UNREAD = 16 << 20, 256 << 20  # bytes of answers not taken yet, of one address and of all
 ANSWERED = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 FILES = 65_536  # the limit on open files is raised up to this
 OTHER_FILES = 256  # left for uploads, processes, libraries
@@ -40,6 +41,7 @@ class Connections:
         self._most_of_one, self._shared, self._first = most_of_one, shared, first
         self._most = FILES
         self._open: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()  # bytes
         self.used = False
 
     def set_up(self, config: uvicorn.Config) -> None:
@@ -72,6 +74,21 @@ class Connections:
         if not self._open[address]:
             del self._open[address]
 
+    def keep(self, address: str, size: int) -> bool:
+        """Count bytes of an answer that wait for a client, unless there are too many. One may always wait."""
+        one = self._unread[address]
+        over = one and one + size > UNREAD_OF_ONE and not self._shared(address)
+        if over or self._unread.total() + size > UNREAD:
+            log.warning("Answers that are not taken were dropped: there are too many.")
+            size = 0
+        self.let_go(address, -size)
+        return bool(size)
+
+    def let_go(self, address: str, size: int) -> None:
+        self._unread[address] -= size
+        if not self._unread[address]:
+            del self._unread[address]
+
 
 class Connection(H11Protocol):
     """uvicorn's, with deadlines."""
@@ -82,6 +99,7 @@ class Connection(H11Protocol):
         self._address: str | None = None  # once it is counted
         self._deadline: asyncio.TimerHandle | None = None  # of what is to arrive
         self._taken: asyncio.TimerHandle | None = None  # of what is to be read by the client
+        self._unread = 0  # bytes of that
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -94,6 +112,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._address is not None:
+            self._stop_unread()
             self._connections.leave(self._address)
             self._address = None
         self._stop_waiting()
@@ -114,13 +133,25 @@ class Connection(H11Protocol):
         super().pause_writing()
         if self._taken is None:
             self._taken = self.loop.call_later(TAKEN_S, self.transport.abort)
+        if self._address is not None and not self._unread:
+            size = self.transport.get_write_buffer_size()
+            if self._connections.keep(self._address, size):
+                self._unread = size
+            else:
+                self.transport.abort()
 
     def resume_writing(self) -> None:
         if self._taken is not None:
             self._taken.cancel()
             self._taken = None
+        self._stop_unread()
         if self.flow is not None:
             super().resume_writing()
+
+    def _stop_unread(self) -> None:
+        if self._address is not None:
+            self._connections.let_go(self._address, self._unread)
+        self._unread = 0
 
     def _watch(self) -> None:
         """Set a deadline for what is awaited now. An idle connection between requests has uvicorn's."""

@@ -17,6 +17,7 @@ from metaembed_demo.core.types import Upload
 
 from . import access
 from .api import Api
+from .gradio_compat import NOT_UPLOADED
 from .gradio_uploads import uploaded
 from .rate_limit import client_of
 
@@ -57,6 +58,7 @@ class Endpoints:
         language: str = "",
         mode: str = BOTH,
         steps: int = 0,
+        complement: str = "",
         request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both.
@@ -70,10 +72,12 @@ class Endpoints:
             language: ISO 639-1 code of the pages to search, for example "de". Empty: all pages.
             mode: What ranks the pages: "meaning", "words" or "both".
             steps: Steps that move the query towards the words, 0 to 50, in mode "both".
+            complement: A loaded encoder towards which it is moved instead. Empty: the words.
         """
         with self._asked(request), self._picture(image) as picture:
             client = client_of(request)
-            return self.api.search(query, budget, k, session, picture, language, client, mode, steps)
+            how = (language, client, mode, steps, complement)
+            return self.api.search(query, budget, k, session, picture, *how)
 
     def explain(
         self,
@@ -160,10 +164,7 @@ class Endpoints:
         given = files if isinstance(files, list) else [files]
         found = uploaded(given)
         if len(found) < len(given):
-            raise ValueError(
-                "Files are to be uploaded, as gradio_client.handle_file does it. One of these was not "
-                "uploaded here, or is gone."
-            )
+            raise ValueError(NOT_UPLOADED)
         return found
 
     @contextmanager

@@ -113,6 +113,34 @@ def is_let_in(request: Request) -> bool:
     return user_of(request.scope) is not None
 
 
+NOT_UPLOADED = (
+    "Files are to be uploaded, as gradio_client.handle_file does it. One of these was not uploaded here, or "
+    "is gone."
+)
+
+
+def uploaded_file(path: Any) -> Path | None:
+    """The uploaded file that a client names by `path`, None when there is none."""
+    try:
+        found = Path(path).resolve()
+        return found if found.is_relative_to(upload_folder()) and found.is_file() else None
+    except (TypeError, ValueError, OSError, RuntimeError):  # no text, a NUL, too long, links in a circle
+        return None
+
+
+def check_files(value: Any) -> None:
+    """Raises gr.Error when a file among the inputs of an event, as Gradio recognises it, is no uploaded one.
+
+    Gradio's own error for it has a traceback in the log.
+    """
+    if isinstance(value, dict):
+        meta = value.get("meta")
+        if isinstance(meta, dict) and "_type" in meta and uploaded_file(value.get("path")) is None:
+            raise gr.Error(NOT_UPLOADED, print_exception=False)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_files(inner)
+
+
 class Events:
     """The events of a `gr.Blocks` and of its queue, by what a client can name."""
 
@@ -200,6 +228,7 @@ class Page(gr.Blocks):
         if block_fn.api_name:
             inputs.extend(block.value for block in block_fn.inputs[len(inputs) :] if hasattr(block, "value"))
         super().validate_inputs(block_fn, inputs)
+        check_files(inputs)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's, with a fast path for {component: text or number} without `gr.skip()`."""

@@ -13,6 +13,7 @@ from gradio.queueing import Queue
 from metaembed_demo.core.config import Limits
 
 from .rate_limit import Recent
+from .unread_answers import Mailboxes
 
 
 class FairQueue(Queue):
@@ -21,9 +22,12 @@ class FairQueue(Queue):
     def begin(self, limits: Limits, client_of: Callable[[Any], str]) -> None:
         self._limits, self._client_of = limits, client_of
         self._served, self._turn = Recent[int](), 0  # address -> when it was served last
+        self._boxes = Mailboxes(self.pending_event_ids_session)
+        self.pending_messages_per_session = self._boxes  # type: ignore[assignment]
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """As Gradio's, but an address whose share of the places is taken is refused."""
+        self._boxes.drop_old()
         client, most = self._client_of(request), self._limits.share(self.max_size or 0)
         waiting = self._waiting()
         mine = sum(self._client_of(event.request) == client for event in waiting)
@@ -31,6 +35,16 @@ class FairQueue(Queue):
             why = f"Too many requests of your address are waiting ({most}). Try again later."
             return False, why, "queue_full"
         return await super().push(body, request, username)
+
+    def send_message(self, event: Any, event_message: Any) -> None:
+        """As Gradio's, within bounds on what is not read. An event whose tab was dropped ends."""
+        box = self._boxes.get(event.session_hash)
+        if box is None:
+            event.alive = False
+            return
+        box.client = self._client_of(event.request)
+        super().send_message(event, event_message)
+        self._boxes.keep_bounds(box.client)
 
     def get_events(self) -> tuple[list[Any], bool, str] | None:
         """The event that is due: of the address served longest ago, among those below their share."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
@@ -16,7 +16,7 @@ from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Upload
 
 from .access import RECEIVING, UPLOAD
-from .gradio_compat import is_let_in, receive_upload, upload_folder
+from .gradio_compat import is_let_in, receive_upload, uploaded_file
 
 
 class UploadRoute:
@@ -61,12 +61,10 @@ def uploads(event: gr.EventData) -> list[Upload]:
 
 def uploaded(files: Sequence[Any]) -> list[Upload]:
     """Those of `files`, as a browser or Gradio's client names them, that were uploaded here."""
-    folder, found = upload_folder(), []
+    found = []
     for file in files:
-        if not isinstance(file, dict) or "\0" in str(file.get("path", "")):
-            continue
-        path = Path(str(file.get("path", ""))).resolve()
-        name = str(file.get("name") or file.get("orig_name") or path.name)
-        if path.is_relative_to(folder) and path.is_file():
+        path = uploaded_file(file.get("path")) if isinstance(file, dict) else None
+        if path is not None:
+            name = str(file.get("name") or file.get("orig_name") or path.name)
             found.append(Upload(path, short_name(PurePath(name).name or path.name)))
     return found

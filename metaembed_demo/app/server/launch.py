@@ -54,7 +54,13 @@ def options(
         lifespan = tools.lifespan
     addresses = Addresses(server.trusted_proxies, SPACE.here, server.proxy_addresses)
     guard = Middleware(
-        Guard, limits=limits, folder=folder, secrets=secrets(server), addresses=addresses, events=events
+        Guard,
+        limits=limits,
+        folder=folder,
+        secrets=secrets(server),
+        addresses=addresses,
+        events=events,
+        user_of=user_of,
     )
     pages = Middleware(KeptPages, ready=ready, user_of=user_of)
     return {

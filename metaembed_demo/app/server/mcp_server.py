@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, FailFast, Field
+from pydantic import BaseModel, FailFast, Field, ValidationError
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +29,7 @@ from metaembed_demo.documents.file_types import SUFFIXES, sniff
 
 from .access import TOOL_BODY
 from .api import Answer, Api
+from .mcp_messages import MOST_NAME
 from .rate_limit import client_of
 
 try:
@@ -50,7 +51,6 @@ ABOUT = (
 BUDGET = str(STOPS[-1])
 UPLOADS = 2  # concurrent calls with files to index, one of them of an address
 MOST_FILES = 100  # of a call
-MOST_NAME = 255  # characters of what names something
 
 Session = Annotated[
     str, Field(description="The token of a session. Empty: the sample corpus.", max_length=MOST_NAME)
@@ -84,7 +84,7 @@ class Toolbox:
         self._threads = CapacityLimiter(self._searching.most + UPLOADS)
         # Any host name is accepted, as by Gradio's server, because a Space is behind a proxy.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        self.server = FastMCP(
+        self.server = _Tools(
             NAME,
             instructions=ABOUT,
             stateless_http=True,
@@ -134,12 +134,15 @@ class Toolbox:
         steps: Annotated[
             int, Field(description="Steps that move the query towards the words, in mode both.", ge=0, le=50)
         ] = 0,
+        complement: Annotated[
+            str, Field(description="A loaded encoder towards which it is moved instead. Empty: the words.")
+        ] = "",
     ) -> dict[str, Any]:
         """Search a session's pages, or the sample corpus, with words, a picture, or both."""
         return await self._run(
             self._searching,
             lambda files, client: self.api.search(
-                query, budget, k, session, next(iter(files), None), language, client, mode, steps
+                query, budget, k, session, next(iter(files), None), language, client, mode, steps, complement
             ),
             _pictures(image_base64),
         )
@@ -225,6 +228,30 @@ class Toolbox:
             if is_full(error):
                 raise ToolError(FULL_DISK) from error
             raise
+
+
+if AVAILABLE:
+
+    class _Tools(FastMCP):
+        """The library's server, with short errors: of a call's wrong arguments, the first is told."""
+
+        async def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+            try:
+                return await super().call_tool(name, arguments)
+            except ToolError as error:
+                raise ToolError(_first(error)) from error
+
+
+def _first(error: Exception) -> str:
+    """A tool's error in short."""
+    wrong = error.__cause__
+    if isinstance(wrong, RecursionError | ValueError) and not isinstance(wrong, ValidationError):
+        return "An argument is JSON that cannot be read."  # given as text
+    if not isinstance(wrong, ValidationError):
+        return plain(str(error))
+    first = wrong.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return plain(f"validation error of {place}: {first['msg']}")
 
 
 class _Route:

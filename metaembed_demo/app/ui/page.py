@@ -24,6 +24,7 @@ from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
+from metaembed_demo.app.visitors.pool_reading import refine_open_search
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.shares import INDEX_JOBS, SEARCHES
@@ -187,6 +188,7 @@ class Page:
         on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
+        on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
@@ -257,8 +259,14 @@ class Page:
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
-        screen = visit.rank_by(str(said(event, "mode")), str(said(event, "steps")))
-        return self._screen(visit, screen) or gr.skip()
+        chosen = (str(said(event, name, "")) for name in ("mode", "steps", "complement"))
+        return self._screen(visit, visit.rank_by(*chosen)) or gr.skip()
+
+    def read_pool(self, request: gr.Request) -> Iterator[Updates]:
+        """Let the chosen complement read the pages that refinement needs."""
+        visit = self.visits.of(request)
+        for screen in refine_open_search(visit):
+            yield self._screen(visit, screen) or gr.skip()
 
     def free(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -316,7 +324,7 @@ class Page:
         if name == "language":
             return self._screen(visit, visit.speak(value)) or gr.skip()
         if name == "mode":
-            return self._screen(visit, visit.rank_by(value, "")) or gr.skip()
+            return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):

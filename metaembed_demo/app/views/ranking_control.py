@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
+
+from .html import safe
 
 STEPS = (0, 10, 25, 50)  # of query refinement
 HINTS = {
@@ -16,29 +20,56 @@ REFINES = (
 )
 
 
-def control(mode: str, steps: int, picture_alone: bool = False, path: str = "") -> str:
+WORDS_ALONE = ("", "By words")  # the complement, unless a second encoder is chosen
+
+
+def control(
+    mode: str,
+    steps: int,
+    picture_alone: bool = False,
+    path: str = "",
+    complements: Sequence[str] = (),
+    complement: str = "",
+) -> str:
     """The control under the query; web/ranking_control.js sends what is chosen.
 
     Args:
         mode: one of `modes.MODES`. steps: of refinement, usually one of STEPS.
         picture_alone: whether the query has no words, so that meaning ranks in any mode.
         path: HTML that shows what refinement did to the open search.
+        complements: names of encoders that can refine; complement: the one that is chosen, "" for the words.
     """
     names = [(each, each.capitalize()) for each in (MEANING, WORDS, BOTH)]
     hint = "A picture without words is searched by meaning." if picture_alone else HINTS[mode]
+    refined = _refinement(steps, path, complements, complement) if mode == BOTH else ""
     return (
         f'<div class="rank-by">{_segments("mode", "Rank pages by", names, mode)}'
-        f'<p class="hint">{hint}</p>{_refinement(steps, path) if mode == BOTH else ""}</div>'
+        f'<p class="hint">{hint}</p>{refined}</div>'
     )
 
 
-def _refinement(steps: int, path: str) -> str:
+def reading(name: str, done: tuple[int, int], due: bool) -> str:
+    """How far the encoder `name` is with the pages it has to read: done, of all.
+
+    due: whether the page's script is to ask for it.
+    """
+    asks = " data-unread" if due else ""
+    return (
+        f'<p class="hint" role="status"{asks}>{safe(name)} reads the best pages: '
+        f'<span class="num">{done[0]} of {done[1]}</span></p>'
+    )
+
+
+def _refinement(steps: int, path: str, complements: Sequence[str], complement: str) -> str:
     names = [(str(each), str(each) if each else "Off") for each in sorted({*STEPS, steps})]
+    options = [WORDS_ALONE, *((safe(name), f"By {safe(name)}") for name in complements)]
+    chosen = safe(complement) if complement in complements else ""
+    by = _segments("complement", "Refine by", options, chosen) if complements else ""
     return (
         f'<details class="refine"><summary>Query refinement: <span class="num">'
         f"{f'{steps} steps' if steps else 'off'}</span></summary>"
-        f'<div class="refine-how">{_segments("steps", "Steps", names, str(steps))}<p class="hint">{REFINES}'
-        f"</p></div>{path}</details>"
+        f'<div class="refine-how">{_segments("steps", "Steps", names, str(steps))}{by}'
+        f'<p class="hint">{REFINES}</p></div>{path}</details>'
     )
 
 

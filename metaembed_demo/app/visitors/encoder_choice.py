@@ -42,6 +42,8 @@ class Encoders:
         # By name and visual tokens per page; 0: the encoder's default.
         self._tools = {(self.names[0], 0): first} if self.names else {}
         self._bases = {first.encoder.fingerprint: base}
+        if self.names:
+            first.complements.add(self.names[0], first.encoder)
 
     def tools(self, name: str, tokens: int = 0) -> Tools:
         """An encoder's tools, with at most `tokens` visual tokens per page; 0: the encoder's default.
@@ -54,7 +56,8 @@ class Encoders:
             )
         with self._lock:  # loading two large models at once may exhaust memory
             if (name, 0) not in self._tools:
-                self._tools[name, 0] = self._with(self._load(name))
+                self._tools[name, 0] = made = self._with(self._load(name))
+                made.complements.add(name, made.encoder)
             if (name, tokens) not in self._tools:
                 encoder: Any = self._tools[name, 0].encoder
                 if tokens not in getattr(encoder, "resolutions", ()):

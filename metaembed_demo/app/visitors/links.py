@@ -11,6 +11,7 @@ import numpy as np
 from metaembed_demo.app.views.html import json_attribute
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.modes import BOTH, MODES
+from metaembed_demo.collection.modes import WORDS as BY_WORDS
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace
@@ -28,7 +29,8 @@ WORDS = 50  # words of an explanation in a trace
 class Link:
     """The view that a deep link restores: query text, budget, open hit, open tabs, what ranks the pages.
 
-    Not the query picture. steps: of query refinement. auto: whether the budget sets itself.
+    Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
+    auto: whether the budget sets itself.
     """
 
     query: str = ""
@@ -39,6 +41,7 @@ class Link:
     language: str = ""
     mode: str = BOTH
     steps: int = 0
+    complement: str = ""
     auto: bool = False
 
     @classmethod
@@ -64,6 +67,7 @@ class Link:
             params.get("language", "")[:2],
             mode if mode in MODES else BOTH,
             min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
+            params.get("complement", "")[:LONGEST],
             params.get("budget") == AUTO,
         )
 
@@ -80,7 +84,10 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     params = {"q": trace.query_text, "budget": AUTO if trace.auto else str(trace.budget), "hit": chosen or ""}
     params |= {"language": trace.language} if trace.language else {}
     params |= {"mode": trace.mode} if trace.mode != BOTH and not trace.query_image else {}
-    params |= {"steps": str(len(trace.refinement.refined.losses) - 1)} if trace.refinement else {}
+    if trace.refinement:
+        params |= {"steps": str(len(trace.refinement.refined.losses) - 1)}
+        second = trace.refinement.complement
+        params |= {"complement": second} if second != BY_WORDS else {}
     params |= {"picture": "1"} if trace.query_image else {}  # only a flag, a URL cannot hold the picture
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (

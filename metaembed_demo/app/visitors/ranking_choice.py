@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,7 @@ from metaembed_demo.app.views.refinement_chart import Moved, PoolPage
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.ranker import How
+from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import FloatArray, Trace, Word
 from metaembed_demo.index.maxsim import cosines
@@ -21,26 +23,47 @@ from metaembed_demo.index.words.marking import matches
 
 @dataclass
 class RankingChoice:
-    """The mode, one of `modes.MODES`, and the steps of query refinement, 0 to 50, for mode "both"."""
+    """The mode, one of `modes.MODES`, and the steps of query refinement, 0 to 50, for mode "both".
+
+    complement: the name of a second encoder that refines, "" for the words.
+    """
 
     mode: str = BOTH
     steps: int = 0
+    complement: str = ""
+    reading: bool = field(default=False, repr=False)  # whether the complement reads pages
     _met: tuple[Asked, StoredPage, tuple[Word, ...]] | None = field(default=None, repr=False)
 
-    def take(self, mode: str, steps: int | str) -> None:
-        """Set both. What is unknown or out of bounds is ignored."""
+    def take(self, mode: str, steps: int | str, complement: str = "") -> None:
+        """Set all three. A mode that is unknown and steps out of bounds are ignored."""
+        self.complement = complement
         self.mode = mode if mode in MODES else self.mode
         if str(steps).isdecimal() and int(steps) <= MOST_STEPS:
             self.steps = int(steps)
 
-    def how(self, language: str) -> How:
-        return How(language=language, mode=self.mode, steps=self.steps if self.mode == BOTH else 0)
+    def how(self, language: str, complement: SecondEncoder | None = None) -> How:
+        """complement: the one of that name; None where it is not loaded, or the pages are encoded by it."""
+        steps = self.steps if self.mode == BOTH else 0
+        return How(language=language, mode=self.mode, steps=steps, complement=complement if steps else None)
 
-    def control(self, collection: Collection, trace: Trace | None, chosen: str | None) -> str:
-        """The control as HTML, with what refinement did to the search."""
+    def control(
+        self,
+        collection: Collection,
+        trace: Trace | None,
+        chosen: str | None,
+        names: Sequence[str] = (),
+        done: tuple[int, int] | None = None,
+    ) -> str:
+        """The control as HTML, with what refinement did to the search.
+
+        names: of the encoders that can refine.
+        done: while the complement reads, the pages that it has read, and all it has to.
+        """
         picture_alone = trace is not None and trace.query_image and not trace.query_text
         path = _refinement(collection, trace, chosen) if trace is not None and trace.refinement else ""
-        return ranking_control.control(self.mode, self.steps, picture_alone, path)
+        if trace is not None and trace.unread and self.complement in names:
+            path = ranking_control.reading(self.complement, done or (0, len(trace.unread)), done is None)
+        return ranking_control.control(self.mode, self.steps, picture_alone, path, names, self.complement)
 
     def met(self, page: StoredPage, trace: Trace) -> tuple[Word, ...]:
         """The words of a page that the query meets literally; none in a search by meaning."""

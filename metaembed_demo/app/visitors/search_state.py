@@ -18,7 +18,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.modes import WORDS
 from metaembed_demo.collection.ranker import How
-from metaembed_demo.collection.search import alignment_in, explain_hit, research, search
+from metaembed_demo.collection.search import alignment_in, explain_hit, has_seen, research, search
+from metaembed_demo.collection.second_encoder import Complements, SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
@@ -56,6 +57,7 @@ class Tools:
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
     token_statistics: PageCache[PageStatistics] = field(default_factory=lambda: PageCache(KNOWN))
+    complements: Complements = field(default_factory=Complements)  # for query refinement
 
     def forget(self, base: Collection, pages: Iterable[StoredPage]) -> None:
         """Drop what was computed from `pages`, unless they are those of the sample corpus `base`."""
@@ -125,7 +127,7 @@ class SearchState:
             return self.screen()
         self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         self.picture, self.language, self.auto.on = None, link.language, link.auto
-        self.ranking.take(link.mode, link.steps)
+        self.ranking.take(link.mode, link.steps, link.complement)
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
@@ -193,17 +195,29 @@ class SearchState:
         self.again()
         return self.screen()
 
-    def rank_by(self, mode: str, steps: int | str) -> Screen:
-        """Search again in another mode, or with the query refined in so many steps."""
-        self.ranking.take(mode, steps)
+    def rank_by(self, mode: str, steps: int | str, complement: str = "") -> Screen:
+        """Search again in another mode, or with the query refined in so many steps by a complement."""
+        self.ranking.take(mode, steps, complement)
+        if self.trace is not None and not has_seen(self.trace, self._how().complement):
+            return self.search(self.trace.query_text)
         self.again()
         return self.screen()
+
+    @property
+    def complement(self) -> SecondEncoder | None:
+        """The chosen second encoder that refines, if it can."""
+        return self.tools.complements.get(self.ranking.complement, self.tools.encoder)
+
+    def ranking_control(self, done: tuple[int, int] | None = None) -> str:
+        """The control of what ranks pages. done: pages that the complement has read, of how many."""
+        names = self.tools.complements.names(self.tools.encoder)
+        return self.ranking.control(self.collection, self.trace, self.chosen, names, done)
 
     def _how(self) -> How:
         """How to search. The chosen language is dropped when its last page is gone."""
         self.language = self.language if self.language in self.collection.languages() else ""
         auto = self.auto.of(self.session, self.tools.encoder)
-        return replace(self.ranking.how(self.language), auto=auto)
+        return replace(self.ranking.how(self.language, self.complement), auto=auto)
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits is ignored."""
@@ -241,7 +255,7 @@ class SearchState:
         """
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
-        screen.ranking = self.ranking.control(self.collection, trace, self.chosen)
+        screen.ranking = self.ranking_control()
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
         elif trace is not None and not trace.hits and trace.mode == WORDS:

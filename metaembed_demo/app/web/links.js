@@ -13,7 +13,7 @@ function address() {
   const shown = JSON.parse(box()?.dataset.link || "{}");
   set("q", shown.q);
   set("budget", shown.q ? shown.budget : "");
-  for (const name of ["language", "mode", "steps"]) set(name, shown.q ? shown[name] : "");
+  for (const name of ["language", "mode", "steps", "complement"]) set(name, shown.q ? shown[name] : "");
   set("hit", shown.q ? shown.hit : "");
   set("tab", shown.q ? selected("#evidence-tabs") : "", "alignment");
   set("room", selected("#rooms"), "search");

@@ -1,7 +1,8 @@
 """Pools of sandboxed processes (documents/sandbox/serving.py) with memory and time limits.
 
 All parsing of untrusted files runs there: archives, PDFs, images, poppler, OCR and the image network in
-documents/sandbox/process.py, index files in collection/index_worker.py.
+documents/sandbox/process.py, index files in collection/index_worker.py, labels in
+evaluation/label_worker.py.
 Processes start on demand and are reused, since loading their models takes seconds. If no process can be
 started, files are read in the app itself, with a warning in the log.
 """
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any, BinaryIO, cast
 
-from metaembed_demo.core.config import ROOT, SERVER, Limits
+from metaembed_demo.core.config import LIMITS, ROOT, SERVER, Limits
 from metaembed_demo.core.disk import scratch_prefix
 
 from . import protocol
@@ -212,6 +213,33 @@ class Workers:
         finally:
             if acquired:
                 self._turn.release()
+
+    @contextlib.contextmanager
+    def lent(self, limits: Limits) -> Iterator[Worker | None]:
+        """A process, in turn, for one file; None where none can be started and files are read in the app.
+
+        Afterwards it is asked to "close". Raises Unavailable when none starts now.
+        """
+        with self.turn():
+            worker = None
+            try:
+                worker = self.take(limits) if self.available else None
+            except Unavailable:
+                if self.available:
+                    raise
+            try:
+                yield worker
+            finally:
+                if worker is not None:
+                    self._closed(worker)
+
+    def _closed(self, worker: Worker) -> None:
+        if worker.usable:
+            worker.worked = 0.0
+            with contextlib.suppress(Lost):
+                worker.ask(LIMITS, "close")
+            worker.worked = 0.0
+        self.give_back(worker)
 
     def take(self, limits: Limits) -> Worker:
         """A process for exclusive use, to be given back. Raises Unavailable when none starts."""

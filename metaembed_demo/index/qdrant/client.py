@@ -14,6 +14,8 @@ from metaembed_demo.index.cascade import PREFIX
 MEMORY = ":memory:"
 EDGE = "edge:"
 FORMAT = 1
+WORDS = "words"  # the sparse vector, and what the metadata says of it; see words.py
+NO_WORDS: dict[str, Any] = {"version": 0, "average": 0.0}
 
 
 def models() -> Any:
@@ -154,9 +156,10 @@ def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas
         link(
             "create_collection",
             vectors_config={name: params(end) for end, name in ends.items()},
+            sparse_vectors_config={WORDS: m.SparseVectorParams(modifier=m.Modifier.IDF)},
             shard_number=shards,
             replication_factor=replicas,
-            metadata=_head(r_c, dim, fingerprint),
+            metadata=_head(r_c, dim, fingerprint) | {WORDS: NO_WORDS},
         )
     except (RuntimeError, ValueError):
         if not link("collection_exists"):  # otherwise another process created it

@@ -58,6 +58,7 @@ class EdgeClient:
         self,
         collection_name: str,
         vectors_config: dict[str, Any],
+        sparse_vectors_config: dict[str, Any],
         shard_number: int,
         replication_factor: int,
         metadata: dict[str, Any],
@@ -65,9 +66,10 @@ class EdgeClient:
         """Ignores shards and replicas: there is one of each."""
         self._shard_path.mkdir(parents=True)
         vectors = {name: self._params(params) for name, params in vectors_config.items()}
-        self._shard = self._edge.EdgeShard.create(
-            str(self._shard_path), self._edge.EdgeConfig(vectors=vectors)
-        )
+        idf = self._edge.EdgeSparseVectorParams(modifier=self._edge.Modifier.Idf)
+        sparse = dict.fromkeys(sparse_vectors_config, idf)
+        config = self._edge.EdgeConfig(vectors=vectors, sparse_vectors=sparse)
+        self._shard = self._edge.EdgeShard.create(str(self._shard_path), config)
         disk.write_json(self._meta_path, metadata)
 
     def _params(self, given: Any) -> Any:
@@ -90,6 +92,14 @@ class EdgeClient:
     def get_collection(self, collection_name: str) -> Any:
         return SimpleNamespace(config=SimpleNamespace(metadata=disk.read_json(self._meta_path)))
 
+    def update_collection(self, collection_name: str, metadata: dict[str, Any]) -> None:
+        disk.write_json(self._meta_path, disk.read_json(self._meta_path) | metadata)
+
+    def create_vector_name(self, collection_name: str, vector_name: str, vector_name_config: Any) -> None:
+        """Sparse vectors with IDF only."""
+        idf = self._edge.Modifier.Idf
+        self._shard.update(self._edge.UpdateOperation.create_sparse_vector(vector_name, modifier=idf))
+
     def create_payload_index(self, collection_name: str, field_name: str, field_schema: Any) -> None:
         kind = self._edge.PayloadSchemaType.Integer
         self._shard.update(self._edge.UpdateOperation.create_field_index(field_name, kind))
@@ -102,6 +112,16 @@ class EdgeClient:
         self._written += len(points)
         if self._written >= OPTIMIZE_AFTER:
             self._optimize()
+
+    def update_vectors(self, collection_name: str, points: list[Any]) -> None:
+        """Sparse vectors only."""
+        made = [
+            self._edge.PointVectors(
+                point.id, {name: self._query(vector) for name, vector in point.vector.items()}
+            )
+            for point in points
+        ]
+        self._shard.update(self._edge.UpdateOperation.update_vectors(made))
 
     def _optimize(self) -> None:
         if self._written:
@@ -141,17 +161,17 @@ class EdgeClient:
     def query_points(
         self,
         collection_name: str,
-        query: list[Any],
+        query: Any,
         using: str,
-        prefetch: Any,
-        query_filter: Any,
-        search_params: Any,
         limit: int,
         with_payload: bool,
+        prefetch: Any = None,
+        query_filter: Any = None,
+        search_params: Any = None,
     ) -> Any:
         asked = self._edge.QueryRequest(
             limit=limit,
-            query=self._edge.Query.Nearest(query, using=using),
+            query=self._edge.Query.Nearest(self._query(query), using=using),
             prefetches=self._prefetch(prefetch),
             filter=self._filter(query_filter),
             params=self._search_params(search_params),
@@ -171,10 +191,19 @@ class EdgeClient:
             )
         ]
 
+    def _query(self, given: Any) -> Any:
+        sparse = not isinstance(given, list)
+        return self._edge.SparseVector(given.indices, given.values) if sparse else given
+
     def _search_params(self, given: Any) -> Any:
         return given and self._edge.SearchParams(hnsw_ef=given.hnsw_ef, exact=bool(given.exact))
 
     def _filter(self, given: Any) -> Any:
         if given is None:
             return None
-        return self._edge.Filter(must=[self._edge.HasIdCondition(set(one.has_id)) for one in given.must])
+        return self._edge.Filter(must=[self._condition(one) for one in given.must])
+
+    def _condition(self, given: Any) -> Any:
+        if hasattr(given, "has_vector"):
+            return self._edge.HasVectorCondition(given.has_vector)
+        return self._edge.HasIdCondition(set(given.has_id))

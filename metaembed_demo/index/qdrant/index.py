@@ -139,6 +139,11 @@ class QdrantIndex(Elsewhere):
     def close(self) -> None:
         self._link.close()
 
+    @property
+    def link(self) -> Link:
+        """The collection, for the words that are kept with it (words.py)."""
+        return self._link
+
     # What is there
 
     @property

@@ -27,6 +27,7 @@ class Asked:
     also: misspelled parts -> the spellings that were searched instead.
     codes: words, and runs of words, asked for as they stand: on a page in one piece they make it come first.
     missing: quoted phrases that no page holds.
+    unsearched: what the index cannot look for: "phrases", "other spellings".
     """
 
     question: Question
@@ -35,6 +36,7 @@ class Asked:
     codes: tuple[Group, ...] = ()
     phrases: tuple[tuple[str, ...], ...] = ()
     missing: tuple[tuple[str, ...], ...] = ()
+    unsearched: tuple[str, ...] = ()
 
     def surfaces(self, part: str) -> tuple[str, ...]:
         """The part, or its other spellings."""
@@ -55,17 +57,12 @@ class Asker:
         self.languages, self.right = tuple(languages), right
 
     def ask(self, question: Question) -> Asked:
-        plain = {
-            part: bare
-            for group in question.groups
-            for part, bare in zip(group.parts, group.plain, strict=True)
-        }
         forms, also = {}, {}
-        for part, bare in plain.items():
-            forms[part] = self._stem([bare])
+        for part, bare in question.plain.items():
+            forms[part] = stems_in([bare], self.languages)
             known = self._holds(WORDS, [part]) or self._holds(STEMS, forms[part])
             if not known and (spellings := self._spellings(part)):
-                also[part], forms[part] = spellings, self._stem(spellings)
+                also[part], forms[part] = spellings, stems_in(spellings, self.languages)
         found = [phrase for phrase in question.phrases if self._first(self.phrase(phrase))]
         missing = [phrase for phrase in question.phrases if phrase not in found]
         codes = tuple(group for group in (*question.groups, *question.joins) if self._is_code(group))
@@ -89,15 +86,10 @@ class Asker:
 
     def _is_code(self, group: Group) -> bool:
         """Whether it is written like a code, or a run of words makes one, and only a few pages hold it."""
-        if group.parts and not group.is_code:
+        if not group.may_be_code:
             return False
-        most = max(FEW, round(RARE * self.searcher.num_docs))
+        most = most_holding(self.searcher.num_docs)
         return 0 < len(self.searcher.search(self.code(group), most + 1, count=False).hits) <= most
-
-    def _stem(self, bare: Iterable[str]) -> tuple[str, ...]:
-        """The stems in each language, and in none, as on pages whose language is unknown."""
-        of = (stems(list(bare), language) for language in (*self.languages, ""))
-        return tuple(dict.fromkeys(stem for found in of for stem in found))
 
     def _holds(self, name: str, texts: Iterable[str]) -> bool:
         known = [text for text in texts if self.searcher.doc_freq(name, text)]
@@ -131,6 +123,17 @@ class Asker:
                 break
             found += sorted(new)
         return found
+
+
+def stems_in(bare: Iterable[str], languages: Iterable[str]) -> tuple[str, ...]:
+    """The stems in each language, and in none, as on pages whose language is unknown."""
+    plain = list(bare)
+    return tuple(dict.fromkeys(stem for language in (*languages, "") for stem in stems(plain, language)))
+
+
+def most_holding(pages: int) -> int:
+    """Of how many pages at most a code stands on that counts as one."""
+    return max(FEW, round(RARE * pages))
 
 
 def within(a: str, b: str, edits: int) -> bool:

@@ -38,6 +38,11 @@ class Group:
         mixed = digits < len("".join(self.parts))
         return len(self.whole[0]) >= (5 if mixed or len(self.parts) == 1 else 4)
 
+    @property
+    def may_be_code(self) -> bool:
+        """Whether it is written like a code, or is a run of words that makes one."""
+        return not self.parts or self.is_code
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -50,6 +55,13 @@ class Question:
     groups: tuple[Group, ...]
     phrases: tuple[tuple[str, ...], ...] = ()
     joins: tuple[Group, ...] = ()
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """The folded parts of all groups -> the same with accents."""
+        return {
+            part: bare for group in self.groups for part, bare in zip(group.parts, group.plain, strict=True)
+        }
 
 
 def question(text: str) -> Question:

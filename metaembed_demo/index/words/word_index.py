@@ -6,17 +6,18 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Container, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import tantivy
 
 from metaembed_demo.core import disk
 
 from .asking import Asked, Asker
-from .engine import PAGES, PREFIX, Engine, Entry, link_files
+from .engine import KEY, PAGES, PREFIX, Engine, Entry, entry_at, link_files
 from .question import Question, question
 from .ranking import Scan, literal_query, ranking_query
 from .stemming import NAMES, stems
@@ -45,6 +46,20 @@ class Found:
 
     hits: tuple[WordHit, ...]
     asked: Asked
+
+
+class Lexical(Protocol):
+    """What searches pages by their words: a WordIndex, or one elsewhere (index/qdrant/words.py)."""
+
+    def __len__(self) -> int: ...
+
+    def search(self, query: str | Asked, k: int, allowed: Collection[str] | None = None) -> Found:
+        """The `k` best pages, of `allowed` alone if given; pages without a word of the query are left out."""
+        ...
+
+    def scores(self, query: str | Asked, page_ids: Collection[str]) -> dict[str, float]:
+        """BM25 of the pages named, 0 for those without a word of the query."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +104,11 @@ class WordIndex:
         Raises:
             ValueError: when the page is here already.
         """
-        found = terms(words)
-        of_page = " ".join(found.parts), " ".join(stems(found.plain, language))
-        whole = " ".join(dict.fromkeys(form for form, _ in found.whole))
+        entry = entry_of(words, language)
         with self._lock:
             if page_id in self:
                 raise ValueError(f"Page {page_id} is in the lexical index already; remove it first.")
-            self._new[page_id] = Entry(self._next, *of_page, whole), language
+            self._new[page_id] = replace(entry, key=self._next), language
             self._next += 1
             if len(self._new) >= MOST_NEW:
                 self.commit()
@@ -226,8 +239,7 @@ class WordIndex:
         asked = asker.ask(question(query)) if isinstance(query, str) else query
         if k < 1 or not state.keys:
             return Found((), asked)
-        among = None if allowed is None else [state.keys[i][0] for i in allowed if i in state.keys]
-        scan = Scan(asker, among)
+        scan = Scan(asker, _among(state, allowed))
         literals = scan.best(literal_query(asker, asked), k)
         ranking, most = ranking_query(asker, asked), k + TIES
         while len(scores := scan.best(ranking, most)) == most and tied(scores, k):
@@ -241,6 +253,23 @@ class WordIndex:
         hits.sort(key=lambda hit: (-hit.literals, -round(hit.score, 5)))
         return Found(tuple(hits[:k]), asked)
 
+    def literals(self, asked: Asked, k: int, allowed: Collection[str] | None = None) -> dict[str, int]:
+        """The `k` pages with the most codes and quoted phrases of the query, and how many stand on each."""
+        state = self._state
+        asker = self._asker(state)
+        found = Scan(asker, _among(state, allowed)).best(literal_query(asker, asked), k)
+        return {state.names[key]: round(score) for key, score in found.items()}
+
+    def entries(self, page_ids: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+        """The terms of the pages named, as far as they are here."""
+        state = self._state
+        keys = [state.keys[page_id][0] for page_id in page_ids if page_id in state.keys]
+        if keys:
+            query = tantivy.Query.term_set_query(state.engine.schema, KEY, keys)
+            for _, place in state.searcher.search(query, len(keys), count=False).hits:
+                entry = entry_at(state.searcher, place)
+                yield state.names[entry.key], entry
+
     def scores(self, query: str | Asked, page_ids: Collection[str]) -> dict[str, float]:
         """BM25 of the pages named, 0 for those without a word of the query."""
         found = self.search(query, len(page_ids), page_ids)
@@ -250,10 +279,22 @@ class WordIndex:
         return Asker(state.searcher, state.engine.schema, state.languages, self.right)
 
 
-def tied(scores: Mapping[int, float], k: int) -> bool:
+def entry_of(words: Iterable[str], language: str) -> Entry:
+    """The terms of a page, without a key of its own."""
+    found = terms(words)
+    whole = " ".join(dict.fromkeys(form for form, _ in found.whole))
+    return Entry(0, " ".join(found.parts), " ".join(stems(found.plain, language)), whole)
+
+
+def tied(scores: Mapping[int, float] | Mapping[str, float], k: int) -> bool:
     """Whether the last of `scores`, best first, equals the k-th, so that others may, too."""
     values = list(scores.values())
     return round(values[k - 1], 5) == round(values[-1], 5)
+
+
+def _among(state: _State, allowed: Collection[str] | None) -> list[int] | None:
+    """The keys of the pages `allowed`, as far as they are here."""
+    return None if allowed is None else [state.keys[i][0] for i in allowed if i in state.keys]
 
 
 def _state(engine: Engine, keys: Mapping[str, tuple[int, str]]) -> _State:
