@@ -24,6 +24,7 @@ from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_
 from metaembed_demo.evaluation.evaluate import encode, evaluate
 from metaembed_demo.evaluation.run_files import gains, per_query, trec_run
 
+from .auto import auto_of, show_auto
 from .console import BadInput, notices, problems, table, tell, tell_notices, told
 
 REMOTE = "metaembed"  # a collection on Qdrant, unless it is named
@@ -109,9 +110,10 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
             collection.index.recall = options.recall or collection.index.recall
             collection.index.rescore = options.refine or 0
     with told():
+        auto = auto_of(collection, encoder, options.index) if options.auto else None
         complement = second(options.complement, options.gqr) if options.complement else None
         only = PageFilter.of(options.filter, options.language)
-        how = How(options.exact, only, options.mode, options.gqr, complement=complement)
+        how = How(options.exact, only, options.mode, options.gqr, auto, complement)
         trace = search(collection, encoder, query, options.budget, options.k, how)
         for step in searched(collection, trace, options.k, how):
             if isinstance(step, Trace):
@@ -142,6 +144,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         **trace.of_words(),
         **trace.of_fit(),
         "budget": str(trace.budget),
+        **({"auto": trace.auto.as_json()} if trace.auto else {}),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
         "bytes_per_page": trace.bytes_per_page,
@@ -171,6 +174,8 @@ def show_search(result: dict[str, Any]) -> None:
             print(note)
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["timings_ms"].items())
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
+    if "auto" in result:
+        show_auto(result["auto"])
 
 
 def _fits(hit: dict[str, Any]) -> str:

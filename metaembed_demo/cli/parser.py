@@ -117,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
     )
+    sub.add_argument("--auto", action="store_true", help="the budget sets itself, for each query")
     sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")
     sub.add_argument(
         "--language", type=str.lower, default="", metavar="CODE", help="pages in one language alone, as de"

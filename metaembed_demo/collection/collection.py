@@ -18,6 +18,7 @@ from metaembed_demo.index.selection import Selection
 from metaembed_demo.index.words.word_index import Lexical
 
 from . import memory, persistence
+from .calibration import Kept
 from .facets import Facets, NoPageLeft, Selecting
 from .filters import PageFilter
 from .page_store import PageStore
@@ -51,6 +52,7 @@ class Collection:
         self.index: MultiVectorIndex = LocalIndex(r_c, dim)
         self.pages = PageStore()
         self.words = PageWords()
+        self.calibrations = Kept()
         self.lock = threading.RLock()
         self.on_removed: Callable[[Sequence[StoredPage]], None] | None = None  # called with pages that left
         self._places: dict[Place, str] = {}  # every (source, number), including aliases -> page id
@@ -88,6 +90,7 @@ class Collection:
         with self.lock:
             self.index.add([page.id], embedding.vectors[None])
             self.words.put(page)
+            self.calibrations.note(1)
             self._keep(page)
             self._count(page.id, memory.cost(page, self.index.r_c, self.index.dim))
 
@@ -190,6 +193,7 @@ class Collection:
         left = [self.pages[page_id] for page_id in gone] if self.on_removed else []
         self.index.remove(gone)
         self.words.drop(gone)
+        self.calibrations.note(len(gone))
         for page_id in gone:
             del self.pages[page_id]
             self._held -= self._costs.pop(page_id, 0)
@@ -214,6 +218,7 @@ class Collection:
             return twin
         with self.lock:
             twin.index, twin.words = self.index.copy(), self.words.copy()
+            twin.calibrations = self.calibrations.copy()
             twin._fill(self.pages)
         return twin
 
@@ -295,7 +300,8 @@ class Collection:
             ValueError: when `path` is a file, or a folder that holds something other than an index.
         """
         with self.lock:
-            persistence.save(path, self.fingerprint, self.index, self.pages)
+            kept = self.calibrations.as_json()
+            persistence.save(path, self.fingerprint, self.index, self.pages, kept)
             if words:
                 self.words.save(path)
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -311,6 +317,7 @@ class Collection:
         index, pages = persistence.load(path, encoder_fingerprint)
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
         collection.index, collection.words = index, PageWords.load(path, index.ids)
+        collection.calibrations = persistence.calibrations(path)
         collection._fill(pages)
         return collection
 

@@ -80,7 +80,8 @@ def add(
     """Add the pages of an index file to `collection`. Sources whose names are taken are renamed.
 
     A page whose content `collection` or `base` holds is theirs, with its id and its vectors. Pages for which
-    there is no memory are left out, and told.
+    there is no memory are left out, and told. The calibrations of the file are kept if its pages are nearly
+    all that is then here.
 
     Args:
         base: the sample corpus under the same encoder.
@@ -105,7 +106,10 @@ def add(
             left_out = ""
     with collection.lock:
         check_room(file.name, found.new(), len(collection), limits)
-        return Opened(found.merge(), pages, left_out)
+        here = found.ids()
+        added = found.merge()
+        collection.calibrations.take(reader.calibrations, len(collection) - len(here) + pages - len(here))
+        return Opened(added, pages, left_out)
 
 
 def _until(ends: float, name: str, limits: Limits) -> InTime:
@@ -164,9 +168,13 @@ class _Import:
         self.held += 0 if why else more
         return why
 
+    def ids(self) -> set[str]:
+        """The ids of the file's pages."""
+        return {page.id for page, _ in self._pages}
+
     def new(self) -> int:
         """The number of pages that `home` has not."""
-        return len({page.id for page, _ in self._pages if page.id not in self.home.pages})
+        return len(self.ids() - self.home.pages.keys())
 
     def merge(self) -> int:
         """Put the pages into `home`, whose lock is held. Returns the number added."""

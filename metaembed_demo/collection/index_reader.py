@@ -29,6 +29,7 @@ from metaembed_demo.core.types import FloatArray, Upload, Word
 from metaembed_demo.documents.sandbox import protocol
 
 from . import persistence
+from .calibration import Kept
 from .index_archive import ROW, InTime, Refused, damaged, unpack
 from .index_vectors import MISFIT, Broken, Vectors
 from .stored_page import Place, StoredPage
@@ -81,6 +82,7 @@ class IndexReader:
         with self._refusing():
             head = disk.read_json(folder / "manifest.json")
             pages = self._check_head(head, wanted)
+            self.calibrations = _calibrations(head)
             if pages > sum(path.startswith("images/") for path in paths):
                 raise Broken(f"it announces {pages:,} pages and has pictures of fewer")
             self._records = self._table(head["table"], pages)
@@ -238,6 +240,14 @@ def check_room(name: str, new: int, here: int, limits: Limits) -> None:
             f"{name} holds {new:,} pages to add{beside}, over the limit of {limits.max_session_pages:,}. "
             "Remove documents, or raise METAEMBED_MAX_SESSION_PAGES."
         )
+
+
+def _calibrations(head: dict[str, Any]) -> Kept:
+    """Those of the pages. Raises Broken when they are none."""
+    try:
+        return Kept.from_json(head.get("calibrations", {}))
+    except ValueError as error:
+        raise Broken("its calibration is none") from error
 
 
 def check_words(words: tuple[Word, ...]) -> None:

@@ -25,6 +25,7 @@ from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, TimedOut, Unavailable, Worker, Workers
 from metaembed_demo.documents.sandbox.serving import serve
 
+from .calibration import Kept
 from .index_archive import InTime, Refused
 from .index_reader import (
     MOST_SENTENCES,
@@ -46,6 +47,8 @@ T = TypeVar("T")
 
 class Reader(Protocol):
     """An open index file. Every method raises Refused when it is not to be opened."""
+
+    calibrations: Kept  # of all its pages
 
     def __len__(self) -> int: ...
 
@@ -83,7 +86,8 @@ class IndexRequests:
             self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True)
             file, wanted = Upload(Path(request["path"]), request["name"]), Wanted(*request["wanted"])
             self._reader = IndexReader(file, Path(self._folder.name), wanted, Limits(**request["limits"]))
-            return {"is": "open", "pages": len(self._reader)}, []
+            kept = self._reader.calibrations.as_json()
+            return {"is": "open", "pages": len(self._reader), "calibrations": kept}, []
         if request["do"] == "close":
             self._close()
             return {"is": "closed"}, []
@@ -157,6 +161,7 @@ class _Asked:
         wants = (wanted.fingerprint, wanted.r_c, wanted.dim)
         message, _ = self._ask("open", **request, wanted=wants)
         self._pages = self._checked(lambda: max(0, int(message["pages"])))
+        self.calibrations = self._checked(lambda: Kept.from_json(message["calibrations"]))
         check_room(file.name, self._pages, 0, limits)
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """A collection on disk. manifest.json lists all files in use and is replaced last.
 
-    DIR/manifest.json            format, encoder fingerprint, counts, checksums, the head of index/segments.py
+    DIR/manifest.json            format, encoder, counts, checksums, the head of index/segments.py;
+                                 the calibrations of its pages (calibration.py), if there are any
     DIR/segments/<digest>/       vectors, one folder per block of the index
     DIR/texts/<digest>.bin       page words: concatenated compressed records, written once
     DIR/table-<digest>.json.gz   each page's places and the location of its record
@@ -31,6 +32,7 @@ from metaembed_demo.index import segments
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 
+from .calibration import Kept
 from .page_store import PageStore, Saved
 from .stored_page import Place, StoredPage
 
@@ -118,8 +120,14 @@ def _is_left(path: Path) -> bool:
     return all(LEFT.fullmatch(file.relative_to(path).as_posix()) for file in path.rglob("*"))
 
 
-def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> None:
-    """Write a collection into the folder `path`.
+def save(
+    path: Path,
+    fingerprint: str,
+    index: MultiVectorIndex,
+    pages: PageStore,
+    calibrated: dict[str, Any] | None = None,
+) -> None:
+    """Write a collection into the folder `path`, with its calibrations as `Kept.as_json` gives them.
 
     Raises:
         OSError: when the disk is full or not writable. An existing index remains unchanged.
@@ -129,7 +137,7 @@ def save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore
     if not index.in_process:
         raise ValueError(f"Only an index in this process is saved in a folder, not {type(index).__name__}.")
     try:
-        _save(path, fingerprint, index, pages)
+        _save(path, fingerprint, index, pages, calibrated or {})
     except OSError as error:
         _give_back(path)
         raise _explained(path, error) from error
@@ -162,7 +170,9 @@ def _explained(path: Path, error: OSError) -> OSError:
     return explained
 
 
-def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore) -> None:
+def _save(
+    path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStore, calibrated: dict[str, Any]
+) -> None:
     known = _known(path)
     for folder in (path / "images", path / "texts"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,10 +187,29 @@ def _save(path: Path, fingerprint: str, index: MultiVectorIndex, pages: PageStor
         "pages": len(records),
         "index": vectors,
         "table": table,
+        **({"calibrations": calibrated} if calibrated else {}),
     }
     disk.sync_folder(path)
     disk.write_json(path / "manifest.json", head)
     _clear_away(path, head, records)
+
+
+def calibrations(path: Path) -> Kept:
+    """Those that `save` or `keep_calibrations` wrote. Raises ValueError when they are damaged."""
+    try:
+        return Kept.from_json(manifest(path).get("calibrations", {}))
+    except ValueError as error:
+        raise _damaged(path, f"its calibration is none ({error})") from error
+
+
+def keep_calibrations(path: Path, kept: Kept) -> None:
+    """Replace the calibrations of a saved collection, and nothing else.
+
+    Raises:
+        OSError: when the folder cannot be written.
+        ValueError: when there is no index.
+    """
+    disk.write_json(path / "manifest.json", {**manifest(path), "calibrations": kept.as_json()})
 
 
 def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:

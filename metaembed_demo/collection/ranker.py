@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray, Hit, WordScore
-from metaembed_demo.index.auto import Calibration, Narrowed, Rows, narrow
+from metaembed_demo.index.auto import Calibration, needed, run
+from metaembed_demo.index.base import best
+from metaembed_demo.index.cascade import SEEN, Narrowed, Rows, Scores
 from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
 from metaembed_demo.index.words.asking import Asked
 from metaembed_demo.index.words.word_index import Lexical
 
+from .calibration import Auto
 from .collection import Collection
 from .filters import EVERY, PageFilter
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
@@ -34,7 +39,8 @@ class How:
     mode: "meaning", "words" or "both" (collection/modes.py); a query without text is always by meaning.
     steps: of Guided Query Refinement (index/query_refinement.py), 0 to 50; in mode "both" alone.
     complement: what refines beside meaning: a second encoder, or the words (None).
-    auto: narrow the pages by this calibration (index/auto.py) and score what is left at its full budget.
+    auto: the budget sets itself: pages are narrowed by its calibration (index/auto.py), and what is left is
+        scored at its full budget; in mode "words" everything that is found.
 
     Raises:
         ValueError: for an unknown mode, too many steps, or steps in another mode.
@@ -44,7 +50,7 @@ class How:
     only: PageFilter = EVERY
     mode: str = MEANING
     steps: int = 0
-    auto: Calibration | None = None
+    auto: Auto | None = None
     complement: SecondEncoder | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +72,35 @@ class Refinement:
     page_ids: tuple[str, ...]
     refined: Refined
     complement: str = WORDS
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """What Auto did in a search.
+
+    needed: the smallest stop of the dial from which on the first page by meaning is that of the full budget,
+        compared among the `among` best pages; None where words alone rank.
+    cells: share of the cells of a search at the full budget that were computed, not counting `needed`.
+    full_pages: pages scored at the full budget. kept: pages left after each stage.
+    """
+
+    auto: Auto
+    needed: Budget | None
+    among: int
+    cells: float
+    full_pages: int
+    kept: tuple[int, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "needed": str(self.needed) if self.needed else None,
+            "among": self.among,
+            "cells": round(self.cells, 5),
+            "pages_in_full": self.full_pages,
+            "kept": list(self.kept),
+            "promise": self.auto.promise(),
+            **self.auto.as_json(),
+        }
 
 
 class Ranker:
@@ -93,7 +128,8 @@ class Ranker:
         self.words: dict[str, WordScore] = {}
         self.asked: Asked | None = None
         self.refinement: Refinement | None = None
-        self.narrowed: Narrowed | None = None
+        self._narrowed: Narrowed | None = None
+        self._beside = 0  # pages that words found, scored beside those that meaning did
         self._allowed = collection.select(how.only)
 
     def hits(self, k: int) -> list[Hit]:
@@ -112,7 +148,8 @@ class Ranker:
         else:
             meaning = self._by_meaning(most)
             known = {hit.page_id for hit in meaning}
-            hits = [*meaning, *self._scored([page_id for page_id in words.ids if page_id not in known])]
+            others = [page_id for page_id in words.ids if page_id not in known]
+            hits, self._beside = [*meaning, *self._scored(others)], len(others)
             found = self._by_both(hits, words, lexical)
         ids = found.ids[:k]
         self.words = {page_id: found.words[page_id] for page_id in ids}
@@ -152,31 +189,73 @@ class Ranker:
 
     def _by_meaning(self, k: int) -> Sequence[Hit]:
         exact, ids = self.how.exact, self._allowed
+        if self.how.auto and self.how.auto.calibration and not exact:
+            return self._by_auto(self.how.auto.calibration, k)
         with self._timed("coarse"):
             candidates: Sequence[str]
-            if self.how.auto:
-                candidates = self._narrowed(self.how.auto, k)
-            elif exact:
+            if exact:
                 candidates = self.index.ids if ids is None else ids
             else:
                 candidates = self.index.coarse(self.vectors, self.budget, k, ids)
         self.candidates, self.searched = len(candidates), self._pages()
         with self._timed("rerank"):
             if exact:
-                among = candidates if self.how.auto else ids
-                return self.index.search(self.vectors, self.budget, k, exact=True, among=among)
+                return self.index.search(self.vectors, self.budget, k, exact=True, among=ids)
             return self.index.rerank(self.vectors, self.budget, candidates, k) if candidates else []
 
-    def _narrowed(self, calibration: Calibration, k: int) -> list[str]:
-        """The pages that can still be among the best, in the order of the index."""
-        ids = self.index.ids if self._allowed is None else self._allowed
+    def _by_auto(self, calibration: Calibration, k: int) -> Sequence[Hit]:
+        """Hits among the pages that a calibration leaves, which it has scored in full."""
+        with self._timed("coarse"):
+            found = run(self._scores(), self._pages(), calibration, k)
+            assert found.sums is not None
+            ids, self._narrowed = self._at(found.rows), found
+        self.candidates, self.searched = len(ids), self._pages()
+        if self.index.rescore and self.index.has_full:
+            return self._scored(ids)[:k]
+        order = best(found.sums, k).tolist()
+        return [Hit(ids[at], float(found.sums[at]), rank) for rank, at in enumerate(order, 1)]
 
-        def scores(budget: Budget, rows: Rows | None) -> FloatArray:
-            some = self._allowed if rows is None else [ids[row] for row in rows.tolist()]
-            return self.index.scores(self.vectors, budget, some)
+    def _scores(self) -> Scores:
+        """The index's scores as stages take them; rows count the pages that may be found."""
+        rows_of = self._rows
 
-        self.narrowed = narrow(scores, len(ids), calibration, k)
-        return [ids[row] for row in self.narrowed.rows.tolist()]
+        def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+            at = rows if rows_of is None else rows_of if rows is None else rows_of[rows]
+            rest = Budget(budget.r_q - first, budget.r_c)
+            return self.index.stage_scores(self.vectors[first:], rest, at)
+
+        return scores
+
+    @cached_property
+    def _rows(self) -> Rows | None:
+        """The positions of the allowed pages; None: all."""
+        if self._allowed is None:
+            return None
+        at = {page_id: row for row, page_id in enumerate(self.index.ids)}
+        return np.array([at[page_id] for page_id in self._allowed], np.int64)
+
+    def _at(self, rows: Rows) -> Sequence[str]:
+        return self.index.at(rows) if self._allowed is None else [self._allowed[row] for row in rows.tolist()]
+
+    def automatic(self) -> Automatic | None:
+        """What Auto did, and which stop of the dial the query needed; None where it is off."""
+        auto, pages, found = self.how.auto, self._pages(), self._narrowed
+        if auto is None:
+            return None
+        if self.how.mode == WORDS or not pages:
+            return Automatic(auto, None, 0, self.candidates / max(pages, 1), self.candidates)
+        rows = np.arange(pages) if pages <= SEEN else found.seen if found else np.arange(0)
+        scores, full = self._scores(), self.budget
+        if found is None or found.sums is None:
+            first = rows[best(scores(0, full, rows), 1)]
+            count, kept = self.candidates + self._beside, tuple[int, ...]()
+            cells = count * full.r_q * full.r_c
+        else:
+            first = found.rows[best(found.sums, 1)]
+            count, kept = len(found.rows) + self._beside, found.kept
+            cells = found.cells + self._beside * full.r_q * full.r_c
+        stop = needed(scores, rows, int(first[0]), full) if len(first) else None
+        return Automatic(auto, stop, len(rows), cells / (pages * full.r_q * full.r_c), count, kept)
 
     def _scored(self, ids: Sequence[str]) -> Sequence[Hit]:
         with self._timed("rerank"):

@@ -184,6 +184,7 @@ def _run(
         known = before.cosines if before is not None and alike else {}
         new = [hit.page_id for hit in hits if hit.page_id not in known]
         found = {**known, **_cosines(collection, asked.vectors, new, how.exact)}
+        automatic = ranker.automatic()
         align_ms = _ms(started)
         fit = None
         if not asked.image:
@@ -215,7 +216,7 @@ def _run(
         refinement=ranker.refinement,
         unread=ranker.unread,
         second_query=asked.second,
-        auto=ranker.narrowed,
+        auto=automatic,
         fit=fit,
         unread_language=asked.unread_language,
     )

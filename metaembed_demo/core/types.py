@@ -199,7 +199,7 @@ class Trace:
     refinement: Any = None  # collection.ranker.Refinement, if the query was refined
     second_query: Any = None  # the query for a complement (collection.second_encoder.AskedOfSecond)
     unread: tuple[str, ...] = ()  # pages that the complement is to read before the query is refined
-    auto: Any = None  # index.auto.Narrowed, if the budget set itself
+    auto: Any = None  # collection.ranker.Automatic, if the budget set itself
     fit: Any = None  # collection.fitting.Fit, of a text query with a calibrated encoder
     unread_language: Any = (
         None  # collection.fitting.UnreadLanguage, if the query seems to be in a language that is not read
@@ -252,6 +252,8 @@ class Trace:
         found |= self.of_fit()
         if self.mode != "meaning":
             found |= self.of_words()
+        if self.auto is not None:
+            found["auto"] = self.auto.as_json()
         for hit in found["hits"]:
             hit |= self.worth(hit["page_id"])
         if self.alignment is not None:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Generator, Mapping
 
 import numpy as np
 
+from metaembed_demo.collection.calibration import AUTO, OWN, Auto, Calibrations
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.ranker import How, Ranker
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index.auto import Calibration, Rows, Scores, calibrate
+from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, Table, calibrate, paths_of, table
+from metaembed_demo.index.base import MultiVectorIndex, finish
+from metaembed_demo.index.cascade import Rows, Scores
 
 from .beir import Judgements
-from .evaluate import ENCODE_BATCH, quality
+from .evaluate import quality
 from .known_items import known_items
 from .metrics import Row
 
 QUERIES = 300  # known-item queries of a calibration
 SCORES = 100_000_000  # page scores kept in memory at most; of more pages fewer queries are taken
+BUDGETS = 12  # at most, for which they are kept
+FEW, FULL_SCORES = 40, 5_000_000  # of a large index: queries at least, page scores at the full budget
 TOP = 5
 
 
-def calibrated(collection: Collection, encoder: Encoder) -> Calibration:
-    """Auto's stages for these pages. Raises ValueError when they are too few."""
-    count = min(QUERIES, SCORES // (12 * max(1, len(collection))))
+def calibrating(
+    collection: Collection, encoder: Encoder, count: int = QUERIES
+) -> Generator[None, None, Calibrations]:
+    """The calibrations of these pages; yields after every query. Pages may come or go meanwhile.
+
+    An index too large to be scored whole for a search is calibrated by what that scans, with fewer queries,
+    since each is compared with every page at the full budget.
+    """
+    with collection.lock:
+        index = collection.index.copy(new_lists=False)  # the pages as they are now
+    pages = len(index)
+    large = pages > index.exact_up_to
+    count = min(count, SCORES // (BUDGETS * max(1, pages)))
+    count = min(count, max(FEW, FULL_SCORES // pages)) if large else count
     queries = [asked.query for asked in known_items(collection, count)]
+    if len(queries) < LEAST_QUERIES or pages < LEAST_PAGES:
+        return Calibrations(pages)
     full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
-    batches = (queries[at : at + ENCODE_BATCH] for at in range(0, len(queries), ENCODE_BATCH))
-    vectors = [found.vectors for batch in batches for found in encoder.encode_queries(batch)]
-    return calibrate([_scores(collection, query) for query in vectors], len(collection), full)
+    paths, tables = paths_of(full, quick=large), list[Table]()
+    stops = tuple(stop.clip(full.r_q, full.r_c) for stop in STOPS)  # for entries beside Auto's
+    for query in queries:
+        vectors = encoder.encode_queries([query])[0].vectors
+        tables.append(table(_scores(index, vectors), full, [*paths, stops]))
+        yield
+    return Calibrations(pages, {AUTO: calibrate(tables, full, paths)})
+
+
+def calibrated(collection: Collection, encoder: Encoder, count: int = QUERIES) -> Calibrations:
+    """`calibrating` at once, kept in the collection."""
+    found = finish(calibrating(collection, encoder, count))
+    with collection.lock:
+        collection.calibrations.keep(collection.index.storage, found)
+    return found
 
 
 def auto_row(
@@ -41,17 +72,23 @@ def auto_row(
 ) -> Row:
     """Quality of Auto, the share of cells it computed, and of queries with the full budget's first pages.
 
-    vectors: query id -> (R_q, D). Raises ValueError as `calibrated`.
+    vectors: query id -> (R_q, D). Raises ValueError when the pages are too few to calibrate by.
     """
-    calibration = calibrated(collection, encoder)
-    rankings, cells, same = {}, [], np.zeros(2)
+    calibration = calibrated(collection, encoder).auto
+    if calibration is None:
+        least = f"{LEAST_QUERIES} queries and {LEAST_PAGES} pages"
+        raise ValueError(f"A calibration needs {least}; these are {len(collection)} pages.")
+    auto = Auto(calibration.full, calibration, OWN)
+    rankings, cells, same, stops = {}, [], np.zeros(2), Counter[str]()
     for key, query in vectors.items():
         with collection.lock:
-            ranker = Ranker(collection, query, "", calibration.full, How(auto=calibration))
+            ranker = Ranker(collection, query, "", calibration.full, How(auto=auto))
             rankings[key] = [hit.page_id for hit in ranker.hits(TOP)]
             full = Ranker(collection, query, "", calibration.full, How(exact=True)).hits(TOP)
-        assert ranker.narrowed is not None
-        cells.append(ranker.narrowed.cells)
+            told = ranker.automatic()
+        assert told is not None
+        cells.append(told.cells)
+        stops[str(told.needed)] += 1
         best = [hit.page_id for hit in full]
         same += best[:1] == rankings[key][:1], set(best) == set(rankings[key])
     first, five = (same / len(vectors)).round(4).tolist()
@@ -62,13 +99,13 @@ def auto_row(
         "cells": round(float(np.mean(cells)), 4),
         "same_first": first,
         "same_five": five,
+        "needed": {str(stop): stops[str(stop)] for stop in STOPS},
         "calibration": calibration.as_json(),
     }
 
 
-def _scores(collection: Collection, query: FloatArray) -> Scores:
-    def scores(budget: Budget, rows: Rows | None) -> FloatArray:
-        assert rows is None
-        return collection.index.scores(query, budget)
+def _scores(index: MultiVectorIndex, query: FloatArray) -> Scores:
+    def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+        return index.stage_scores(query[first:], Budget(budget.r_q - first, budget.r_c), rows)
 
     return scores

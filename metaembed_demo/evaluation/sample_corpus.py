@@ -32,7 +32,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.index.fit import FitCalibration
 
-from . import shipped_samples
+from . import sample_calibrations, shipped_samples
 from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
 from .evaluate import evaluate
 from .fit_study import fit_of_corpus
@@ -87,13 +87,20 @@ def open_samples(
     beir = _open_corpus(corpus)
     folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
     found = _shipped(beir, encoder, folder, shipped)
+    calibrations = shipped.with_name(sample_calibrations.NAME)
     if found:
         report = Report(finished=True)
+        digests = digests_of(beir)
+        found.collection.calibrations = sample_calibrations.read(calibrations, encoder.fingerprint, digests)
+        sample_calibrations.prepare(found.collection, encoder, None, tell)
         curve = _curve(beir, found.collection, encoder, folder, tell, found.measured)
         _keep_fit(beir, found.collection, encoder, folder)
         return Samples(found.collection, curve, pick_examples(beir), report)
     keep = _place(folder, tell)
     collection, report = _collect(beir, encoder, keep, tell)
+    ours = sample_calibrations.read(calibrations, encoder.fingerprint, digests_of(beir))
+    collection.calibrations.take(ours, changed=0)
+    sample_calibrations.prepare(collection, encoder, keep, tell)
     curve = _curve(beir, collection, encoder, keep or folder, tell)
     _keep_fit(beir, collection, encoder, keep or folder)
     for page in collection.pages.values():
@@ -118,7 +125,7 @@ def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, An
 
 
 def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`.
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, with its calibrations beside.
 
     Returns:
         Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
@@ -139,6 +146,7 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     fit = fit_of_corpus(made.collection, encoder, beir, Judgements(beir.qrels, made.collection))
     if fit:
         fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
+    sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
     before = _measured(beir, exact, encoder).scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 

@@ -2,48 +2,48 @@
 
 A cell is one query token against one page token. All pages are scored at a small prefix; pages whose score
 lies more than a *gap* below the fifth are dropped; the rest is scored at the next prefix, and what is left at
-the full budget. The gaps are calibrated on the pages at hand: known-item queries
-are scored at every stage, and the gaps are the smallest that keep the first page, and the first five, of the
-full budget for a chosen share of them. This is conformal prediction: for queries like those of the
-calibration the share holds. Gaps are mean cosines (MaxSim divided by r_q), which compare across budgets.
+the full budget: the cascade of index/cascade.py, with stages that are calibrated on the pages at hand.
+Known-item queries are scored at every stage, and the gaps are the smallest that keep the first page, and the
+first five, of the full budget for a chosen share of them. This is conformal prediction: for queries like
+those of the calibration the share holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
 
+from .base import best
+from .cascade import LEAST, PREFIX, Narrowed, Rows, Scores, Stage, in_full, kth, narrow
+
 # Stages before the full budget. Page tokens first, since query tokens of one text are close to one another;
-# then the stops of the dial, for encoders whose query tokens differ. The path of fewest cells is taken.
+# then query tokens, of which each stage computes those that are new. The stops of the dial are for encoders
+# whose query tokens differ, the last two for indexes too large to score at more than the scanned prefix.
+# The path of fewest cells is taken.
 PATHS = (
+    (Budget(1, 4), Budget(1, 16), Budget(1, 64), Budget(4, 64), Budget(8, 64)),
+    (Budget(1, 4), Budget(1, 64), Budget(4, 64), Budget(8, 64)),
     (Budget(1, 4), Budget(1, 16), Budget(1, 64)),
-    (Budget(1, 4), Budget(1, 16), Budget(1, 64), Budget(4, 64)),
-    (Budget(1, 8), Budget(1, 64)),
     STOPS[1:-1],
+    (Budget(1, 4), Budget(1, 16), PREFIX),
+    (Budget(1, 4), PREFIX),
 )
-TOPS = (1, 5)  # the first page, and the first five as a set
+TOPS = (1, LEAST)  # the first page, and the first five as a set
 SHARES = (0.98, 0.95)  # of queries that keep them
 LEVELS = 60  # gap levels that are tried
 FOLDS = 4  # of the calibration's queries: each is held out once, to say what is kept
 LEAST_QUERIES, LEAST_PAGES = 30, 50  # below, the samples' calibration is used
+MOST_STAGES, MOST_COUNT = 8, 10**9  # of a calibration that is read
 
-Scores = Callable[[Budget, "Rows | None"], FloatArray]  # MaxSim at a budget of some rows, None: of all
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A prefix, and how far (mean cosine) below the fifth page another may lie to go on."""
-
-    budget: Budget
-    gap: float
+Table = dict[Budget, FloatArray]  # budget -> MaxSim of all pages / r_q, -inf where it is not known
 
 
 @dataclass(frozen=True)
@@ -74,55 +74,69 @@ class Calibration:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Calibration:
-        """Raises ValueError or KeyError when `value` is not what `as_json` gives."""
-        stages = tuple(Stage(Budget.parse(name), float(gap)) for name, gap in value["stages"])
-        first, five, cells = (float(value[name]) for name in ("first", "five", "cells"))
-        counts = int(value["queries"]), int(value["pages"])
-        return cls(stages, Budget.parse(value["full"]), first, five, cells, *counts)
+    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
+        """Raises ValueError, KeyError or TypeError when `value` is not what `as_json` gives."""
+        rows, full = list(value["stages"]), Budget.parse(value["full"])
+        if len(rows) > MOST_STAGES:
+            raise ValueError(f"A calibration has at most {MOST_STAGES} stages, not {len(rows)}.")
+        stages = tuple(Stage(Budget.parse(name), _bounded(gap, 2.0)) for name, gap in rows)
+        for before, after in pairwise([*(each.budget for each in stages), full]):
+            if before == after or before != before.clip(after.r_q, after.r_c):
+                raise ValueError("The stages of a calibration grow up to its full budget.")
+        first, five = (_bounded(value[name], 1.0) for name in ("first", "five"))
+        cells = _bounded(value["cells"], float(MOST_STAGES))
+        queries, pages = (value[name] for name in ("queries", "pages"))
+        if not all(type(n) is int and 0 <= n <= MOST_COUNT for n in (queries, pages)):
+            raise ValueError("A calibration counts its queries and pages.")
+        return cls(stages, full, first, five, cells, queries, pages)
 
 
-@dataclass(frozen=True)
-class Narrowed:
-    """Rows that are left for the full budget, ascending, and the share of all cells computed with those."""
+def _bounded(value: Any, most: float) -> float:
+    """A number from 0 to `most`. Raises ValueError or TypeError for anything else."""
+    found = float(value)
+    if isinstance(value, bool | str) or not math.isfinite(found) or not 0 <= found <= most:
+        raise ValueError(f"A number of a calibration lies between 0 and {most:g}, not at {value!r:.20}.")
+    return found
 
-    rows: Rows
-    cells: float
-    kept: tuple[int, ...]  # pages after each stage
+
+def run(scores: Scores, pages: int, calibration: Calibration, k: int) -> Narrowed:
+    """The pages that can be among the best `k`, with their MaxSim at the calibration's full budget."""
+    return in_full(scores, narrow(scores, pages, calibration.stages, k), calibration.full)
 
 
-def narrow(scores: Scores, pages: int, calibration: Calibration, k: int) -> Narrowed:
-    """Drop the pages that cannot be among the best at the full budget.
+def needed(scores: Scores, rows: Rows, best_row: int, full: Budget) -> Budget:
+    """The smallest stop of the dial from which on the first page is that of the full budget.
 
     Args:
-        scores: MaxSim of a query, at a budget, of the given ascending rows.
-        k: at least so many pages are left.
-
-    Seven pages; the last is far behind at the first stage and is never scored again:
-
-    >>> means = np.array([0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.1], np.float32)
-    >>> def scores(budget, rows):
-    ...     return means if rows is None else means[rows]
-    >>> found = Calibration((Stage(Budget(1, 4), 0.2),), Budget(16, 64), 1, 1, 0, 0, 7)
-    >>> narrow(scores, 7, found, k=1).rows.tolist()
-    [0, 1, 2, 3, 4, 5]
+        rows: the pages that are compared. best_row: the first of them at the full budget.
     """
-    rows, cells, kept = np.arange(pages), 0.0, []
-    for at, stage in enumerate(calibration.stages):
-        if len(rows) <= max(k, max(TOPS)):
+    found = full
+    for stop in reversed(_clipped(STOPS, full)):
+        if rows[best(scores(0, stop, rows), 1)[0]] != best_row:
             break
-        means = scores(stage.budget, rows if at else None) / np.float32(stage.budget.r_q)
-        cells += len(rows) * _cells(stage.budget)
-        rows = rows[means >= min(_kth(means, max(TOPS)) - stage.gap, _kth(means, k))]
-        kept.append(len(rows))
-    whole = pages * _cells(calibration.full)
-    return Narrowed(rows, (cells + len(rows) * _cells(calibration.full)) / max(whole, 1), tuple(kept))
+        found = stop
+    return found
+
+
+def paths_of(full: Budget, quick: bool = False) -> list[tuple[Budget, ...]]:
+    """The paths that are tried for an encoder of `full` tokens; quick: those of scanned prefixes alone."""
+    wanted = [path for path in PATHS if not quick or all(b == b.clip(PREFIX.r_q, PREFIX.r_c) for b in path)]
+    return list(dict.fromkeys(_clipped(path, full) for path in wanted))
+
+
+def table(scores: Scores, full: Budget, paths: Sequence[Sequence[Budget]]) -> Table:
+    """What a calibration needs of a query: the scores of all pages at every budget of `paths`."""
+    budgets = {*(budget for path in paths for budget in path), full}
+    return {budget: scores(0, budget, None) / np.float32(budget.r_q) for budget in budgets}
 
 
 def calibrate(
-    queries: Iterable[Scores], pages: int, full: Budget, shares: tuple[float, float] = SHARES
+    tables: Sequence[Table],
+    full: Budget,
+    paths: Sequence[tuple[Budget, ...]],
+    shares: tuple[float, float] = SHARES,
 ) -> Calibration:
-    """The stages for these queries (each as its scores), from the path of fewest cells.
+    """The stages for these queries (each as its `table`), from the path of fewest cells.
 
     Args:
         full: the budget whose first pages are to be kept.
@@ -131,25 +145,17 @@ def calibrate(
     Raises:
         ValueError: when there are too few queries or pages to say anything.
     """
-    paths = list(dict.fromkeys(_clipped(path, full) for path in PATHS))
-    tables = [_table(scores, {*(b for path in paths for b in path), full}) for scores in queries]
+    pages = len(tables[0][full]) if tables else 0
     if len(tables) < LEAST_QUERIES or pages < LEAST_PAGES:
-        needed = f"{LEAST_QUERIES} queries and {LEAST_PAGES} pages"
-        raise ValueError(f"A calibration needs {needed}, not {len(tables)} and {pages}.")
-    best = min(paths, key=lambda path: _kept(_fitted(path, tables, full, shares), tables, full)[2])
+        least = f"{LEAST_QUERIES} queries and {LEAST_PAGES} pages"
+        raise ValueError(f"A calibration needs {least}, not {len(tables)} and {pages}.")
+    chosen = min(paths, key=lambda path: _kept(_fitted(path, tables, full, shares), tables, full)[2])
     kept = []
     for fold in range(FOLDS):
         others = [table for at, table in enumerate(tables) if at % FOLDS != fold]
-        kept.append(_kept(_fitted(best, others, full, shares), tables[fold::FOLDS], full))
+        kept.append(_kept(_fitted(chosen, others, full, shares), tables[fold::FOLDS], full))
     first, five, cells = np.mean(kept, axis=0).tolist()
-    return Calibration(_fitted(best, tables, full, shares), full, first, five, cells, len(tables), pages)
-
-
-Table = dict[Budget, FloatArray]  # budget -> MaxSim of all pages / r_q
-
-
-def _table(scores: Scores, budgets: set[Budget]) -> Table:
-    return {budget: scores(budget, None) / np.float32(budget.r_q) for budget in budgets}
+    return Calibration(_fitted(chosen, tables, full, shares), full, first, five, cells, len(tables), pages)
 
 
 def _fitted(
@@ -173,41 +179,33 @@ def _fitted(
 
 def _needed(means: FloatArray, full: FloatArray) -> list[float]:
     """For each of TOPS the gap that keeps the first pages of the full budget at a stage."""
-    order, floor = np.argsort(-full, kind="stable"), _kth(means, max(TOPS))
+    order, floor = np.argsort(-full, kind="stable"), kth(means, LEAST)
     return [max(0.0, floor - float(means[order[:top]].min())) for top in TOPS]
 
 
 def _kept(stages: Sequence[Stage], tables: Sequence[Table], full: Budget) -> tuple[float, float, float]:
     """Shares of queries that keep the first and the first five, and the mean share of cells."""
     same, cells = np.zeros((len(tables), len(TOPS))), []
-    calibration = Calibration(tuple(stages), full, 0, 0, 0, 0, 0)
-    for at, table in enumerate(tables):
-        found = narrow(_scores_of(table), len(table[full]), calibration, max(TOPS))
-        order, left = np.argsort(-table[full], kind="stable"), set(found.rows.tolist())
+    whole = len(tables[0][full]) * full.r_q * full.r_c
+    for at, of_query in enumerate(tables):
+        found = narrow(_scores_of(of_query), len(of_query[full]), stages, LEAST)
+        order, left = np.argsort(-of_query[full], kind="stable"), set(found.rows.tolist())
         same[at] = [left.issuperset(order[:top].tolist()) for top in TOPS]
-        cells.append(found.cells)
+        cells.append(in_full(_scores_of(of_query), found, full).cells / whole)
     return float(same[:, 0].mean()), float(same[:, 1].mean()), float(np.mean(cells))
 
 
-def _scores_of(table: Table) -> Scores:
-    def scores(budget: Budget, rows: Rows | None) -> FloatArray:
-        whole = table[budget] * np.float32(budget.r_q)
+def _scores_of(of_query: Table) -> Scores:
+    def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+        whole = of_query[budget] * np.float32(budget.r_q)
+        if first:  # only ever after the stage of those tokens
+            whole = whole - of_query[Budget(first, budget.r_c)] * np.float32(first)
         return whole if rows is None else whole[rows]
 
     return scores
-
-
-def _kth(means: FloatArray, k: int) -> float:
-    """The k-th largest, or the smallest if there are fewer."""
-    k = min(k, len(means))
-    return float(np.partition(means, -k)[-k])
 
 
 def _clipped(path: Sequence[Budget], full: Budget) -> tuple[Budget, ...]:
     """The path within an encoder's tokens, without stages that cost as much as the full budget."""
     found = dict.fromkeys(budget.clip(full.r_q, full.r_c) for budget in path)
     return tuple(budget for budget in found if budget != full)
-
-
-def _cells(budget: Budget) -> int:
-    return budget.r_q * budget.r_c

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 
-from .cascade import RECALL
+from .cascade import RECALL, Rows
 
 
 class MultiVectorIndex(Protocol):
@@ -84,6 +84,17 @@ class MultiVectorIndex(Protocol):
 
     def scores(self, query: FloatArray, budget: Budget, ids: Sequence[str] | None = None) -> FloatArray:
         """MaxSim (n,) float32 of the pages `ids`, which are in the order of the index; None: of all."""
+        ...
+
+    def stage_scores(self, query: FloatArray, budget: Budget, rows: Rows | None = None) -> FloatArray:
+        """As `scores`, of the pages at the ascending positions `rows`, as a stage of the cascade needs them.
+
+        Where a search would not score all pages, small budgets are scored by int8 prefixes.
+        """
+        ...
+
+    def at(self, rows: Rows) -> Sequence[str]:
+        """The ids of the pages at the positions `rows`."""
         ...
 
     def search(
@@ -165,6 +176,15 @@ class Elsewhere:
         wanted = self.ids if ids is None else list(ids)
         found = {hit.page_id: hit.score for hit in self.rerank(query, budget, wanted, len(wanted))}
         return np.array([found[page_id] for page_id in wanted], np.float32)
+
+    def stage_scores(
+        self: MultiVectorIndex, query: FloatArray, budget: Budget, rows: Rows | None = None
+    ) -> FloatArray:
+        return self.scores(query, budget, None if rows is None else self.at(rows))
+
+    def at(self: MultiVectorIndex, rows: Rows) -> Sequence[str]:
+        ids = self.ids
+        return [ids[row] for row in rows.tolist()]
 
     def copy(self, new_lists: bool = True) -> NoReturn:
         raise self._refusal()

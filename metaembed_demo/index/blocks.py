@@ -15,13 +15,10 @@ from metaembed_demo.core.types import FloatArray
 
 from . import maxsim_kernels
 from .block import Block, Parts, Rows
-from .cascade import GLANCE, GLANCE_KINDS, PREFIX, glance
 from .quantization import Codec
 
 SMALL = 1_024  # pages; smaller blocks are merged when the index is saved
 DEAD = 0.25  # share of removed pages from which a block is rewritten
-MANY = 20  # scores per wanted slot from which `top_slots` samples first
-SAMPLE, SPARE = 10_000, 20  # sample size in scores, and safety margin in the sample
 Slots = NDArray[np.int64]
 Merge = Callable[[Sequence[Block]], Block]
 
@@ -105,29 +102,6 @@ class Blocks:
             out[place] = block.vectors(coding, rows, full)
         return out
 
-    def nearest(
-        self,
-        coding: Codec,
-        quick: Codec,
-        q: FloatArray,
-        r_c: int,
-        wanted: int,
-        among: Slots | None = None,
-    ) -> Slots:
-        """The `wanted` slots with the best prefix scores, ascending; of the ascending `among` if given.
-
-        With many pages and long vectors, a first scan over few tokens selects the pages of the second.
-        """
-        q, r_c = q[: PREFIX.r_q], min(r_c, PREFIX.r_c)
-        some, pages = among, self.end if among is None else len(among)
-        looks = r_c == PREFIX.r_c and coding.kind in GLANCE_KINDS
-        few = glance(pages, r_c * coding.dim, wanted) if looks else 0
-        if few:
-            first = top_slots(self.scan(coding, quick, q, GLANCE, among), few)
-            some = first if among is None else among[first]
-        best = top_slots(self.scan(coding, quick, q, r_c, some), wanted)
-        return best if some is None else some[best]
-
     def scan(
         self, coding: Codec, quick: Codec, q: FloatArray, r_c: int, slots: Slots | None = None
     ) -> FloatArray:
@@ -151,25 +125,6 @@ def _joined(
     small = len(sizes) > 1 and max(sizes) * maxsim_kernels.threads() <= sum(sizes)
     found = maxsim_kernels.each(tasks) if small else [task() for task in tasks]
     return np.concatenate([np.empty(0, np.float32), *found])
-
-
-def top_slots(scores: FloatArray, n: int) -> Slots:
-    """Indices of the largest `n` of `scores`, ascending.
-
-    Many scores are first filtered by a threshold from a sample: partitioning a million takes 10 ms.
-    """
-    some = np.flatnonzero(scores >= _floor(scores, n)) if len(scores) > MANY * n else None
-    if some is None or len(some) <= n:
-        return np.sort(np.argpartition(-scores, n)[:n])
-    return np.sort(some[np.argpartition(-scores[some], n)[:n]])
-
-
-def _floor(scores: FloatArray, n: int) -> np.float32:
-    """A threshold that, estimated from a sample, somewhat more than 2 `n` of `scores` reach."""
-    sample = scores[:: max(1, len(scores) // SAMPLE)]
-    at = min(len(sample), round(2 * n * len(sample) / len(scores)) + SPARE)
-    floor: np.float32 = np.partition(sample, -at)[-at]
-    return floor
 
 
 class Candidates(Sequence[str]):

@@ -1,11 +1,22 @@
-"""Sizes of the search cascade: candidates of the int8 prefix scan for exact rescoring."""
+"""The search cascade: stages at growing budgets, each of which leaves fewer pages to the next.
+
+A stage keeps either the best so many pages or those within a gap. An index too large to be scored whole has
+stages of the first kind, whose sizes are measured on real pages (`stages`). A calibration (index/auto.py)
+gives stages of the second kind, fitted to the pages at hand. Both run through `narrow`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.types import FloatArray
 
 PREFIX = Budget(8, 16)  # budget of the scan
 RECALL = 0.99  # default recall of the exact top ten
@@ -23,8 +34,140 @@ GLANCE_MOST = 0.3  # maximum share of pages kept; above, a single pass is as fas
 GLANCE_FROM = 16 * 256  # minimum prefix components: 16 x 384 took 360 ns a page and core, the first pass 160;
 # 16 x 128 took 88 and the first pass 68, so a single pass is faster there
 GLANCE_KINDS = ("float16", "int8")  # storage kinds with measured loss
+LEAST = 5  # pages that a stage with a gap leaves: gaps are measured from the fifth
+SEEN = 1_000  # pages up to which `Narrowed.seen` are noted
+MANY = 20  # scores per wanted row from which `top_rows` samples first
+SAMPLE, SPARE = 10_000, 20  # sample size in scores, and safety margin in the sample
 OWN = 5  # candidates per hit if the scan covers the whole budget: int8 may still change the order
 FEWEST = 50
+
+Rows = NDArray[np.int64]
+# (first, budget, rows) -> MaxSim of query tokens `first` to r_q over r_c page tokens, of the pages at the
+# ascending positions `rows`; None: of all pages.
+Scores = Callable[[int, Budget, Rows | None], FloatArray]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A prefix and which pages go on: the best `most`, or without it those within `gap` of the fifth.
+
+    gap: mean cosine (MaxSim divided by r_q), which compares across budgets.
+    """
+
+    budget: Budget
+    gap: float = 0.0
+    most: int = 0
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """What stages left.
+
+    rows: positions of pages, ascending. sums: their MaxSim at `at`, the last stage's budget; None without.
+    cells: number of cosines computed. kept: pages left after each stage.
+    seen: rows after the first stage that left at most SEEN; `rows` where none did.
+    """
+
+    rows: Rows
+    sums: FloatArray | None
+    at: Budget | None
+    cells: int
+    kept: tuple[int, ...]
+    seen: Rows
+
+
+def narrow(scores: Scores, pages: int, stages: Sequence[Stage], k: int) -> Narrowed:
+    """Run the stages. At least `k` pages are left, and LEAST of them.
+
+    A stage with the page tokens of the one before computes the further query tokens alone.
+
+    Seven pages; the last is far behind and is not scored again:
+
+    >>> means = np.array([0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.1], np.float32)
+    >>> def scores(first, budget, rows):
+    ...     return means if rows is None else means[rows]
+    >>> narrow(scores, 7, [Stage(Budget(1, 4), gap=0.2)], k=1).rows.tolist()
+    [0, 1, 2, 3, 4, 5]
+    """
+    rows: Rows | None = None
+    seen: Rows | None = None
+    sums: FloatArray | None = None
+    at, cells, kept = None, 0, list[int]()
+    for stage in stages:
+        if (pages if rows is None else len(rows)) <= max(k, LEAST):
+            break
+        sums, more = _scored(scores, rows, sums, at, stage.budget)
+        at, cells = stage.budget, cells + more
+        going = _going_on(stage, sums / np.float32(at.r_q), k)
+        rows, sums = going if rows is None else rows[going], sums[going]
+        kept.append(len(rows))
+        seen = rows if seen is None and len(rows) <= SEEN else seen
+    rows = np.arange(pages) if rows is None else rows
+    return Narrowed(rows, sums, at, cells, tuple(kept), rows if seen is None else seen)
+
+
+def in_full(scores: Scores, narrowed: Narrowed, full: Budget) -> Narrowed:
+    """The same rows with their MaxSim at `full`."""
+    sums, more = _scored(scores, narrowed.rows, narrowed.sums, narrowed.at, full)
+    return replace(narrowed, sums=sums, at=full, cells=narrowed.cells + more)
+
+
+def _scored(
+    scores: Scores, rows: Rows | None, sums: FloatArray | None, at: Budget | None, budget: Budget
+) -> tuple[FloatArray, int]:
+    """The sums at `budget` after those of the budget `at`, and the number of cosines it took."""
+    first = at.r_q if at is not None and at.r_c == budget.r_c else 0
+    more = scores(first, budget, rows)
+    cells = len(more) * (budget.r_q - first) * budget.r_c
+    return more if not first or sums is None else sums + more, cells
+
+
+def _going_on(stage: Stage, means: FloatArray, k: int) -> Rows:
+    """Indices of the pages that go on, ascending."""
+    if stage.most:
+        return top_rows(means, stage.most)
+    return np.flatnonzero(means >= min(kth(means, LEAST) - stage.gap, kth(means, k)))
+
+
+def kth(means: FloatArray, k: int) -> float:
+    """The k-th largest, or the smallest if there are fewer."""
+    k = min(k, len(means))
+    return float(np.partition(means, -k)[-k])
+
+
+def top_rows(scores: FloatArray, n: int) -> Rows:
+    """Indices of the largest `n` of `scores`, ascending; all if there are no more.
+
+    Many scores are first filtered by a threshold from a sample: partitioning a million takes 10 ms.
+    """
+    if n >= len(scores):
+        return np.arange(len(scores))
+    some = np.flatnonzero(scores >= _floor(scores, n)) if len(scores) > MANY * n else None
+    if some is None or len(some) <= n:
+        return np.sort(np.argpartition(-scores, n)[:n])
+    return np.sort(some[np.argpartition(-scores[some], n)[:n]])
+
+
+def _floor(scores: FloatArray, n: int) -> np.float32:
+    """A threshold that, estimated from a sample, somewhat more than 2 `n` of `scores` reach."""
+    sample = scores[:: max(1, len(scores) // SAMPLE)]
+    at = min(len(sample), round(2 * n * len(sample) / len(scores)) + SPARE)
+    floor: np.float32 = np.partition(sample, -at)[-at]
+    return floor
+
+
+def stages(pages: int, prefix: Budget, dim: int, wanted: int, kind: str) -> list[Stage]:
+    """The stages without a calibration: one scan of the prefix, or two, that leave `wanted` pages.
+
+    prefix: at most PREFIX. dim: components of a vector. kind: how vectors are stored.
+
+    >>> [(str(stage.budget), stage.most) for stage in stages(100_000, PREFIX, 384, 1_380, "float16")]
+    [('8x4', 11040), ('8x16', 1380)]
+    """
+    looks = prefix.r_c == PREFIX.r_c and kind in GLANCE_KINDS
+    few = glance(pages, prefix.r_c * dim, wanted) if looks else 0
+    first = [Stage(Budget(prefix.r_q, GLANCE), most=few)] if few else []
+    return [*first, Stage(prefix, most=wanted)]
 
 
 def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> int:

@@ -16,7 +16,7 @@ from . import segments
 from .base import best, check_new, cut, finish
 from .block import FULL, Block, Parts, merged, prefix_of
 from .blocks import SMALL, Blocks, Candidates, Slots
-from .cascade import PREFIX, RECALL, candidates
+from .cascade import PREFIX, RECALL, Rows, candidates, narrow, stages
 from .ivf import TokenLists
 from .ivf_builder import Listing
 from .quantization import Codec, codec
@@ -172,9 +172,9 @@ class LocalIndex:
             q, r_c = cut(query, budget, self.r_c, self.dim)
             chosen = self._all() if among is None else self._slots_of(among)
             wanted = candidates(len(chosen), Budget(len(q), r_c), k, self.recall)
-            few = len(chosen) <= max(self.exact_up_to, wanted)
-            slots = chosen if few else self._near(q, r_c, wanted, None if among is None else chosen)
-            return Candidates(self._blocks, slots)
+            if len(chosen) <= max(self.exact_up_to, wanted):
+                return Candidates(self._blocks, chosen)
+            return self._near(q, r_c, wanted, None if among is None else chosen)
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
         with self._lock:
@@ -193,6 +193,18 @@ class LocalIndex:
             q, r_c = cut(query, budget, self.r_c, self.dim)
             slots = self._all() if ids is None else self._slots_of(ids)
             return self._blocks.scores(self._codec, q, r_c, slots, full=False)
+
+    def stage_scores(self, query: FloatArray, budget: Budget, rows: Rows | None = None) -> FloatArray:
+        with self._lock:
+            self.sound()
+            q, r_c = cut(query, budget, self.r_c, self.dim)
+            live = self._live()
+            return self._staged(q, r_c, rows if rows is None or live is None else live[rows])
+
+    def at(self, rows: Rows) -> Sequence[str]:
+        with self._lock:
+            live = self._live()
+            return Candidates(self._blocks, rows if live is None else live[rows])
 
     def search(
         self,
@@ -355,6 +367,10 @@ class LocalIndex:
     def _all(self) -> Slots:
         return np.fromiter(self._slots.values(), np.int64, len(self))
 
+    def _live(self) -> Slots | None:
+        """The slot of each page by its position, ascending; None where they are the same."""
+        return None if len(self) == self._blocks.end else self._blocks.live()
+
     def _find(self, ids: Sequence[str]) -> Slots:
         try:
             return np.array([self._slots[page_id] for page_id in ids], dtype=np.int64)
@@ -385,14 +401,35 @@ class LocalIndex:
 
     # Scoring
 
-    def _near(self, q: FloatArray, r_c: int, wanted: int, among: Slots | None) -> Slots:
-        """The top `wanted` slots of the coarse stage, of the ascending `among` alone if given; ascending."""
+    def _near(self, q: FloatArray, r_c: int, wanted: int, among: Slots | None) -> Sequence[str]:
+        """The best `wanted` pages of the coarse stage, in the order of the index.
+
+        among: ascending slots of the pages that may be found; None: all.
+        """
         if self._lists is not None and (among is None or len(among) >= LISTED):
-            return self._lists.candidates(q, r_c, wanted, among)
+            return Candidates(self._blocks, self._lists.candidates(q, r_c, wanted, among))
         if len(self) >= self.lists_from and self._listing.idle:
             seen = self._snapshot()
             self._listing.begin(seen.ids, seen.full)
-        return self._blocks.nearest(self._codec, self._quick, q, r_c, wanted, among)
+        prefix = Budget(len(q), r_c).clip(PREFIX.r_q, PREFIX.r_c)
+        chosen, pages = (self._live(), len(self)) if among is None else (among, len(among))
+
+        def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+            slots = among if rows is None else rows if chosen is None else chosen[rows]
+            return self._staged(q[first : budget.r_q], budget.r_c, slots)
+
+        found = narrow(scores, pages, stages(pages, prefix, self.dim, wanted, self.storage), wanted)
+        return Candidates(self._blocks, found.rows if chosen is None else chosen[found.rows])
+
+    def _staged(self, q: FloatArray, r_c: int, slots: Slots | None) -> FloatArray:
+        """As `stage_scores`, of the ascending `slots`; None: of all pages."""
+        live = self._live()
+        if len(self) > self.exact_up_to and r_c <= self._quick.r_c:
+            found = self._blocks.scan(self._codec, self._quick, q, r_c, slots)
+            return found if slots is not None or live is None else found[live]
+        if slots is None:
+            slots = np.arange(self._blocks.end) if live is None else live
+        return self._blocks.scores(self._codec, q, r_c, slots, full=False)
 
     def _ranked(self, q: FloatArray, r_c: int, slots: Slots, k: int, full: bool) -> tuple[Slots, FloatArray]:
         """The top `k` of the ascending `slots`, and their scores."""

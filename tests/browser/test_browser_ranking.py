@@ -17,7 +17,7 @@ def shown(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_mode_is_chosen_by_keys_and_kept_in_the_link(visit: Opener, width: int) -> None:
+def test_the_mode_and_auto_are_chosen_by_keys_and_kept_in_the_link(visit: Opener, width: int) -> None:
     page = visit(width=width)
     ask(page, QUERY)
     expect(page.locator(".searched")).to_contain_text("Also searched: water")
@@ -38,6 +38,17 @@ def test_the_mode_is_chosen_by_keys_and_kept_in_the_link(visit: Opener, width: i
     page.reload()
     expect(page.get_by_role("radio", name="Words")).to_be_checked()
     expect(page.locator(".hit .share").first).to_contain_text("BM25")
+    page.get_by_role("radio", name="Both").check()
+    expect(page.locator(".hit .share").first).to_contain_text("words")
+    page.locator(".auto-stop").press("Enter")
+    expect(page.locator("#dial-title")).to_contain_text("this query needed")
+    expect(page.locator(".auto-stop")).to_be_focused()
+    expect(page.locator(".promise")).to_contain_text("known-item queries of these pages")
+    page.wait_for_function("location.search.includes('budget=auto')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("[role=slider]").press("End")
+    expect(page.locator("#dial-title b").first).to_have_text("16×64")
+    expect(page.locator(".auto-stop")).to_have_attribute("aria-pressed", "false")
 
 
 def test_met_words_are_marked_beside_the_tokens_and_hidden_with_them(visit: Opener) -> None:

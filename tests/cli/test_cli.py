@@ -164,6 +164,9 @@ def test_search_takes_a_picture(index: Path, pictures: Path, capfd) -> None:
 
 
 def test_without_json_people_read_it(index: Path, pictures: Path, tmp_path: Path, capfd) -> None:
+    status, out, _ = run(capfd, "search", index, "energy chart", "--auto")
+    assert "Auto: 100.0% of the cells, 3 pages in full" in out
+    assert "needs 50 pages; there are 3. Until then everything is scored in full." in out
     status, out, _ = run(capfd, "search", index, "energy chart")
     assert status == 0
     assert "energy-chart.png" in out

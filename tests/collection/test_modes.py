@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from metaembed_demo.collection import index_file
+from metaembed_demo.collection.calibration import OWN, Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.ranker import How
@@ -15,7 +16,8 @@ from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Page, Query, Upload, Word
-from metaembed_demo.index.auto import Calibration, Stage
+from metaembed_demo.index.auto import Calibration
+from metaembed_demo.index.cascade import Stage
 from tests.support.dummy_encoder import DummyEncoder
 
 ENCODER = DummyEncoder()
@@ -153,14 +155,22 @@ def test_a_refined_query_ranks_the_pool_and_tells_the_way(shed: Collection) -> N
         How(mode="meaning", steps=5)
 
 
-def test_auto_scores_in_full_what_its_calibration_leaves(shed: Collection) -> None:
-    stages = (Stage(Budget(1, 4), 2.0),)
-    wide = Calibration(stages, STOPS[-1], 1, 1, 1, 30, 50)
-    whole = search(shed, ENCODER, Query("garden gate"), STOPS[-1], 3)
-    found = search(shed, ENCODER, Query("garden gate"), STOPS[0], 3, How(auto=wide))
+@pytest.mark.parametrize("mode", ["meaning", "both"])
+def test_auto_scores_in_full_what_its_calibration_leaves(shed: Collection, mode: str) -> None:
+    stages = (Stage(Budget(1, 4), 0.0), Stage(Budget(1, 64), 0.0))
+    narrow = Auto(STOPS[-1], Calibration(stages, STOPS[-1], 1, 1, 1, 30, 50), OWN)
+    whole = search(shed, ENCODER, Query("garden gate"), STOPS[-1], 3, How(mode=mode))
+    found = search(shed, ENCODER, Query("garden gate"), STOPS[0], 3, How(mode=mode, auto=narrow))
     assert [hit.page_id for hit in found.hits] == [hit.page_id for hit in whole.hits]
     assert found.budget == whole.budget
-    assert found.auto.cells > 1, "a gap of 2 drops nothing, and the first stage comes on top"
+    told = found.as_json()["auto"]
+    first = [search(shed, ENCODER, Query("garden gate"), stop, 1).hits[0].page_id for stop in STOPS]
+    needed = next(at for at in range(len(STOPS)) if len(set(first[at:])) == 1)
+    assert told["needed"] == str(STOPS[needed])
+    assert 0 < told["cells"] == pytest.approx(found.auto.full_pages / len(shed), abs=0.01)
+    alone = search(shed, ENCODER, Query("garden gate"), STOPS[0], 3, How(mode=mode, auto=Auto(STOPS[-1])))
+    assert alone.as_json()["hits"] == whole.as_json()["hits"], "without a calibration all is scored in full"
+    assert alone.auto.cells == 1
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -24,10 +24,11 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.documents import poppler
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.evaluation import sample_corpus, shipped_samples
+from metaembed_demo.evaluation import sample_calibrations, sample_corpus, shipped_samples
 from metaembed_demo.evaluation.beir import Beir, collect, digests_of, load_beir
 from metaembed_demo.evaluation.sample_corpus import Samples, open_samples, ship
 from metaembed_demo.evaluation.shipped_samples import Shipped, pack_vectors, unpack_vectors
+from metaembed_demo.index.quantization import KINDS
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import keep_as, random_vectors
 
@@ -315,6 +316,18 @@ def test_the_shipped_fit_is_of_this_encoder_and_these_pages(asset: Shipped, mini
     assert (fit.pages, fit.own) == (len(asset.collection), 180)
     for stop in STOPS:
         assert fit.chance(0.2, stop) < fitting.NOTHING < 0.5 < fit.chance(0.6, stop)
+
+
+def test_the_shipped_calibrations_are_of_the_shipped_pages(asset: Shipped, mini: Mini, beir: Beir) -> None:
+    path = PATHS.shipped_samples.with_name(sample_calibrations.NAME)
+    found = sample_calibrations.read(path, mini.fingerprint, digests_of(beir))
+    for kind in KINDS:
+        of_kind = found.of(kind)
+        assert of_kind is not None
+        assert of_kind.auto is not None
+        assert of_kind.auto.pages == len(asset.collection)
+    assert not sample_calibrations.read(path, "another encoder")
+    assert not sample_calibrations.read(path, mini.fingerprint, {"another": "file"})
 
 
 def test_pages_read_now_are_those_that_are_shipped(asset: Shipped, mini: Mini, beir: Beir) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.index.blocks import Blocks, top_slots
+from metaembed_demo.index.blocks import Blocks
+from metaembed_demo.index.cascade import top_rows
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim
 from tests.support.sample_pages import random_vectors, unit
@@ -155,7 +156,7 @@ def test_the_largest_scores_are_found_whatever_a_sample_says() -> None:
     ):
         for n in (1, 40, 400):
             if n < len(scores):
-                found = top_slots(scores, n)
+                found = top_rows(scores, n)
                 assert (np.diff(found) > 0).all()
                 assert sorted(scores[found]) == sorted(scores)[-n:]
 

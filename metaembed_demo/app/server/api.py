@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaembed_demo.app.visitors import jobs
+from metaembed_demo.app.visitors.auto_choice import AutoChoice
 from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection.calibration import AUTO, Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.modes import BOTH
@@ -154,20 +156,23 @@ class Api:
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
-        language: ISO 639-1 code of the pages to search, "" for all. mode, steps: as of `ranker.How`.
-        complement: the name of a loaded encoder that refines, "" for the words. only: a filter as
-        `PageFilter.of` takes it.
+        budget: "8x16" and the like, or "auto": it sets itself. language: ISO 639-1 code of the pages to
+        search, "" for all. mode, steps: as of `ranker.How`. complement: the name of a loaded encoder that
+        refines, "" for the words. only: a filter as `PageFilter.of` takes it.
         """
         collection, tools = self._place(session)
-        asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
+        asked, wanted = self._asked(query, picture, client), _text(budget, "budget").strip().lower()
+        auto = self._auto(session) if wanted == AUTO else None
+        stop = auto.full if auto else Budget.parse(wanted)
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
         how = How(
             only=PageFilter.of("" if only is None else only, spoken),
             mode=_text(mode, "mode").lower(),
             steps=_whole(steps, "steps"),
+            auto=auto,
             complement=_complement(_text(complement, "complement"), tools),
         )
-        trace = search(collection, tools.encoder, asked, wanted, most, how)
+        trace = search(collection, tools.encoder, asked, stop, most, how)
         for step in self.visits.shares.jobs.each(client, searched(collection, trace, most, how)):
             trace = step if isinstance(step, Trace) else trace
         answer = {"version": VERSION, **trace.as_json()}
@@ -177,6 +182,15 @@ class Api:
             {**hit, **_named(page)} for hit in answer["hits"] if (page := pages[hit["page_id"]])
         ]
         return answer
+
+    def _auto(self, session: Any) -> Auto:
+        """How the budget sets itself in a session, or for the sample corpus."""
+        if session is None or session == "":
+            return Auto.of_pages(self.base.index, self.base.calibrations)
+        visit = self._visit(session)
+        found = AutoChoice(on=True).of(visit.session, visit.tools.encoder)
+        assert found is not None
+        return found
 
     def explain(
         self,

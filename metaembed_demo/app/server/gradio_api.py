@@ -66,7 +66,7 @@ class Endpoints:
 
         Args:
             query: What to look for. May be empty where there is a picture.
-            budget: How many vectors to use, "r_q x r_c", for example "8x16".
+            budget: How many vectors to use, "r_q x r_c", for example "8x16"; or "auto": it sets itself.
             k: How many hits, at most 100.
             session: The token of a session. Empty: the sample corpus.
             image: A picture to ask with.

@@ -61,6 +61,10 @@ Words = Annotated[str, Field(description="What to look for. May be empty where t
 BudgetText = Annotated[
     str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
 ]
+SearchBudget = Annotated[
+    str,
+    Field(description='How many vectors to use: 1x1, 2x4, 4x8, 8x16, 16x64, or "auto": it sets itself.'),
+]
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
 
 
@@ -141,7 +145,7 @@ class Toolbox:
     async def search(
         self,
         query: Words,
-        budget: BudgetText = BUDGET,
+        budget: SearchBudget = BUDGET,
         k: Annotated[int, Field(description="How many hits, at most 100.", ge=1, le=100)] = 10,
         session: Session = "",
         image_base64: Picture = "",

@@ -30,6 +30,7 @@ from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.shares import INDEX_JOBS, SEARCHES
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER, SPACE
@@ -253,6 +254,8 @@ class Page:
 
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
+        if said(event, "stop", 0) == AUTO:
+            return self._screen(visit, visit.set_itself()) or gr.skip()
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
         return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
 

@@ -1,13 +1,23 @@
-"""The budget dial: five trained budgets with their quality curve."""
+"""The budget dial: five trained budgets with their quality curve, and Auto, where it sets itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
+from metaembed_demo.collection.calibration import AUTO
+from metaembed_demo.collection.ranker import Automatic
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, position, reach
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text
 from metaembed_demo.evaluation.quality_curve import Curve
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The dial sets itself; `told`: what it did in the open search, if there is one."""
+
+    told: Automatic | None = None
 
 
 def dial(
@@ -16,6 +26,7 @@ def dial(
     curve: Curve | None = None,
     readout: str = "",
     storage: str = "float16",
+    auto: Setting | None = None,
 ) -> str:
     """The dial as HTML.
 
@@ -25,26 +36,83 @@ def dial(
         curve: quality of the stops; None draws the dial without a curve.
         readout: HTML of the line on the right: the cost of the last move.
         storage: the storage kind; the curve was measured with float16, which is noted for other kinds.
+        auto: where the dial sets itself; the thumb then is at the stop that the query needed.
     """
+    told = auto.told if auto else None
+    budget = (told and told.needed) or budget
     at = position(budget)
     lit = reach(budget)
     heights = _heights(curve)
     columns = "".join(
-        _column(i, bytes_per_page[i], curve, heights, lit=i < lit, here=STOPS[i] == budget)
+        _column(i, bytes_per_page[i], curve, heights, lit=i < lit, here=auto is None and STOPS[i] == budget)
         for i in range(len(STOPS))
     )
-    free = "" if budget.trained else " free"
+    state = " auto" if auto else "" if budget.trained else " free"
+    title = _auto_title(told) if auto else _title(budget, curve, storage)
+    words = _auto_words(told) if auto else _words(budget, bytes_per_page, curve)
     return (
-        f'<section class="dial{free}" aria-labelledby="dial-title">'
-        f'<div class="dial-head"><h2 id="dial-title">{_title(budget, curve, storage)}</h2>'
+        f'<section class="dial{state}" aria-labelledby="dial-title">'
+        f'<div class="dial-head"><h2 id="dial-title">{title}</h2>'
         f'<p class="readout" aria-live="polite">{readout}</p></div>'
-        f'<div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" aria-label="Budget" '
+        f'<div class="dial-row"><div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" '
+        f'aria-label="Budget" '
         f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
-        f'aria-valuetext="{_words(budget, bytes_per_page, curve)}" data-stop="{round(at)}" '
-        f'data-exact="{int(budget.trained)}" style="--at:{at:.3f}">'
+        f'aria-valuetext="{words}" data-stop="{round(at)}" '
+        f'data-exact="{int(budget.trained and auto is None)}" style="--at:{at:.3f}">'
         f"{_chart(heights, lit)}{_axis(curve)}{columns}"
-        f'<span class="thumb" aria-hidden="true"></span></div></section>'
+        f'<span class="thumb" aria-hidden="true"></span></div>{_auto_stop(auto)}</div>'
+        f"{_promise(told)}</section>"
     )
+
+
+def _auto_stop(auto: Setting | None) -> str:
+    """The stop beside the five, a button."""
+    cells = f"{auto.told.cells:.1%} of cells" if auto and auto.told else "sets itself"
+    pressed = str(auto is not None).lower()
+    return (
+        f'<button type="button" class="auto-stop" data-stop="{AUTO}" aria-pressed="{pressed}" '
+        'title="Compute only the cells that can still change the answer">'
+        '<span class="track"></span><span class="name">Auto</span>'
+        f'<span class="size num">{cells}</span></button>'
+    )
+
+
+def _auto_title(told: Automatic | None) -> str:
+    if told is None:
+        return "<b>Auto</b> <span>each query sets its own budget</span>"
+    cells = (
+        f'<b class="num">{told.cells:.1%}</b> of the cells, <b class="num">{told.full_pages:,}</b> '
+        f"{'page' if told.full_pages == 1 else 'pages'} in full"
+    )
+    if told.needed is None:
+        return f"<b>Auto</b> <span>{cells}</span>"
+    name = f'<b class="num">{budget_text(told.needed.r_q, told.needed.r_c)}</b>'
+    return f'<b>Auto</b> <span>this query needed {name} <span class="sep">·</span> {cells}</span>'
+
+
+def _auto_words(told: Automatic | None) -> str:
+    """The dial's value in words, where it sets itself."""
+    if told is None or told.needed is None:
+        return "Auto: each query sets its own budget"
+    return f"Auto: this query needed {told.needed.r_q} query by {told.needed.r_c} candidate tokens"
+
+
+def _promise(told: Automatic | None) -> str:
+    """What Auto keeps, by which calibration, and how the needed stop was found."""
+    if told is None:
+        return ""
+    full = told.auto.full
+    promise = told.auto.promise().replace(str(full), budget_text(full.r_q, full.r_c))
+    if told.needed is None and promise:
+        promise = "Words alone rank the pages, so only those they found were scored, all in full"
+    parts = [promise, told.auto.note]
+    if told.needed is not None:
+        parts.append(
+            f"Needed: the smallest stop from which on the first page by meaning stays, of {told.among:,} "
+            f"{'pages' if told.among != 1 else 'page'}"
+        )
+    said = ". ".join(part.rstrip(".") for part in parts if part)
+    return f'<p class="promise hint">{said[:1].upper()}{said[1:]}.</p>'
 
 
 def _title(budget: Budget, curve: Curve | None, storage: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metaembed_demo.app.views.html import json_attribute
+from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.modes import WORDS as BY_WORDS
@@ -30,6 +31,7 @@ class Link:
     """The view that a deep link restores: query text, budget, open hit and tabs, what ranks which pages.
 
     Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
+    auto: whether the budget sets itself.
     """
 
     query: str = ""
@@ -41,6 +43,7 @@ class Link:
     mode: str = BOTH
     steps: int = 0
     complement: str = ""
+    auto: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
@@ -74,6 +77,7 @@ class Link:
             mode if mode in MODES else BOTH,
             min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
             params.get("complement", "")[:LONGEST],
+            params.get("budget") == AUTO,
         )
 
 
@@ -86,7 +90,7 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
     """
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
-    params = {"q": trace.query_text, "budget": str(trace.budget), "hit": chosen or ""}
+    params = {"q": trace.query_text, "budget": AUTO if trace.auto else str(trace.budget), "hit": chosen or ""}
     params |= {"only": str(trace.only)} if trace.only else {}
     params |= {"mode": trace.mode} if trace.mode != BOTH and not trace.query_image else {}
     if trace.refinement:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from metaembed_demo.app.views import filter_control, search_tab, storage_control
 from metaembed_demo.app.views.alignment_chart import alignment
-from metaembed_demo.app.views.budget_dial import dial, readout
+from metaembed_demo.app.views.budget_dial import Setting, dial, readout
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
@@ -36,6 +36,7 @@ from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.explain.token_statistics import PageStatistics
 from metaembed_demo.index.maxsim import prefix_gains
 
+from .auto_choice import AutoChoice
 from .explanation_tabs import ExplanationTabs, nearest
 from .jobs import in_turn, picture
 from .links import Link, link, trace_json
@@ -88,6 +89,7 @@ class SearchState:
     only: PageFilter = EVERY  # the pages to search
     unanswered: tuple[str, str] | None = None  # a query for which that leaves no page, and why
     ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
+    auto: AutoChoice = field(default_factory=AutoChoice)  # whether the budget sets itself
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
@@ -129,7 +131,7 @@ class SearchState:
         if link is None or not link.query:
             return self.screen()
         self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        self.picture, self.only = None, link.only
+        self.picture, self.only, self.auto.on = None, link.only, link.auto
         self.ranking.take(link.mode, link.steps, link.complement)
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
@@ -179,6 +181,15 @@ class SearchState:
 
     def move(self, budget: Budget) -> Screen:
         """Search again with the same query embedding at another budget."""
+        self.auto.on = False
+        return self._moved(budget)
+
+    def set_itself(self) -> Screen:
+        """Let the budget set itself, for the open search and those to come."""
+        self.auto.on = True
+        return self._moved(STOPS[-1])
+
+    def _moved(self, budget: Budget) -> Screen:
         start = time.perf_counter()
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         if self.trace is None:
@@ -214,7 +225,8 @@ class SearchState:
         return self.ranking.control(self.collection, self.trace, self.chosen, names, done)
 
     def _how(self) -> How:
-        return self.ranking.how(self.only, self.complement)
+        auto = self.auto.of(self.session, self.tools.encoder)
+        return replace(self.ranking.how(self.only, self.complement), auto=auto)
 
     def choose(self, page_id: str) -> Screen:
         """Open another hit. An id that is not among the hits is ignored."""
@@ -368,6 +380,7 @@ class SearchState:
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
         """Open a page at a budget, after a click in the rank chart."""
+        self.auto.on = False
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         trace = self.trace
         if trace is None or not self._has(page_id):
@@ -414,7 +427,9 @@ class SearchState:
         return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
 
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
-        return dial(self.budget, sizes, self.tools.curve, cost, storage_of(self.collection))
+        kind, told = storage_of(self.collection), self.trace.auto if self.trace else None
+        auto = Setting(told) if self.auto.on else None
+        return dial(self.budget, sizes, self.tools.curve, cost, kind, auto)
 
     def storage(self) -> str:
         """The storage control for the current state."""
@@ -433,4 +448,5 @@ class SearchState:
 def _cost(trace: Trace | None) -> str:
     if trace is None:
         return '<span class="hint">Arrow keys or a click move it</span>'
-    return readout(False, 0.0, trace.timings["rerank"], trace.timings["total"])
+    scoring = trace.timings["rerank"] + (trace.timings["coarse"] if trace.auto else 0.0)  # Auto's stages
+    return readout(False, 0.0, scoring, trace.timings["total"])

@@ -50,6 +50,8 @@ class Session:
         self.used = 0.0  # time of the last use, on the clock of `Sessions`
         self.left: float | None = None  # time when the last tab was closed, on the same clock
         self.jobs = 0  # running jobs
+        self.calibrating: threading.Thread | None = None  # of its pages, see auto_choice.py
+        self.over = threading.Event()  # set when it ends, or its pages took too long to calibrate
         self.base = base  # the sample corpus, for `restore_samples`
 
     def restore_samples(self) -> int:
@@ -194,4 +196,5 @@ class Sessions:
 
 def _end(sessions: list[Session]) -> None:
     for session in sessions:
+        session.over.set()
         session.files.clear()

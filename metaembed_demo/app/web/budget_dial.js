@@ -1,12 +1,21 @@
-// A slider over five stops: arrows, Home, End, click and drag. It moves before the server answers.
+// A slider over five stops: arrows, Home, End, click and drag. It moves before the server answers. Beside it a
+// button for Auto, where each query sets its own.
+const AUTO = "auto";
+const button = () => element.querySelector(".auto-stop");
 const slider = () => element.querySelector("[role=slider]");
 const PATIENCE_MS = 3000;
 let wanted = null; // the last requested stop, until the server has drawn it
 let sent = null; // the stop of the pending request
 let sentAt = 0;
+let pressed = false; // whether the button has the focus, which an answer may take away
 
 function draw(stop) {
   const at = slider();
+  const dial = element.querySelector(".dial");
+  dial.classList.toggle("auto", stop === AUTO);
+  button().setAttribute("aria-pressed", stop === AUTO);
+  at.dataset.exact = stop === AUTO ? "0" : "1";
+  if (stop === AUTO) return; // the thumb stays until the answer says what the query needed
   const stops = [...at.querySelectorAll(".stop")];
   at.style.setProperty("--at", stop);
   at.dataset.stop = stop;
@@ -17,7 +26,7 @@ function draw(stop) {
     each.classList.toggle("here", i === stop);
   });
   at.querySelectorAll(".band").forEach((each, i) => each.classList.toggle("on", i <= stop));
-  element.querySelector(".dial").classList.remove("free");
+  dial.classList.remove("free");
 }
 
 function go(stop) {
@@ -25,11 +34,19 @@ function go(stop) {
   stop = Math.max(0, Math.min(4, stop));
   const here = wanted ?? (at.dataset.exact === "1" ? Number(at.dataset.stop) : null);
   if (stop === here) return;
+  choose(stop);
+}
+
+function choose(stop) {
   wanted = stop;
-  at.dataset.exact = "1";
   draw(stop);
   send();
 }
+
+// Whether what the server has drawn is what was asked for last.
+const shown = (at) => wanted === AUTO
+  ? button().getAttribute("aria-pressed") === "true"
+  : at.dataset.exact === "1" && Number(at.dataset.stop) === wanted;
 
 // One request at a time; moves made meanwhile are merged into one, sent when the answer is drawn.
 function send() {
@@ -42,8 +59,10 @@ function send() {
 watch("value", () => {
   sent = null;
   const at = slider();
-  if (!at || wanted === null) return;
-  if (at.dataset.exact === "1" && Number(at.dataset.stop) === wanted) wanted = null;
+  if (!at) return;
+  if (pressed && document.activeElement === document.body) button().focus({ preventScroll: true });
+  if (wanted === null) return;
+  if (shown(at)) wanted = null;
   else {
     draw(wanted); // an answer to an earlier move must not pull the thumb back
     send();
@@ -52,7 +71,7 @@ watch("value", () => {
 
 element.addEventListener("keydown", (event) => {
   if (!event.target.closest("[role=slider]")) return;
-  const now = wanted ?? Number(slider().dataset.stop);
+  const now = wanted === null || wanted === AUTO ? Number(slider().dataset.stop) : wanted;
   const to = {
     ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1,
     PageUp: now + 1, PageDown: now - 1, Home: 0, End: 4,
@@ -61,6 +80,12 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
   go(to);
 });
+
+element.addEventListener("click", (event) => {
+  if (event.target.closest(".auto-stop")) choose(button().getAttribute("aria-pressed") === "true" ? 4 : AUTO);
+});
+element.addEventListener("focusin", ({ target }) => { pressed = target === button(); });
+element.addEventListener("focusout", (event) => { if (event.relatedTarget) pressed = false; });
 
 const under = (event) => {
   const box = slider().getBoundingClientRect();
