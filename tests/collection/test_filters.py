@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from metaembed_demo.collection import index_file
+from metaembed_demo.collection.calibration import Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import LONGEST, PageFilter
@@ -149,7 +150,7 @@ def test_every_search_gives_the_pages_of_a_whole_ranking_that_the_filter_matches
 ) -> None:
     shelf.index = shelf.index.stored_as(storage)
     shelf.index.exact_up_to = 2  # so that there is a coarse stage
-    auto = Calibration((Stage(Budget(1, 4), 0.5),), Budget(4, 8), 1, 1, 0, 0, 40)
+    auto = Auto(Budget(4, 8), Calibration((Stage(Budget(1, 4), 0.5),), Budget(4, 8), 1, 1, 0, 0, 40))
     vectors = ENCODER.encode_queries([ASKED])[0].vectors
     ranked = shelf.index.rerank(vectors, Budget(4, 8), shelf.index.ids, 40)
     exactly = shelf.index.search(vectors, Budget(4, 8), 40, exact=True)
