@@ -216,13 +216,18 @@ class Ranker:
         return [Hit(ids[at], float(found.sums[at]), rank) for rank, at in enumerate(order, 1)]
 
     def _scores(self) -> Scores:
-        """The index's scores as stages take them; rows count the pages that may be found."""
+        """The index's scores as stages take them; rows count the pages that may be found.
+
+        At the full budget they are those of a search: a stage's may be of int8 prefixes.
+        """
         rows_of = self._rows
 
         def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+            rest, query = Budget(budget.r_q - first, budget.r_c), self.vectors[first:]
+            if budget == self.budget and rows is not None:
+                return self.index.scores(query, rest, self._at(rows))
             at = rows if rows_of is None else rows_of if rows is None else rows_of[rows]
-            rest = Budget(budget.r_q - first, budget.r_c)
-            return self.index.stage_scores(self.vectors[first:], rest, at)
+            return self.index.stage_scores(query, rest, at)
 
         return scores
 
