@@ -1,0 +1,75 @@
+"""Answers words.py: searches and whole requests, timed, in the package that PYTHONPATH names.
+
+Knows only what the code before words has, too. Reads lines of JSON {"kind", "mode", "steps", "texts"} and
+writes one line of JSON each, a list of [milliseconds, of which encoding]. kind "search": a query to its
+Trace; "request": as the page's handler does it, to the finished HTML, by a visitor of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection import search as searching
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.types import Query
+from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.sample_corpus import open_samples
+from metaembed_demo.explain.explainer import Explainer
+
+
+def main() -> None:
+    told = sys.stdout
+    sys.stdout = sys.stderr
+    encoder = Mini.load()
+    folder = sys.argv[1]
+    collection = (
+        open_samples(encoder).collection
+        if folder == "samples"
+        else Collection.load(Path(folder), encoder.fingerprint)
+    )
+    sessions, tools = Sessions(collection), Tools(encoder, explainer=Explainer(encoder))
+    for line in sys.stdin:
+        task = json.loads(line)
+        if task["kind"] == "request":
+            found = [request(sessions, tools, text, task["mode"]) for text in task["texts"]]
+        else:
+            found = [search(collection, encoder, text, way(task)) for text in task["texts"]]
+        print(json.dumps(found), file=told, flush=True)
+
+
+def way(task: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a search; none in code that has no modes."""
+    if not task["mode"]:
+        return {}
+    from metaembed_demo.collection.ranker import How
+
+    return {"how": How(mode=task["mode"], steps=task["steps"])}
+
+
+def search(collection: Collection, encoder: Mini, text: str, how: dict[str, Any]) -> tuple[float, float]:
+    began = time.perf_counter()
+    trace = searching.search(collection, encoder, Query(text), STOPS[-1], evidence=True, **how)
+    return (time.perf_counter() - began) * 1000, trace.timings["encode"]
+
+
+def request(sessions: Sessions, tools: Tools, text: str, mode: str) -> tuple[float, float]:
+    visit = Visit(tools, sessions.get(sessions.open()))
+    if mode:
+        visit.ranking.take(mode, 0)
+    began = time.perf_counter()
+    visit.search(text)
+    took = (time.perf_counter() - began) * 1000
+    assert visit.trace
+    return took, visit.trace.timings["encode"]
+
+
+if __name__ == "__main__":
+    main()
