@@ -41,27 +41,32 @@ FULL = STOPS[-1]
 def measure(folders: Sequence[Path], cache: Path) -> dict[str, Any]:
     """Rows and paired tests of each set, and of their mean. Collections are kept in `cache`."""
     encoder = Mini.load(PATHS.mini_weights)
-    sets: dict[str, Any] = {}
-    all_rows: dict[str, list[Row]] = {}
-    for folder in folders:
-        asked = load(folder, cache, encoder)
-        calibration, whose = calibration_for(asked.collection, encoder)
-        rows = rows_of(asked, calibration)
-        found = {
-            "rows": rows,
-            "gains": paired(rows),
-            "auto": {"calibrated_on": whose, **calibration.as_json()},
-        }
-        if folder.name in col_bandit.SETS:
-            found["col_bandit"] = col_bandit.rows_of(asked, calibration)
-        all_rows[folder.name] = [dict(row) for row in rows]
-        for row in rows:
-            del row["each"]
-        sets[folder.name] = found
-        tell(folder.name, found)
-    mean = {"rows": mean_rows(all_rows), "gains": mean_gains(all_rows)}
+    return together({folder.name: of_set(folder, cache, encoder) for folder in folders})
+
+
+def of_set(folder: Path, cache: Path, encoder: Mini) -> dict[str, Any]:
+    asked = load(folder, cache, encoder)
+    calibration, whose = calibration_for(asked.collection, encoder)
+    rows = rows_of(asked, calibration)
+    auto = {"calibrated_on": whose, **calibration.as_json()}
+    found = {"pages": len(asked.collection), "queries": len(asked.vectors), "rows": rows, "auto": auto}
+    if folder.name in col_bandit.SETS:
+        found["col_bandit"] = col_bandit.rows_of(asked, calibration)
+    found["gains"] = paired(rows)
+    tell(folder.name, found)
+    return found
+
+
+def together(sets: dict[str, Any]) -> dict[str, Any]:
+    """The sets of `of_set` and their mean, without the figures of each query."""
+    rows = {name: found["rows"] for name, found in sets.items()}
+    mean = {"rows": mean_rows(rows), "gains": mean_gains(rows)}
     tell("mean", mean)
-    return {"encoder": encoder.fingerprint, "gqr_steps": GQR_STEPS, "sets": sets, "mean": mean}
+    without = {
+        name: {**found, "rows": [{k: v for k, v in row.items() if k != "each"} for row in found["rows"]]}
+        for name, found in sets.items()
+    }
+    return {"gqr_steps": GQR_STEPS, "sets": without, "mean": mean}
 
 
 def tell(name: str, found: dict[str, Any]) -> None:

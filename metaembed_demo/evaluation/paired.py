@@ -30,7 +30,7 @@ def over_simpler(
     Args:
         vectors: query id -> (R_q, D).
     """
-    found = {}
+    found: dict[str, Row] = {}
     for simpler in simpler_ways(how):
         others, _ = at_budgets(collection, vectors, beir, judgements, simpler)
         between = f"{named(how)} over {named(simpler)}"
