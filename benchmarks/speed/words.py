@@ -4,7 +4,8 @@ benchmarks/results/words_speed.json.
 Searches with encoding on the sample corpus, on 2,000 and on 100,000 short pages, and whole requests of the
 page on the sample corpus, at 16 x 64: by the code of a checkout DIR from before there were words, and by this
 code in the modes Meaning, Both and Words, and refined. One process each; they take turns of a few queries, so
-that what else the machine does meets all of them. Ratios are to the code of DIR.
+that what else the machine does meets all of them. Ratios are to the code of DIR. Times of the
+CPU stand beside those of the clock: on a busy machine only they compare.
 
 The pages are pieces of at most 60 words of the training text (benchmarks/speed/corpus.py). ENCODED of them
 are encoded; the vectors of the others are those with noise, since what a scan costs does not depend on them.
@@ -42,12 +43,12 @@ OUT = RESULTS / "words_speed.json"
 WORKER = Path(__file__).with_name("words_worker.py")
 SIZES = (2_000, 100_000)
 ENCODED = 2_000
-QUERIES, ROUNDS, TURN = 40, 5, 4  # each query is asked ROUNDS times; TURN queries before another's turn
+QUERIES, ROUNDS, TURN = 40, 5, 4  # questions; how often each is asked; how many before another's turn
 NOISE = 0.3
 GOALS = {"meaning": 1.1, "both": 1.5}  # of a whole request's p95
 MODES = (("meaning", 0), ("both", 0), ("words", 0), ("both", 25))
 
-Ask = Callable[[dict[str, Any]], list[tuple[float, float]]]
+Ask = Callable[[dict[str, Any]], list[list[float]]]
 
 
 def main() -> None:
@@ -57,8 +58,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="as `train` keeps it")
     parser.add_argument("--folder", type=Path, default=PATHS.cache / "words-speed")
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
-    pages, asked = corpus.texts(options.data)
+    pages, asked = corpus.texts(options.data) if options.sizes else ([], [])
     made = {size: make(options.folder, pages, size) for size in options.sizes}
     if options.make:
         return
@@ -66,10 +68,10 @@ def main() -> None:
         parser.error("--base is needed: a checkout of the code before words")
     samples = [query.text for query in load_beir(PATHS.sample_corpus).queries.values() if query.text]
     found: dict[str, Any] = {"machine": machine(), "base": commit(options.base), "goals": GOALS}
-    found["request, 113 pages"] = compare(options.base, "samples", "request", spread(samples))
-    found["search, 113 pages"] = compare(options.base, "samples", "search", spread(samples))
-    for size, folder in made.items():
-        found[f"search, {size:,} pages"] = compare(options.base, str(folder), "search", spread(asked))
+    tasks = [(kind, "samples", samples, "113 pages") for kind in ("request", "search")]
+    tasks += [("search", str(folder), asked, f"{size:,} pages") for size, folder in made.items()]
+    for kind, folder, texts, name in tasks:
+        found[f"{kind}, {name}"] = compare(options.base, folder, kind, spread(texts), options.rounds)
     found["machine"]["load_after"] = os.getloadavg()
     OUT.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -120,7 +122,7 @@ def encoded(encoder: Mini, texts: Sequence[str], kept: Path) -> np.ndarray[Any, 
 # The comparison
 
 
-def compare(base: Path, folder: str, kind: str, texts: Sequence[str]) -> dict[str, Any]:
+def compare(base: Path, folder: str, kind: str, texts: Sequence[str], rounds: int) -> dict[str, Any]:
     """Milliseconds of the code of `base` and of this code by mode, and their ratios."""
     processes = [start(base, folder), start(Path.cwd(), folder)]
     before, now = map(asker, processes)
@@ -130,7 +132,7 @@ def compare(base: Path, folder: str, kind: str, texts: Sequence[str]) -> dict[st
             name = f"{mode}, {steps} steps" if steps else mode
             ways[name] = now, {"kind": kind, "mode": mode, "steps": steps}
     try:
-        times = turns(ways, texts)
+        times = turns(ways, texts, rounds)
     finally:
         for process in processes:
             process.stdin.close()
@@ -140,13 +142,13 @@ def compare(base: Path, folder: str, kind: str, texts: Sequence[str]) -> dict[st
     return told
 
 
-def turns(ways: dict[str, tuple[Ask, dict[str, Any]]], texts: Sequence[str]) -> dict[str, Any]:
-    """Way -> (queries, ROUNDS, 2): milliseconds, and of which encoding."""
+def turns(ways: dict[str, tuple[Ask, dict[str, Any]]], texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Way -> (queries, rounds, 3): milliseconds, of which encoding, of the CPU."""
     order = np.random.default_rng(0)
     for ask, task in ways.values():  # what is loaded or compiled once
         ask({**task, "texts": list(texts[:3])})
     times: dict[str, list[Any]] = {name: [[] for _ in texts] for name in ways}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for start_at in range(0, len(texts), TURN):
             some = list(texts[start_at : start_at + TURN])
             for name in order.permutation(list(ways)):
@@ -159,24 +161,33 @@ def turns(ways: dict[str, tuple[Ask, dict[str, Any]]], texts: Sequence[str]) -> 
 def summary(times: dict[str, Any]) -> dict[str, Any]:
     """p50 and p95, with encoding and without, and ratios to the first way.
 
-    ratio_each: median over the queries of the ratio of their medians, which a busy machine moves least.
+    ratio_each: the median over queries of the ratio of their medians.
     """
     before = next(iter(times.values()))
     found = {"queries": before.shape[0] * before.shape[1]}
     for name, values in times.items():
-        whole, own = values[..., 0], values[..., 0] - values[..., 1]
+        whole, own, cpu = values[..., 0], values[..., 0] - values[..., 1], values[..., 2]
         found[name] = {
             "p50_ms": rounded(np.median(whole)),
             "p95_ms": rounded(np.percentile(whole, 95)),
             "without_encoding_p50_ms": rounded(np.median(own)),
             "without_encoding_p95_ms": rounded(np.percentile(own, 95)),
+            "cpu_p50_ms": rounded(np.median(cpu)),
+            "cpu_p95_ms": rounded(np.percentile(cpu, 95)),
         }
         if values is not before:
-            medians = np.median(whole, 1) / np.median(before[..., 0], 1)
-            p95 = np.percentile(whole, 95) / np.percentile(before[..., 0], 95)
-            p50 = np.median(whole) / np.median(before[..., 0])
-            found[name] |= {"ratio_p95": rounded(p95), "ratio_p50": rounded(p50)}
-            found[name]["ratio_each"] = rounded(np.median(medians))
+            found[name] |= {f"ratio_{figure}": ratio for figure, ratio in ratios(values, before).items()}
+    return found
+
+
+def ratios(values: Any, before: Any) -> dict[str, float]:
+    found = {}
+    for clock, at in (("", 0), ("cpu_", 2)):
+        now, then = values[..., at], before[..., at]
+        for percentile in (50, 95):
+            ratio = np.percentile(now, percentile) / np.percentile(then, percentile)
+            found[f"{clock}p{percentile}"] = rounded(ratio)
+        found[f"{clock}each"] = rounded(np.median(np.median(now, 1) / np.median(then, 1)))
     return found
 
 
@@ -188,7 +199,7 @@ def start(package: Path, folder: str) -> subprocess.Popen[str]:
 
 
 def asker(process: subprocess.Popen[str]) -> Ask:
-    def ask(task: dict[str, Any]) -> list[tuple[float, float]]:
+    def ask(task: dict[str, Any]) -> list[list[float]]:
         assert process.stdin is not None
         assert process.stdout is not None
         print(json.dumps(task), file=process.stdin, flush=True)

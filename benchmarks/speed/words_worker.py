@@ -1,8 +1,8 @@
 """Answers words.py: searches and whole requests, timed, in the package that PYTHONPATH names.
 
 Knows only what the code before words has, too. Reads lines of JSON {"kind", "mode", "steps", "texts"} and
-writes one line of JSON each, a list of [milliseconds, of which encoding]. kind "search": a query to its
-Trace; "request": as the page's handler does it, to the finished HTML, by a visitor of its own.
+writes one line of JSON each, a list of [milliseconds, of which encoding, of the CPU]. kind "search": a query
+to its Trace; "request": as the page's handler does it, to the finished HTML, by a visitor of its own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection import search as searching
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS
-from metaembed_demo.core.types import Query
+from metaembed_demo.core.types import Query, Trace
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.explain.explainer import Explainer
+
+Times = tuple[float, float, float]
 
 
 def main() -> None:
@@ -54,21 +56,25 @@ def way(task: dict[str, Any]) -> dict[str, Any]:
     return {"how": How(mode=task["mode"], steps=task["steps"])}
 
 
-def search(collection: Collection, encoder: Mini, text: str, how: dict[str, Any]) -> tuple[float, float]:
-    began = time.perf_counter()
+def search(collection: Collection, encoder: Mini, text: str, how: dict[str, Any]) -> Times:
+    began = time.perf_counter(), time.process_time()
     trace = searching.search(collection, encoder, Query(text), STOPS[-1], evidence=True, **how)
-    return (time.perf_counter() - began) * 1000, trace.timings["encode"]
+    return taken(began, trace)
 
 
-def request(sessions: Sessions, tools: Tools, text: str, mode: str) -> tuple[float, float]:
+def request(sessions: Sessions, tools: Tools, text: str, mode: str) -> Times:
     visit = Visit(tools, sessions.get(sessions.open()))
     if mode:
         visit.ranking.take(mode, 0)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     visit.search(text)
-    took = (time.perf_counter() - began) * 1000
     assert visit.trace
-    return took, visit.trace.timings["encode"]
+    return taken(began, visit.trace)
+
+
+def taken(began: tuple[float, float], trace: Trace) -> Times:
+    wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+    return wall * 1000, trace.timings["encode"], cpu * 1000
 
 
 if __name__ == "__main__":
