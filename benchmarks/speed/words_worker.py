@@ -37,11 +37,11 @@ def main() -> None:
         if folder == "samples"
         else Collection.load(Path(folder), encoder.fingerprint)
     )
-    sessions, tools = Sessions(collection), Tools(encoder, explainer=Explainer(encoder))
+    tools = Tools(encoder, explainer=Explainer(encoder))
     for line in sys.stdin:
         task = json.loads(line)
         if task["kind"] == "request":
-            found = [request(sessions, tools, text, task["mode"]) for text in task["texts"]]
+            found = [request(collection, tools, text, task["mode"]) for text in task["texts"]]
         else:
             found = [search(collection, encoder, text, way(task)) for text in task["texts"]]
         print(json.dumps(found), file=told, flush=True)
@@ -62,7 +62,8 @@ def search(collection: Collection, encoder: Mini, text: str, how: dict[str, Any]
     return taken(began, trace)
 
 
-def request(sessions: Sessions, tools: Tools, text: str, mode: str) -> Times:
+def request(collection: Collection, tools: Tools, text: str, mode: str) -> Times:
+    sessions = Sessions(collection)  # one address may have few
     visit = Visit(tools, sessions.get(sessions.open()))
     if mode:
         visit.ranking.take(mode, 0)
