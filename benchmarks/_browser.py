@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
+WAIT_MS = 180_000  # for plotly's three megabytes on a busy machine
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
 
 
@@ -22,6 +23,7 @@ def screenshot(html: str, target: Path) -> None:
     with sync_playwright() as playwright:
         browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1000, "height": 600}, device_scale_factor=2)
+        page.set_default_timeout(WAIT_MS)
         page.set_content(html)
         page.wait_for_selector(".main-svg")
         page.locator(".plotly-graph-div").screenshot(path=target)

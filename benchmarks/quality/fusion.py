@@ -23,15 +23,17 @@ import numpy as np
 from benchmarks import RESULTS
 from benchmarks.quality.devsets import OURS
 from benchmarks.quality.quality import SETS
+from benchmarks.quality.questions import encoded
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.modes import POOL, weight_of
 from metaembed_demo.collection.progress import Report
+from metaembed_demo.collection.spelling import known_words
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.evaluation.baselines import bm25, query_text
+from metaembed_demo.evaluation.baselines import bm25
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
-from metaembed_demo.evaluation.evaluate import encode
 from metaembed_demo.evaluation.metrics import grade, interval, ndcg
 from metaembed_demo.index.fusion import pool, rrf, zsum
 from metaembed_demo.index.maxsim import maxsim
@@ -51,15 +53,17 @@ Fuse = Callable[[FloatArray, FloatArray], FloatArray]  # MaxSim (n,), BM25 (n,) 
 class Scored:
     """A dev set with every page scored. meaning: budget -> (questions, n) MaxSim.
 
-    words: (questions, n) BM25, NaN without a match; literals: (questions, n), codes and phrases that a page
-    holds. sources: where each question comes from.
+    words: (questions, n) BM25, NaN without a match; tagged: the same with the tags of pictures, which the app
+    leaves out; literals: (questions, n), codes and phrases that a page holds. sources: where each question
+    comes from.
     """
 
     name: str
     sources: list[str]
     meaning: dict[str, FloatArray]
     words: FloatArray
-    plain: FloatArray  # of bm25s
+    tagged: FloatArray
+    plain: FloatArray  # of bm25s, tags too
     literals: FloatArray
     judge: Callable[[int, Sequence[int]], float]  # question, ranking of pages -> nDCG@5
 
@@ -87,6 +91,7 @@ def scored(folder: Path, cache: Path, encoder: Mini) -> Scored:
     vectors = collection.index.full(ids)
     queries, asked = encoded(beir, keys, encoder, cache / f"{folder.name}-queries.npz")
     words, literals = lexical(collection, ids, asked)
+    tagged, _ = lexical(collection, ids, asked, tags=True)
     texts = [" ".join(word.text for word in collection.pages[page_id].words) for page_id in ids]
     plain, _ = bm25(texts, asked)
 
@@ -105,34 +110,25 @@ def scored(folder: Path, cache: Path, encoder: Mini) -> Scored:
             for budget in STOPS
         },
         words,
+        tagged,
         np.where(plain > 0, plain, np.nan),
         literals,
         judge,
     )
 
 
-def encoded(beir: Beir, keys: Sequence[str], encoder: Mini, cache: Path) -> tuple[FloatArray, list[str]]:
-    """Query vectors (questions, R_q, D) and texts, also those read from pictures; kept in `cache`."""
-    made = {"encoder": np.array(encoder.fingerprint), "keys": np.array(keys)}
-    if cache.exists():
-        kept = np.load(cache)
-        if all(np.array_equal(kept[name], value) for name, value in made.items()):
-            return kept["vectors"], kept["asked"].tolist()
-    vectors, _ = encode(encoder, beir, keys)
-    stacked = np.stack([vectors[key] for key in keys])
-    asked = [query_text(beir.queries[key]) for key in keys]
-    np.savez(cache, vectors=stacked, asked=np.array(asked), **made)
-    return stacked, asked
-
-
 def lexical(
-    collection: Collection, ids: Sequence[str], asked: Sequence[str]
+    collection: Collection, ids: Sequence[str], asked: Sequence[str], tags: bool = False
 ) -> tuple[FloatArray, FloatArray]:
-    """BM25, NaN without a match, and how many codes and phrases a page holds; both (questions, n)."""
-    index = WordIndex()
+    """BM25, NaN without a match, and how many codes and phrases a page holds; both (questions, n).
+
+    Without `tags`, the index is that of the app.
+    """
+    index = WordIndex(known_words())
     for page_id in ids:
         page = collection.pages[page_id]
-        index.add(page_id, [word.text for word in page.words], page.language)
+        words = [word.text for word in page.words if tags or word.kind != "visual"]
+        index.add(page_id, words, page.language)
     index.commit()
     at = {page_id: place for place, page_id in enumerate(ids)}
     words, literals = np.full((len(asked), len(ids)), np.nan), np.zeros((len(asked), len(ids)))
@@ -166,7 +162,7 @@ def _document(beir: Beir, key: str) -> str:
 
 
 def measure(sets: Sequence[Scored]) -> dict[str, Any]:
-    rows: dict[str, list[Any]] = {one.name: alone(one) for one in sets}
+    rows: dict[str, list[Any]] = {one.name: alone(one) + shipped(one) for one in sets}
     told: dict[str, Any] = {}
     for literal in (False, True):
         for name, fuse in {f"RRF, k={k}": _rrf(k) for k in RRF_KS}.items():
@@ -196,7 +192,20 @@ def alone(one: Scored) -> list[Any]:
         row("bm25s", one, plain),
         row("Words", one, words, over=plain),
         row("Words, literals not first", one, one.each(lambda at: one.words[at], False), over=plain),
+        row("Words, tags of pictures too", one, one.each(lambda at: one.tagged[at]), over=words),
     ]
+
+
+def shipped(one: Scored) -> list[Any]:
+    """Both with the weights of the app, which are fitted on these sets; and what the tags of pictures add."""
+    whole = max(budget.r_c for budget in STOPS)
+    rows = []
+    for name, words in {"Both, as the app": one.words, "Both, tags of pictures too": one.tagged}.items():
+        for stop in STOPS:
+            meaning, weight = one.meaning[str(stop)], weight_of(stop.r_c, whole)
+            each = one.each(lambda at, m=meaning, w=weight, b=words: zsum_of(m[at], b[at], w, POOL))
+            rows.append(row(name, one, each, budget=str(stop), over=meaning_of(one, str(stop))))
+    return rows
 
 
 def meaning_of(one: Scored, budget: str) -> FloatArray:

@@ -3,8 +3,10 @@ docs/quality-*.png.
 
 Every row of a set is measured in one run on the same words: Mini at its five budgets, BM25, MiniLM as one
 vector, as its best chunk and as all its tokens, and, where `--without-mmr` names weights, Mini trained
-without MMR. Beside each mean stands its bootstrap 95% interval; `gains` holds paired differences.
-Run benchmarks/quality/devsets.py first; Chromium draws the plots.
+without MMR. Beside each mean stands its bootstrap 95% interval; `gains` holds paired differences. `ways` are
+Words, Both, refinement and Auto with the cells that they compute (benchmarks/quality/ways.py), Col-Bandit
+among them, and `mean` is over all sets; `--ways` measures these alone, on collections kept in --cache, and
+draws quality-cells.png. Run benchmarks/quality/devsets.py first; Chromium draws the plots.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import plotly.graph_objects as go
 
 from benchmarks import RESULTS
 from benchmarks._browser import screenshot
+from benchmarks.quality import ways
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS
@@ -42,6 +46,7 @@ SETS = {
     "pictures-alike": "Drawings, asked for by another of the same thing",
 }
 OUT = RESULTS / "quality.json"
+BLUE = "#234b8c"
 COLOURS = ("#9a6700", "#5b6473", "#1f7a8c", "#7a2331", "#2f5d3a")
 
 
@@ -52,9 +57,14 @@ def main() -> None:
     parser.add_argument("--without-mmr", type=Path, help="weights of `train --no-mmr`")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--plots-only", action="store_true", help="draw what quality.json holds")
+    parser.add_argument("--ways", action="store_true", help="only Words, Both, GQR, Auto; of all sets")
+    parser.add_argument("--cache", type=Path, default=PATHS.cache / "fusion", help="as fusion.py keeps it")
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {"sets": {}}
-    if not options.plots_only:
+    if options.ways:
+        found["ways"] = ways.measure([options.devsets / name for name in SETS], options.cache)
+        OUT.write_text(json.dumps(found, indent=1) + "\n")
+    elif not options.plots_only:
         encoder = Mini.load(options.weights)
         plain = Mini.load(options.without_mmr) if options.without_mmr else None
         found["machine"] = {"python": platform.python_version(), "encoder": encoder.fingerprint}
@@ -64,7 +74,9 @@ def main() -> None:
             found["sets"][name] = measure(options.devsets / name, encoder, other)
             OUT.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
-    for name in found["sets"]:
+    if "ways" in found:
+        draw_cells(found["ways"], ROOT / "docs" / "quality-cells.png")
+    for name in [] if options.ways else found["sets"]:
         draw(name, found["sets"][name], ROOT / "docs" / f"quality-{name}.png")
 
 
@@ -138,17 +150,11 @@ def draw(name: str, found: dict[str, Any], target: Path) -> None:
     figure.add_scatter(
         x=[row["bytes_per_page"] for row in budgets],
         y=[row["ndcg@5"] for row in budgets],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [row["ci95"]["ndcg@5"][1] - row["ndcg@5"] for row in budgets],
-            "arrayminus": [row["ndcg@5"] - row["ci95"]["ndcg@5"][0] for row in budgets],
-            "thickness": 1,
-        },
+        error_y=bars(budgets),
         text=[row["budget"].replace("x", " × ") for row in budgets],
         textposition="bottom right",
         mode="lines+markers+text",
-        line={"color": "#234b8c", "width": 3},
+        line={"color": BLUE, "width": 3},
         marker={"size": 9},
         name="MetaEmbed-Mini",
     )
@@ -160,10 +166,54 @@ def draw(name: str, found: dict[str, Any], target: Path) -> None:
             marker={"size": 12, "symbol": "diamond", "color": colour},
             name=row["name"],
         )
+    title = f"{SETS[name]}: {found['pages']} pages, {found['queries']} queries"
+    finish(figure, title, {"title": "bytes a page (float16)"}, target)
+
+
+def draw_cells(found: dict[str, Any], target: Path) -> None:
+    """Quality over computed cells, the mean over the dev sets: fixed stops, Auto, and both with words."""
+    figure = go.Figure()
+    rows = found["mean"]["rows"]
+    curves = {
+        "fixed stops": ("Meaning", "lines+markers+text", "bottom right", "circle", BLUE),
+        "fixed stops with words": ("Both", "lines+markers", "top center", "circle", COLOURS[4]),
+        "Auto": ("Auto", "markers", "top center", "diamond", BLUE),
+        "Auto with words": ("Auto with words", "markers", "top center", "diamond", COLOURS[4]),
+    }
+    for label, (name, mode, position, symbol, colour) in curves.items():
+        of_name = sorted((row for row in rows if row["name"] == name), key=lambda row: row["cells"])
+        figure.add_scatter(
+            x=[100 * row["cells"] for row in of_name],
+            y=[row["ndcg@5"] for row in of_name],
+            error_y=bars(of_name),
+            text=[row.get("budget", "").replace("x", " × ") for row in of_name],
+            textposition=position,
+            mode=mode,
+            line={"color": colour, "width": 3},
+            marker={"size": 9 if symbol == "circle" else 14, "symbol": symbol, "color": colour},
+            name=label,
+        )
+    shares = [0.1, 0.3, 1, 3, 10, 30, 100]
+    axis = {"title": "share of the cells of 16 × 64 computed, %", "tickvals": shares, "range": [-1.2, 2.2]}
+    finish(figure, f"Quality over computed cells, mean of {len(found['sets'])} dev sets", axis, target)
+
+
+def bars(rows: Sequence[Row]) -> dict[str, Any]:
+    """Error bars of the 95% intervals."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [row["ci95"]["ndcg@5"][1] - row["ndcg@5"] for row in rows],
+        "arrayminus": [row["ndcg@5"] - row["ci95"]["ndcg@5"][0] for row in rows],
+        "thickness": 1,
+    }
+
+
+def finish(figure: go.Figure, title: str, xaxis: dict[str, Any], target: Path) -> None:
     figure.update_layout(
         template="simple_white",
-        title=f"{SETS[name]}: {found['pages']} pages, {found['queries']} queries",
-        xaxis={"type": "log", "title": "bytes a page (float16)"},
+        title=title,
+        xaxis={"type": "log", **xaxis},
         yaxis={"title": "nDCG@5, 95% interval", "showgrid": True},
         font={"family": "DejaVu Sans, sans-serif", "size": 14},
         legend={"orientation": "h", "y": -0.2},

@@ -11,6 +11,7 @@ from metaembed_demo.collection import persistence
 from metaembed_demo.collection.collection import NO_SESSION, Collection
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.indexing import index_files
+from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.ranker import How
@@ -22,6 +23,8 @@ from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_picture
 from metaembed_demo.evaluation.evaluate import encode, evaluate
+from metaembed_demo.evaluation.metrics import gain
+from metaembed_demo.evaluation.paired import over_simpler
 from metaembed_demo.evaluation.run_files import gains, per_query, trec_run
 
 from .auto import auto_of, show_auto
@@ -218,7 +221,8 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
     if len(judgements.missing) == len({i for judged in beir.qrels.values() for i in judged}):
         raise BadInput("None of the judged ids names a file or page of the corpus.")
     with told():
-        result = evaluate(collection, encoder, beir, judgements, How(mode=options.mode, steps=options.gqr))
+        how = How(mode=options.mode, steps=options.gqr)
+        result = evaluate(collection, encoder, beir, judgements, how)
     rankings = result.pop("rankings")
     if options.trec:
         options.trec.write_text(trec_run(rankings, collection), encoding="utf-8")
@@ -235,6 +239,11 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
 
         result.setdefault("baselines", []).extend(baselines(collection, beir, judgements))
     result["gains"] = gains(result["budgets"])
+    if how.mode != MEANING:
+        vectors, _ = encode(encoder, beir, list(judgements.judged))
+        result["gains"] |= over_simpler(collection, vectors, beir, judgements, how, result["budgets"])
+    elif options.auto:
+        result["gains"]["Auto over the full budget"] = gain(result["baselines"][0], result["budgets"][-1])
     for row in [*result["budgets"], *result.get("baselines", [])] if not options.each else []:
         del row["each"]
     return {

@@ -42,17 +42,40 @@ def evaluate(
 ) -> Row:
     """Quality, latency and bytes per page at the five budgets, each searched as `how` says (by meaning).
 
-    Quality by meaning is measured on exact rankings of all pages, otherwise on the best ten, so that MRR ends
-    there. Latency is one search for ten hits, including the coarse stage, without encoding. `rankings` holds
-    the page ids of each budget and query, best first.
+    `rankings` holds the page ids of each budget and query, best first.
     """
     vectors, encode_ms = encode(encoder, beir, list(judgements.judged))
-    how, index, ids = how or How(), collection.index, collection.index.ids
+    how = how or How()
+    budgets, rankings = at_budgets(collection, vectors, beir, judgements, how)
+    return {
+        "mode": how.mode,
+        "rankings": rankings,
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "pages": len(collection),
+        "queries": len(vectors),
+        "encode_ms_p50": round(encode_ms, 2),
+        "budgets": budgets,
+    }
+
+
+def at_budgets(
+    collection: Collection, vectors: Mapping[str, FloatArray], beir: Beir, judgements: Judgements, how: How
+) -> tuple[list[Row], dict[str, dict[str, list[str]]]]:
+    """A row of each budget, and the rankings: budget -> query id -> page ids, best first.
+
+    Quality by meaning is measured on exact rankings of all pages, otherwise on the best ten, so that MRR ends
+    there. Latency is one search for ten hits, including the coarse stage, without encoding.
+
+    Args:
+        vectors: query id -> (R_q, D).
+    """
+    index, ids = collection.index, collection.index.ids
     if how.mode != MEANING:
         collection.lexical()  # made once, and not with the first search
-    budgets, ranked = [], {}
-    for budget in STOPS:
-        budget = budget.clip(encoder.r_q, encoder.r_c)
+    rows, ranked = [], {}
+    r_q = len(next(iter(vectors.values())))
+    for budget in (stop.clip(r_q, index.r_c) for stop in STOPS):
         rankings, times = {}, []
         for key, vector in vectors.items():
             started = perf_counter()
@@ -65,7 +88,7 @@ def evaluate(
                 hits = index.rerank(vector, budget, ids, len(ids))
             rankings[key] = [hit.page_id for hit in hits]
         ranked[str(budget)] = rankings
-        budgets.append(
+        rows.append(
             {
                 "budget": str(budget),
                 "r_q": budget.r_q,
@@ -76,16 +99,7 @@ def evaluate(
                 "latency_ms_p95": round(float(np.percentile(times, 95)), 3),
             }
         )
-    return {
-        "mode": how.mode,
-        "rankings": ranked,
-        "encoder": encoder.name,
-        "fingerprint": encoder.fingerprint,
-        "pages": len(collection),
-        "queries": len(vectors),
-        "encode_ms_p50": round(encode_ms, 2),
-        "budgets": budgets,
-    }
+    return rows, ranked
 
 
 def encode(encoder: Encoder, beir: Beir, keys: Sequence[str]) -> tuple[dict[str, FloatArray], float]:

@@ -283,6 +283,8 @@ def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None
     assert status == 0
     assert "16x64" in out
     assert "16x64 over 8x16:" in out
+    assert "16x64, both refined in 5 steps over both:" in out
+    assert "1x1, both refined in 5 steps over meaning:" in out
     first = (tmp_path / "a.run").read_text().splitlines()[0].split()
     assert (first[:2], first[3:]) == (["1", "Q0"], ["1", "1.000000", "metaembed-1x1"])
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == "query,1x1,2x4,4x8,8x16,16x64"
