@@ -77,6 +77,7 @@ def test_the_dial_answers_fast_fingers_with_the_last_stop(visit: Opener) -> None
     expect(page.locator("#dial-title b").first).to_have_text("2×4")
     expect(page.locator(".legend .off")).to_have_count(3)
     expect(page.locator("[role=slider]")).to_have_attribute("aria-valuenow", "2")
+    page.unroute_all(behavior="wait")
 
 
 def test_the_dial_follows_a_drag_to_where_it_ends(visit: Opener) -> None:
