@@ -90,3 +90,25 @@ def test_words_nowhere_offer_both_and_the_control_follows(visit: Opener) -> None
     page.get_by_role("button", name="Search by meaning and words").click()
     expect(page.locator(".hit")).to_have_count(10)
     expect(page.get_by_role("radio", name="Both")).to_be_checked()
+
+
+def test_pages_are_chosen_by_keys_and_chips_take_parts_away(visit: Opener) -> None:
+    page = visit(width=390)
+    ask(page, QUERY)
+    only = page.locator(".only-how summary")
+    only.press("Enter")
+    page.get_by_label(re.compile(r"PNG \(")).press("Space")
+    page.keyboard.press("Escape")
+    expect(only).to_be_focused()
+    only.press("Enter")
+    expect(page.get_by_label(re.compile(r"PNG \("))).to_be_checked()  # closing loses no choice
+    page.get_by_role("spinbutton", name="from").fill("1")
+    page.get_by_role("spinbutton", name="from").press("Enter")
+    chips = page.locator(".only-chip")
+    expect(chips).to_have_text([re.compile("PNG"), re.compile("from page 1")])
+    page.wait_for_function("location.search.includes('only=type%3Apng')")
+    expect(page.locator("#results .file").first).to_contain_text(".png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Remove PNG").press("Enter")
+    expect(chips).to_have_count(1)
+    expect(page.get_by_role("button", name="Remove from page 1")).to_be_focused()
