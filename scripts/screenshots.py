@@ -101,7 +101,7 @@ def cell(page: Page) -> None:
 
 def tested(page: Page) -> None:
     page.click("#pagemap [data-action=test]")
-    page.wait_for_selector(".deletion")
+    page.wait_for_selector(".chart-deletion")
 
 
 def two_queries(page: Page) -> None:
@@ -149,6 +149,9 @@ def take_tabs(browser: Browser, address: str, width: int, scheme: str) -> None:
 
 
 def shoot(page: Page, name: str, width: int, scheme: str) -> None:
+    for plot in page.locator(".plot:visible").all():  # they are drawn when they come into view
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
     page.wait_for_timeout(500)
     file = OUT / f"{name.lower().replace(' ', '-')}-{scheme}-{width}.png"
     part = page.locator("#stage" if name in TABS and width > 900 else "#evidence" if name in TABS else "main")

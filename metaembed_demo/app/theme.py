@@ -43,15 +43,13 @@ def css() -> str:
 
 
 def head() -> str:
-    """Scripts for <head>: light or dark mode before the first paint, shared functions, events, downloads."""
-    scripts = (
-        WEB / name for name in ("theme_early.js", "shared.js", "direct_events.js", "figure_download.js")
-    )
-    return "".join(f"<script>{script.read_text('utf-8')}</script>" for script in scripts)
+    """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
+    names = ("theme_early.js", "shared.js", "direct_events.js", "plots.js", "figure_download.js")
+    return "".join(f"<script>{script(name)}</script>" for name in names)
 
 
 def script(name: str) -> str:
-    """The script web/`name`, for a component's `js_on_load`."""
+    """The script web/`name`, for the head or a component's `js_on_load`."""
     return (WEB / name).read_text("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The charts as HTML: what their titles say, what they draw, what they save; see also test_charts_browser."""
+"""The charts: what their titles say, what plotly is to draw, what they save; see also test_charts_browser."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from plotly import graph_objects as go
 
 from metaembed_demo.app import theme
 from metaembed_demo.app.views import (
     figure,
     index_size_chart,
+    page_map,
+    plot,
     rank_chart,
     timing_chart,
     token_chart,
@@ -22,6 +25,7 @@ from metaembed_demo.app.views.figure import NAMES
 from metaembed_demo.app.views.rank_chart import Line
 from metaembed_demo.app.views.timing_chart import Past
 from metaembed_demo.app.views.tradeoff_chart import Point
+from metaembed_demo.explain.occlusion import Verdict
 from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
 from tests.app.test_views import HOSTILE, SIZES, Document
 
@@ -80,10 +84,34 @@ def files(text: str) -> tuple[object, list[list[object]]]:
     return json.loads(frame["data-json"]), json.loads(frame["data-rows"])
 
 
-def percent(style: str, name: str) -> float:
-    found = re.search(rf"(?<![-\w]){name}:(-?[\d.]+)%", style)
-    assert found, style
-    return float(found[1])
+def plotted(text: str) -> go.Figure:
+    """The chart's figure, whose every property plotly knows, on wide screens and on narrow ones."""
+    (found,) = Document(text).all(class_="plot")
+    assert found["role"] == "img"
+    assert found["aria-label"]
+    spec = json.loads(found["data-plot"])
+    narrow = go.Figure(spec["data"], spec["layout"])
+    for path, value in spec["narrow"].items():
+        narrow.layout[path] = value
+    for trace in spec["data"]:
+        assert not _colours(trace) - GIVEN
+    return go.Figure(spec["data"], spec["layout"])
+
+
+def _colours(trace: object) -> set[str]:
+    """All that a trace names as a colour."""
+    if isinstance(trace, dict):
+        named = [c for k, v in trace.items() if k == "color" for c in (v if isinstance(v, list) else [v])]
+        return set(named).union(*map(_colours, trace.values()))
+    return set()
+
+
+GIVEN = {f"var({name})" for name in re.findall(r"(--[a-z0-9-]+):", theme.css())}
+
+
+def buttons(text: str) -> list[dict[str, str]]:
+    """The buttons of the chart's table, which clicks on its points press."""
+    return Document(text).all(class_="go")
 
 
 # The frame
@@ -98,6 +126,16 @@ def test_figure_carries_title_note_and_data_unharmed() -> None:
     assert not {tag for tag, _ in drawn.elements} & {"script", "img"}
     assert [each["data-save"] for _, each in drawn.elements if "data-save" in each] == ["png", "json", "csv"]
     assert drawn.all(data_figure="made-up")
+
+
+def test_a_plot_can_be_saved_as_svg_too_and_names_its_axes_for_who_cannot_see_it() -> None:
+    made = plot.Plot("Ranks by <b>stop", [{"type": "scatter", "y": [1]}], {"height": 100})
+    drawn = Document(plot.chart("made-up", "Title", made, "", ([], [["a"]])))
+    saves = [each["data-save"] for _, each in drawn.elements if "data-save" in each]
+    assert saves == ["png", "svg", "json", "csv"]
+    (box,) = drawn.all(class_="plot")
+    assert box["aria-label"].startswith("Ranks by <b>stop")
+    assert box["style"] == "min-height:100px", "nothing moves when it is drawn"
 
 
 def test_figure_refuses_numbers_that_json_does_not_know() -> None:
@@ -126,7 +164,7 @@ def test_nothing_yet_says_how_to_get_it(text: str) -> None:
 
 def test_style_sheet_names_only_colours_of_the_page() -> None:
     sheet = (theme.WEB / "charts.css").read_text("utf-8")
-    given = set(re.findall(r"(--[a-z0-9-]+):", theme.css())) | {"--rows", "--current", "--tint", "--at"}
+    given = set(re.findall(r"(--[a-z0-9-]+):", theme.css()))
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", sheet)) <= given | {"--shade"}
     assert not re.findall(r"#[0-9a-f]{3,8}\b", sheet)
 
@@ -173,57 +211,48 @@ def test_ranks_count_only_first_pages_that_are_all_drawn() -> None:
     assert heading(rank_chart.ranks(lines[2:], 0, None)) == "None of these pages comes first at 16×64"
 
 
-def test_every_rank_is_a_button_that_says_where_it_leads() -> None:
-    drawn = Document(rank_chart.ranks(LINES, 2, "p1"))
-    buttons = drawn.all(class_="ranks-point", role="button")
-    assert len(buttons) == 5 * len(LINES)
-    assert {(each["data-page"], each["data-stop"]) for each in buttons} == {
-        (each.page_id, str(stop)) for each in LINES for stop in range(5)
-    }
-    (found,) = drawn.all(class_="ranks-point", data_page="p1", data_stop="2")
-    assert found["aria-label"] == "How to descale, report.pdf p. 7: rank 2 at 4×8. Open it there."
-    assert [each["data-page"] for each in buttons if each["tabindex"] == "0"] == ["p1"]
-    assert [
-        each["data-page"] for each in drawn.all(class_="ranks-line") if "ranks-open" in each["class"]
-    ] == ["p1"]
+def test_a_point_presses_the_button_of_its_rank() -> None:
+    text = rank_chart.ranks(LINES, 2, "p1")
+    found = buttons(text)
+    assert len(found) == 5 * len(LINES)
+    for trace in plotted(text).data:
+        pressed = [found[int(n)] for n in trace.customdata]
+        (line_of,) = [each for each in LINES if each.page_id == pressed[0]["data-page"]]
+        assert [(each["data-page"], each["data-stop"]) for each in pressed] == [
+            (line_of.page_id, str(stop)) for stop in range(5)
+        ]
+        assert line_of.where in trace.meta
+        assert trace.hovertext == tuple(
+            f"rank {rank:,} at {name}" for rank, name in zip(line_of.ranks, NAMES, strict=True)
+        )
+    assert {each["data-stop"] for each in found if "tabindex" not in each} == {"2"}, "the others by arrows"
+
+
+def test_the_open_page_is_on_top_in_the_accent() -> None:
+    colours = [trace.line.color for trace in plotted(rank_chart.ranks(LINES, 2, "p1")).data]
+    assert colours == ["var(--muted)"] * (len(LINES) - 1) + ["var(--accent)"]
 
 
 def test_ranks_beyond_ten_stand_below_in_order_with_their_number() -> None:
-    text = rank_chart.ranks(LINES, 2, "p1")
-    drawn = Document(text)
-    far = [each for each in drawn.all(class_="ranks-point") if "ranks-far" in each["class"]]
-    assert sorted((each["data-page"], each["data-stop"]) for each in far) == [
-        ("p3", "0"),
-        ("p3", "1"),
-        ("p4", "0"),
-        ("p4", "1"),
-        ("p4", "4"),
-    ]
-    for words in ("23rd", "14th", "41st", "11th", "1,204th", "lower"):
-        assert words in drawn.words
+    drawn = plotted(rank_chart.ranks(LINES, 2, "p1"))
+    texts = {text for trace in drawn.data for text in trace.text if text}
+    assert texts == {"23rd", "14th", "41st", "11th", "1,204th"}
+    assert drawn.layout.yaxis.ticktext[-1] == "lower"
     for stop in range(5):
-        ranked = sorted(LINES, key=lambda each, stop=stop: each.ranks[stop])  # type: ignore[misc]
-        tops = [
-            percent(
-                drawn.all(class_="ranks-point", data_page=each.page_id, data_stop=str(stop))[0]["style"],
-                "top",
-            )
-            for each in ranked
-        ]
-        assert tops == sorted(set(tops)), "a lower rank stands lower, and no two share a place"
-        assert 0 < tops[0] < tops[-1] < 100
+        places = sorted(
+            (int(str(trace.hovertext[stop]).split()[1].replace(",", "")), trace.y[stop])
+            for trace in drawn.data
+        )
+        heights = [y for _, y in places]
+        assert heights == sorted(set(heights)), "a lower rank stands lower, and no two share a place"
+        bottom, top = drawn.layout.yaxis.range
+        assert top < heights[0] < heights[-1] < bottom
 
 
 def test_ranks_within_ten_leave_no_room_for_lower_ones() -> None:
-    drawn = Document(rank_chart.ranks([line("p1", 3, 2, 1, 1, 1)], 4, "p1"))
-    assert not drawn.all(class_="ranks-edge")
-    assert "--rows:3" in drawn.all(class_="ranks")[0]["style"]
-    assert "lower" not in drawn.words
-
-
-def test_one_rank_only_is_drawn() -> None:
-    drawn = Document(rank_chart.ranks([line("p1", 1, 1, 1, 1, 1)], 0, None))
-    assert len(drawn.all(class_="ranks-line")) == 1
+    drawn = plotted(rank_chart.ranks([line("p1", 3, 2, 1, 1, 1)], 4, "p1"))
+    assert drawn.layout.yaxis.range == (3, 0)
+    assert drawn.layout.yaxis.ticktext == ("1", "2", "3")
 
 
 def test_titles_from_files_stay_text() -> None:
@@ -236,7 +265,11 @@ def test_titles_from_files_stay_text() -> None:
     assert not {tag for tag, _ in drawn.elements} & {"script", "img"}
     assert all("onerror" not in attributes for _, attributes in drawn.elements)
     assert TITLE in drawn.words
-    assert len(drawn.all(class_="ranks-point", data_page=TITLE)) == 5
+    assert len(drawn.all(class_="go", data_page=TITLE)) == 5
+    (spec,) = Document(rank_chart.ranks(lines, 0, TITLE)).all(class_="plot")
+    written = json.loads(spec["data-plot"])
+    assert "&lt;script>" in written["data"][0]["meta"], "plotly takes some tags, and all entities"
+    assert not re.search(r"<(?!/?(b|br|span|extra)\b)", json.dumps([written["data"], written["layout"]]))
 
 
 def test_ranks_are_saved_as_they_are() -> None:
@@ -276,7 +309,7 @@ def test_tradeoff_states_what_a_stop_keeps(
 ) -> None:
     text = tradeoff_chart.tradeoff(points(*qualities), "nDCG@5", current)
     assert heading(text) == says
-    assert len(Document(text).all(class_="trade-panel")) == 3
+    assert len({trace.xaxis for trace in plotted(text).data}) == 3
 
 
 def test_tradeoff_does_not_call_agreement_quality() -> None:
@@ -285,26 +318,30 @@ def test_tradeoff_does_not_call_agreement_quality() -> None:
 
 
 def test_tradeoff_without_quality_says_so() -> None:
-    drawn = Document(tradeoff_chart.tradeoff(points(*(None,) * 5), "nDCG@5", 1))
-    assert drawn.words.count("Not measured yet") == 1
-    assert len(drawn.all(class_="trade-dot")) == 10
-    assert "95% interval" not in drawn.words.split("All values")[0]
+    text = tradeoff_chart.tradeoff(points(*(None,) * 5), "nDCG@5", 1)
+    assert [each.text for each in plotted(text).layout.annotations][-1] == "Not measured yet"
+    assert "95% interval" not in Document(text).all(class_="plot")[0]["data-plot"]
 
 
-def test_tradeoff_draws_only_the_stops_that_were_measured() -> None:
-    drawn = Document(tradeoff_chart.tradeoff(points(0.5, None, 0.6, None, 0.7), "nDCG@5", 1))
-    assert len(drawn.all(class_="trade-dot")) == 3 + 5 + 5
+def test_tradeoff_draws_what_was_measured_with_its_whiskers() -> None:
+    quality, latency, memory, *_ = plotted(
+        tradeoff_chart.tradeoff(points(0.61, None, 0.65, 0.66, 0.67), "nDCG@5", 2)
+    ).data
+    assert quality.y == (0.61, None, 0.65, 0.66, 0.67)
+    assert quality.error_y.array[0] == pytest.approx(0.02)
+    assert quality.error_y.arrayminus[0] == pytest.approx(0.03)
+    assert (latency.y[0], latency.error_y.array[0]) == (20.0, 10.0)
+    assert memory.y == tuple(SIZES)
+    assert quality.hovertext[0] == "<b>1×1</b><br>0.610<br>95% interval 0.580–0.630"
 
 
-def test_tradeoff_draws_higher_what_is_more_within_its_whiskers() -> None:
-    drawn = Document(tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2))
-    heights = [percent(each["style"], "bottom") for each in drawn.all(class_="trade-dot")]
-    assert heights[:5] == sorted(set(heights[:5]))
-    assert heights[10:] == sorted(set(heights[10:]))
-    assert all(0 < height < 100 for height in heights)
-    for dot, each in zip(heights, drawn.all(class_="trade-whisker"), strict=False):
-        low, high = percent(each["style"], "bottom"), percent(each["style"], "height")
-        assert low <= dot <= low + high + 0.01 < 100
+def test_a_stop_of_the_tradeoff_is_a_button_that_searches_there() -> None:
+    text = tradeoff_chart.tradeoff(points(0.61, 0.64, 0.65, 0.66, 0.67), "nDCG@5", 2)
+    found = buttons(text)
+    assert [(each["data-action"], each["data-value"]) for each in found] == [
+        ("use", stop) for stop in ("1x1", "2x4", "4x8", "8x16", "16x64")
+    ]
+    assert plotted(text).data[0].customdata == (0, 1, 2, 3, 4)
 
 
 def test_tradeoff_files_hold_the_numbers() -> None:
@@ -326,17 +363,20 @@ def test_tradeoff_files_hold_the_numbers() -> None:
 # Memory at scale
 
 
-def test_scale_gives_the_memory_of_every_stop() -> None:
-    text = index_size_chart.scale(OURS, 1_000_000)
-    drawn = Document(text)
-    assert heading(text) == "1 million pages take 732 MB at 1×1 and 46 GB at 16×64"
-    assert "D = 384, fp16" in drawn.words
-    dots = [percent(each["style"], "left") for each in drawn.all(class_="scale-dot")]
-    assert dots == sorted(set(dots))
-    (slider,) = [each for tag, each in drawn.elements if tag == "input"]
-    assert slider["aria-valuetext"] == "1 million pages"
-    assert index_size_chart.STEPS[int(slider["value"])] == 1_000_000
-    assert (index_size_chart.STEPS[0], index_size_chart.STEPS[-1]) == (100, 100_000_000)
+def test_scale_gives_the_memory_of_every_stop_by_pages() -> None:
+    text = index_size_chart.scale(OURS, 113)
+    says = "113 pages take 85 KB at 1×1 and 5.3 MB at 16×64; a million, 732 MB and 46 GB"
+    assert heading(text) == says
+    *lines, ours, paper = plotted(text).data
+    assert [trace.name for trace in lines] == list(reversed(NAMES))
+    for trace, size in zip(lines, reversed(OURS), strict=True):
+        assert (trace.x[0], trace.x[-1]) == (100, 10**8)
+        assert 113 in trace.x
+        assert trace.y == tuple(size * pages for pages in trace.x)
+    assert (set(ours.x), ours.y) == ({113}, tuple(size * 113 for size in OURS))
+    assert (set(paper.x), paper.y[0]) == ({100_000}, 0.68 * 1024**3)
+    assert "100 million pages" in Document(text).words
+    assert "4.5 TB" in Document(text).words
 
 
 def test_scale_names_how_the_vectors_are_kept() -> None:
@@ -348,14 +388,16 @@ def test_scale_names_how_the_vectors_are_kept() -> None:
 
 
 def test_scale_starts_at_any_number_of_pages() -> None:
-    assert heading(index_size_chart.scale(OURS, 1)) == "1 page takes 768 B at 1×1 and 48 KB at 16×64"
-    assert heading(index_size_chart.scale(OURS, 113)).startswith("113 pages take 85 KB at 1×1")
-    assert "4.5 TB at 16×64" in heading(index_size_chart.scale(OURS, 100_000_000))
+    assert heading(index_size_chart.scale(OURS, 1)).startswith("1 page takes 768 B at 1×1 and 48 KB at 16×64")
+    assert (
+        heading(index_size_chart.scale(OURS, 10**6))
+        == "1 million pages take 732 MB at 1×1 and 46 GB at 16×64"
+    )
 
 
 def test_scale_names_the_papers_figures_as_the_papers() -> None:
     words = Document(index_size_chart.scale(OURS, 113)).words
-    assert "The paper’s Table 3 100,000 candidates on an A100, D = 3584, bf16" in words
+    assert "The paper’s Table 3: 100,000 candidates on an A100, D = 3584, bf16" in words
     for value in ("0.68 GiB", "1.67 ms", "10.68 GiB", "1.92 ms", "42.72 GiB", "6.25 ms", "arXiv 2509.18095"):
         assert value in words
     data, _ = files(index_size_chart.scale(OURS, 113))
@@ -374,14 +416,20 @@ def test_history_compares_searches_with_moves_of_the_dial() -> None:
     assert heading(timing_chart.history(searches[1:])) == "Half of 3 moves of the dial took less than 3.5 ms"
 
 
-def test_history_draws_a_column_a_search_and_fills_the_tallest() -> None:
-    searches = [past("16x64", 40.0, encode=30.0), past("4x8", 4.0)]
-    text = timing_chart.history(searches)
-    columns = re.findall(r'<span title="([^"]*)" style="--shade:([^"]*)"><span>(.*?)</span>', text)
-    assert [title for title, _, _ in columns] == ["energy at 16×64: 40.0 ms", "energy at 4×8: 4.0 ms"]
-    assert [shade for _, shade, _ in columns] == ["var(--shade-5)", "var(--shade-3)"]
-    heights = [sum(map(float, re.findall(r"height:([\d.]+)%", cells))) for _, _, cells in columns]
-    assert heights == pytest.approx([100, 10], abs=0.1)
+def test_history_stacks_the_stages_of_each_search() -> None:
+    drawn = plotted(timing_chart.history([past("16x64", 40.0, encode=30.0), past("4x8", 4.0)]))
+    *stages, strip, top = drawn.data
+    assert [trace.name for trace in stages] == [
+        "Encoding",
+        "Coarse search",
+        "Re-ranking",
+        "Aligning",
+        "Other",
+    ]
+    assert [sum(trace.y[i] for trace in stages) for i in (0, 1)] == pytest.approx([40, 4])
+    assert strip.marker.color == ("var(--shade-5)", "var(--shade-3)")
+    assert top.y == (40.0, 4.0)
+    assert top.hovertext[1].startswith("<b>energy</b><br>4×8: 4.0 ms in all<br>Coarse search 0.5 ms")
 
 
 def test_history_gives_percentiles_by_budget_coarse_to_fine() -> None:
@@ -396,8 +444,7 @@ def test_history_gives_percentiles_by_budget_coarse_to_fine() -> None:
 def test_history_keeps_the_columns_readable_and_the_file_whole() -> None:
     searches = [past("16x64", 40.0 + i, encode=30.0) for i in range(timing_chart.KEPT + 20)]
     text = timing_chart.history(searches)
-    assert text.count('<span title="') == timing_chart.KEPT
-    assert f"{timing_chart.KEPT} ago" in Document(text).words
+    assert plotted(text).data[0].x == tuple(range(21, 21 + timing_chart.KEPT)), "numbered from the first on"
     data, rows = files(text)
     assert isinstance(data, list)
     assert len(data) == len(rows) - 1 == len(searches)
@@ -422,25 +469,51 @@ def test_specialisation_states_how_much_the_first_and_the_last_group_read() -> N
 
 
 def test_specialisation_draws_every_token_where_it_reads() -> None:
-    text = token_chart.specialisation(list(reversed(STATISTICS)))
-    drawn = Document(text)
-    titles = [each["title"] for each in drawn.all(class_="token-row")]
-    assert len(titles) == len(STATISTICS)
-    assert titles[0] == "Token 1: 120 words, 5–95% of the page"
-    assert [int(title.split(":")[0][6:]) for title in titles] == [token.token + 1 for token in STATISTICS]
-    assert [each["style"] for each in drawn.all(class_="token-stats-group")] == [
-        f"--shade:var(--shade-{i})" for i in (1, 2, 5)
-    ]
-    for each in re.findall(r"left:([\d.]+)%;width:([\d.]+)%", text):
-        assert float(each[0]) + float(each[1]) <= 100.1
+    drawn = plotted(token_chart.specialisation(list(reversed(STATISTICS))))
+    places, means, words, *_ = drawn.data
+    assert len(places.x) == len(means.x) == len(words.x) == len(STATISTICS)
+    assert places.hovertext[0] == "<b>Token 1</b><br>120 words, 5–95% of the page"
+    assert words.x == tuple(token.words for token in STATISTICS)
+    assert list(dict.fromkeys(words.marker.color)) == [f"var(--shade-{i})" for i in (1, 2, 5)]
+    for low, width, mean in zip(places.base, places.x, means.x, strict=True):
+        assert 0 <= low <= mean <= low + width <= 1
 
 
 def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
-    drawn = Document(token_chart.specialisation(STATISTICS))
-    first, *_ = drawn.all(class_="stack")
-    assert first["aria-label"] == (
-        "Token 1: Text layer 50%, Read by OCR 25%, Named in pictures 25%, Pictures 0%"
-    )
+    text = token_chart.specialisation(STATISTICS)
+    kinds = plotted(text).data[3:]
+    assert [trace.name for trace in kinds] == list(KINDS.values())
+    assert kinds[0].y == ("1", "2–4", "17–64")
+    assert [trace.x[0] for trace in kinds] == [0.5, 0.25, 0.25, 0.0]
     _, rows = files(token_chart.specialisation(STATISTICS))
     assert rows[0] == ["token", "group", "place", "p10", "p90", "words", *KINDS]
     assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]
+
+
+# The test of an explanation
+
+
+@pytest.mark.parametrize(
+    ("curve", "says"),
+    [
+        (
+            ((0, 8, 8), (0.5, 0, 8), (1, 0, 0)),
+            "Hiding the highlighted words first halves the score at 25%, random ones at 75%",
+        ),
+        (
+            ((0, 8, 8), (1, 0, 5)),
+            "Hiding the highlighted words first halves the score at 50%; random ones never do",
+        ),
+        (((0, 8, 8), (1, 5, 0)), "Hiding the highlighted words first never halves the score"),
+    ],
+)
+def test_the_deletion_curve_says_where_the_score_is_halved(
+    curve: tuple[tuple[float, float, float], ...], says: str
+) -> None:
+    text = page_map.verdict(Verdict("words", 3, 60, 8.0, 4.0, 2.0, (1.0,), curve))
+    assert f"<h3>{says}</h3>" in text
+    first, other = plotted(text).data
+    assert (first.name, other.name) == ("highlighted first", "random first")
+    assert (first.y, other.y) == (tuple(row[1] for row in curve), tuple(row[2] for row in curve))
+    _, rows = files(text)
+    assert rows[1:] == [list(row) for row in curve]

@@ -21,6 +21,7 @@ from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS
 from tests.app.test_api import check
+from tests.app.test_charts import plotted
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
@@ -100,7 +101,7 @@ def test_refinement_tells_its_path_and_where_tokens_went(visit: Visit) -> None:
     assert 'class="chart' not in (visit.screen().ranking or "")
     drawn = visit.rank_by("both", "10").ranking or ""
     assert 'Query refinement: <span class="num">10 steps' in drawn
-    assert drawn.count("<polyline") == len(TEXTS)
+    assert len(plotted(drawn).data) == len(TEXTS)
     assert "What each query token moved towards" in drawn
     assert drawn.count('<tr><th scope="row">') == len(TEXTS) + STOPS[-1].r_q
     assert "refine" in (visit.trace.timings if visit.trace else {})
@@ -138,6 +139,8 @@ def test_the_chart_states_who_came_first_and_escapes_titles() -> None:
     assert "cosine 0.500 to 0.750" in drawn
     assert "<b>A" not in drawn
     assert "A &lt;b&gt;" in drawn
+    assert [trace.meta for trace in plotted(drawn).data] == ["A &lt;b>", "B"], "the open page last, on top"
+    assert plotted(drawn).data[0].y == (2.0, 1.5)
 
 
 def test_a_loaded_second_encoder_reads_the_pool_and_refines(visit: Visit) -> None:

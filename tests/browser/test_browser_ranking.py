@@ -72,7 +72,7 @@ def test_refinement_draws_its_path_and_stays_open(visit: Opener) -> None:
     page.get_by_role("radio", name="25").check()
     chart = page.locator(".chart-refinement")
     expect(chart).to_be_visible()
-    assert chart.locator("polyline").count() >= 10
+    page.wait_for_function("document.querySelectorAll('.chart-refinement .scatterlayer .trace').length >= 10")
     expect(page.locator(".refine [value='25']")).to_be_focused()
     chart.get_by_text("What each query token moved towards").click()
     expect(chart.locator(".as-table").nth(1).locator("tbody tr")).to_have_count(16)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from metaembed_demo.app import theme
+from metaembed_demo.app.server import plotly_script
 from metaembed_demo.app.views import (
     figure,
     index_size_chart,
@@ -21,8 +22,22 @@ from metaembed_demo.app.views import (
     token_chart,
     tradeoff_chart,
 )
-from tests.app.test_charts import LINES, OURS, STATISTICS, TITLE, files, heading, line, past, percent, points
-from tests.app.test_views import Document
+from tests.app.test_charts import LINES, OURS, STATISTICS, TITLE, line, past, points
+
+# Stricter than the app's: neither eval nor anything from elsewhere is needed.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
+FROM = {"encoder": "MetaEmbed-Mini", "pages": 113, "storage": "fp16", "version": "1.0"}
+REGION = """
+    window.sent = [];
+    window.watched = {};
+    const region = (name, script) => script(
+        document.getElementById(name),
+        (event, data) => sent.push([event, data]),
+        (prop, call) => { watched[name] = call; },
+    );
+"""
 
 
 @pytest.fixture
@@ -32,22 +47,18 @@ def opened(browser: Browser) -> Iterator[Page]:
     page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: wrong.append(request.url) if request.url.startswith("http") else None)
-    page.set_content(whole_page())
-    page.evaluate(
-        """scripts => {
-            window.sent = [];
-            window.watched = {};
-            for (const [name, script] of Object.entries(scripts))
-                new Function("element", "trigger", "watch", "props", script)(
-                    document.getElementById(name),
-                    (event, data) => sent.push([event, data]),
-                    (prop, call) => { watched[name] = call; },
-                    {},
-                );
-        }""",
-        {"ranks": theme.script("rank_chart.js"), "scale": theme.script("index_size_chart.js")},
-    )
+
+    def serve(route: Route) -> None:
+        if route.request.url == "http://demo.test/":
+            headers = {"content-security-policy": POLICY}
+            return route.fulfill(body=whole_page(), content_type="text/html", headers=headers)
+        if route.request.url != f"http://demo.test{plotly_script.PATH}":
+            wrong.append(route.request.url)
+        return route.fulfill(body=plotly_script.plain(), content_type="text/javascript")
+
+    page.route("**/*", serve)
+    page.goto("http://demo.test/")
+    page.wait_for_selector("#ranks .main-svg")
     yield page
     page.context.close()
     assert not wrong
@@ -64,10 +75,13 @@ def whole_page() -> str:
         "cells": figure.figure("cells", "Cells", "<p>Drawing</p>", None, [["a", "b"], *CELLS]),
     }
     body = "".join(f'<div id="{name}">{part}</div>' for name, part in parts.items())
+    region = f"{REGION} region('ranks', (element, trigger, watch) => {{ {theme.script('rank_chart.js')} }});"
     return (
-        f"<!doctype html><html lang=en><head><style>*{{box-sizing:border-box}}{theme.css()}</style>"
-        f"<script>{theme.script('figure_download.js')}</script></head>"
-        f"<body style='margin:16px'>{body}</body></html>"
+        f"<!doctype html><html lang=en><head><meta charset=utf-8>{plotly_script.META}"
+        f"<style>*{{box-sizing:border-box}}figure{{margin:0}}{theme.css()}</style>"
+        f"<script>{theme.script('plots.js')}</script><script>{theme.script('figure_download.js')}</script></head>"
+        f"<body style='margin:16px'><header data-provenance='{json.dumps(FROM)}'></header>{body}"
+        f"<script>{region}</script></body></html>"
     )
 
 
@@ -91,6 +105,12 @@ def sent(page: Page) -> list[list[object]]:
     return found
 
 
+def drawn(page: Page, name: str) -> None:
+    """Bring a chart into view and wait until it is drawn."""
+    page.locator(f"#{name} .plot").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#{name} .main-svg")
+
+
 def saved(page: Page, name: str, kind: str) -> bytes:
     with page.expect_download() as download:
         page.locator(f"#{name} [data-save={kind}]").click()
@@ -98,7 +118,13 @@ def saved(page: Page, name: str, kind: str) -> bytes:
     return download.value.path().read_bytes()
 
 
+PLOTS = ["ranks", "tradeoff", "scale", "history", "token-statistics"]
+
+
 def test_charts_fit_a_phone(opened: Page) -> None:
+    assert opened.locator("#token-statistics .main-svg").count() == 0, "drawn when it comes into view"
+    for name in PLOTS:
+        drawn(opened, name)
     for summary in opened.locator("summary").all():
         summary.click()
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
@@ -112,114 +138,85 @@ def test_charts_fit_a_phone(opened: Page) -> None:
     assert min(sizes)[0] >= 12, min(sizes)
 
 
-def test_points_of_the_ranks_can_be_hit(opened: Page) -> None:
-    boxes = opened.evaluate(
-        """() => [...document.querySelectorAll(".ranks-point")].map(each => {
-            const box = each.getBoundingClientRect();
-            each.scrollIntoView({ block: "center" });
-            const now = each.getBoundingClientRect();
-            const hit = document.elementFromPoint(now.x + now.width / 2, now.y + now.height / 2);
-            return [box.width, box.height, each.contains(hit)];
-        })"""
+def click(page: Page, trace: int, at: int) -> None:
+    """Click a point of the rank chart."""
+    box = page.locator("#ranks .scatterlayer .trace").nth(trace).locator(".point").nth(at).bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)  # with no time to hover
+
+
+def test_a_click_on_a_point_opens_that_page_at_that_stop(opened: Page) -> None:
+    pages = opened.evaluate(
+        "() => document.querySelector('#ranks .js-plotly-plot').data.map(t => t.customdata[0] / 5)"
     )
-    assert len(boxes) == 25
-    assert all(width >= 24 and height >= 24 and hit for width, height, hit in boxes)
+    ids = opened.evaluate(
+        "() => [...document.querySelectorAll('#ranks td:nth-child(2) .go')].map(e => e.dataset.page)"
+    )
+    for trace, stop in ((0, 4), (len(pages) - 1, 0)):
+        click(opened, trace, stop)
+        assert sent(opened) == [["select", {"page": ids[int(pages[trace])], "stop": stop}]]
 
 
-def test_a_click_on_a_rank_opens_that_page_at_that_stop(opened: Page) -> None:
-    opened.locator(".ranks-point[data-page=p3][data-stop='4']").click()
-    opened.locator(".ranks-point[data-page=p4][data-stop='0']").click()
-    assert sent(opened) == [
-        ["select", {"page": "p3", "stop": 4}],
-        ["select", {"page": "p4", "stop": 0}],
-    ]
-
-
-def test_keys_move_over_the_ranks_and_open(opened: Page) -> None:
-    opened.focus(".ranks-point[tabindex='0']")  # p1 at 4x8: rank 2
-    for keys, expected in (
-        (["Enter"], ("p1", 2)),
-        (["ArrowRight", " "], ("p1", 3)),  # rank 1 there
-        (["ArrowUp", "Enter"], ("p1", 3)),  # nothing is above
-        (["ArrowDown", "ArrowDown", "Enter"], ("p3", 3)),
-        (["Home", "Enter"], ("p3", 0)),
-        (["ArrowLeft", "ArrowDown", "Enter"], ("p4", 0)),  # 23rd to 41st, in the lower rows
-        (["End", "Enter"], ("p4", 4)),
+def test_keys_move_over_the_ranks_of_the_table_and_open(opened: Page) -> None:
+    opened.click("#ranks summary")
+    assert opened.locator("#ranks .go[tabindex='-1']").count() == 20, "a column of tab stops"
+    opened.focus("#ranks .go[data-page=p1][data-stop='2']")
+    for key, expected in (
+        ("ArrowRight", ("p1", 3)),
+        ("ArrowUp", ("p2", 3)),
+        ("ArrowUp", ("p2", 3)),  # nothing is above
+        ("ArrowLeft", ("p2", 2)),
     ):
-        for key in keys:
-            opened.keyboard.press(key)
-        assert sent(opened) == [["select", {"page": expected[0], "stop": expected[1]}]], keys
-    assert opened.locator(".ranks-point[tabindex='0']").count() == 1
+        opened.keyboard.press(key)
+        opened.keyboard.press("Enter")
+        assert sent(opened) == [["select", {"page": expected[0], "stop": expected[1]}]], key
 
 
-def test_focus_goes_with_the_page_when_the_answer_orders_the_pages_anew(opened: Page) -> None:
-    opened.focus(".ranks-point[data-page=p3][data-stop='2']")
-    opened.evaluate(  # Gradio keeps the elements and writes the new pages over them
+def test_an_answer_redraws_the_chart_and_keeps_focus_and_open_table(opened: Page) -> None:
+    opened.click("#ranks summary")
+    opened.focus("#ranks .go[data-page=p3][data-stop='2']")
+    opened.evaluate(  # Gradio keeps the elements, writes the new pages over them and empties the plot
         """() => {
-            for (const each of document.querySelectorAll(".ranks-point"))
+            for (const each of document.querySelectorAll("#ranks .go"))
                 each.dataset.page = { p3: "p4", p4: "p3" }[each.dataset.page] ?? each.dataset.page;
-            watched.ranks();
+            const plot = document.querySelector("#ranks .plot"), spec = JSON.parse(plot.dataset.plot);
+            spec.data.pop();
+            plot.replaceChildren();
+            plot.dataset.plot = JSON.stringify(spec);
+            document.querySelector("#ranks details").removeAttribute("open");
         }"""
     )
+    opened.wait_for_function("document.querySelectorAll('#ranks .scatterlayer .trace').length === 4")
+    assert opened.evaluate("document.querySelector('#ranks details').open")
+    opened.evaluate("watched.ranks()")
     focused = opened.evaluate("({ ...document.activeElement.dataset })")
     assert focused == {"page": "p3", "stop": "2"}
     opened.evaluate("document.activeElement.blur(); watched.ranks()")
     assert opened.evaluate("document.activeElement.tagName") == "BODY"
 
 
-def test_slider_reckons_as_the_server_does(opened: Page) -> None:
-    told = opened.evaluate(
-        """count => [...Array(count).keys()].map(step => {
-            const slider = document.querySelector("#scale input");
-            slider.value = step;
-            slider.dispatchEvent(new Event("input", { bubbles: true }));
-            return {
-                title: document.querySelector("#scale h3").textContent,
-                pages: document.querySelector(".scale-pages").textContent,
-                spoken: slider.getAttribute("aria-valuetext"),
-                sizes: [...document.querySelectorAll(".scale-row b")].map(each => each.textContent),
-                lefts: [...document.querySelectorAll(".scale-dot")].map(each => parseFloat(each.style.left)),
-                json: JSON.parse(document.querySelector("#scale figure").dataset.json),
-                rows: JSON.parse(document.querySelector("#scale figure").dataset.rows),
-            };
-        })""",
-        len(index_size_chart.STEPS),
-    )
-    for pages, found in zip(index_size_chart.STEPS, told, strict=True):
-        drawn = index_size_chart.scale(OURS, pages)
-        assert found["title"] == heading(drawn)
-        assert found["spoken"] == found["pages"] in Document(drawn).words
-        assert found["sizes"] == re.findall(r"<b>(.*?)</b></p>", drawn)
-        assert (found["json"], found["rows"]) == files(drawn)
-        lefts = [percent(each["style"], "left") for each in Document(drawn).all(class_="scale-dot")]
-        assert found["lefts"] == pytest.approx(lefts, abs=0.02)
-
-
-def test_slider_moves_by_keys(opened: Page) -> None:
-    slider = opened.locator("#scale input")
-    for key, pages in (
-        ("End", "100 million pages"),
-        ("ArrowLeft", "70 million pages"),
-        ("Home", "100 pages"),
-    ):
-        slider.press(key)
-        assert opened.inner_text(".scale-pages") == pages
-        assert opened.inner_text("#scale h3").startswith(pages)
-
-
-def test_an_answer_of_the_server_does_not_undo_the_slider(opened: Page) -> None:
-    opened.locator("#scale input").press("End")
-    opened.evaluate("document.querySelector('#scale h3').textContent = 'as the server drew it'")
-    opened.evaluate("watched.scale()")
-    assert "100 million pages" in opened.inner_text("#scale h3")
+def test_the_theme_is_the_pages_in_both_modes(opened: Page) -> None:
+    drawn(opened, "tradeoff")
+    for dark, shades in ((True, theme.SHADES_DARK), (False, theme.SHADES_LIGHT)):
+        opened.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+        fills = opened.evaluate(
+            "() => [...document.querySelectorAll('#tradeoff .point')].slice(0, 5).map(e => e.style.fill)"
+        )
+        assert fills == [f"rgb{rgb(shade)}" for shade in shades]
 
 
 def test_json_and_csv_hold_the_data(opened: Page) -> None:
-    assert json.loads(saved(opened, "ranks", "json"))["pages"][0]["ranks"] == [1, 1, 1, 2, 2]
+    whole = json.loads(saved(opened, "ranks", "json"))
+    assert whole["title"] == opened.inner_text("#ranks h3")
+    assert whole["provenance"].items() > FROM.items()
+    assert whole["provenance"]["saved"].startswith("20")
+    assert whole["data"]["pages"][0]["ranks"] == [1, 1, 1, 2, 2]
     rows = list(csv.reader(io.StringIO(saved(opened, "ranks", "csv").decode("utf-8"), newline="")))
     assert rows[0][:3] == ["page_id", "title", "where"]
     assert [row[1] for row in rows if row[0] == "p3"] == [TITLE]
-    assert {len(row) for row in rows} == {8}
+    assert rows[0][8:] == [*FROM, "saved"]
+    assert {len(row) for row in rows} == {13}
+    assert {tuple(row[8:12]) for row in rows[1:]} == {("MetaEmbed-Mini", "113", "fp16", "1.0")}
 
 
 def test_csv_cells_cannot_be_formulas(opened: Page) -> None:
@@ -227,21 +224,25 @@ def test_csv_cells_cannot_be_formulas(opened: Page) -> None:
     assert [row[0] for row in rows[1:]] == [wanted for _, wanted in CELLS]
 
 
-@pytest.mark.parametrize("name", ["ranks", "tradeoff", "scale", "history", "token-statistics"])
-def test_png_is_the_figure_on_the_pages_paper(opened: Page, name: str) -> None:
-    width = opened.evaluate("name => document.querySelector(`#${name} figure`).clientWidth", name)
+@pytest.mark.parametrize("name", PLOTS)
+def test_pictures_are_the_figure_on_the_pages_paper(opened: Page, name: str) -> None:
     for dark, paper, shades in (
         (False, "#ffffff", theme.SHADES_LIGHT),
         (True, "#111317", theme.SHADES_DARK),
     ):
         opened.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
         picture = Image.open(io.BytesIO(saved(opened, name, "png"))).convert("RGB")
-        assert picture.width == 2 * (width + 48)
+        assert picture.width == 2000
         edges = [(x, y) for x in (0, picture.width - 1) for y in (0, picture.height - 1)]
         assert {picture.getpixel(edge) for edge in edges} == {rgb(paper)}
         colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or []}
         assert len(colours) > 50
         assert colours & set(map(rgb, shades))
+    drawing = saved(opened, name, "svg").decode("utf-8")
+    assert drawing.startswith("<svg")
+    told = "".join(re.findall(r">([^<>]+)<", drawing))
+    assert opened.inner_text(f"#{name} h3")[:24] in told
+    assert "encoder MetaEmbed-Mini" in told
 
 
 def rgb(colour: str) -> tuple[int, ...]:
@@ -251,6 +252,7 @@ def rgb(colour: str) -> tuple[int, ...]:
 def test_a_figure_drawn_later_can_be_saved_too(opened: Page) -> None:
     later = figure.figure("later", "Later", "<p>Drawing</p>", {"a": 1}, [["a"], [1]])
     opened.evaluate("text => { document.getElementById('cells').innerHTML = text; }", later)
-    assert json.loads(saved(opened, "cells", "json")) == {"a": 1}
-    assert saved(opened, "cells", "csv") == b"a\r\n1\r\n"
+    assert json.loads(saved(opened, "cells", "json"))["data"] == {"a": 1}
+    assert saved(opened, "cells", "csv").startswith(b"a,encoder,")
+    assert Image.open(io.BytesIO(saved(opened, "cells", "png"))).width > 600, "not of plotly's, but as before"
     assert opened.evaluate("document.querySelectorAll('iframe, a[download]').length") == 0

@@ -17,7 +17,7 @@ from metaembed_demo import __version__
 from metaembed_demo.app import theme
 from metaembed_demo.core.config import SPACE, Limits, Server
 
-from . import mcp_server
+from . import mcp_server, plotly_script
 from .access import CALL, MCP, Events, Guard
 from .api import Api
 from .connections import Connections
@@ -46,7 +46,7 @@ def options(
             events: the page's.
     """
     routes = [*more, Route("/health", health(api, ready), methods=["GET", "HEAD"])]
-    routes.append(Pictures(api.visits).route())
+    routes += [Pictures(api.visits).route(), plotly_script.route()]
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     if mcp_server.AVAILABLE:
         tools = mcp_server.Toolbox(api)
@@ -69,7 +69,7 @@ def options(
         ),
         "theme": theme.theme(),
         "css": theme.css(),
-        "head": theme.head(),
+        "head": plotly_script.META + theme.head(),
         "footer_links": [],
         "ssr_mode": False,
         "max_file_size": max(limits.max_file_bytes, limits.max_archive_bytes),

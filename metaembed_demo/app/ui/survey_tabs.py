@@ -29,7 +29,7 @@ class SurveyTabs:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-tab"):
             self.budget = html("worth", script="survey_tabs.js")
             self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="file_drop.js")
-            self.cost = html("scale", script="index_size_chart.js")
+            self.cost = html("scale")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-tab"):
             self.tokens = html("token-statistics", script="survey_tabs.js")
 

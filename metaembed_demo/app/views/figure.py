@@ -1,12 +1,13 @@
 """The common frame of charts in HTML. Pure functions.
 
-A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and three buttons
-that save it (web/figure_download.js).
+A chart is a `figure`: a title that states the finding, the drawing, its numbers as a table, and buttons that
+save it (web/figure_download.js).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from metaembed_demo.core.budgets import GROUPS, STOPS
 from metaembed_demo.core.text import budget_text
@@ -14,29 +15,23 @@ from metaembed_demo.core.text import budget_text
 from .html import json_attribute, safe
 
 NAMES = tuple(budget_text(stop.r_q, stop.r_c) for stop in STOPS)
-ORDINALS = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-)
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 
-SAVE = (
-    '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn><span>Save</span>'
-    + "".join(
+
+def save_buttons(*kinds: str) -> str:
+    """The last line of a chart: a button for each kind of file."""
+    buttons = "".join(
         f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
         "</button>"
-        for kind in ("PNG", "JSON", "CSV")
+        for kind in kinds
     )
-    + "</div>"
-)
+    return (
+        '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn>'
+        f"<span>Save</span>{buttons}</div>"
+    )
 
+
+SAVE = save_buttons("PNG", "JSON", "CSV")
 Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the rows of its CSV
 
 
@@ -44,19 +39,26 @@ Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the
 
 
 def figure(
-    name: str, title: str, body: str, data: object, csv: Sequence[Sequence[object]], note: str = ""
+    name: str,
+    title: str,
+    body: str,
+    data: object,
+    csv: Sequence[Sequence[object]],
+    note: str = "",
+    save: str = SAVE,
 ) -> str:
-    """The frame of a chart. web/figure_download.js implements its three buttons.
+    """The frame of a chart. web/figure_download.js implements its buttons.
 
     Args:
         name: of the saved files, `metaembed-NAME.png`; letters and hyphens, not user input.
         title: the finding, as text. body: the drawing, as HTML. note: under the drawing, as text.
         data: content of the JSON file. csv: rows of cells, starting with the header.
+        save: the buttons, from `save_buttons`.
     """
     caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
     return (
         f'<figure class="chart chart-{name}" {savable(name, data, csv)}><h3>{safe(title)}</h3>{body}{caption}'
-        f"{SAVE}</figure>"
+        f"{save}</figure>"
     )
 
 
@@ -79,21 +81,45 @@ def nothing(name: str, title: str, text: str) -> str:
     )
 
 
-def as_table(summary: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+@dataclass(frozen=True)
+class Go:
+    """A cell of a table that is a button, and what a click on its point in the chart presses.
+
+    data: its data attributes, which a script of the region reads. reached: whether it is a tab stop.
+    """
+
+    text: str
+    data: dict[str, str]
+    reached: bool = True
+
+    def __str__(self) -> str:
+        data = "".join(f' data-{name}="{safe(value)}"' for name, value in self.data.items())
+        stop = "" if self.reached else ' tabindex="-1"'
+        return f'<button type="button" class="go"{data}{stop}>{safe(self.text)}</button>'
+
+
+Row = Sequence["str | Go"]
+
+
+def as_table(summary: str, head: Sequence[str], rows: Sequence[Row]) -> str:
     """The numbers of a chart in a collapsed <details>; see `table`."""
     return f'<details class="as-table"><summary>{safe(summary)}</summary>{table(head, rows)}</details>'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], shades: Sequence[str] = ()) -> str:
-    """A table of text cells. The first cell of a row is its header, with a chip of its shade if given."""
+def table(head: Sequence[str], rows: Sequence[Row], shades: Sequence[str] = ()) -> str:
+    """A table of texts or buttons. The first cell of a row is its header, with a chip of its shade."""
     chips = [f'<span class="key" style="--shade:{shade}"></span> ' for shade in shades] or [""] * len(rows)
     heads = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{chip}{safe(name)}</th>'
-        f"{''.join(f'<td>{safe(cell)}</td>' for cell in cells)}</tr>"
+        f'<tr><th scope="row">{chip}{_cell(name)}</th>'
+        f"{''.join(f'<td>{_cell(cell)}</td>' for cell in cells)}</tr>"
         for chip, (name, *cells) in zip(chips, rows, strict=True)
     )
     return f'<table class="figures named num"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(cell: str | Go) -> str:
+    return str(cell) if isinstance(cell, Go) else safe(cell)
 
 
 def ordinal(n: int) -> str:

@@ -7,7 +7,7 @@ from metaembed_demo.core.types import Hit, Trace
 
 from .html import safe
 
-WHAT = "The mean cosine of a query token, and how often a first page with it answers the question"
+WHAT = "Mean cosine, and how often such a first page answers"
 
 
 def note(trace: Trace) -> str:

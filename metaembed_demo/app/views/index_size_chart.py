@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 
 from metaembed_demo.core.budgets import GROUPS, STOPS
 from metaembed_demo.core.text import TIMES, bytes_text, plural
 
-from .figure import NAMES, SAVE, Files, figure, nothing, savable, table
-from .html import safe
+from . import plot
+from .figure import NAMES, SAVE, Files, as_table, nothing, savable
 
-MULTIPLES = (1, 1.5, 2, 3, 4, 5, 7)  # steps of the slider within a power of ten
-STEPS = (*(int(m * 10**power) for power in range(2, 8) for m in MULTIPLES), 10**8)  # pages
-AXIS = (4.0, 13.2)  # powers of ten of the bytes at the ends of the memory axis
-TICKS = (("1 MB", 1024**2), ("1 GB", 1024**3), ("1 TB", 1024**4))
+STEPS = (*(m * 10**power for power in range(2, 8) for m in (1, 2, 5)), 10**8)  # pages of the lines
+ROWS = (10_000, 100_000, 10**6, 10**7, 10**8)  # pages of the table
+TICKS = {100: "100", 10_000: "10,000", 10**6: "1 million", 10**8: "100 million"}
+MEMORY_TICKS = {1024**1: "1 KB", 1024**2: "1 MB", 1024**3: "1 GB", 1024**4: "1 TB"}
 # MetaEmbed, arXiv 2509.18095, table 3: stop -> GiB of the candidates' vectors and ms to score them.
 PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
+PAPER_PAGES = 100_000
 PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
 
 
 def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
     """Memory of an index at every stop by number of pages, next to the paper's figures.
 
-    web/index_size_chart.js updates it when the slider moves.
-
     Args:
         bytes_per_page: five sizes, one per stop, coarse to fine.
-        pages: initial value of the slider.
+        pages: in the index.
         dim: components of a vector; needed if `bytes_per_page` are not those of float16.
         kept: name of the storage kind.
     """
@@ -36,28 +34,67 @@ def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kep
         return nothing(
             "scale", "No index to scale yet", "Add documents: this then shows what many more would take."
         )
-    sizes = [size * pages for size in bytes_per_page]
-    rows = "".join(_memory_row(i, size) for i, size in enumerate(sizes))
-    ticks = "".join(f'<span style="left:{_along(size):.2f}%">{name}</span>' for name, size in TICKS)
-    lines = "".join(f'<i style="left:{_along(size):.2f}%"></i>' for _, size in TICKS)
     dim = dim or bytes_per_page[0] // (2 * STOPS[0].r_c)
-    body = (
-        f"{_slider(bytes_per_page, pages)}"
-        '<div class="scale-both"><section class="scale-ours"><h4>This demo '
-        f"<span>D = {dim}, {safe(kept)}</span></h4>"
-        f'<div class="scale-chart"><div class="scale-ticks num" aria-hidden="true">{ticks}</div>'
-        f'<div class="scale-lines" aria-hidden="true">{lines}</div>{rows}</div></section>'
-        f"{_paper()}</div>"
+    rows = [[_pages(n), *(_size(size * n) for size in bytes_per_page)] for n in sorted({pages, *ROWS})]
+    paper = [[NAMES[i], f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
+    tables = as_table("Memory as a table", ["Pages", *NAMES], rows) + as_table(
+        f"The paper’s Table 3: {PAPER_SETTING}", ["Stop", "Memory", "Scoring"], paper
     )
     note = (
-        "Memory of the vectors alone, on a log scale; 1 GB here is the paper’s GiB. One index serves every "
-        "stop, so it holds what its finest stop needs."
+        f"Memory of the vectors alone, D = {dim}, {kept}, both axes logarithmic. The dotted line marks these "
+        f"pages; the diamonds are the paper’s Table 3 (MetaEmbed, arXiv 2509.18095: {PAPER_SETTING}), whose "
+        "GiB is 1 GB here. One index serves every stop, so it holds what its finest stop needs."
     )
-    return figure("scale", _finding(pages, sizes), body, *_files(bytes_per_page, pages, dim, kept), note)
+    files = _files(bytes_per_page, pages, dim, kept)
+    drawn = _plot(bytes_per_page, pages)
+    return plot.chart("scale", _finding(pages, bytes_per_page), drawn, tables, files, note)
+
+
+def _plot(bytes_per_page: Sequence[int], pages: int) -> plot.Plot:
+    steps = sorted({*STEPS, pages})
+    shades = [group.shade for group in GROUPS]
+    lines = [
+        plot.trace(
+            steps,
+            [size * n for n in steps],
+            [f"{name}  <b>{_size(size * n)}</b>" for n in steps],
+            mode="lines",
+            name=name,
+            line={"color": shade, "width": 2},
+        )
+        for name, shade, size in reversed(list(zip(NAMES, shades, bytes_per_page, strict=True)))
+    ]
+    sizes = [size * pages for size in bytes_per_page]
+    ours = plot.trace([pages] * len(sizes), sizes, mode="markers", marker={"size": 9, "color": shades})
+    edges = {"color": [shades[i] for i in PAPER], "width": 2}
+    paper = plot.trace(
+        [PAPER_PAGES] * len(PAPER),
+        [gib * 1024**3 for gib, _ in PAPER.values()],
+        [f"the paper at {NAMES[i]}  <b>{gib} GiB</b>, scored in {ms} ms" for i, (gib, ms) in PAPER.items()],
+        mode="markers",
+        name="The paper",
+        marker={"symbol": "diamond", "size": 11, "color": plot.PAPER, "line": edges},
+    )
+    here = plot.line((pages, pages), (0, 1), plot.MUTED, dash="dot", layer="below", yref="paper")
+    along: plot.Layout = {
+        "hoverformat": ",",
+        "ticksuffix": " pages",
+        "range": [math.log10(steps[0]) - 0.1, 8.05],
+    }
+    layout = plot.layout(
+        360,
+        (56, 40, 28, 44),
+        hovermode="x unified",
+        xaxis=plot.axis(TICKS, "pages", type="log", showgrid=True, **along),
+        yaxis=plot.axis(MEMORY_TICKS, type="log"),
+        shapes=[here],
+    )
+    words = "Memory by number of pages, one line a stop, both axes logarithmic"
+    return plot.Plot(words, [*lines, ours, paper], layout)
 
 
 def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Files:
-    """The chart's JSON and CSV; web/index_size_chart.js replaces both when the slider moves."""
+    """The chart's JSON and CSV."""
     stops = [str(stop) for stop in STOPS]
     data = {
         "pages": pages,
@@ -77,9 +114,16 @@ def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Fi
 
 
 def _finding(pages: int, sizes: Sequence[int]) -> str:
+    coarse, fine = sizes[0], sizes[-1]
+    said = (
+        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {_size(coarse * pages)} at {NAMES[0]} "
+        f"and {_size(fine * pages)} at {NAMES[-1]}"
+    )
+    million = 10**6
     return (
-        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {_size(sizes[0])} at {NAMES[0]} "
-        f"and {_size(sizes[-1])} at {NAMES[-1]}"
+        said
+        if pages >= million
+        else f"{said}; a million, {_size(coarse * million)} and {_size(fine * million)}"
     )
 
 
@@ -101,56 +145,6 @@ def _size(n: float) -> str:
     if n < 1000 * 1024**3:
         return bytes_text(n)
     return f"{terabytes:.0f} TB" if terabytes >= 10 else f"{terabytes:.1f} TB"
-
-
-def _along(size: float) -> float:
-    """The position of `size` bytes on the memory axis, in percent."""
-    return min(max((math.log10(max(size, 1)) - AXIS[0]) / (AXIS[1] - AXIS[0]), 0.0), 1.0) * 100
-
-
-def _slider(bytes_per_page: Sequence[int], pages: int) -> str:
-    step = min(range(len(STEPS)), key=lambda i: abs(math.log(STEPS[i] / pages)))
-    data = {
-        "bytes": list(bytes_per_page),
-        "steps": STEPS,
-        "axis": AXIS,
-        "stops": [str(s) for s in STOPS],
-        "names": NAMES,
-    }
-    return (
-        f'<div class="scale-set" data-scale="{safe(json.dumps(data))}">'
-        f'<p class="scale-pages num">{_pages(pages)}</p><div data-undrawn>'
-        f'<input type="range" min="0" max="{len(STEPS) - 1}" step="1" value="{step}" aria-label="Pages" '
-        f'aria-valuetext="{_pages(pages)}" style="--at:{step / (len(STEPS) - 1) * 100:.2f}%">'
-        '<p class="scale-ends num" aria-hidden="true"><span>100</span><span style="left:33.3%">10,000</span>'
-        '<span style="left:66.7%">1 million</span><span>100 million</span></p></div></div>'
-    )
-
-
-def _memory_row(i: int, size: int) -> str:
-    reference = ""
-    if i in PAPER:
-        gib, _ = PAPER[i]
-        words = f"The paper, {NAMES[i]}: {gib} GiB for {PAPER_SETTING}"
-        reference = (
-            f'<i class="scale-reference" style="left:{_along(gib * 1024**3):.2f}%" title="{words}"></i>'
-        )
-    return (
-        f'<p class="scale-row num" style="--shade:{GROUPS[i].shade}"><span>{NAMES[i]}</span>'
-        f'<span class="scale-track">{reference}'
-        f'<i class="scale-dot" style="left:{_along(size):.2f}%"></i></span>'
-        f"<b>{_size(size)}</b></p>"
-    )
-
-
-def _paper() -> str:
-    rows = [[NAMES[i], f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
-    return (
-        '<section class="scale-paper"><h4><i class="scale-reference"></i>The paper’s Table 3 '
-        f"<span>{PAPER_SETTING}</span></h4>{table(['Stop', 'Memory', 'Scoring'], rows)}"
-        '<p><a href="https://arxiv.org/abs/2509.18095" target="_blank" rel="noopener">MetaEmbed, arXiv '
-        "2509.18095</a></p></section>"
-    )
 
 
 def storage(bytes_per_page: Sequence[int], pages: int) -> str:

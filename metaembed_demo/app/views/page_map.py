@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.explain.occlusion import SHARE, Verdict
 
-from .figure import SAVE, savable
+from . import plot
+from .figure import SAVE, as_table, savable
 from .html import json_attribute, safe
 
 LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
@@ -295,26 +297,52 @@ def _curve(found: Verdict) -> str:
     """Remaining score by the share of words hidden: highlighted first, and in random order."""
     if not found.curve:
         return ""
-    low = min(0.0, *(min(a, b) for _, a, b in found.curve))
-    high = max(found.full, *(max(a, b) for _, a, b in found.curve)) or 1.0
-
-    def line(at: int, name: str) -> str:
-        points = " ".join(
-            f"{row[0] * 100:.1f},{(1 - (row[at] - low) / (high - low)) * 60:.1f}" for row in found.curve
+    shares, *scores = zip(*found.curve, strict=True)
+    looks = (("highlighted first", plot.ACCENT, "solid"), ("random first", plot.MUTED, "dash"))
+    traces = [
+        plot.trace(
+            shares,
+            score,
+            f"<b>{name}</b><br>%{{x:.0%}} of the {found.what} hidden<br>score %{{y:.2f}}",
+            name=name,
+            line={"color": color, "width": 2, "dash": dash},
+            marker={"color": color, "size": 5},
         )
-        return f'<polyline class="{name}" points="{points}"/>'
+        for score, (name, color, dash) in zip(scores, looks, strict=True)
+    ]
+    layout = plot.layout(
+        240,
+        (52, 20, 32, 44),
+        xaxis=plot.axis(title=f"{found.what} hidden", tickformat=".0%", range=[-0.01, 1.01], showgrid=True),
+        yaxis=plot.axis(title="score left", rangemode="tozero"),
+    )
+    head = [f"{found.what.capitalize()} hidden", "Highlighted first", "Random first"]
+    rows = [[f"{share:.0%}", f"{a:.2f}", f"{b:.2f}"] for share, a, b in found.curve]
+    names = ["share_hidden", "score_highlighted_first", "score_random_first"]
+    files = plot.records(names, found.curve)
+    drawn = plot.Plot(f"Score left by the share of {found.what} hidden", traces, layout)
+    return plot.chart(
+        "deletion", _curve_finding(found), drawn, as_table("The curve as a table", head, rows), files
+    )
 
-    ends = ", ".join(
-        f"{share:.0%} hidden: {first:.2f} and {other:.2f}" for share, first, other in found.curve
-    )
-    return (
-        f'<div class="deletion"><svg viewBox="0 0 100 60" preserveAspectRatio="none" role="img" '
-        f'aria-label="Score left with highlighted {found.what} hidden first, and with random. {ends}">'
-        f"{line(2, 'other')}{line(1, 'first')}</svg>"
-        f'<p class="axis"><span>nothing hidden</span><span>all {found.what} hidden</span></p>'
-        '<p class="keys"><span class="first">highlighted first</span>'
-        '<span class="other">random first</span></p></div>'
-    )
+
+def _curve_finding(found: Verdict) -> str:
+    first, other = (_halved(found, at) for at in (1, 2))
+    highlighted = f"Hiding the highlighted {found.what} first halves the score"
+    if first is None:
+        return f"Hiding the highlighted {found.what} first never halves the score"
+    if other is None:
+        return f"{highlighted} at {first:.0%}; random ones never do"
+    return f"{highlighted} at {first:.0%}, random ones at {other:.0%}"
+
+
+def _halved(found: Verdict, at: int) -> float | None:
+    """The share hidden where curve `at` (1 or 2) first falls to half the score, linear between its points."""
+    half = found.full / 2
+    for before, after in pairwise(found.curve):
+        if after[at] <= half:
+            return float(np.interp(-half, (-before[at], -after[at]), (before[0], after[0])))
+    return None
 
 
 def no_map() -> str:

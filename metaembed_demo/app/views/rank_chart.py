@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from metaembed_demo.core.budgets import GROUPS, STOPS
 
-from .figure import NAMES, Files, as_table, figure, nothing, ordinal
-from .html import safe
+from . import plot
+from .figure import NAMES, Files, Go, as_table, nothing, ordinal
 
 SHOWN = 10  # ranks with their own row; lower ranks share the rows below
 FIRST = 5  # pages compared between the coarsest and the finest stop
 GAP = 0.5  # rows between rank SHOWN and the lower ones
-OPEN = ' class="ranks-open"'
+ROW = 36  # px
+NAMED = 0.61  # of the plot's width is left of the pages' names
 
 
 # Ranks across the budgets
@@ -54,28 +54,18 @@ def ranks(lines: Sequence[Line], current: int, chosen: str | None, words: bool =
         )
     ordered = sorted(lines, key=lambda line: line.ranks[current])
     open_line = next((line for line in ordered if line.page_id == chosen), None)
-    rows = _Rows.of(lines)
-    at = open_line or ordered[0]
-    drawn = "".join(_line(line, rows, current, line is open_line, line is at) for line in ordered)
-    heads = "".join(
-        f'<span class="{_marks(i, current)}" style="--shade:{group.shade}">{name}</span>'
-        for i, (name, group) in enumerate(zip(NAMES, GROUPS, strict=True))
-    )
-    body = (
-        f'<div class="ranks" style="--rows:{rows.total:g};--current:{current}">'
-        f'<span class="ranks-axis">Rank</span><div class="ranks-stops num" aria-hidden="true">{heads}</div>'
-        f'<div class="ranks-scale num" aria-hidden="true">{_rank_labels(rows)}</div>'
-        '<div class="ranks-plot" role="group" aria-label="Ranks at five budgets. Left and right keys move '
-        'along a page, up and down to the next page.">'
-        f'<span class="ranks-band"></span>{_lower_edge(rows)}{drawn}</div></div>{_list(ordered, chosen)}'
-        f"{as_table('All ranks as a table', ['Page', *NAMES], [_row(line) for line in ordered])}"
-    )
+    head = ["Page", *NAMES]
     title = _page_finding(open_line.ranks) if open_line else _first_finding(lines)
-    files = _files(ordered, current, open_line)
-    note = "A point opens its page at that budget." + (
-        " These are the ranks by meaning alone." if words else ""
+    told = "A point, or a rank in the table, opens its page at that budget."
+    told += " These are the ranks by meaning alone." if words else ""
+    return plot.chart(
+        "ranks",
+        title,
+        _plot(ordered, current, open_line),
+        as_table("All ranks as a table", head, [_row(line, current) for line in ordered]),
+        _files(ordered, current, open_line),
+        told,
     )
-    return figure("ranks", title, body, *files, note)
 
 
 def _files(lines: Sequence[Line], current: int, chosen: Line | None) -> Files:
@@ -89,10 +79,6 @@ def _files(lines: Sequence[Line], current: int, chosen: Line | None) -> Files:
     }
     rows: list[list[object]] = [[v.page_id, v.title, v.where, *v.ranks] for v in lines]
     return data, [["page_id", "title", "where", *map(str, STOPS)], *rows]
-
-
-def _marks(i: int, current: int) -> str:
-    return ("ranks-on" if i <= current else "") + (" ranks-here" if i == current else "")
 
 
 def _page_finding(ranks: Sequence[int]) -> str:
@@ -157,72 +143,75 @@ class _Rows:
             return rank - 0.5
         return self.top + GAP + self.lower[stop].index(rank) + 0.5
 
-    def percent(self, stop: int, rank: int) -> str:
-        return f"{self.place(stop, rank) / self.total * 100:.2f}%"
 
-
-def _rank_labels(rows: _Rows) -> str:
-    labels = "".join(f'<span style="top:{rows.percent(0, r)}">{r}</span>' for r in range(1, rows.top + 1))
-    if rows.total == rows.top:
-        return labels
-    return f'{labels}<span style="top:{(rows.top + GAP + 0.5) / rows.total * 100:.2f}%">lower</span>'
-
-
-def _lower_edge(rows: _Rows) -> str:
-    if rows.total == rows.top:
-        return ""
-    return f'<span class="ranks-edge" style="top:{(rows.top + GAP / 2) / rows.total * 100:.2f}%"></span>'
-
-
-def _line(line: Line, rows: _Rows, current: int, chosen: bool, reached: bool) -> str:
-    """One page: its curve, its five points, its title. `reached`: whether it is a tab stop."""
-    path = _curve([(10 + 20 * i, rows.place(i, rank)) for i, rank in enumerate(line.ranks)])
-    points = "".join(
-        _point(line, i, rows.percent(i, rank), i == current, reached and i == current)
-        for i, rank in enumerate(line.ranks)
+def _plot(lines: Sequence[Line], current: int, chosen: Line | None) -> plot.Plot:
+    rows = _Rows.of(lines)
+    ends = (-0.5, len(STOPS) - 0.5)
+    ticks = {rank - 0.5: str(rank) for rank in range(1, rows.top + 1)}
+    shapes = [plot.band(current - 0.5, current + 0.5), *map(_shade, range(current + 1))]
+    if rows.total > rows.top:
+        edge = rows.top + GAP / 2
+        ticks[rows.top + GAP + 0.5] = "lower"
+        shapes.append(plot.line(ends, (edge, edge), plot.EDGE, dash="dash"))
+    layout = plot.layout(
+        round(rows.total * ROW) + 36,
+        (36, 0, 32, 4),
+        xaxis=plot.stops(NAMES, current, domain=[0, NAMED], side="top", showline=False),
+        yaxis=plot.axis(ticks, range=[rows.total, 0], automargin=False, showline=False, showgrid=False),
+        shapes=shapes,
+        annotations=[_name(line, rows, line is chosen, 42) for line in lines]
+        + [plot.note("Rank", 0, 1, xshift=-36, yshift=8, yanchor="bottom")],
     )
-    return (
-        f'<div class="ranks-line{" ranks-open" if chosen else ""}" data-page="{safe(line.page_id)}">'
-        f'<svg viewBox="0 0 100 {rows.total:g}" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path class="ranks-touch" d="{path}"/><path d="{path}"/></svg>{points}'
-        f'<span class="ranks-title" style="top:{rows.percent(len(STOPS) - 1, line.ranks[-1])}" '
-        f'title="{safe(line.title)}, {safe(line.where)}"><b>{safe(line.title)}</b>'
-        f"<span>{safe(line.where)}</span></span></div>"
+    short = [_name(line, rows, line is chosen, 18)["text"] for line in lines]
+    narrow = {f"annotations[{i}].text": text for i, text in enumerate(short)}
+    traces = [_trace(i, line, rows, current, line is chosen) for i, line in enumerate(lines)]
+    traces.sort(key=lambda trace: trace["line"]["color"] == plot.ACCENT)  # the open page on top
+    words = "Ranks of each page, downwards, at five budgets from left to right"
+    return plot.Plot(words, traces, layout, narrow)
+
+
+def _shade(stop: int) -> plot.Layout:
+    """The stop's shade, under its name."""
+    return plot.line((stop - 0.5, stop + 0.5), (1, 1), GROUPS[stop].shade, 4, yref="paper")
+
+
+def _trace(at: int, line: Line, rows: _Rows, current: int, chosen: bool) -> plot.Trace:
+    """One page: its line and five points, in place of which ranks beyond SHOWN are written out."""
+    stops = range(len(STOPS))
+    far = [rank > SHOWN for rank in line.ranks]
+    color = plot.ACCENT if chosen else plot.MUTED
+    marker = {
+        "size": [28 if each else 12 if chosen else 9 for each in far],
+        "color": [plot.WELL if far[stop] and stop == current else plot.PAPER for stop in stops],
+        "line": {"color": color, "width": [0 if each else 2.5 if chosen else 1.5 for each in far]},
+        "opacity": 1,
+    }
+    return plot.trace(
+        stops,
+        [rows.place(stop, rank) for stop, rank in enumerate(line.ranks)],
+        "%{meta}<br>%{hovertext}",
+        meta=f"<b>{plot.plain(line.title)}</b><br>{plot.plain(line.where)}",
+        hovertext=[f"rank {rank:,} at {name}" for rank, name in zip(line.ranks, NAMES, strict=True)],
+        mode="lines+markers+text",
+        line=plot.page_line(chosen, shape="spline", smoothing=0.7),
+        marker=marker,
+        text=[ordinal(rank) if each else "" for each, rank in zip(far, line.ranks, strict=True)],
+        textfont={"size": 12, "color": color},
+        customdata=[at * len(STOPS) + stop for stop in stops],
     )
 
 
-def _curve(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path that is horizontal at every point."""
-    x0, y0 = points[0]
-    bends = "".join(
-        f"C{(xa + xb) / 2:g} {ya:g} {(xa + xb) / 2:g} {yb:g} {xb:g} {yb:g}"
-        for (xa, ya), (xb, yb) in pairwise(points)
-    )
-    return f"M{x0:g} {y0:g}{bends}"
+def _name(line: Line, rows: _Rows, chosen: bool, most: int) -> plot.Layout:
+    title = plot.plain(plot.cut(line.title, most))
+    title = f"<b>{title}</b>" if chosen else title
+    text = f"{title}<br><span style='font-size:12px'>{plot.plain(plot.cut(line.where, most))}</span>"
+    y = rows.place(len(STOPS) - 1, line.ranks[-1])
+    return plot.page_name(text, NAMED + 0.01, y, chosen, yref="y")
 
 
-def _point(line: Line, stop: int, top: str, here: bool, reached: bool) -> str:
-    rank = line.ranks[stop]
-    words = f"{line.title}, {line.where}: rank {rank:,} at {NAMES[stop]}. Open it there."
-    kind, mark = ("", "<i></i>") if rank <= SHOWN else (" ranks-far", f"<span>{ordinal(rank)}</span>")
-    return (
-        f'<span class="ranks-point num{kind}{" ranks-here" if here else ""}" role="button" '
-        f'tabindex="{0 if reached else -1}" data-page="{safe(line.page_id)}" data-stop="{stop}" '
-        f'aria-label="{safe(words)}" '
-        f'style="left:{10 + 20 * stop}%;top:{top};--shade:{GROUPS[stop].shade}">{mark}</span>'
-    )
-
-
-def _list(lines: Sequence[Line], chosen: str | None) -> str:
-    """The titles, for narrow screens, in the order of the lines' last rows."""
-    items = "".join(
-        f'<li data-page="{safe(line.page_id)}"{OPEN if line.page_id == chosen else ""}>'
-        f'<span class="num">{line.ranks[-1]:,}</span><span><b>{safe(line.title)}</b>'
-        f"<span>{safe(line.where)}</span></span></li>"
-        for line in sorted(lines, key=lambda line: line.ranks[-1])
-    )
-    return f'<div class="ranks-list" aria-hidden="true"><p>Rank at {NAMES[-1]}</p><ul>{items}</ul></div>'
-
-
-def _row(line: Line) -> list[str]:
-    return [f"{line.title}, {line.where}", *(f"{rank:,}" for rank in line.ranks)]
+def _row(line: Line, current: int) -> list[str | Go]:
+    cells = [
+        Go(f"{rank:,}", {"page": line.page_id, "stop": str(stop)}, stop == current)
+        for stop, rank in enumerate(line.ranks)
+    ]
+    return [f"{line.title}, {line.where}", *cells]

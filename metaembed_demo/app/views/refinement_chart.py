@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from metaembed_demo.core.text import DASH
 from metaembed_demo.core.types import FloatArray
 
-from .figure import Files, as_table, figure, ordinal
+from . import plot
+from .figure import Files, as_table, ordinal
 from .html import safe
 
 POINTS = 26  # of a line at most
 NAMED = 6  # of the first pages, beside their lines
-GAP = 11  # percent of the chart's height between two names
+GAP = 0.1  # of the chart's height between two names
+WIDTH = 0.56  # of the lines, as part of the chart's
 NOTE = "MaxSim of the moved query with each page of the pool: the best pages by meaning and by words."
 
 
@@ -43,33 +45,9 @@ def refinement(
 ) -> str:
     """The figure. losses: (steps + 1,) divergence from the consensus in nats. chosen: id of the open page."""
     steps = len(losses) - 1
-    low = min(float(page.scores.min()) for page in pages)
-    high = max(float(page.scores.max()) for page in pages)
-    span = (high - low) or 1.0
-    at = sorted({round(i * steps / (POINTS - 1)) for i in range(POINTS)})
-
-    def top(score: float) -> float:
-        return (high - score) / span * 100
-
-    lines = "".join(
-        f'<polyline{_open(page, chosen)} points="'
-        + " ".join(f"{x / steps * 100:.3g},{top(float(page.scores[x])):.3g}" for x in at)
-        + '"/>'
-        for page in sorted(pages, key=lambda page: page.page_id == chosen)  # the open page on top
-    )
-    first = sorted((page for page in pages if page.after), key=lambda page: page.after or 0)[:NAMED]
-    names = "".join(
-        f'<span{_open(page, chosen)} style="top:{y:.1f}%"><b>{page.after}</b> {safe(page.name)}</span>'
-        for page, y in _apart([(page, top(float(page.scores[-1]))) for page in first])
-    )
     fell = f"Divergence from the consensus of both rankings: {losses[0]:.2g} to {losses[-1]:.2g} nats."
-    body = (
-        '<div class="path-body"><div class="path"><p class="path-scale num" aria-hidden="true">'
-        f"<span>{high:.2f}</span><span>MaxSim</span><span>{low:.2f}</span></p>"
-        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
-        f'{lines}</svg><div class="path-names" aria-hidden="true">{names}</div>'
-        '<p class="path-axis num" aria-hidden="true"><span>0</span><span>steps</span>'
-        f'<span>{steps}</span></p></div><div><p class="path-told">{_towards(moved)} {fell}</p>'
+    tables = (
+        f'<p class="path-told">{_towards(moved)} {fell}</p>'
         + as_table(
             "Scores and ranks as a table",
             ["Page", "MaxSim before", "after", "Rank before", "after"],
@@ -80,21 +58,53 @@ def refinement(
             ["Query token", "Page", "Cosine before", "after"],
             [[str(m.token), m.name, f"{m.before:.3f}", f"{m.after:.3f}"] for m in moved],
         )
-        + "</div></div>"
     )
-    return figure("refinement", _finding(pages, steps), body, *_files(pages, moved, losses), NOTE)
+    drawn, files = _plot(pages, steps, chosen), _files(pages, moved, losses)
+    return plot.chart("refinement", _finding(pages, steps), drawn, tables, files, NOTE)
 
 
-def _open(page: PoolPage, chosen: str | None) -> str:
-    return ' class="path-open"' if page.page_id == chosen else ""
+def _plot(pages: Sequence[PoolPage], steps: int, chosen: str | None) -> plot.Plot:
+    low, high = (float(f(float(f(page.scores)) for page in pages)) for f in (min, max))
+    room = ((high - low) or 1.0) * 0.05
+    low, high = low - room, high + room
+    at = sorted({round(i * steps / (POINTS - 1)) for i in range(POINTS)})
+    ordered = sorted(pages, key=lambda page: page.page_id == chosen)  # the open page on top
+    first = sorted((page for page in pages if page.after), key=lambda page: page.after or 0)[:NAMED]
+    places = _apart([(page, (float(page.scores[-1]) - low) / (high - low)) for page in first])
+    names = [plot.page_name(_name(page, 60), WIDTH + 0.02, y, page.page_id == chosen) for page, y in places]
+    layout = plot.layout(
+        288,
+        (56, 0, 8, 44),
+        xaxis=plot.axis(title="steps", domain=[0, WIDTH], range=[0, steps]),
+        yaxis=plot.axis(title="MaxSim", range=[low, high]),
+        annotations=names,
+    )
+    narrow = {f"annotations[{i}].text": _name(page, 14) for i, (page, _) in enumerate(places)}
+    words = "MaxSim of each page of the pool over the steps of refinement"
+    return plot.Plot(words, [_trace(page, at, page.page_id == chosen) for page in ordered], layout, narrow)
+
+
+def _trace(page: PoolPage, at: Sequence[int], chosen: bool) -> plot.Trace:
+    return plot.trace(
+        at,
+        [round(float(page.scores[step]), 3) for step in at],
+        "<b>%{meta}</b><br>MaxSim %{y:.2f} after %{x} steps",
+        mode="lines",
+        line=plot.page_line(chosen),
+        meta=plot.plain(page.name),
+    )
+
+
+def _name(page: PoolPage, most: int) -> str:
+    return f"{page.after}  {plot.plain(plot.cut(page.name, most))}"
 
 
 def _apart(places: Sequence[tuple[PoolPage, float]]) -> list[tuple[PoolPage, float]]:
-    """The names from the top, moved so that none covers another."""
+    """The names with their heights, 0 to 1, from the top, moved so that none covers another."""
     found: list[tuple[PoolPage, float]] = []
-    for i, (page, y) in enumerate(sorted(places, key=lambda place: place[1])):
-        least = found[-1][1] + GAP if found else 0.0
-        found.append((page, min(max(y, least), 100 - GAP * (len(places) - 1 - i))))
+    for i, (page, y) in enumerate(sorted(places, key=lambda place: -place[1])):
+        most = found[-1][1] - GAP if found else 1.0
+        found.append((page, max(min(y, most), GAP * (len(places) - 1 - i))))
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from metaembed_demo import __version__
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.budgets import reach
 from metaembed_demo.core.languages import language_name
@@ -16,7 +17,7 @@ from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace, Word
 
 from . import fit_note, word_marks
-from .html import safe
+from .html import json_attribute, safe
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
 
@@ -57,12 +58,18 @@ class Action:
     value: str = ""
 
 
-def header(encoder: str, device: str, pages: int, notice: str = "") -> str:
-    """The header line. `notice`: why the configured encoder is not in use."""
+def header(encoder: str, device: str, pages: int, notice: str = "", storage: str = "fp16") -> str:
+    """The header line, and for saved figures where they come from.
+
+    Args:
+        notice: why the configured encoder is not in use. storage: the kind of the vectors.
+    """
     status = f"{safe(encoder)} · {safe(device)} · {plural(pages, 'page')}"
     status = f"{safe(notice)} · {status}" if notice else status
+    told = {"encoder": encoder, "device": device, "pages": pages, "storage": storage, "version": __version__}
     return (
-        '<header class="top"><h1>MetaEmbed demo <span>one index, any budget</span></h1>'
+        f'<header class="top" {json_attribute("provenance", told)}>'
+        "<h1>MetaEmbed demo <span>one index, any budget</span></h1>"
         f'<p class="status num">{status}</p>'
         '<button type="button" class="mode" aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">'

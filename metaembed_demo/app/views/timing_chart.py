@@ -9,10 +9,10 @@ from itertools import groupby
 import numpy as np
 
 from metaembed_demo.core.budgets import GROUPS, Budget, reach
-from metaembed_demo.core.text import budget_text, ms_text
+from metaembed_demo.core.text import budget_text, ms_text, plural
 
-from .figure import SAVE, Files, as_table, figure, nothing, savable, table
-from .html import safe
+from . import plot
+from .figure import SAVE, Files, as_table, nothing, savable, table
 from .tradeoff_chart import _plain, _short
 
 KEPT = 60  # searches shown as columns
@@ -40,27 +40,62 @@ def history(searches: Sequence[Past]) -> str:
             "No search yet",
             "Each search and each move of the dial adds a column here, split by stage.",
         )
-    shown, rows = searches[-KEPT:], _by_budget(searches)
-    top = max(max(_total(past) for past in shown), 1e-9)
-    columns = "".join(_column(past, top) for past in shown)
-    oldest = "oldest" if len(shown) == len(searches) else f"{KEPT} ago"
-    words = f"Latency by stage of {_searches(len(shown))}. {_past_finding(searches)}"
-    body = (
-        f'{_keys()}<div class="past"><span class="past-top num">{ms_text(top)}</span>'
-        f'<div class="past-columns" role="img" aria-label="{words}">{columns}</div></div>'
-        f'<p class="past-axis" aria-hidden="true"><span>{oldest}</span><span>newest search</span></p>'
-        + table(["Budget", "Searches", "Median", "p95"], rows, [_shade(name) for name, *_ in rows])
-        + as_table(
-            "Each search as a table",
-            ["Query", "Budget", "Total"],
-            [[past.query, _budget_name(past.budget), ms_text(_total(past))] for past in reversed(searches)],
-        )
+    rows = _by_budget(searches)
+    tables = table(
+        ["Budget", "Searches", "Median", "p95"], rows, [_shade(name) for name, *_ in rows]
+    ) + as_table(
+        "Each search as a table",
+        ["Query", "Budget", "Total"],
+        [[past.query, _budget_name(past.budget), ms_text(_total(past))] for past in reversed(searches)],
     )
-    note = (
+    told = (
         "Wall time on the server; the strip under a column is the shade of its budget. A move of the dial "
         "encodes nothing, and counts as a search here."
     )
-    return figure("history", _past_finding(searches), body, *_past_files(searches), note)
+    return plot.chart(
+        "history", _past_finding(searches), _plot(searches), tables, _past_files(searches), told
+    )
+
+
+def _plot(searches: Sequence[Past]) -> plot.Plot:
+    shown = searches[-KEPT:]
+    x = range(len(searches) - len(shown) + 1, len(searches) + 1)
+    parts = [[past.timings.get(stage, 0.0) for stage in STAGES] for past in shown]
+    for past, column in zip(shown, parts, strict=True):
+        column.append(max(_total(past) - sum(column), 0.0))
+    stages = zip([*STAGES.values(), OTHER], INKS, zip(*parts, strict=True), strict=True)
+    look = {"color": plot.INK, "line": {"width": 0}}
+    traces = [
+        plot.trace(x, [round(ms, 3) for ms in part], type="bar", name=name, marker=look, opacity=ink / 100)
+        for name, ink, part in stages
+        if max(part) > 0.0005
+    ]
+    shades = {"color": [_shade(past.budget) for past in shown]}
+    strip = plot.trace(x, [1] * len(x), type="bar", yaxis="y2", marker=shades)
+    told = [_told(past) for past in shown]
+    top = plot.trace(x, list(map(_total, shown)), told, mode="markers", opacity=0)
+    few = max(12 - len(x), 0)  # a column is not wider than a twelfth
+    across = {"range": [x[0] - 0.6 - few, x[-1] + 0.6], "tickvals": list(x[:: -max(len(x) // 6, 1)])}
+    across |= {"title": {"text": "searches, the newest on the right"}, "anchor": "y2"}
+    layout = plot.layout(
+        248,
+        (48, 0, 56, 40),
+        hovermode="x",
+        xaxis=across | {"showline": False},
+        yaxis=plot.axis(title="ms", domain=[0.06, 1], rangemode="tozero"),
+        yaxis2={"domain": [0, 0.04], "range": [0, 1], "visible": False},
+    )
+    words = f"Milliseconds of each search by stage, {plural(len(shown), 'column')}, oldest to newest"
+    return plot.Plot(words, [*traces, strip, top], layout)
+
+
+def _told(past: Past) -> str:
+    """What is shown at a column."""
+    stages = [
+        f"{name} {ms_text(past.timings[stage])}" for stage, name in STAGES.items() if past.timings.get(stage)
+    ]
+    head = f"<b>{plot.plain(plot.cut(past.query or 'picture', 60))}</b>"
+    return "<br>".join([head, f"{_budget_name(past.budget)}: {ms_text(_total(past))} in all", *stages])
 
 
 def _past_files(searches: Sequence[Past]) -> Files:
@@ -73,19 +108,6 @@ def _past_files(searches: Sequence[Past]) -> Files:
         [p.query, _plain(p.budget), *(_short(p.timings.get(stage)) for stage in stages)] for p in searches
     ]
     return data, [["query", "budget", *(f"{stage}_ms" for stage in stages)], *rows]
-
-
-def _keys() -> str:
-    """The legend of the stages."""
-    keys = "".join(
-        f'<span><i class="chip" style="--tint:{ink}%"></i>{name}</span>'
-        for name, ink in zip([*STAGES.values(), OTHER], INKS, strict=True)
-    )
-    return f'<p class="past-keys">{keys}</p>'
-
-
-def _searches(n: int) -> str:
-    return f"{n:,} search{'' if n == 1 else 'es'}"
 
 
 def _total(past: Past) -> float:
@@ -109,19 +131,6 @@ def _past_finding(searches: Sequence[Past]) -> str:
     return f"Half of {len(moves)} moves of the dial took less than {ms_text(_median(moves))}"
 
 
-def _column(past: Past, top: float) -> str:
-    stages = [past.timings.get(stage, 0.0) for stage in STAGES]
-    parts = [*stages, _total(past) - sum(stages)]
-    cells = "".join(
-        f'<i style="height:{ms / top * 100:.2f}%;--tint:{ink}%"></i>'
-        for ms, ink in reversed(list(zip(parts, INKS, strict=True)))
-        if ms / top > 0.0005
-    )
-    words = f"{past.query or 'picture'} at {_budget_name(past.budget)}: {ms_text(_total(past))}"
-    shade = _shade(past.budget)
-    return f'<span title="{safe(words)}" style="--shade:{shade}"><span>{cells}</span><b></b></span>'
-
-
 def _budget(text: str) -> Budget | None:
     try:
         return Budget.parse(text)
@@ -131,7 +140,7 @@ def _budget(text: str) -> Budget | None:
 
 def _shade(text: str) -> str:
     budget = _budget(text)
-    return GROUPS[reach(budget) - 1].shade if budget else "var(--edge)"
+    return GROUPS[reach(budget) - 1].shade if budget else plot.EDGE
 
 
 def _budget_name(text: str) -> str:

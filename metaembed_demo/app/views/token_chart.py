@@ -9,9 +9,12 @@ from metaembed_demo.core.budgets import GROUPS, Group, group_of
 from metaembed_demo.core.text import DASH
 from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
 
-from .figure import Files, as_table, figure, nothing
+from . import plot
+from .figure import Files, as_table, nothing
 
-TINTS = (88, 56, 32, 14)  # percent of ink, one a kind of word
+TINTS = (0.88, 0.56, 0.32, 0.14)  # opacity, one a kind of word
+ROW = 7.5  # px a token
+APART = 1.5  # rows between two groups
 
 
 def specialisation(tokens: Sequence[TokenStatistics]) -> str:
@@ -23,31 +26,25 @@ def specialisation(tokens: Sequence[TokenStatistics]) -> str:
             "Add documents: this then shows which part of a page each Meta Token reads.",
         )
     groups = _by_group(tokens)
-    most = max(max(token.words for token in tokens), 1e-9)
-    blocks = "".join(_block(group, found, most) for group, found in groups)
-    body = (
-        '<div class="token-stats"><div class="token-stats-chart">'
-        '<div class="token-stats-head" aria-hidden="true">'
-        "<span>Token</span><span><i>first word</i><i>last word</i></span><span>Words read</span></div>"
-        f'<div role="img" aria-label="{_description(groups)}">{blocks}</div></div>'
-        f"{_kinds(groups)}</div>"
-        + as_table(
-            f"All {len(tokens)} tokens as a table",
-            ["Token", "From", "Mean place", "To", "Words read"],
-            [_row(token) for token in tokens],
-        )
+    tables = as_table(
+        f"All {len(tokens)} tokens as a table",
+        ["Token", "From", "Mean place", "To", "Words read"],
+        [_row(token) for token in tokens],
+    ) + as_table(
+        "Kinds of words as a table",
+        ["Tokens", *KINDS.values()],
+        [[group.label("candidate"), *_percents(found)] for group, found in groups],
     )
-    note = (
+    told = (
         "A bar holds 80% of what the token reads, between the first and the last word of a page in reading "
         "order; the tick is its mean place. Words read is the effective number on the median page."
     )
-    return figure("specialisation", _finding(groups), body, *_files(tokens), note)
+    return plot.chart("specialisation", _finding(groups), _plot(groups), tables, _files(tokens), told)
 
 
 def _files(tokens: Sequence[TokenStatistics]) -> Files:
     names = ["token", "group", "place", "p10", "p90", "words", *KINDS]
-    rows = [_csv_row(token) for token in tokens]
-    return [dict(zip(names, row, strict=True)) for row in rows], [list[object](names), *rows]
+    return plot.records(names, [_csv_row(token) for token in tokens])
 
 
 def _by_group(tokens: Sequence[TokenStatistics]) -> list[tuple[Group, list[TokenStatistics]]]:
@@ -88,68 +85,75 @@ def _words(words: float) -> str:
     return f"{count} word{'' if count == '1' else 's'}"
 
 
-def _description(groups: Sequence[tuple[Group, Sequence[TokenStatistics]]]) -> str:
-    return "; ".join(
-        f"{_token_name(group)}: {_words(_typical(found))} each, {_span(found)} of the page"
-        for group, found in groups
-    )
-
-
-def _span(tokens: Sequence[TokenStatistics]) -> str:
-    """The part of a page that the group's median token reads, in percent."""
-    return f"{statistics.median(token.high - token.low for token in tokens) * 100:.0f}%"
-
-
-def _block(group: Group, tokens: Sequence[TokenStatistics], most: float) -> str:
-    rows = "".join(_token(token, most) for token in tokens)
-    return (
-        f'<div class="token-stats-group" style="--shade:{group.shade}">'
-        f'<span class="token-stats-name num">{group.label("candidate")}</span>'
-        f'<div class="token-stats-rows">{rows}</div>'
-        f'<span class="token-stats-typical num">{_count(_typical(tokens))}</span></div>'
-    )
-
-
-def _token(token: TokenStatistics, most: float) -> str:
-    low, high = _within(token.low), _within(token.high)
-    place, width = _within(token.place), max(high - low, 0.0)
-    part = f"{low * 100:.0f}{DASH}{high * 100:.0f}% of the page"
-    return (
-        f'<span class="token-row" title="Token {token.token + 1}: {_words(token.words)}, {part}">'
-        f'<span><i style="left:{low * 100:.1f}%;width:{width * 100:.1f}%"></i>'
-        f'<b style="left:{place * 100:.1f}%"></b></span>'
-        f'<span><i style="width:{max(token.words, 0) / most * 100:.1f}%"></i></span></span>'
-    )
-
-
 def _within(share: float) -> float:
     return min(max(share, 0.0), 1.0)
 
 
-def _kinds(groups: Sequence[tuple[Group, Sequence[TokenStatistics]]]) -> str:
-    """The kinds of words that each group reads, one bar per group."""
-    keys = "".join(
-        f'<span><i class="chip" style="--tint:{tint}%"></i>{name}</span>'
-        for name, tint in zip(KINDS.values(), TINTS, strict=True)
+def _plot(groups: Sequence[tuple[Group, Sequence[TokenStatistics]]]) -> plot.Plot:
+    """Three panels: places and numbers of words, a row a token, and kinds of words, a bar a group."""
+    tokens = [(group, token) for group, found in groups for token in found]
+    y = [i + APART * at for at in range(len(groups)) for i in range(*_span_of(groups, at))]
+    colors = [group.shade for group, _ in tokens]
+    low, high = [_within(t.low) for _, t in tokens], [_within(t.high) for _, t in tokens]
+    told = [
+        f"<b>Token {t.token + 1}</b><br>{_words(t.words)}, {a * 100:.0f}{DASH}{b * 100:.0f}% of the page"
+        for (_, t), a, b in zip(tokens, low, high, strict=True)
+    ]
+    bar = {"type": "bar", "orientation": "h"}
+    tick = {"symbol": "line-ns", "size": 6, "line": {"color": plot.INK, "width": 2}}
+    places, widths = [_within(t.place) for _, t in tokens], [b - a for a, b in zip(low, high, strict=True)]
+    read = [max(t.words, 0.0) for _, t in tokens]
+    traces = [
+        plot.trace(widths, y, told, base=low, marker={"color": colors, "opacity": 0.55}, **bar),
+        plot.trace(places, y, mode="markers", marker=tick),
+        plot.trace(read, y, told, xaxis="x2", marker={"color": colors}, **bar),
+    ]
+    names = [group.label("candidate") for group, _ in groups]
+    shares = [_shares(found) for _, found in groups]
+    third = {"xaxis": "x3", "yaxis": "y2", "marker": {"color": plot.INK, "line": {"width": 0}}, **bar}
+    for (kind, name), tint in zip(KINDS.items(), TINTS, strict=True):
+        share, words = [found[kind] for found in shares], f"<b>Tokens %{{y}}</b><br>{name} %{{x:.0%}}"
+        traces.append(plot.trace(share, names, words, name=name, opacity=tint, **third))
+    starts = [_span_of(groups, at)[0] + APART * at for at in range(len(groups))]
+    edges = [start - 0.5 - APART / 2 for start in starts]
+    inner = max(round((y[-1] + 1) * ROW), 26 * len(groups) + 48)  # px
+    kinds = 26 * len(groups) / inner
+    between = {"tickvals": edges, "showgrid": True, "gridcolor": plot.HAIR}
+    whole = [y[-1] + 0.5 + APART / 2, edges[0]]
+    upper = {"domain": [1 - kinds, 1], "autorange": "reversed", "anchor": "x3", "type": "category"}
+    layout = plot.layout(
+        inner + 96,
+        (48, 8, 48, 48),
+        legend={"orientation": "v", "x": 0.72, "y": 1 - kinds - 0.02, "yanchor": "top"},
+        xaxis=plot.axis(
+            {0: "start", 0.5: "", 1: "end"}, domain=[0, 0.44], range=[-0.01, 1.01], showgrid=True
+        ),
+        xaxis2={"domain": [0.47, 0.62], "nticks": 4, "rangemode": "tozero", "showgrid": True},
+        xaxis3={"domain": [0.72, 1], "range": [0, 1], "visible": False, "anchor": "y2"},
+        yaxis=plot.axis(dict(zip(starts, names, strict=True)), range=whole, showgrid=False, minor=between),
+        yaxis2=upper | {"showgrid": False, "showline": False},
+        annotations=[
+            plot.heading("Place on the page"),
+            plot.heading("Words read", ("2", "")),
+            plot.heading("What they read", ("3", "2")),
+        ],
     )
-    rows = []
-    for group, tokens in groups:
-        shares = _shares(tokens)
-        words = ", ".join(f"{KINDS[kind]} {share * 100:.0f}%" for kind, share in shares.items())
-        bar = "".join(
-            f'<i style="width:{share * 100:.2f}%;--tint:{tint}%"></i>'
-            for share, tint in zip(shares.values(), TINTS, strict=True)
-            if share > 0
-        )
-        rows.append(
-            f'<span class="key num" style="--shade:{group.shade}">{group.label("candidate")}</span>'
-            f'<span class="stack" role="img" title="{words}" aria-label="{_token_name(group)}: {words}">'
-            f"{bar}</span>"
-        )
-    return (
-        f'<div class="token-stats-kinds"><h4>What they read</h4><p>{keys}</p>'
-        f'<div class="token-stats-bars">{"".join(rows)}</div></div>'
-    )
+    below = 0.24  # of the height on a narrow screen, where the kinds are below the tokens
+    domains = {"xaxis": [0, 0.62], "xaxis2": [0.68, 1], "xaxis3": [0, 1]}
+    domains |= {"yaxis": [below + 0.12, 1], "yaxis2": [0.06, below]}
+    narrow: plot.Layout = {"height": inner + 296, "legend.x": 0, "legend.y": 0.05, "legend.orientation": "h"}
+    narrow |= {f"{axis}.domain": domain for axis, domain in domains.items()}
+    return plot.Plot("Place, number and kinds of the words that each token reads", traces, layout, narrow)
+
+
+def _span_of(groups: Sequence[tuple[Group, Sequence[TokenStatistics]]], at: int) -> tuple[int, int]:
+    """The first row of group `at`, and of the next one."""
+    first = sum(len(found) for _, found in groups[:at])
+    return first, first + len(groups[at][1])
+
+
+def _percents(tokens: Sequence[TokenStatistics]) -> list[str]:
+    return [f"{share * 100:.0f}%" for share in _shares(tokens).values()]
 
 
 def _shares(tokens: Sequence[TokenStatistics]) -> dict[str, float]:

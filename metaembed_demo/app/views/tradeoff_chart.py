@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from metaembed_demo.core.budgets import GROUPS
 from metaembed_demo.core.text import DASH, bytes_text, ms_text
 
-from .figure import Files, as_table, figure, nothing, ordinal
-from .html import safe
+from . import plot
+from .figure import Files, Go, as_table, nothing, ordinal
 
 GOOD = 0.95  # minimum share of the finest stop's quality for a coarser stop to be named in the title
-FLOOR, CEILING = 26.0, 74.0  # heights of a panel's lowest and highest value, in percent
 OVERLAP = "overlap@5"  # metric of queries without judgements: agreement, not quality
 OVERLAP_KEEPS = "the first five pages"
+
+
+Values = Sequence[float | None]  # one a stop; None: not measured
 
 
 # Quality, latency, memory
@@ -51,18 +53,17 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
             "Nothing has been measured yet",
             "After a measurement, quality, speed and size of the budgets are shown here side by side.",
         )
-    name = quality_name if all(p.low is None for p in points) else f"{quality_name}, 95% interval"
-    panels = (
-        _panel(name, points, current, _quality(points)),
-        _panel("Latency in ms, median and p95", points, current, _latency(points)),
-        _panel("Bytes a page, log scale", points, current, _memory(points)),
-    )
-    head = ["Stop", quality_name, "95% interval", "Median", "p95", "A page"]
-    body = f'<div class="trade">{"".join(panels)}</div>' + as_table(
-        "All values as a table", head, [_point_row(point) for point in points]
-    )
-    return figure(
-        "tradeoff", _worth(points, current, quality_name), body, *_point_files(points, quality_name)
+    return plot.chart(
+        "tradeoff",
+        _worth(points, current, quality_name),
+        _plot(points, quality_name, current),
+        as_table(
+            "All values as a table",
+            ["Stop", quality_name, "95% interval", "Median", "p95", "A page"],
+            [_point_row(point) for point in points],
+        ),
+        _point_files(points, quality_name),
+        "A point, or a stop in the table, searches at that budget.",
     )
 
 
@@ -123,109 +124,109 @@ def _fraction(times: float) -> str:
     return special or f"{article} {ordinal(n)}"
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """One value in a panel: heights in percent, and its label. `low` and `high` are the whisker's ends."""
-
-    at: float
-    label: str
-    low: float | None = None
-    high: float | None = None
-    top_label: str = ""
-
-
-def _panel(name: str, points: Sequence[Point], current: int, marks: Sequence[_Mark | None]) -> str:
-    """One panel. Its marks are centered in equal columns."""
-    width = 100 / len(points)
-    xs = [(i + 0.5) * width for i in range(len(points))]
-    line = " ".join(f"{x:.2f},{100 - m.at:.2f}" for x, m in zip(xs, marks, strict=True) if m)
-    drawn = "".join(
-        _mark(m, x, group.shade, i == current)
-        for i, (m, x, group) in enumerate(zip(marks, xs, GROUPS, strict=False))
-        if m
-    )
-    stops = "".join(
-        f'<span class="num{" trade-here" if i == current else ""}">{safe(p.label)}</span>'
-        for i, p in enumerate(points)
-    )
-    words = ", ".join(f"{p.label} {m.label}" for p, m in zip(points, marks, strict=True) if m)
-    empty = "" if line else '<p class="trade-none">Not measured yet</p>'
-    band = f'<span class="trade-band" style="left:{current * width:.2f}%;width:{width:.2f}%"></span>'
-    return (
-        f'<section class="trade-panel"><h4>{safe(name)}</h4><div class="trade-plot" role="img" '
-        f'aria-label="{safe(name)}: {safe(words) or "not measured yet"}">{band}'
-        '<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
-        f'<polyline points="{line}"/></svg>{drawn}{empty}</div>'
-        f'<div class="trade-stops" aria-hidden="true">{stops}</div></section>'
-    )
-
-
-def _mark(mark: _Mark, x: float, shade: str, here: bool) -> str:
-    whisker = over = ""
-    top = mark.at
-    if mark.low is not None and mark.high is not None and mark.high > mark.low:
-        top = mark.high
-        whisker = f'<i class="trade-whisker" style="bottom:{mark.low:.2f}%;height:{top - mark.low:.2f}%"></i>'
-    label_at = mark.at if mark.top_label else top
-    if mark.top_label:
-        over = f'<span class="trade-value num" style="bottom:{top:.2f}%">{mark.top_label}</span>'
-    under = " trade-under" if mark.top_label else ""
-    return (
-        f'<span class="trade-mark{" trade-here" if here else ""}" style="left:{x:.2f}%;--shade:{shade}">'
-        f'{whisker}<i class="trade-dot" style="bottom:{mark.at:.2f}%"></i>{over}'
-        f'<span class="trade-value trade-main num{under}" style="bottom:{label_at:.2f}%">{mark.label}'
-        "</span></span>"
-    )
-
-
-def _height(value: float, low: float, high: float) -> float:
-    return FLOOR + (CEILING - FLOOR) * (value - low) / max(high - low, 1e-9)
-
-
-def _quality(points: Sequence[Point]) -> list[_Mark | None]:
-    found = [v for p in points for v in (p.quality, p.low, p.high) if v is not None]
-    low, high = (min(found), max(found)) if found else (0.0, 1.0)
-    if high - low < 0.05:  # a flat curve is drawn flat, without magnifying noise
-        low, high = (low + high) / 2 - 0.025, (low + high) / 2 + 0.025
-
-    def place(value: float | None) -> float | None:
-        return None if value is None else _height(value, low, high)
-
-    return [
-        None
-        if p.quality is None
-        else _Mark(_height(p.quality, low, high), f"{p.quality:.2f}", place(p.low), place(p.high))
-        for p in points
+def _plot(points: Sequence[Point], quality_name: str, current: int) -> plot.Plot:
+    quality, p50 = [p.quality for p in points], [p.p50_ms for p in points]
+    tops, sizes = [max(p.p50_ms, p.p95_ms) for p in points], [p.bytes_per_page for p in points]
+    name = quality_name if all(p.low is None for p in points) else f"{quality_name}, 95% interval"
+    above = [q if p.high is None else p.high for p, q in zip(points, quality, strict=True)]
+    traces = [
+        _trace(1, points, quality, [p.low for p in points], [p.high for p in points]),
+        _trace(2, points, p50, p50, tops),
+        _trace(3, points, sizes),
+        _labels(1, above, [DASH if q is None else f"{q:.2f}" for q in quality]),
+        _labels(2, p50, [_ms(ms) for ms in p50], "bottom center"),
+        _labels(2, tops, [_ms(p.p95_ms) for p in points], color=plot.MUTED),
+        _labels(3, sizes, [bytes_text(size) for size in sizes]),
     ]
+    titles = (name, "Latency in ms, median and p95", "Bytes a page, log scale")
+    ranges = (
+        _spread([v for p in points for v in (p.quality, p.low, p.high) if v is not None], 0.05),
+        _spread([0.0, *p50, *tops]),
+        _spread([math.log10(max(size, 1)) for size in sizes]),
+    )
+    grid = {"rows": 1, "columns": 3, "pattern": "independent", "xgap": 0.25, "ygap": 0.4}
+    layout = plot.layout(236, (0, 0, 40, 28), grid=grid, shapes=[], annotations=[])
+    for i, (title, within) in enumerate(zip(titles, ranges, strict=True)):
+        at = str(i + 1) if i else ""
+        layout["shapes"].append(plot.band(current - 0.5, current + 0.5, at))
+        layout["annotations"].append(plot.heading(title, (at, at), 12))
+        layout[f"xaxis{at}"] = plot.stops([p.label for p in points], current)
+        layout[f"yaxis{at}"] = {"range": within, "visible": False, "type": "log" if i == 2 else "linear"}
+    if not any(q is not None for q in quality):
+        middle = {"xref": "x domain", "yref": "y domain", "xanchor": "center"}
+        layout["annotations"].append(plot.note("Not measured yet", 0.5, 0.5, **middle))
+    narrow = {"height": 660, "grid.rows": 3, "grid.columns": 1}
+    return plot.Plot(f"{name}, latency in ms and bytes a page at each stop", traces, layout, narrow)
 
 
-def _latency(points: Sequence[Point]) -> list[_Mark | None]:
-    high = max(max(p.p50_ms, p.p95_ms) for p in points)
-    return [
-        _Mark(
-            _height(p.p50_ms, 0, high),
-            _ms(p.p50_ms),
-            _height(p.p50_ms, 0, high),
-            _height(p.p95_ms, 0, high),
-            _ms(p.p95_ms),
-        )
-        for p in points
-    ]
+def _trace(
+    panel: int, points: Sequence[Point], values: Values, low: Values = (), high: Values = ()
+) -> plot.Trace:
+    """The line of one panel. low, high: the ends of its whiskers."""
+
+    def lengths(ends: Values) -> list[float | None]:
+        return [None if a is None or b is None else abs(a - b) for a, b in zip(ends, values, strict=True)]
+
+    marks = {"size": 11, "color": [group.shade for group in GROUPS[: len(points)]], "opacity": 1}
+    trace = plot.trace(
+        range(len(points)),
+        values,
+        [_told(point, panel) for point in points],
+        **_on(panel),
+        connectgaps=True,
+        mode="lines+markers",
+        line={"color": plot.INK, "width": 1.5},
+        marker=marks | {"line": {"color": plot.INK, "width": 1.5}},
+        customdata=list(range(len(points))),
+    )
+    if low:
+        bars = {"type": "data", "symmetric": False, "array": lengths(high), "arrayminus": lengths(low)}
+        trace["error_y"] = bars | {"color": plot.MUTED, "thickness": 1, "width": 3}
+    return trace
+
+
+def _on(panel: int) -> plot.Trace:
+    return {"xaxis": f"x{panel}", "yaxis": f"y{panel}"} if panel > 1 else {}
+
+
+def _labels(
+    panel: int, values: Values, texts: Sequence[str], where: str = "top center", color: str = plot.SOFT
+) -> plot.Trace:
+    """Texts beside the points at the values."""
+    look = {"mode": "markers+text", "marker": {"size": 11, "opacity": 0}, "cliponaxis": False}
+    text = {"text": texts, "textposition": where, "textfont": {"size": 13, "color": color}}
+    return plot.trace(range(len(values)), values) | _on(panel) | look | text
 
 
 def _ms(ms: float) -> str:
     return f"{ms:.1f}" if ms < 99.95 else f"{ms:,.0f}"
 
 
-def _memory(points: Sequence[Point]) -> list[_Mark | None]:
-    logs = [math.log(max(p.bytes_per_page, 1)) for p in points]
-    return [
-        _Mark(_height(log, min(logs), max(logs)), bytes_text(p.bytes_per_page))
-        for p, log in zip(points, logs, strict=True)
-    ]
+def _told(p: Point, panel: int) -> str:
+    """What is shown at a point."""
+    if panel == 2:
+        return f"<b>{p.label}</b><br>median {ms_text(p.p50_ms)}<br>p95 {ms_text(p.p95_ms)}"
+    if panel == 3:
+        return f"<b>{p.label}</b><br>{bytes_text(p.bytes_per_page)} a page"
+    quality = DASH if p.quality is None else f"{p.quality:.3f}"
+    known = p.low is not None and p.high is not None
+    return f"<b>{p.label}</b><br>{quality}" + (
+        f"<br>95% interval {p.low:.3f}{DASH}{p.high:.3f}" if known else ""
+    )
 
 
-def _point_row(p: Point) -> list[str]:
+def _spread(values: Sequence[float], least: float = 0.0) -> list[float]:
+    """The range of an axis around the values, with room for their labels.
+
+    least: spread below which a curve is drawn flatter, so that noise is not magnified.
+    """
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = max(high - low, least, 1e-9) * 0.3 + max(least - (high - low), 0.0) / 2
+    return [low - room, high + room]
+
+
+def _point_row(p: Point) -> list[str | Go]:
     quality = DASH if p.quality is None else f"{p.quality:.2f}"
     interval = DASH if p.low is None or p.high is None else f"{p.low:.2f}{DASH}{p.high:.2f}"
-    return [p.label, quality, interval, ms_text(p.p50_ms), ms_text(p.p95_ms), bytes_text(p.bytes_per_page)]
+    stop = Go(p.label, {"action": "use", "value": _plain(p.label)})
+    return [stop, quality, interval, ms_text(p.p50_ms), ms_text(p.p95_ms), bytes_text(p.bytes_per_page)]

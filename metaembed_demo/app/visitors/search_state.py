@@ -424,7 +424,8 @@ class SearchState:
 
     def _header(self) -> str:
         encoder = self.tools.encoder
-        return search_tab.header(encoder.name, encoder.device, len(self.collection), self.tools.notice)
+        pages, notice, kept = len(self.collection), self.tools.notice, storage_of(self.collection)
+        return search_tab.header(encoder.name, encoder.device, pages, notice, kept)
 
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
         kind, told = storage_of(self.collection), self.trace.auto if self.trace else None

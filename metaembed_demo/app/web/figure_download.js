@@ -1,4 +1,4 @@
-// Saves any <figure data-figure> as PNG, JSON or CSV in the browser. Included once in <head>; it listens on the
+// Saves any <figure data-figure> as PNG, SVG (of plotly's), JSON or CSV in the browser, with where it comes from. Included once in <head>; it listens on the
 // document, so figures added later work too.
 (() => {
   const SCALE = 2;
@@ -131,20 +131,38 @@
     return new Promise((done) => canvas.toBlob(done, "image/png"));
   }
 
+  const plotOf = (figure) => figure.querySelector(":scope > .plot");
+  const titled = (figure) => figure.querySelector("h3")?.textContent ?? "";
+
+  async function plotted(figure, kind, from) { // as plotly draws it, with its note and where it comes from
+    const note = figure.querySelector(":scope > figcaption")?.textContent ?? "";
+    const told = ["MetaEmbed demo", ...Object.entries(from).map(([name, value]) => `${name} ${value}`)].join(" · ");
+    const url = await window.metaembedPlots.picture(plotOf(figure), kind, titled(figure), [note, told].filter(Boolean));
+    const [head, data] = [url.slice(5, url.indexOf(",")), url.slice(url.indexOf(",") + 1)]; // "data:TYPE[;base64],DATA"
+    const bytes = head.endsWith("base64") ? Uint8Array.from(atob(data), (each) => each.charCodeAt(0)) : decodeURIComponent(data);
+    return new Blob([bytes], { type: head.split(/[;,]/)[0] });
+  }
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("figure[data-figure] [data-save]");
     if (!button) return;
-    const figure = button.closest("figure"), kind = button.dataset.save;
-    if (kind === "json")
-      return save(figure, kind, new Blob([`${JSON.stringify(JSON.parse(figure.dataset.json), null, 1)}\n`], { type: "application/json" }));
-    if (kind === "csv")
-      return save(figure, kind, new Blob([csv(JSON.parse(figure.dataset.rows))], { type: "text/csv;charset=utf-8" }));
+    const figure = button.closest("figure"), kind = button.dataset.save, { json, rows } = figure.dataset;
+    const from = { ...JSON.parse(document.querySelector("[data-provenance]")?.dataset.provenance ?? "{}"), saved: new Date().toISOString() };
+    if (kind === "json") {
+      const content = { figure: figure.dataset.figure, title: titled(figure), provenance: from, data: JSON.parse(json) };
+      return save(figure, kind, new Blob([`${JSON.stringify(content, null, 1)}\n`], { type: "application/json" }));
+    }
+    if (kind === "csv") { // the same in every row, as comments would not be read everywhere
+      const [head, ...body] = JSON.parse(rows), told = Object.values(from);
+      const whole = [[...head, ...Object.keys(from)], ...body.map((row) => [...row, ...told])];
+      return save(figure, kind, new Blob([csv(whole)], { type: "text/csv;charset=utf-8" }));
+    }
     button.disabled = true; // one picture at a time
     try {
-      save(figure, kind, await picture(figure));
+      save(figure, kind, await (plotOf(figure) ? plotted(figure, kind, from) : picture(figure)));
     } catch (error) {
       console.error("The picture could not be made:", error);
-      button.textContent = "PNG failed";
+      button.textContent = `${kind.toUpperCase()} failed`;
     } finally {
       button.disabled = false;
     }
