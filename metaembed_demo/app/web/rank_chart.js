@@ -7,9 +7,15 @@ element.addEventListener("click", (event) => {
 });
 element.addEventListener("focusin", ({ target }) => { here = target.matches(".go") ? { ...target.dataset } : null; });
 
-// Gradio reuses the buttons for an answer with the pages in another order: the focus follows the page.
-watch("value", () => {
-  if (!here || !element.contains(document.activeElement)) return;
+document.addEventListener("pointerdown", ({ target }) => { if (!element.contains(target)) here = null; });
+
+// An answer may replace the buttons, or put the pages in another order: the focus follows the page.
+watch("value", () => setTimeout(() => {
+  const lost = document.activeElement === document.body;
+  if (!here || !(lost || element.contains(document.activeElement))) return;
   const same = (each) => each.dataset.page === here.page && each.dataset.stop === here.stop;
-  [...element.querySelectorAll(".go")].find(same)?.focus({ preventScroll: true });
-});
+  const found = [...element.querySelectorAll(".go")].find(same);
+  if (!found) return;
+  found.closest("details").open = true;
+  found.focus({ preventScroll: true });
+}));
