@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks import RESULTS
 from benchmarks.robustness.hostile_files import files as files_module
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.indexing import index_files

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks import RESULTS
 from metaembed_demo.app.visitors.links import TABS
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors import visitor
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection import search as searching
@@ -25,6 +25,7 @@ from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.explain.explainer import Explainer
 
 Times = tuple[float, float, float]
+Tools = vars(visitor)["Tools"]  # its module is another in the code before words
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def search(collection: Collection, encoder: Mini, text: str, how: dict[str, Any]
     return taken(began, trace)
 
 
-def request(collection: Collection, tools: Tools, text: str, mode: str) -> Times:
+def request(collection: Collection, tools: Any, text: str, mode: str) -> Times:
     sessions = Sessions(collection)  # one address may have few
     visit = Visit(tools, sessions.get(sessions.open()))
     if mode:

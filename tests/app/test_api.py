@@ -24,8 +24,8 @@ from metaembed_demo.app.server.launch import health
 from metaembed_demo.app.views.documents_tab import limits
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Session
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, ROOT
 from tests.support.app_server import Served

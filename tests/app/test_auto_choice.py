@@ -8,8 +8,8 @@ import pytest
 
 from metaembed_demo.app.visitors.auto_choice import calibrate_behind
 from metaembed_demo.app.visitors.links import Link
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import OWN
 from metaembed_demo.core.budgets import STOPS

@@ -12,8 +12,8 @@ from PIL import Image
 
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.visitors.corpus_study import MOST_QUERIES
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage

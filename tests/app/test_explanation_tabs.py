@@ -17,8 +17,8 @@ from PIL import Image
 from metaembed_demo.app.visitors.explanation_tabs import nearest
 from metaembed_demo.app.visitors.links import LONGEST, TABS, Link, link
 from metaembed_demo.app.visitors.page_state import EMPTY, REGION_OF, Screen
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.filters import PageFilter

@@ -27,8 +27,8 @@ from metaembed_demo.app.server import access
 from metaembed_demo.app.server.access import RUN, Guard
 from metaembed_demo.app.visitors import uploads
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full, Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import LIMITS

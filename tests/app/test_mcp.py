@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from metaembed_demo.app.server import launch, mcp_server, pictures
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.core.config import LIMITS, SERVER
 from tests.app.test_api import check
 from tests.support.app_server import Served

@@ -24,7 +24,7 @@ from metaembed_demo.app.server.pictures import Pictures
 from metaembed_demo.app.server.visitor_cookie import NAME, make, visitor_of
 from metaembed_demo.app.ui.components import NO_COOKIE
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage

@@ -13,8 +13,8 @@ from metaembed_demo.app.views.refinement_chart import Moved, PoolPage, refinemen
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.pool_reading import refine_open_search
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MODES

@@ -23,9 +23,9 @@ from metaembed_demo.app.server.access import MCP
 from metaembed_demo.app.ui import page
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full, Session, Sessions
 from metaembed_demo.app.visitors.shares import Busy, Shares, Turns
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Page, Upload

@@ -11,9 +11,9 @@ import pytest
 
 from metaembed_demo.app.views import storage_control
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.storage_choice import StorageChoice
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection

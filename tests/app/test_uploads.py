@@ -18,7 +18,7 @@ from metaembed_demo.app.server.access import UPLOAD, Guard
 from metaembed_demo.app.server.rate_limit import Addresses
 from metaembed_demo.app.visitors import uploads
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.core import disk
 from metaembed_demo.core.config import LIMITS, Limits

@@ -14,8 +14,8 @@ from PIL import Image
 from metaembed_demo.app.visitors.links import TABS
 from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
 from metaembed_demo.app.visitors.registry import MOST_TABS, Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage

@@ -22,8 +22,8 @@ from benchmarks.robustness.hostile_files import pdfs, pictures
 from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.visitors.links import TABS
 from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Sessions
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.indexing import index_files

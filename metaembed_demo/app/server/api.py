@@ -12,8 +12,8 @@ from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.auto_choice import AutoChoice
 from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.session import Full
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO, Auto
 from metaembed_demo.collection.collection import Collection

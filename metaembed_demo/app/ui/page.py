@@ -26,8 +26,8 @@ from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
 from metaembed_demo.app.visitors.pool_reading import refine_open_search
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.search_state import Tools
 from metaembed_demo.app.visitors.shares import INDEX_JOBS, SEARCHES
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO

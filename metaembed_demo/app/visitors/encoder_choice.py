@@ -19,7 +19,7 @@ from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.page_cache import PageCache
 
 from .page_state import DocumentsTab
-from .search_state import KNOWN, Tools
+from .tools import KNOWN, Tools
 from .visitor import PROGRESS_EVERY_S, Visit
 
 log = logging.getLogger(__name__)

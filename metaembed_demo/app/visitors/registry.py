@@ -14,8 +14,8 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
 from . import uploads
-from .search_state import Tools
 from .session import Session, Sessions
+from .tools import Tools
 from .visitor import Visit
 
 SWEEP_S = 30  # maximum interval between sweeps

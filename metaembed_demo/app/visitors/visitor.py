@@ -16,7 +16,8 @@ from metaembed_demo.core.types import Upload
 from .corpus_study import CorpusStudy, QuerySource
 from .jobs import Indexed, in_turn, index
 from .page_state import DocumentsTab
-from .search_state import SearchState, Tools
+from .search_state import SearchState
+from .tools import Tools
 
 PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
 

@@ -1,0 +1,196 @@
+"""The search side of one tab as HTML: the hits, the open page, the open evidence tab, the dial. No Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from metaembed_demo.app.views import filter_control, search_tab, storage_control
+from metaembed_demo.app.views.alignment_chart import alignment
+from metaembed_demo.app.views.budget_dial import Setting, dial, readout
+from metaembed_demo.app.views.timing_chart import timing
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.convert_storage import storage_of
+from metaembed_demo.collection.filters import EVERY, PageFilter
+from metaembed_demo.collection.modes import WORDS
+from metaembed_demo.collection.search import alignment_in
+from metaembed_demo.collection.second_encoder import SecondEncoder
+from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Trace, Upload
+from metaembed_demo.index.maxsim import prefix_gains
+
+from .auto_choice import AutoChoice
+from .explanation_tabs import ExplanationTabs, nearest
+from .links import link
+from .page_state import EMPTY, Screen
+from .ranking_choice import RankingChoice
+from .session import Session
+from .storage_choice import StorageChoice
+from .tools import Tools
+
+
+@dataclass
+class SearchScreen:
+    """What one tab has searched, and its HTML. Tabs of a visitor share the `session`."""
+
+    tools: Tools
+    session: Session
+    picture: Upload | None = None  # the query picture
+    trace: Trace | None = None  # the last search
+    chosen: str | None = None  # page id of the open hit
+    budget: Budget = STOPS[-1]
+    only: PageFilter = EVERY  # the pages to search
+    unanswered: tuple[str, str] | None = None  # a query for which that leaves no page, and why
+    ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
+    auto: AutoChoice = field(default_factory=AutoChoice)  # whether the budget sets itself
+    tab: str = "alignment"  # the open evidence tab, a region of `Screen`
+    explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
+    storage_choice: StorageChoice = field(init=False)  # the storage control
+    _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
+
+    def __post_init__(self) -> None:
+        self.begin(self.tools)
+
+    def begin(self, tools: Tools) -> None:
+        """Start over with an encoder's `tools`."""
+        self.tools = tools
+        self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
+        self.session.collection.on_removed = partial(tools.forget, self.session.base)
+
+    @property
+    def collection(self) -> Collection:
+        return self.session.collection
+
+    def changed(self, screen: Screen) -> dict[str, str]:
+        """The regions of `screen` that differ from what the browser has. Records them as sent."""
+        found = {name: html for name, html in vars(screen).items() if html is not None}
+        found = {name: html for name, html in found.items() if self._held.get(name) != html}
+        self._held |= found
+        return found
+
+    @property
+    def complement(self) -> SecondEncoder | None:
+        """The chosen second encoder that refines, if it can."""
+        return self.tools.complements.get(self.ranking.complement, self.tools.encoder)
+
+    def ranking_control(self, done: tuple[int, int] | None = None) -> str:
+        """The control of what ranks pages. done: pages that the complement has read, of how many."""
+        names = self.tools.complements.names(self.tools.encoder)
+        return self.ranking.control(self.collection, self.trace, self.chosen, names, done)
+
+    def screen(self, cost: Callable[[], str] | None = None) -> Screen:
+        """Every region of the search side for the current state, with only the open evidence tab.
+
+        cost: returns the dial's readout, called last; None: the cost of the search.
+        """
+        trace, sizes = self.trace, self.bytes_per_stop()
+        screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
+        screen.ranking = self.ranking_control()
+        screen.only = filter_control.control(self.only, self.collection.facets())
+        if not len(self.collection):
+            screen.results = search_tab.no_pages(self.tools.samples)
+        elif self.unanswered is not None:
+            screen.results = filter_control.none_left(self.unanswered[1])
+        elif trace is not None and not trace.hits and trace.mode == WORDS:
+            screen.results = search_tab.no_words(trace)
+        elif trace is None or not trace.hits:
+            screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
+        else:
+            self._show(trace, screen)
+        screen.dial = self._dial(cost() if cost else cost_of(trace), sizes)
+        return screen
+
+    def _show(self, trace: Trace, screen: Screen) -> None:
+        chosen = self.chosen
+        with self.collection.lock:
+            wanted = dict.fromkeys([*(hit.page_id for hit in trace.hits), *([chosen] if chosen else [])])
+            pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
+        gains = {
+            page_id: prefix_gains(alignment_in(trace, page_id)).tolist()
+            for page_id in pages
+            if page_id in trace.cosines
+        }
+        spoken = self.collection.facets().languages
+        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken)
+        if trace.alignment is None or chosen is None or chosen not in pages:
+            self._open_tab(trace, None, screen)
+            return
+        page = pages[chosen]
+        rank, explains = self._rank(page, trace), self.explanation_tabs.explains
+        met = self.ranking.met(page, trace)
+        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=met)
+        screen.link = link(trace, chosen)
+        self.explanation_tabs.follow(page, trace)
+        screen.marks = self.explanation_tabs.marks(trace, self._address)
+        self._open_tab(trace, page, screen)
+
+    def _open_tab(self, trace: Trace, page: StoredPage | None, screen: Screen) -> None:
+        """Draw the open evidence tab; the others are drawn when they are opened."""
+        if self.tab == "timing":
+            how = storage_control.scored(trace)
+            screen.timing = timing(trace.timings, trace.pages_searched, trace.candidates, how)
+            screen.timing += self.explanation_tabs.history()
+        elif page is None or trace.alignment is None:
+            return
+        elif self.tab == "alignment":
+            screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
+        elif self.tab == "ranks":
+            screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
+        elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
+            return  # requested by the page afterwards, see `explain`
+        elif self.tab == "compare":
+            screen.compare = self.explanation_tabs.compare(self.collection, trace, page)
+        elif self.tab == "pagemap":
+            screen.pagemap = self.explanation_tabs.page_map(trace)
+
+    def _address(self, page_id: str, name: str) -> str:
+        """The URL of a page's picture or data, see app/server/pictures.py."""
+        return f"pictures/{self.session.picture_key}/{page_id}/{name}"
+
+    def _rank(self, page: StoredPage, trace: Trace) -> int:
+        rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
+        if rank is None:  # opened from the rank chart, beyond the hits
+            rank = self.explanation_tabs.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
+        return rank
+
+    def _has(self, page_id: str) -> bool:
+        page = self.collection.pages.get(page_id)
+        return page is not None and self.only.matches(page)
+
+    def _failed(self, message: str, query: str) -> Screen:
+        sizes = self.bytes_per_stop()
+        screen = Screen(dial=self._dial(cost_of(None), sizes), storage=self.storage(), **EMPTY)
+        screen.results, screen.footer = search_tab.failure(message, query), self._footer(sizes)
+        return screen
+
+    def _header(self) -> str:
+        encoder = self.tools.encoder
+        pages, notice, kept = len(self.collection), self.tools.notice, storage_of(self.collection)
+        return search_tab.header(encoder.name, encoder.device, pages, notice, kept)
+
+    def _dial(self, cost: str, sizes: Sequence[int]) -> str:
+        kind, told = storage_of(self.collection), self.trace.auto if self.trace else None
+        auto = Setting(told) if self.auto.on else None
+        return dial(self.budget, sizes, self.tools.curve, cost, kind, auto)
+
+    def storage(self) -> str:
+        """The storage control for the current state."""
+        return self.storage_choice.control(self.collection, self.budget, self.trace)
+
+    def _footer(self, sizes: Sequence[int]) -> str:
+        pages = len(self.collection)
+        vectors = pages * self.collection.index.r_c
+        return search_tab.footer(self.trace, pages, vectors, pages * sizes[-1])
+
+    def bytes_per_stop(self) -> list[int]:
+        """Index bytes per page at each of the five stops."""
+        return [self.collection.index.bytes_per_page(stop) for stop in STOPS]
+
+
+def cost_of(trace: Trace | None) -> str:
+    if trace is None:
+        return '<span class="hint">Arrow keys or a click move it</span>'
+    scoring = trace.timings["rerank"] + (trace.timings["coarse"] if trace.auto else 0.0)  # Auto's stages
+    return readout(False, 0.0, scoring, trace.timings["total"])
