@@ -112,9 +112,9 @@ def test_without_a_session_there_is_the_sample_corpus(client: Client) -> None:
     found = check(client.predict("energy use", api_name="/search"), "search")
     assert (len(found["hits"]), found["hits"][0]["source"]) == (4, "energy.pdf")
     for only in ('document:"dog*" type:pdf', {"documents": ["dog*"], "types": "pdf"}):
-        found = check(client.predict("energy use", filter=only, api_name="/search"), "search")
-        assert [hit["source"] for hit in found["hits"]] == ["dog.pdf"]
-        assert (found["query"]["filter"], found["pages_searched"]) == ("document:dog* type:pdf", 1)
+        dogs = check(client.predict("energy use", filter=only, api_name="/search"), "search")
+        assert [hit["source"] for hit in dogs["hits"]] == ["dog.pdf"]
+        assert (dogs["query"]["filter"], dogs["pages_searched"]) == ("document:dog* type:pdf", 1)
     assert check(client.predict(api_name="/documents"), "documents")["pages"] == 4
     page = found["hits"][0]["page_id"]
     check(client.predict(page, "energy", api_name="/explain"), "explain")
