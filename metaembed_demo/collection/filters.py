@@ -13,7 +13,7 @@ import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Protocol
@@ -212,7 +212,7 @@ def type_of(source: str) -> str:
 
 def day_of(seconds: int) -> date:
     """The day (UTC) of a page's date."""
-    return datetime.fromtimestamp(seconds, timezone.utc).date()
+    return date(1970, 1, 1) + timedelta(days=seconds // 86_400)
 
 
 # Reading parts
