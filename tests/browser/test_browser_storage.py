@@ -55,7 +55,7 @@ def news(page: Page, kind: str) -> Locator:
 
 def sizes(page: Page) -> list[str]:
     """Bytes a page at the five stops, as the dial shows them."""
-    return page.locator("#dial .size").all_inner_texts()
+    return page.locator("#dial .stop .size").all_inner_texts()
 
 
 def hits(page: Page) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 
 from metaembed_demo.app import theme
 from metaembed_demo.app.server import plotly_script
@@ -189,9 +189,10 @@ def test_an_answer_redraws_the_chart_and_keeps_focus_and_open_table(opened: Page
     opened.wait_for_function("document.querySelectorAll('#ranks .scatterlayer .trace').length === 4")
     assert opened.evaluate("document.querySelector('#ranks details').open")
     opened.evaluate("watched.ranks()")
-    focused = opened.evaluate("({ ...document.activeElement.dataset })")
-    assert focused == {"page": "p3", "stop": "2"}
+    expect(opened.locator("#ranks .go[data-page=p3][data-stop='2']")).to_be_focused()
+    opened.mouse.click(1, 1)  # elsewhere: the focus is not taken back
     opened.evaluate("document.activeElement.blur(); watched.ranks()")
+    opened.wait_for_timeout(50)
     assert opened.evaluate("document.activeElement.tagName") == "BODY"
 
 
