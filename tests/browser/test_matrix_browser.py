@@ -170,7 +170,7 @@ def test_the_table_and_the_files_hold_the_cosines(draw: Draw) -> None:
     assert [float(row[4].rstrip("%")) for row in rows] == pytest.approx((share * 100).tolist(), abs=0.6)
     with page.expect_download() as saving:
         page.locator("#alignment [data-save=json]").click()
-    saved = json.loads(saving.value.path().read_text())
+    saved = json.loads(saving.value.path().read_text())["data"]
     assert saved["page_id"] == "p1"
     assert np.abs(np.array(saved["cosines"]) - full[:5, :7]).max() <= 5.1e-5
     assert saved["winners"] == [winner + 1 for winner in found.winners.tolist()]
@@ -178,9 +178,9 @@ def test_the_table_and_the_files_hold_the_cosines(draw: Draw) -> None:
     with page.expect_download() as saving:
         page.locator("#alignment [data-save=csv]").click()
     lines = list(csv.reader(io.StringIO(saving.value.path().read_bytes().decode(), newline="")))
-    assert lines[0] == ["query token", *(f"candidate token {j}" for j in range(1, 8))]
+    assert lines[0][:8] == ["query token", *(f"candidate token {j}" for j in range(1, 8))]
     assert len(lines) == 6
-    assert [float(value) for value in lines[5][1:]] == saved["cosines"][4]
+    assert [float(value) for value in lines[5][1:8]] == saved["cosines"][4]
 
 
 def test_an_answer_is_drawn_once_and_a_new_one_anew(draw: Draw) -> None:
