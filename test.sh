@@ -10,10 +10,10 @@ command -v rsvg-convert >/dev/null || apt_install librsvg2-bin # draws the dev s
 command -v tesseract >/dev/null || apt_install tesseract-ocr tesseract-ocr-osd tesseract-ocr-rus || true
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
   apt_install chromium || .venv/bin/python -m playwright install --with-deps chromium
-# Whole files to each process, a thread each; one process more than cores, since the tests of the page and of
-# other processes wait for much of their time. Their order is that of tests/conftest.py.
+# One process a core, whole files each, in the order of tests/conftest.py; a thread each, since more would only wait
+# for one another.
 cores=$(.venv/bin/python -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 unset PYTHONDONTWRITEBYTECODE # the tests start many processes, each of which would compile this package again
-exec .venv/bin/python -m pytest -n "$((cores < 4 ? cores + 1 : 4))" \
+exec .venv/bin/python -m pytest -n "$((cores < 4 ? cores : 4))" \
   --dist loadfile --no-loadscope-reorder "$@"

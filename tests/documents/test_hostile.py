@@ -59,9 +59,9 @@ def subset() -> Iterator[files_module.Bad]:
     rng = random.Random(1)
     whole = {".pdf": pdfs.good(2, pictures.sample()), **pictures.good()}
     whole[".zip"] = files_module.packed({f"inside{suffix}": content for suffix, content in whole.items()})
-    yield from itertools.islice(files_module.cut(whole), 0, None, 22)
-    yield from itertools.islice(files_module.flipped(whole, rng), 0, None, 26)
-    yield from itertools.islice(files_module.mistaken(whole, rng), 0, None, 16)
+    yield from itertools.islice(files_module.cut(whole), 0, None, 30)
+    yield from itertools.islice(files_module.flipped(whole, rng), 0, None, 36)
+    yield from itertools.islice(files_module.mistaken(whole, rng), 0, None, 22)
     for part, step in (
         (pdfs.encrypted, 3),
         (pdfs.active, 14),
