@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.types import FloatArray
+from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.evaluation.evaluate import quality
 from metaembed_demo.evaluation.metrics import Row
 from metaembed_demo.index.auto import Calibration
-from metaembed_demo.index.cascade import Rows, narrow
+from metaembed_demo.index.base import stage_scorer
+from metaembed_demo.index.cascade import narrow
 from metaembed_demo.index.maxsim import cosines
 
 if TYPE_CHECKING:
@@ -162,11 +162,7 @@ def rows_of(asked: Asked, calibration: Calibration) -> list[Row]:
     vectors = index.vectors(index.ids).astype(np.float32)
     seen = []
     for key, query in asked.vectors.items():
-
-        def scores(first: int, budget: Budget, rows: Rows | None, query: FloatArray = query) -> FloatArray:
-            return index.stage_scores(query[first:], Budget(budget.r_q - first, budget.r_c), rows)
-
-        left = narrow(scores, pages, calibration.stages, FIVE)
+        left = narrow(stage_scorer(index, query), pages, calibration.stages, FIVE)
         entries = cosines(query, vectors).max(2).astype(np.float64)
         seen.append(Seen(key, entries, left.rows, left.cells))
     last = calibration.stages[-1].budget

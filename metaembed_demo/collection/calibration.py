@@ -1,15 +1,15 @@
 """Calibrations of a collection: from known-item queries of its pages, kept with it.
 
-There is one for each storage kind; the encoder is the collection's. Its entries are made in one pass over the
-queries (evaluation/auto_study.py): "auto" (index/auto.py) for the budget that sets itself. A collection too
-small for its own uses that of the sample pages.
+There is one for each storage kind; the encoder is the collection's. It is made by evaluation/auto_study.py,
+for the budget that sets itself (index/auto.py). A collection too small for its own uses that of the sample
+pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, MOST_COUNT, Calibration
@@ -21,38 +21,24 @@ AUTO = "auto"
 OWN, SAMPLES = "these pages", "the sample pages"
 
 
-class Entry(Protocol):
-    """What known-item queries say about one thing."""
-
-    def as_json(self) -> dict[str, Any]: ...
-
-
-READ: dict[str, Callable[[Mapping[str, Any]], Entry]] = {AUTO: Calibration.from_json}  # name -> its reader
-
-
 @dataclass(frozen=True)
 class Calibrations:
-    """The entries for one storage kind, and the pages they were made from.
+    """What was calibrated for one storage kind, and the number of pages it was made from.
 
-    Without entries, the pages were tried and gave too few queries.
+    auto: None where the pages were tried and gave too few queries.
     """
 
     pages: int
-    entries: Mapping[str, Entry] = field(default_factory=dict)
-
-    @property
-    def auto(self) -> Calibration | None:
-        found = self.entries.get(AUTO)
-        return found if isinstance(found, Calibration) else None
+    auto: Calibration | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {"pages": self.pages, **{name: entry.as_json() for name, entry in self.entries.items()}}
+        return {"pages": self.pages, **({AUTO: self.auto.as_json()} if self.auto else {})}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Calibrations:
-        """Unknown entries are left out. Raises ValueError, KeyError or TypeError as their readers."""
-        entries = {name: read(value[name]) for name, read in READ.items() if name in value}
-        return cls(_count(value["pages"]), entries)
+        """Unknown keys are left out. Raises ValueError, KeyError or TypeError as `Calibration.from_json`."""
+        auto = Calibration.from_json(value[AUTO]) if AUTO in value else None
+        return cls(_count(value["pages"]), auto)
 
 
 class Kept:

@@ -102,7 +102,7 @@ class Selecting:
 def _lacking(kind: str, only: PageFilter, facets: Facets) -> str:
     """That no page meets the parts of `kind`, and what there is."""
     about = KINDS[kind]
-    asked = [v if isinstance(v, str) else about.show(v) for v in getattr(only, about.field)]
+    asked = [about.bare(value) for value in getattr(only, about.field)]
     names = " or ".join(repr(each[:40]) for each in asked[:NAMED])
     if kind == "document":
         return f"No document is called {names}; what is indexed: {_some(facets.documents)}."

@@ -24,7 +24,7 @@ from .stored_page import Place
 
 LONGEST, MOST_PARTS = 2_000, 100  # characters and parts of a filter
 MOST_NUMBER = 10**9  # of a page
-DAY = 86_400  # seconds
+EPOCH, DAY = date(1970, 1, 1), 86_400  # the day from which seconds count, and seconds of a day
 SAME_TYPE = {"jpeg": "jpg", "jfif": "jpg", "tiff": "tif", "heif": "heic", "j2k": "jp2", "jpx": "jp2"}
 TYPE = re.compile(r"[a-z0-9]{1,10}")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -122,16 +122,16 @@ class PageFilter:
         return any(getattr(self, each.name) for each in fields(self))
 
     def __str__(self) -> str:
-        return " ".join(f"{kind}:{value}" for kind, value, _ in self.parts())
+        return " ".join(f"{kind}:{KINDS[kind].show(value)}" for kind, value, _ in self.parts())
 
-    def parts(self) -> list[tuple[str, str, PageFilter]]:
-        """Each part: its kind, its value as text, and the filter without it."""
+    def parts(self) -> list[tuple[str, Any, PageFilter]]:
+        """Each part: its kind, its value, and the filter without it."""
         found = []
         for kind, about in KINDS.items():
             values = getattr(self, about.field)
             for each in values:
                 left = tuple(other for other in values if other != each)
-                found.append((kind, about.show(each), replace(self, **{about.field: left})))
+                found.append((kind, each, replace(self, **{about.field: left})))
         return found
 
     def by_kind(self) -> dict[str, PageFilter]:
@@ -148,7 +148,7 @@ class PageFilter:
         found: dict[str, list[str]] = {}
         for about in KINDS.values():
             if values := getattr(self, about.field):
-                found[about.field] = [_bare(about, each) for each in values]
+                found[about.field] = [about.bare(each) for each in values]
         return found
 
     @property
@@ -212,7 +212,7 @@ def type_of(source: str) -> str:
 
 def day_of(seconds: int) -> date:
     """The day (UTC) of a page's date."""
-    return date(1970, 1, 1) + timedelta(days=seconds // 86_400)
+    return EPOCH + timedelta(days=seconds // DAY)
 
 
 # Reading parts
@@ -324,7 +324,7 @@ def _show_added(days: Days) -> str:
 
 
 def _start(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp())
+    return (day - EPOCH).days * DAY
 
 
 def _quoted(text: str) -> str:
@@ -355,9 +355,9 @@ class _Kind(NamedTuple):
     show: Callable[[Any], str]
     also: tuple[str, ...]
 
-
-def _bare(about: _Kind, value: Any) -> str:
-    return value if isinstance(value, str) else about.show(value)
+    def bare(self, value: Any) -> str:
+        """A value as text, without quotes."""
+        return value if isinstance(value, str) else self.show(value)
 
 
 KINDS = {

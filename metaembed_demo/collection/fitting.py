@@ -29,6 +29,7 @@ from metaembed_demo.index.words.marking import holds_all
 
 from .collection import Collection
 from .modes import MEANING
+from .page_words import written
 from .stored_page import StoredPage
 
 NOTHING = 0.15  # chance of the best hit below which nothing fits well: as likely a foreign query as not
@@ -137,7 +138,7 @@ def fit_of(
 
 
 def _holds(page: StoredPage, asked: Asked) -> bool:
-    return holds_all(asked, [word.text for word in page.words if word.kind != "visual"], page.language)
+    return holds_all(asked, list(written(page)), page.language)
 
 
 # Calibrations

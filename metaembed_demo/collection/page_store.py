@@ -6,20 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
 from typing import Protocol
 
+from .filters import Filtered
 from .stored_page import Place, StoredPage
 
 KEPT = 64  # pages loaded from disk that stay in memory (least recently used ones are dropped)
 
 
-class Saved(Protocol):
+class Saved(Filtered, Protocol):
     """A page on disk."""
-
-    @property
-    def places(self) -> tuple[Place, ...]: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def added(self) -> int: ...
 
     def load(self) -> StoredPage:
         """Read the page. Raises ValueError when it is damaged or missing."""

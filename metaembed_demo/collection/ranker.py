@@ -15,7 +15,7 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray, Hit, WordScore
 from metaembed_demo.index.auto import Calibration, needed, run
-from metaembed_demo.index.base import best
+from metaembed_demo.index.base import best, stage_scorer
 from metaembed_demo.index.cascade import SEEN, Narrowed, Rows, Scores
 from metaembed_demo.index.query_refinement import MOST_STEPS, Refined, Tuning, refine
 from metaembed_demo.index.words.asking import Asked
@@ -220,14 +220,14 @@ class Ranker:
 
         At the full budget they are those of a search: a stage's may be of int8 prefixes.
         """
-        rows_of = self._rows
+        rows_of, of_stage = self._rows, stage_scorer(self.index, self.vectors)
 
         def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
-            rest, query = Budget(budget.r_q - first, budget.r_c), self.vectors[first:]
             if budget == self.budget and rows is not None:
-                return self.index.scores(query, rest, self._at(rows))
+                rest = Budget(budget.r_q - first, budget.r_c)
+                return self.index.scores(self.vectors[first:], rest, self._at(rows))
             at = rows if rows_of is None else rows_of if rows is None else rows_of[rows]
-            return self.index.stage_scores(query, rest, at)
+            return of_stage(first, budget, at)
 
         return scores
 

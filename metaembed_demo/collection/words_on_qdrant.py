@@ -33,8 +33,7 @@ class WordsOnQdrant(PageWords):
         """When Qdrant does not take the words, the page is removed there again."""
         super().put(page)
         try:
-            if self._there.kept:
-                self._there.put([(page.id, entry_of(written(page), page.language))])
+            self._there.put([(page.id, entry_of(written(page), page.language))])
         except BaseException:
             super().drop([page.id])
             self._remote.remove([page.id])

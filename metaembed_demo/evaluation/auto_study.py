@@ -7,15 +7,14 @@ from collections.abc import Generator, Mapping
 
 import numpy as np
 
-from metaembed_demo.collection.calibration import AUTO, OWN, Auto, Calibrations
+from metaembed_demo.collection.calibration import OWN, Auto, Calibrations
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.ranker import How, Ranker
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, Table, calibrate, paths_of, table
-from metaembed_demo.index.base import MultiVectorIndex, finish
-from metaembed_demo.index.cascade import Rows, Scores
+from metaembed_demo.index.base import finish, stage_scorer
 
 from .beir import Judgements
 from .evaluate import quality
@@ -48,12 +47,11 @@ def calibrating(
         return Calibrations(pages)
     full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
     paths, tables = paths_of(full, quick=large), list[Table]()
-    stops = tuple(stop.clip(full.r_q, full.r_c) for stop in STOPS)  # for entries beside Auto's
     for query in queries:
         vectors = encoder.encode_queries([query])[0].vectors
-        tables.append(table(_scores(index, vectors), full, [*paths, stops]))
+        tables.append(table(stage_scorer(index, vectors), full, paths))
         yield
-    return Calibrations(pages, {AUTO: calibrate(tables, full, paths)})
+    return Calibrations(pages, calibrate(tables, full, paths))
 
 
 def calibrated(collection: Collection, encoder: Encoder, count: int = QUERIES) -> Calibrations:
@@ -102,10 +100,3 @@ def auto_row(
         "needed": {str(stop): stops[str(stop)] for stop in STOPS},
         "calibration": calibration.as_json(),
     }
-
-
-def _scores(index: MultiVectorIndex, query: FloatArray) -> Scores:
-    def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
-        return index.stage_scores(query[first:], Budget(budget.r_q - first, budget.r_c), rows)
-
-    return scores

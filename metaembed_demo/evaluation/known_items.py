@@ -12,6 +12,7 @@ from itertools import zip_longest
 import numpy as np
 
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.page_words import written
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import Query
 
@@ -41,7 +42,7 @@ def known_items(collection: Collection, count: int = 60, seed: int = 1) -> list[
     """
     with collection.lock:
         pages = sorted(collection.pages.values(), key=lambda page: page.id)
-    texts = {page.id: [word.text for word in page.words if word.kind != "visual"] for page in pages}
+    texts = {page.id: list(written(page)) for page in pages}
     said = {page_id: _terms(words) for page_id, words in texts.items()}
     holders = Counter(term for terms in said.values() for term in set(terms))
     bounded = [f" {' '.join(terms)} " for terms in said.values()]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Hit
 
-from .cascade import RECALL, Rows
+from .cascade import RECALL, Rows, Scores
 
 
 class MultiVectorIndex(Protocol):
@@ -157,6 +157,15 @@ class MultiVectorIndex(Protocol):
     def close(self) -> None:
         """Close connections and release folder locks. The index cannot be used afterwards."""
         ...
+
+
+def stage_scorer(index: MultiVectorIndex, query: FloatArray) -> Scores:
+    """`stage_scores` of a query (R_q, D), as the stages of a cascade ask for them."""
+
+    def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:
+        return index.stage_scores(query[first:], Budget(budget.r_q - first, budget.r_c), rows)
+
+    return scores
 
 
 class Elsewhere:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metaembed_demo.collection import index_file
-from metaembed_demo.collection.calibration import AUTO, OWN, SAMPLES, Auto, Calibrations, Kept
+from metaembed_demo.collection.calibration import OWN, SAMPLES, Auto, Calibrations, Kept
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Upload
@@ -29,7 +29,7 @@ def texts(pages: int, seed: int = 1) -> list[str]:
 
 def entry(pages: int) -> Calibrations:
     found = Calibration((Stage(Budget(1, 4), 0.2),), STOPS[-1], 0.98, 0.95, 0.06, 40, pages)
-    return Calibrations(pages, {AUTO: found})
+    return Calibrations(pages, found)
 
 
 def of(collection: Collection, samples: Kept | None = None) -> Auto:

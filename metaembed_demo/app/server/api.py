@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaembed_demo.app.visitors import jobs
-from metaembed_demo.app.visitors.auto_choice import AutoChoice
+from metaembed_demo.app.visitors.auto_choice import auto_of
 from metaembed_demo.app.visitors.links import explanation_json
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
@@ -188,9 +188,7 @@ class Api:
         if session is None or session == "":
             return Auto.of_pages(self.base.index, self.base.calibrations)
         visit = self._visit(session)
-        found = AutoChoice(on=True).of(visit.session, visit.tools.encoder)
-        assert found is not None
-        return found
+        return auto_of(visit.session, visit.tools.encoder)
 
     def explain(
         self,

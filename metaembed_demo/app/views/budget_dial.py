@@ -9,7 +9,7 @@ from itertools import pairwise
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.ranker import Automatic
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, position, reach
-from metaembed_demo.core.text import budget_text, bytes_text, ms_text
+from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.evaluation.quality_curve import Curve
 
 
@@ -108,8 +108,8 @@ def _promise(told: Automatic | None) -> str:
     parts = [promise, told.auto.note]
     if told.needed is not None:
         parts.append(
-            f"Needed: the smallest stop from which on the first page by meaning stays, of {told.among:,} "
-            f"{'pages' if told.among != 1 else 'page'}"
+            "Needed: the smallest stop from which on the first page by meaning stays, of "
+            f"{plural(told.among, 'page')}"
         )
     said = ". ".join(part.rstrip(".") for part in parts if part)
     return f'<p class="promise hint">{said[:1].upper()}{said[1:]}.</p>'

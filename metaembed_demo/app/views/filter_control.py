@@ -48,9 +48,7 @@ def none_left(message: str) -> str:
 
 def _chips(only: PageFilter) -> list[tuple[str, PageFilter]]:
     """For each part its name, and the filter without it."""
-    values = [(kind, value) for kind, about in KINDS.items() for value in getattr(only, about.field)]
-    lefts = (left for _, _, left in only.parts())
-    return [(_name(kind, value), left) for (kind, value), left in zip(values, lefts, strict=True)]
+    return [(_name(kind, value), left) for kind, value, left in only.parts()]
 
 
 def _name(kind: str, value: object) -> str:

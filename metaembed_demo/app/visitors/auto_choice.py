@@ -27,13 +27,16 @@ class AutoChoice:
 
     def of(self, session: Session, encoder: Encoder) -> Auto | None:
         """How it does for the session's pages, which are calibrated behind if need be; None if it is off."""
-        if not self.on:
-            return None
-        mine = session.collection
-        auto = Auto.of_pages(mine.index, mine.calibrations, session.base.calibrations)
-        if auto.wanted:
-            calibrate_behind(session, encoder)
-        return auto
+        return auto_of(session, encoder) if self.on else None
+
+
+def auto_of(session: Session, encoder: Encoder) -> Auto:
+    """How the budget sets itself for a session's pages, which are calibrated behind if need be."""
+    mine = session.collection
+    auto = Auto.of_pages(mine.index, mine.calibrations, session.base.calibrations)
+    if auto.wanted:
+        calibrate_behind(session, encoder)
+    return auto
 
 
 def calibrate_behind(session: Session, encoder: Encoder) -> threading.Thread:

@@ -28,11 +28,6 @@ class QdrantWords:
         self._link = link
 
     @property
-    def kept(self) -> bool:
-        """Whether the collection has a vector for words."""
-        return self._told() is not None
-
-    @property
     def average(self) -> float:
         """The average length by which pages are weighed."""
         return float((self._told() or NO_WORDS)["average"])
@@ -75,8 +70,11 @@ class QdrantWords:
         self._tell({"version": VERSION, "average": self.average})
 
     def put(self, entries: Iterable[tuple[str, Entry]]) -> None:
-        """Write the words of pages that are here."""
-        m, average = models(), self.average
+        """Write the words of pages that are here, where the collection has a vector for them."""
+        told, m = self._told(), models()
+        if told is None:
+            return
+        average = float(told["average"])
         batch: list[Any] = []
         terms = 0
         for page_id, entry in entries:
