@@ -250,7 +250,7 @@ def test_a_pdf_a_picture_and_a_broken_file(visit: Opener, tmp_path: Path) -> Non
     page.set_input_files("#drop input[type=file]", [str(pdf), str(picture), str(broken)])
     page.wait_for_selector(".outcome")
 
-    expect(page.locator(".outcome h3")).to_contain_text("3 pages added")
+    expect(page.locator(".outcome h2")).to_contain_text("3 pages added")
     expect(page.locator(".problems li")).to_have_count(1)
     expect(page.locator(".problems li")).to_contain_text("broken.pdf")
     row = page.locator(".listing li", has_text="Ulmholm & Söhne <b>.pdf")
@@ -285,7 +285,7 @@ def test_indexing_is_cancelled_and_what_was_done_stays(visit: Opener, tmp_path: 
     assert "long.pdf" in page.inner_text(".progress")
     page.click("#cancel")
     page.wait_for_selector(".outcome")
-    expect(page.locator(".outcome h3")).to_contain_text("Cancelled")
+    expect(page.locator(".outcome h2")).to_contain_text("Cancelled")
     added = page_count(page) - before
     assert 4 <= added < 200
     expect(page.locator(".listing li", has_text="long.pdf")).to_contain_text(f"{added} pages")

@@ -91,7 +91,7 @@ def examples(queries: Sequence[str]) -> str:
 TOUR = (
     "Ask for a page in your own words: the page that opens is marked where its score comes from.",
     "Move the dial: fewer Meta Tokens take less memory and time, and the order changes at once.",
-    "Point at the matrix to see what two tokens read, and test the explanation under Page map.",
+    "Point at or tap the matrix to see what two tokens read, and test the explanation under Page map.",
     "Budget finds the cheapest stop that keeps the quality you need on your own pages.",
 )
 
@@ -328,8 +328,21 @@ def page(
         '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
-        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
-        f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
+        f"{_lightbox(where)}</section>"
+    )
+
+
+def _lightbox(where: str) -> str:
+    """The dialog of a page at full size, see web/lightbox.js. where: the page's name."""
+    zooms = "".join(
+        f'<button type="button" data-zoom="{way}" aria-label="Zoom {way}">{sign}</button>'
+        for way, sign in (("out", chr(0x2212)), ("in", "+"))
+    )
+    return (
+        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog"><p>{safe(where)}</p>'
+        f'{zooms}<output class="num" aria-live="polite">100%</output><button>Close</button></form>'
+        f'<div class="lightbox-room" tabindex="0" role="group" aria-label="The page; plus and minus zoom, '
+        'arrow keys move it"></div></dialog>'
     )
 
 

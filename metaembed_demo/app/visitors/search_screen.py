@@ -191,6 +191,9 @@ class SearchScreen:
 
 def cost_of(trace: Trace | None) -> str:
     if trace is None:
-        return '<span class="hint">Arrow keys or a click move it</span>'
+        return (
+            '<span class="hint"><span class="by-mouse">Arrow keys or a click move it</span>'
+            '<span class="by-touch">Tap a stop to move it</span></span>'
+        )
     scoring = trace.timings["rerank"] + (trace.timings["coarse"] if trace.auto else 0.0)  # Auto's stages
     return readout(False, 0.0, scoring, trace.timings["total"])

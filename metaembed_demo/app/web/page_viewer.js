@@ -138,14 +138,3 @@ watch("value", () => {
     shared.tell("page");
   });
 });
-
-// Full size, created on demand, so that the picture is not decoded twice.
-element.addEventListener("click", (event) => {
-  const dialog = element.querySelector("dialog");
-  if (event.target.closest(".picture")) {
-    dialog.querySelector("div").replaceChildren(element.querySelector(".picture .sheet").cloneNode(true));
-    dialog.showModal();
-  } else if (event.target === dialog || event.target.closest("dialog > div")) {
-    dialog.close();
-  }
-});
