@@ -10,3 +10,14 @@ document.addEventListener("keydown", (event) => {
   tabs[to].focus();
   tabs[to].click();
 });
+
+// "/" goes to the query, unless something is being typed.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, dialog")) return;
+  const query = document.querySelector("#query textarea, #query input");
+  if (!query?.checkVisibility()) return;
+  event.preventDefault();
+  query.focus();
+  query.select();
+});
