@@ -18,6 +18,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.sandbox.pool import Workers
 from metaembed_demo.evaluation import label_worker
+from metaembed_demo.evaluation.advice import cheapest
 from metaembed_demo.evaluation.beir import Judgements
 from metaembed_demo.evaluation.budget_study import (
     REPEATS,
@@ -26,7 +27,6 @@ from metaembed_demo.evaluation.budget_study import (
     Step,
     StopWorth,
     Worth,
-    cheapest,
     measure,
     read_labels,
 )
@@ -368,7 +368,8 @@ def test_the_cheapest_budget_that_keeps_enough_is_found() -> None:
     assert advice.share == pytest.approx(0.97)
     assert advice.interval == pytest.approx((0.97, 0.97))
     assert advice.sentence == (
-        "4x8 keeps 97% (97% to 97%) of 16x64's nDCG@5 on 60 known-item queries, with 1/8 of the memory."
+        "4x8 keeps 97% of 16x64's nDCG@5 on 60 known-item queries over 100 pages (95% interval 97% to 97%), "
+        "with 1/8 of the memory."
     )
 
 
@@ -384,8 +385,15 @@ def test_a_claim_that_hangs_on_few_queries_is_not_safe() -> None:
     assert (advice.stop.budget, advice.safe) == (Budget(1, 1), False)
     assert advice.share == pytest.approx(58 / 60)
     assert advice.interval[0] < 0.95 < advice.interval[1] == 1
-    assert "keeps 97%" in advice.sentence
-    assert advice.sentence.endswith("it may be less than 95%.")
+    assert advice.sentence.startswith(
+        "60 known-item queries over 100 pages cannot tell whether 1x1 keeps 95%"
+    )
+    assert advice.sentence.endswith("97% (95% interval 91% to 100%).")
+    assert advice.sure.budget == Budget(16, 64)
+    (doubt,) = advice.doubts
+    assert (doubt.coarse.budget, doubt.fine.budget) == (Budget(8, 16), Budget(16, 64)), "the others are alike"
+    assert doubt.points[0] <= -5 <= doubt.points[1]
+    assert 60 < advice.more < 1000
     assert cheapest(worth_of(most, most, most, most, all_found), share=0.9).safe
 
 
@@ -401,14 +409,16 @@ def test_too_few_queries_or_pages_are_never_safe() -> None:
     assert not cheapest(worth_of(*[[1.0] * 9] * 5)).safe
     advice = cheapest(worth_of(*[[1.0] * 20] * 5, kind="session", pages=5))
     assert not advice.safe
-    assert "16x64's first 5 pages on 20 session queries" in advice.sentence
+    assert "20 session queries over 5 pages cannot tell" in advice.sentence
 
 
 def test_where_nothing_smaller_is_enough_the_finest_stays() -> None:
     advice = cheapest(worth_of(*[[0.5]] * 4, [1.0], kind="labels"))
     assert (advice.stop.budget, advice.share, advice.memory, advice.speed) == (Budget(16, 64), 1, 1, 1)
     assert advice.safe
-    assert advice.sentence == "No smaller budget keeps 95% of 16x64's nDCG@5 on 1 labelled query."
+    assert (
+        advice.sentence == "No smaller budget keeps 95% of 16x64's nDCG@5 on 1 labelled query over 100 pages."
+    )
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.01, math.nan])
@@ -474,7 +484,7 @@ GOOD = {"_id": "1", "text": "bread"}
         (lines({**GOOD, "text": "\u200b"}), "1\tb.pdf\t1\n", r"^mine\.jsonl, line 1: the query has no text"),
         (lines(GOOD), "2\tb.pdf\t1\n", r"^No query of mine\.jsonl has a judgement"),
         ("[" * 10_000, "1\tb.pdf\t1\n", r"^mine\.jsonl"),
-        (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(1\.9 MB\): 1 MB are read"),
+        (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(2 MB\): 1 MB are read"),
         (lines(GOOD), "\r" * 4000, r"^judged\.tsv has 4,000 lines: 3,000 are read"),
         (lines(GOOD), "\t" * 20_000, r"^judged\.tsv, line 1 is too long"),
         (lines({**GOOD, "text": "a" * 2001}), "1\tb.pdf\t1\n", r"^Query 1 is too long: 2,000 characters"),
