@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.text import short_name
+from metaembed_demo.core.text import plural, short_name
 from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
@@ -27,6 +27,7 @@ from .metrics import K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget used for Kendall's tau
 HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
+NAMED = 5  # judged ids that are not here
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
 Table = NDArray[np.float64]
@@ -45,12 +46,21 @@ class Labels:
     qrels: dict[str, dict[str, int]]
     missing: tuple[str, ...] = ()
 
+    names: tuple[str, str] = ("queries.jsonl", "qrels.tsv")
+
     @property
     def told(self) -> str:
-        """One sentence about missing ids; empty if there are none."""
-        judged = len({corpus_id for grades in self.qrels.values() for corpus_id in grades})
-        missing = f"{len(self.missing)} of {judged} judged ids are not in the collection, such as "
-        return f"{missing}{short_name(self.missing[0])!r}; they count as not found." if self.missing else ""
+        """What was read: the files, the queries and judgements, and the ids that are not here."""
+        ids = {corpus_id for grades in self.qrels.values() for corpus_id in grades}
+        judgements = sum(map(len, self.qrels.values()))
+        of = f"{plural(len(self.queries), 'query')} and {plural(judgements, 'judgement')}"
+        read = f"{' and '.join(map(short_name, self.names))}: {of} above 0."
+        if not self.missing:
+            return read
+        named = ", ".join(repr(short_name(missing)) for missing in self.missing[:NAMED])
+        more = f" and {len(self.missing) - NAMED:,} more" if len(self.missing) > NAMED else ""
+        count = f"{len(self.missing):,} of {plural(len(ids), 'judged id')}"
+        return f"{read} {count} are not in the collection and count as not found: {named}{more}."
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,8 @@ def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) ->
     )
     with collection.lock:
         missing = dict.fromkeys(Judgements(qrels, collection).missing)  # without duplicates
-    return Labels({key: Query(text) for key, text in texts.items()}, qrels, tuple(missing))
+    names = queries_file.name, qrels_file.name
+    return Labels({key: Query(text) for key, text in texts.items()}, qrels, tuple(missing), names)
 
 
 def measure(

@@ -456,7 +456,8 @@ def test_uploaded_labels_are_read(corpus: Collection, tmp_path: Path) -> None:
     labels = read_labels(*write(tmp_path, queries, qrels), corpus)
     assert labels.queries == {"1": Query("bread"), "2": Query("x")}
     assert labels.qrels == {"1": {"b.pdf#2": 2}, "2": {"d.pdf": 1}}
-    assert (labels.missing, labels.told) == ((), "")
+    assert labels.missing == ()
+    assert labels.told == "mine.jsonl and judged.tsv: 2 queries and 2 judgements above 0."
 
 
 def test_judged_ids_that_are_missing_are_counted_and_told(corpus: Collection, tmp_path: Path) -> None:
@@ -464,9 +465,12 @@ def test_judged_ids_that_are_missing_are_counted_and_told(corpus: Collection, tm
     queries = lines({"_id": "1", "text": text("bread", 9)}, {"_id": "2", "text": "x"})
     labels = read_labels(*write(tmp_path, queries, qrels), corpus)
     assert labels.missing == ("b.pdf#9", "nowhere.pdf")
-    assert labels.told == (
-        "2 of 3 judged ids are not in the collection, such as 'b.pdf#9'; they count as not found."
+    assert labels.told.endswith(
+        "2 queries and 4 judgements above 0. 2 of 3 judged ids are not in the collection and count as not "
+        "found: 'b.pdf#9', 'nowhere.pdf'."
     )
+    many = Labels(labels.queries, labels.qrels, tuple(f"p{i}" for i in range(9)))
+    assert many.told.endswith("'p0', 'p1', 'p2', 'p3', 'p4' and 4 more.")
     assert run(corpus, ENCODER, labels).stops[-1].each == (pytest.approx(1 / (1 + 1 / math.log2(3))), 0)
 
 
