@@ -58,6 +58,8 @@ class Advice:
 def cheapest(worth: Worth, share: float = 0.95) -> Advice:
     """The coarsest budget with at least `share` of the finest budget's quality.
 
+    Where none but the finest has, the coarsest of which the interval leaves it open, as a doubt.
+
     Raises:
         ValueError: when `share` is not in (0, 1], or the finest budget's quality is 0.
     """
@@ -68,6 +70,8 @@ def cheapest(worth: Worth, share: float = 0.95) -> Advice:
         raise ValueError(f"{finest.budget} finds none of the answers; there is nothing to keep a share of.")
     enough = share - 1e-9  # tolerance for rounding
     stop = next(stop for stop in worth.stops if stop.quality / finest.quality >= enough)
+    if stop is finest:  # of a coarser one it may be open
+        stop = next((each for each in worth.stops[:-1] if _paired(each.each, finest.each)[1] >= enough), stop)
     reached, memory = stop.quality / finest.quality, finest.bytes_per_page / stop.bytes_per_page
     low, high = _paired(stop.each, finest.each)
     safe = _is_safe(worth, stop, enough)
@@ -93,7 +97,7 @@ def cheapest(worth: Worth, share: float = 0.95) -> Advice:
         )
     speed = finest.p50_ms / max(stop.p50_ms, 1e-6)
     doubts = () if safe else _doubts(worth, share)
-    more = 0 if safe else _needed(worth.queries, reached - share, reached - low)
+    more = 0 if safe else _needed(worth.queries, abs(reached - share), max(reached - low, high - reached))
     return Advice(stop, reached, (low, high), memory, speed, safe, sentence, sure, doubts, more)
 
 
@@ -117,8 +121,8 @@ def _doubts(worth: Worth, share: float) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def _needed(queries: int, room: float, below: float) -> int:
-    """Queries with which an interval that now reaches `below` under its middle would fit into `room`.
+def _needed(queries: int, room: float, reach: float) -> int:
+    """Queries with which an interval that now reaches so far from its middle would fit into `room`.
 
     Its width shrinks with the root of their number. 0: more than MOST_TOLD, or unknown.
 
@@ -127,7 +131,7 @@ def _needed(queries: int, room: float, below: float) -> int:
     """
     if room <= 0:
         return 0
-    found = max(LEAST_QUERIES, math.ceil(queries * (below / room) ** 2))
+    found = max(LEAST_QUERIES, math.ceil(queries * (reach / room) ** 2))
     return found if found <= MOST_TOLD else 0
 
 

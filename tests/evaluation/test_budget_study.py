@@ -421,6 +421,13 @@ def test_where_nothing_smaller_is_enough_the_finest_stays() -> None:
     )
 
 
+def test_a_coarser_stop_that_may_be_enough_is_a_doubt() -> None:
+    most = [1.0] * 56 + [0.0] * 4  # 93%, and 95% lies within the interval
+    advice = cheapest(worth_of(*[[0.1] * 60] * 3, most, [1.0] * 60))
+    assert (advice.stop.budget, advice.safe, advice.sure.budget) == (Budget(8, 16), False, Budget(16, 64))
+    assert "cannot tell whether 8x16 keeps 95%" in advice.sentence
+
+
 @pytest.mark.parametrize("share", [0, -0.5, 1.01, math.nan])
 def test_a_share_is_above_0_and_at_most_1(share: float) -> None:
     with pytest.raises(ValueError, match="at most 1"):

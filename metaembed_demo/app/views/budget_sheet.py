@@ -70,7 +70,7 @@ def sheet(
     body = f"{_controls(shown)}{_table(drawn, shown, quality)}{_legend(drawn)}"
     actions = _actions(decision, every, bool(running))
     drawing = figure("sheet", title, body, data, csv, save=SAVE, more=more)
-    return f'<section class="sheet">{drawing}{actions}{running}</section>'
+    return f'<section class="budget-sheet">{drawing}{actions}{running}</section>'
 
 
 def _is_shown(row: Row, shown: Shown) -> bool:
