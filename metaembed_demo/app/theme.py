@@ -38,7 +38,15 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ("page.css", "search.css", "documents.css", "charts.css", "explanation.css", "storage.css")
+    files = (
+        "page.css",
+        "search.css",
+        "documents.css",
+        "charts.css",
+        "explanation.css",
+        "storage.css",
+        "budget_sheet.css",
+    )
     return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
 
 
