@@ -44,7 +44,7 @@ def css() -> str:
 
 def head() -> str:
     """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
-    names = ("theme_early.js", "shared.js", "direct_events.js", "plots.js", "figure_download.js")
+    names = ("theme_early.js", "shared.js", "address.js", "direct_events.js", "plots.js", "figure_download.js")
     return "".join(f"<script>{script(name)}</script>" for name in names)
 
 

@@ -40,6 +40,7 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
+from .history import History
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
@@ -68,6 +69,8 @@ class Page:
 
     def lay_out(self) -> None:
         self.header = html("header", script="theme_switch.js")
+        self.history = History(self.visits)
+        self.visit = self.history.lay_out()
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._lay_out_search()
@@ -77,7 +80,6 @@ class Page:
             self.survey_tabs.lay_out()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
-        self.link = html("link", script="links.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _lay_out_search(self) -> None:
@@ -94,6 +96,7 @@ class Page:
                 submit_btn="Search",
             )
             self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
+        self.link = html("link", script="links.js")
         self.ranking = html("ranking", script="ranking_control.js")
         self.only = html("only", script="page_filter.js")
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
@@ -165,7 +168,7 @@ class Page:
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
-        on(demo.load, self.arrive, [], outputs=arriving)
+        self.history.wire(on, demo, self, arriving)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -187,7 +190,7 @@ class Page:
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
-        on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
+        on(self.compare.submit, self.side, [], outputs=[self.compare, self.link], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
@@ -210,19 +213,14 @@ class Page:
 
     # Handlers: each calls its visit for HTML and maps it to components.
 
-    def arrive(self, request: gr.Request) -> Updates:
-        link = Link.parse(dict(request.query_params))
-        try:
-            visit = self.visits.of(request)
-        except gr.Error as full:
-            return {self.results: search_tab.failure(full.message, link.query)}
+    def show(self, visit: Visit, screen: Screen, link: Link) -> Updates:
+        """All of the page at the view that `link` names."""
         updates = {
-            **self._screen(visit, visit.arrive(link)),
+            **self._screen(visit, screen),
             **self._documents_tab(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
-        return {**updates, **places, **asked, self.encoder: self._choice(visit)}
+        return {**updates, **places, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""
@@ -248,9 +246,12 @@ class Page:
         """Search for an example, without the query picture."""
         visit, text = self.visits.of(request), str(said(event, "query"))
         visit.picture = visit.session.files.swap(visit.picture, [])
+        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: self.drop_area()}
+
+    def drop_area(self, shown: str = "") -> str:
+        """The drop area of the query picture, reset. shown: the URL of a picture in it."""
         self._turn += 1
-        picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
+        return search_tab.drop(DROP_PICTURE, many=False, turn=self._turn, shown=shown)
 
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)

@@ -113,20 +113,21 @@ def free_hint(turn: int = 0) -> str:
     )
 
 
-def drop(words: str, many: bool, turn: int = 0) -> str:
+def drop(words: str, many: bool, turn: int = 0, shown: str = "") -> str:
     """A drop area for files.
 
     Args:
         words: its label. many: accepts several files of any type; otherwise one picture, which is shown.
-        turn: a new number resets the area.
+        turn: a new number resets the area. shown: the URL of a picture in it.
     """
     kinds = "multiple" if many else 'accept="image/*"'
     picture = ""
     if not many:
         clear = '<button type="button" class="drop-clear" aria-label="Remove the picture">✕</button>'
-        picture = f'<img alt="" hidden>{clear}'
+        source = f'src="{safe(shown)}"' if shown else "hidden"
+        picture = f'<img alt="" {source}>{clear}'
     return (
-        f'<div class="drop {"many" if many else "one"}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
+        f'<div class="drop {"many" if many else "one"}{" full" if shown else ""}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
         f'<input type="file" {kinds} class="hidden" aria-label="{safe(words)}">'
         '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
         '<path d="M12 16V5m-5 5 5-5 5 5M4 16v3h16v-3" fill="none" stroke="currentColor" '

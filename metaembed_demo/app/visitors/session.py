@@ -16,6 +16,7 @@ from metaembed_demo.core.config import LIMITS, Limits
 from .shares import Shares
 from .uploads import UploadedFiles
 
+PROCESS = secrets.token_urlsafe(6)  # sessions do not survive a restart, and the page tells which it was
 LEAST_SESSIONS = 8  # of one address, whatever its share: people behind one address, an API client
 ENDED = "This session has ended. Reload the page to start a new one."
 
@@ -42,6 +43,7 @@ class Session:
     ) -> None:
         self.id, self.client, self.shares = session_id, client, shares or Shares()
         self.picture_key = secrets.token_urlsafe(12)
+        self.mark = f"{PROCESS}.{secrets.token_urlsafe(6)}"  # by which a page knows it again; opens nothing
         self.collection = base.copy()
         self.files = files or UploadedFiles()
         self.tools: Any = None  # `visitor.Tools` after a switch to another encoder
@@ -53,6 +55,15 @@ class Session:
         self.calibrating: threading.Thread | None = None  # of its pages, see auto_choice.py
         self.over = threading.Event()  # set when it ends, or its pages took too long to calibrate
         self.base = base  # the sample corpus, for `restore_samples`
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether ending it loses something that the visitor brought."""
+        return bool(self.files.bytes)
+
+    def own_documents(self) -> int:
+        """The number of documents that are not of the sample corpus."""
+        return len(self.collection.sources() - self.base.sources())
 
     def restore_samples(self) -> int:
         """Restore removed sample pages. Returns the number restored."""
@@ -74,10 +85,13 @@ class Session:
 class Sessions:
     """All open sessions by their random id. `sweep` closes those unused for `ttl_s` seconds.
 
+    One whose tabs are closed ends after `limits.leave_after_s` if nothing was uploaded to it. With uploads it
+    waits for its visitor like an open one, but is the first to make room.
+
     At `limits.max_sessions`, a new session replaces one whose tabs are closed and to which nothing was
-    uploaded; else the one unused for longest if that has been idle for `limits.yield_after_s`. Otherwise
-    `open` raises `Full`, so that newcomers cannot evict active sessions.
-    The same holds among the sessions of one address, at its share of them.
+    uploaded; else one that has been idle for `limits.yield_after_s`: the one unused for longest of those whose
+    tabs are closed, then of all. Otherwise `open` raises `Full`, so that newcomers cannot evict active
+    sessions. The same holds among the sessions of one address, at its share of them.
     """
 
     def __init__(
@@ -128,12 +142,35 @@ class Sessions:
             if len(rivals) < self.limits.max_sessions:
                 return []
         idle = [session for session in rivals if not session.jobs]
+        left = [session for session in idle if session.left is not None]
         # Visitors behind one address come and go: what was left without an upload loses nothing.
-        empty = [session for session in idle if session.left is not None and not session.files.bytes]
-        oldest = min(empty or idle, key=lambda session: session.used, default=None)
-        if oldest is None or (not empty and now - oldest.used < self.limits.yield_after_s):
-            raise Full(f"{what} are in use. Try again in a few minutes.")
-        return [self._open.pop(oldest.id)]
+        empty = [session for session in left if not session.has_uploads]
+        for able, after_s in ((empty, 0), (left, self.limits.yield_after_s), (idle, self.limits.yield_after_s)):
+            oldest = min(able, key=lambda session: session.used, default=None)
+            if oldest is not None and now - oldest.used >= after_s:
+                return [self._open.pop(oldest.id)]
+        raise Full(f"{what} are in use. Try again in a few minutes.")
+
+    def make_memory(self) -> bool:
+        """End the session with uploads that was left longest ago, if that has been idle for
+        `limits.yield_after_s`: memory is full. Returns whether there was one.
+        """
+        with self._lock:
+            now = self._clock()
+            able = [
+                session
+                for session in self._open.values()
+                if session.left is not None
+                and not session.jobs
+                and session.collection.held
+                and now - session.used >= self.limits.yield_after_s
+            ]
+            oldest = min(able, key=lambda session: session.used, default=None)
+            if oldest is None:
+                return False
+            del self._open[oldest.id]
+        _end([oldest])
+        return True
 
     def get(self, session_id: str) -> Session:
         """The session `session_id`; counts as a use.
@@ -158,7 +195,8 @@ class Sessions:
             return None if session is None or self._is_over(session, self._clock()) else session
 
     def _is_over(self, session: Session, now: float) -> bool:
-        if session.left is not None and now - session.left > self.limits.leave_after_s:
+        left, most = session.left, self.limits.leave_after_s
+        if left is not None and now - left > most and not session.jobs and not session.has_uploads:
             return True
         return now - session.used > self.ttl_s and not session.jobs
 
