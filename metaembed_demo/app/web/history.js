@@ -51,4 +51,6 @@ watch("value", () => {
   if (before.session && before.session !== now.session && before.own)
     gone(before.own, before.session.split(".")[0] !== now.session.split(".")[0]);
   store(now);
+  // A page that loads without a search is an entry, too.
+  if (last === null && !new URLSearchParams(location.search).get("q") && !history.state?.picture) follow();
 });
