@@ -48,12 +48,15 @@ class History:
         self.kept = gr.Textbox(visible=False)  # what web/address.js tells when the page loads
         return self.region
 
-    def wire(self, on: Callable[..., Any], demo: gr.Blocks, page: Shown, outputs: list[Any]) -> None:
-        """Args: the page's function to wire an event, the page, and the outputs of both events."""
+    def wire(self, on: Callable[..., Any], demo: gr.Blocks, page: Shown, outputs: list[Any]) -> Any:
+        """Returns the event of a page that loads.
+
+        Args: the page's function to wire an event, the page, and the outputs of both events.
+        """
         self.page = page
         outputs = [*outputs, page.picture]
-        on(demo.load, self.arrive, [self.kept], outputs=outputs, js=TELL)
         on(self.region.submit, self.go, [], outputs=outputs)
+        return on(demo.load, self.arrive, [self.kept], outputs=outputs, js=TELL)
 
     def arrive(self, request: gr.Request, told: str | None) -> Updates:
         """The view that the address names, and what the tab held before it was loaded again."""
@@ -66,7 +69,9 @@ class History:
         if before is not None:
             resume(visit, before, kept.picture)
         updates = self.page.show(visit, visit.arrive(link, kept.picture), link)
-        asked = {self.page.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
+        asked = (
+            {self.page.text: link.query} if link.query else {}
+        )  # {} keeps text typed while the page loaded
         return {**updates, **asked, **self._picture(visit, only_if_any=True)}
 
     def go(self, request: gr.Request, event: gr.EventData) -> Updates:

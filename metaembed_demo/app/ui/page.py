@@ -48,6 +48,8 @@ TESTS = 2  # concurrent events, for all visitors together, one of an address
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 # As many as are read in turn, page by page; see app/visitors/jobs.py.
 INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
+# Tabs that are told the progress of uploads; those are indexed in threads of their own.
+FOLLOWING = {"concurrency_id": "follow", "concurrency_limit": 12}
 # Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
 DIRECT = {"queue": SPACE.zero_gpu}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -129,7 +131,7 @@ class Page:
             with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
-                self.news = html("news")
+                self.news = html("news", script="documents.js")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
                 self.storage_tab.lay_out_index_file()
@@ -168,7 +170,10 @@ class Page:
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
-        self.history.wire(on, demo, self, arriving)
+        arrived = self.history.wire(on, demo, self, arriving)
+        arrived.then(
+            self.index, None, documents_outputs, show_progress="hidden", api_visibility="private", **FOLLOWING
+        )
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -196,18 +201,13 @@ class Page:
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **documents).then(
-            self.index,
-            None,
-            documents_outputs,
-            show_progress="hidden",
-            api_visibility="private",
-            **INDEXING,
-        )
+        received = on(self.drop.upload, self.receive, [], **documents)
+        received.then(self.index, None, documents_outputs, **following)
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
@@ -337,8 +337,8 @@ class Page:
             return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
-        if name in ("restore", "clear"):
-            return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
+        if name in ("restore", "clear", "undo"):
+            return self._documents_tab(visit, getattr(visit, name)())
         return gr.skip()
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
@@ -369,7 +369,7 @@ class Page:
         )
 
     def stop(self, request: gr.Request) -> Updates:
-        self.visits.of(request).stop.set()
+        self.visits.of(request).cancel()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
     # Regions to components

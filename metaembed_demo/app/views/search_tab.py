@@ -126,8 +126,9 @@ def drop(words: str, many: bool, turn: int = 0, shown: str = "") -> str:
         clear = '<button type="button" class="drop-clear" aria-label="Remove the picture">✕</button>'
         source = f'src="{safe(shown)}"' if shown else "hidden"
         picture = f'<img alt="" {source}>{clear}'
+    kind = ("many" if many else "one") + (" full" if shown else "")
     return (
-        f'<div class="drop {"many" if many else "one"}{" full" if shown else ""}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
+        f'<div class="drop {kind}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
         f'<input type="file" {kinds} class="hidden" aria-label="{safe(words)}">'
         '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
         '<path d="M12 16V5m-5 5 5-5 5 5M4 16v3h16v-3" fill="none" stroke="currentColor" '

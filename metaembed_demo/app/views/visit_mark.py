@@ -7,4 +7,4 @@ from .html import json_attribute
 
 def region(tab: str, session: str, own: int) -> str:
     """Args: tab, session: their marks; own: the number of the visitor's documents."""
-    return f'<div hidden {json_attribute("visit", {"tab": tab, "session": session, "own": own})}></div>'
+    return f"<div hidden {json_attribute('visit', {'tab': tab, 'session': session, 'own': own})}></div>"

@@ -20,7 +20,8 @@ from metaembed_demo.explain.page_cache import PageCache
 
 from .page_state import DocumentsTab
 from .tools import KNOWN, Tools
-from .visitor import PROGRESS_EVERY_S, Visit
+from .upload_queue import PROGRESS_EVERY_S
+from .visitor import Visit
 
 log = logging.getLogger(__name__)
 

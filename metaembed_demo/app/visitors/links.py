@@ -33,8 +33,8 @@ class Link:
     """The view that a deep link restores: query text, budget, open hit and tabs, what ranks which pages.
 
     Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
-    auto: whether the budget sets itself. storage: the kind, "" for as it is. pinned, other: the query of side A
-    of the comparison, "" for that of the search, and its budget.
+    auto: whether the budget sets itself. storage: the kind, "" for as it is. pinned, other: the query of
+    side A of the comparison, "" for that of the search, and its budget.
     """
 
     query: str = ""

@@ -6,13 +6,14 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
+from .removal import UNDO_S, Removal
 from .shares import Shares
 from .uploads import UploadedFiles
 
@@ -52,6 +53,8 @@ class Session:
         self.used = 0.0  # time of the last use, on the clock of `Sessions`
         self.left: float | None = None  # time when the last tab was closed, on the same clock
         self.jobs = 0  # running jobs
+        self.uploading: Any = None  # `upload_queue.UploadQueue` after an upload
+        self.removal: Removal | None = None  # the last one, which can be undone
         self.calibrating: threading.Thread | None = None  # of its pages, see auto_choice.py
         self.over = threading.Event()  # set when it ends, or its pages took too long to calibrate
         self.base = base  # the sample corpus, for `restore_samples`
@@ -64,6 +67,27 @@ class Session:
     def own_documents(self) -> int:
         """The number of documents that are not of the sample corpus."""
         return len(self.collection.sources() - self.base.sources())
+
+    def remove(self, sources: Set[str]) -> None:
+        """Remove documents, which `undo` puts back until something else changes the documents."""
+        with self.lock, self.collection.lock:
+            sources = self.collection.sources() & sources
+            self.removal = None  # one at a time, and its memory is free before the next takes some
+            if not sources:
+                return
+            removal = Removal.of(self.collection, sources, self.base, self.clock())
+            if sources == self.collection.sources():
+                self.collection.clear()
+            else:
+                for source in sources:
+                    self.collection.remove(source)
+            self.removal = removal
+
+    def undo(self) -> int:
+        """Put the documents of the last removal back. Returns the number of pages, 0 if it is too late."""
+        with self.lock:
+            removal, self.removal = self.removal, None
+        return removal.undo(self.collection) if removal else 0
 
     def restore_samples(self) -> int:
         """Restore removed sample pages. Returns the number restored."""
@@ -89,8 +113,8 @@ class Sessions:
     waits for its visitor like an open one, but is the first to make room.
 
     At `limits.max_sessions`, a new session replaces one whose tabs are closed and to which nothing was
-    uploaded; else one that has been idle for `limits.yield_after_s`: the one unused for longest of those whose
-    tabs are closed, then of all. Otherwise `open` raises `Full`, so that newcomers cannot evict active
+    uploaded; else one that has been idle for `limits.yield_after_s`: the one unused for longest of those
+    whose tabs are closed, then of all. Otherwise `open` raises `Full`, so that newcomers cannot evict active
     sessions. The same holds among the sessions of one address, at its share of them.
     """
 
@@ -145,18 +169,27 @@ class Sessions:
         left = [session for session in idle if session.left is not None]
         # Visitors behind one address come and go: what was left without an upload loses nothing.
         empty = [session for session in left if not session.has_uploads]
-        for able, after_s in ((empty, 0), (left, self.limits.yield_after_s), (idle, self.limits.yield_after_s)):
+        for able, after_s in (
+            (empty, 0),
+            (left, self.limits.yield_after_s),
+            (idle, self.limits.yield_after_s),
+        ):
             oldest = min(able, key=lambda session: session.used, default=None)
             if oldest is not None and now - oldest.used >= after_s:
                 return [self._open.pop(oldest.id)]
         raise Full(f"{what} are in use. Try again in a few minutes.")
 
     def make_memory(self) -> bool:
-        """End the session with uploads that was left longest ago, if that has been idle for
-        `limits.yield_after_s`: memory is full. Returns whether there was one.
+        """Give up what removals keep; else end the session with uploads that was left longest ago, if it has
+        been idle for `limits.yield_after_s`. Returns whether there was something: memory is full.
         """
         with self._lock:
             now = self._clock()
+            kept = [session for session in self._open.values() if session.removal and session.removal.held]
+            for session in kept:
+                session.removal = None
+            if kept:
+                return True
             able = [
                 session
                 for session in self._open.values()
@@ -225,6 +258,9 @@ class Sessions:
         """Close expired sessions. Returns the number closed."""
         with self._lock:
             now = self._clock()
+            for session in self._open.values():
+                if session.removal is not None and now - session.removal.made > UNDO_S:
+                    session.removal = None
             old = [session for session in self._open.values() if self._is_over(session, now)]
             for session in old:
                 del self._open[session.id]
@@ -235,4 +271,7 @@ class Sessions:
 def _end(sessions: list[Session]) -> None:
     for session in sessions:
         session.over.set()
+        session.removal = None
+        if session.uploading is not None:
+            session.uploading.cancel()
         session.files.clear()
