@@ -171,9 +171,8 @@ class Page:
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
         arrived = self.history.wire(on, demo, self, arriving)
-        arrived.then(
-            self.index, None, documents_outputs, show_progress="hidden", api_visibility="private", **FOLLOWING
-        )
+        following = {"show_progress": "hidden", "api_visibility": "private", **FOLLOWING}
+        arrived.then(self.index, None, documents_outputs, **following)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -351,6 +350,7 @@ class Page:
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
+        yield gr.skip()  # without any answer Gradio would empty the page
         for tab in visit.index_pending():
             yield self._documents_tab(visit, tab)
 
