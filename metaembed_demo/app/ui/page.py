@@ -33,10 +33,11 @@ from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import LIMITS, SERVER, SPACE
+from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
@@ -419,7 +420,10 @@ def build_ui(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
     # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
+    known = sample_statistics.read(PATHS.shipped_statistics, base)
+    tools = Tools(
+        encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice, sample_statistics=known
+    )
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
     with gradio_compat.Page(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:

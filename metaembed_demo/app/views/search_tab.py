@@ -49,6 +49,12 @@ Address = Callable[[str, str], str]  # page id, file name -> URL
 THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
 
 
+TRACE = (
+    '<span class="copy-trace"><button type="button" class="quiet" data-copy="trace">Copy trace</button>'
+    '<span class="copied" role="status"></span></span>'
+)
+
+
 @dataclass(frozen=True)
 class Action:
     """A button for the next step: its label, and the name and value that the page's script sends."""
@@ -323,7 +329,7 @@ def page(
     return (
         '<section class="page" aria-label="Chosen page">'
         f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
-        f'<p class="hit-where">{_where(shown)}</p></div>'
+        f'<p class="hit-where">{_where(shown)}</p>{TRACE}</div>'
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'

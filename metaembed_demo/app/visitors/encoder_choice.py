@@ -76,6 +76,7 @@ class Encoders:
             curve=None,
             notice="",
             token_statistics=PageCache(KNOWN),
+            sample_statistics={},
         )
 
     def loaded(self, name: str) -> bool:

@@ -31,7 +31,9 @@ class Visit(SearchState):
 
     def begin(self, tools: Tools) -> None:
         super().begin(tools)
-        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.token_statistics)
+        self.study = CorpusStudy(
+            tools.encoder, tools.explainer, tools.token_statistics, tools.sample_statistics
+        )
 
     # Budget
 
@@ -49,6 +51,11 @@ class Visit(SearchState):
         past = self.explanation_tabs.queries
         steps = self.study.measure(kind, self.collection, self.budget, past)
         yield from in_turn(self.session, self.study.stop, steps)
+
+    def tokens_tab(self) -> str:
+        """The Tokens tab, with what is known of this visitor's pages."""
+        self.study.take_known(self.collection)
+        return self.study.tokens(empty=not len(self.collection))
 
     def read_all(self) -> Iterator[str]:
         """Compute the token statistics of this visitor's pages."""
