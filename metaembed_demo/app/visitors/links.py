@@ -120,7 +120,7 @@ def link(
     record: Mapping[str, Any] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """The buttons that copy the link and the trace, as HTML.
+    """The button that copies the link, with what names the view, as HTML.
 
     Args:
         chosen: page id of the open hit.
@@ -143,7 +143,6 @@ def link(
     return (
         f'<div class="link" {json_attribute("link", params)}{copied}>'
         '<button type="button" class="quiet" data-copy="link">Copy link</button>'
-        '<button type="button" class="quiet" data-copy="trace">Copy trace</button>'
         '<span class="copied" role="status"></span></div>'
     )
 

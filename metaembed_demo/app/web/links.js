@@ -36,7 +36,7 @@ async function copyTrace() {
 }
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest?.("[data-copy]");
+  const button = event.target.closest?.("button[data-copy]");
   if (!button || !box()) return;
   if (button.dataset.copy === "trace") {
     asked = button;

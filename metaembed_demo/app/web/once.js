@@ -1,6 +1,6 @@
 // A double click on an action is one action, and so is a key that is held down.
 (() => {
-  const ACTIONS = "[data-action], [data-remove], [data-query], [data-copy], #query button, #cancel";
+  const ACTIONS = "[data-action], [data-remove], [data-query], button[data-copy], #query button, #cancel";
   addEventListener("click", (event) => {
     if (event.detail < 2 || !event.target.closest?.(ACTIONS)) return;
     event.preventDefault();
