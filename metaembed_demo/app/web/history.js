@@ -41,7 +41,7 @@ function gone(own, restarted) {
     tabs.find((tab) => tab.textContent.trim() === "Documents")?.click();
   });
   told.append(add);
-  document.getElementById("header").before(told);
+  document.body.append(told);
 }
 
 watch("value", () => {
