@@ -52,7 +52,8 @@ def css() -> str:
 
 def head() -> str:
     """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
-    names = ["theme_early", "shared", "direct_events", "keys", "lightbox", "plots", "figure_download"]
+    names = ["theme_early", "shared", "address", "once", "direct_events", "keys", "lightbox", "plots"]
+    names += ["figure_download"]
     return "".join(f"<script>{script(f'{name}.js')}</script>" for name in names)
 
 

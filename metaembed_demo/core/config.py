@@ -113,6 +113,8 @@ class Paths(Settings):
     assets: ClassVar[Path] = ROOT / "assets"
     mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
     shipped_samples: ClassVar[Path] = ROOT / "assets" / "samples.npz"
+    share_card: ClassVar[Path] = ROOT / "assets" / "share-card.jpg"
+    shipped_statistics: ClassVar[Path] = ROOT / "assets" / "token_statistics.npz"
     shipped_fit: ClassVar[Path] = ROOT / "assets" / "fit.json"
     foreign_questions: ClassVar[Path] = ROOT / "assets" / "foreign_questions.txt"
     sample_corpus: ClassVar[Path] = ROOT / "sample_corpus"

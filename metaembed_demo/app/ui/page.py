@@ -33,13 +33,15 @@ from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import LIMITS, SERVER, SPACE
+from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
+from .history import History
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
@@ -47,6 +49,8 @@ TESTS = 2  # concurrent events, for all visitors together, one of an address
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 # As many as are read in turn, page by page; see app/visitors/jobs.py.
 INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
+# Tabs that are told the progress of uploads; those are indexed in threads of their own.
+FOLLOWING = {"concurrency_id": "follow", "concurrency_limit": 12}
 # Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
 DIRECT = {"queue": SPACE.zero_gpu}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -68,6 +72,8 @@ class Page:
 
     def lay_out(self) -> None:
         self.header = html("header", script="theme_switch.js")
+        self.history = History(self.visits)
+        self.visit = self.history.lay_out()
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._lay_out_search()
@@ -77,7 +83,6 @@ class Page:
             self.survey_tabs.lay_out()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
-        self.link = html("link", script="links.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _lay_out_search(self) -> None:
@@ -98,6 +103,7 @@ class Page:
                 self.only = html("only", script="page_filter.js")
                 area = search_tab.drop(DROP_PICTURE, many=False)
                 self.picture = html("picture", area, script="file_drop.js")
+                self.link = html("link", script="links.js")
             with gr.Row(elem_id="turn"):
                 self.dial = html("dial", script="budget_dial.js")
                 html("more", search_tab.more(), script="popover.js")
@@ -130,7 +136,7 @@ class Page:
             with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
-                self.news = html("news")
+                self.news = html("news", script="documents.js")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
                 self.storage_tab.lay_out_index_file()
@@ -169,7 +175,9 @@ class Page:
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
-        on(demo.load, self.arrive, [], outputs=arriving)
+        arrived = self.history.wire(on, demo, self, arriving)
+        following = {"show_progress": "hidden", "api_visibility": "private", **FOLLOWING}
+        arrived.then(self.index, None, documents_outputs, **following)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -191,42 +199,32 @@ class Page:
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
-        on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
+        on(self.compare.submit, self.side, [], outputs=[self.compare, self.link], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **documents).then(
-            self.index,
-            None,
-            documents_outputs,
-            show_progress="hidden",
-            api_visibility="private",
-            **INDEXING,
-        )
+        received = on(self.drop.upload, self.receive, [], **documents)
+        received.then(self.index, None, documents_outputs, **following)
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
     # Handlers: each calls its visit for HTML and maps it to components.
 
-    def arrive(self, request: gr.Request) -> Updates:
-        link = Link.parse(dict(request.query_params))
-        try:
-            visit = self.visits.of(request)
-        except gr.Error as full:
-            return {self.results: search_tab.failure(full.message, link.query)}
+    def show(self, visit: Visit, screen: Screen, link: Link) -> Updates:
+        """All of the page at the view that `link` names."""
         updates = {
-            **self._screen(visit, visit.arrive(link)),
+            **self._screen(visit, screen),
             **self._documents_tab(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
-        return {**updates, **places, **asked, self.encoder: self._choice(visit)}
+        return {**updates, **places, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""
@@ -252,9 +250,12 @@ class Page:
         """Search for an example, without the query picture."""
         visit, text = self.visits.of(request), str(said(event, "query"))
         visit.picture = visit.session.files.swap(visit.picture, [])
+        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: self.drop_area()}
+
+    def drop_area(self, shown: str = "") -> str:
+        """The drop area of the query picture, reset. shown: the URL of a picture in it."""
         self._turn += 1
-        picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
+        return search_tab.drop(DROP_PICTURE, many=False, turn=self._turn, shown=shown)
 
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -340,8 +341,8 @@ class Page:
             return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
-        if name in ("restore", "clear"):
-            return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
+        if name in ("restore", "clear", "undo"):
+            return self._documents_tab(visit, getattr(visit, name)())
         return gr.skip()
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
@@ -354,6 +355,7 @@ class Page:
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
+        yield gr.skip()  # without any answer Gradio would empty the page
         for tab in visit.index_pending():
             yield self._documents_tab(visit, tab)
 
@@ -372,7 +374,7 @@ class Page:
         )
 
     def stop(self, request: gr.Request) -> Updates:
-        self.visits.of(request).stop.set()
+        self.visits.of(request).cancel()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
     # Regions to components
@@ -422,7 +424,10 @@ def build_ui(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
     # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
+    known = sample_statistics.read(PATHS.shipped_statistics, base)
+    tools = Tools(
+        encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice, sample_statistics=known
+    )
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
     with gradio_compat.Page(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:

@@ -64,9 +64,7 @@ class SurveyTabs:
 
     def open_tokens(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
-        return {
-            self.tokens: visit.study.tokens(empty=not len(visit.collection)),
-        }
+        return {self.tokens: visit.tokens_tab()}
 
     def measure(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         visit = self.visits.of(request)

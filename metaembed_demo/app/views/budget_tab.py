@@ -184,14 +184,19 @@ def reading(names: Sequence[str]) -> str:
 
 
 def tokens(
-    found: Sequence[TokenStatistics], pages: int, able: bool, running: str = "", empty: bool = False
+    found: Sequence[TokenStatistics],
+    pages: int,
+    able: bool,
+    running: str = "",
+    empty: bool = False,
+    unread: int = 0,
 ) -> str:
     """The Tokens tab: what each candidate token reads over all pages.
 
     Args:
         found: statistics per token; empty before they are computed.
         pages: number of pages they were computed from; able: whether the encoder gives evidence.
-        empty: whether there are no pages.
+        empty: whether there are no pages; unread: the number of pages that are not among `pages`.
     """
     if not able:
         return nothing(
@@ -206,8 +211,10 @@ def tokens(
         "coarse ones come first in every budget. Over all pages, this is where each of them takes its words "
         "from."
     )
-    label = "Read the pages again" if found else "Read all pages"
-    button = "" if running else f'<button type="button" class="quiet" data-action="read">{label}</button>'
+    label = f"Read the other {plural(unread, 'page')}" if found else "Read all pages"
+    button = f'<button type="button" class="quiet" data-action="read">{label}</button>'
+    if running or (found and not unread):
+        button = ""
     chart = specialisation(found) if found else ""
     of = f'<p class="hint num">Read from {plural(pages, "page")}.</p>' if found else ""
     return (

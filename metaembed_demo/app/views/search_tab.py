@@ -50,6 +50,12 @@ Address = Callable[[str, str], str]  # page id, file name -> URL
 THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
 
 
+TRACE = (
+    '<span class="copy-trace"><button type="button" class="quiet" data-copy="trace">Copy trace</button>'
+    '<span class="copied" role="status"></span></span>'
+)
+
+
 @dataclass(frozen=True)
 class Action:
     """A button for the next step: its label, and the name and value that the page's script sends."""
@@ -141,20 +147,22 @@ def free_hint(turn: int = 0) -> str:
     )
 
 
-def drop(words: str, many: bool, turn: int = 0) -> str:
+def drop(words: str, many: bool, turn: int = 0, shown: str = "") -> str:
     """A drop area for files.
 
     Args:
         words: its label. many: accepts several files of any type; otherwise one picture, which is shown.
-        turn: a new number resets the area.
+        turn: a new number resets the area. shown: the URL of a picture in it.
     """
     kinds = "multiple" if many else 'accept="image/*"'
     picture = ""
     if not many:
         clear = '<button type="button" class="drop-clear" aria-label="Remove the picture">✕</button>'
-        picture = f'<img alt="" hidden>{clear}'
+        source = f'src="{safe(shown)}"' if shown else "hidden"
+        picture = f'<img alt="" {source}>{clear}'
+    kind = ("many" if many else "one") + (" full" if shown else "")
     return (
-        f'<div class="drop {"many" if many else "one"}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
+        f'<div class="drop {kind}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
         f'<input type="file" {kinds} class="hidden" aria-label="{safe(words)}">'
         '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
         '<path d="M12 16V5m-5 5 5-5 5 5M4 16v3h16v-3" fill="none" stroke="currentColor" '
@@ -365,7 +373,7 @@ def page(
     return (
         '<section class="page" aria-label="Chosen page">'
         f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
-        f'<p class="hit-where">{_where(shown)}</p></div>'
+        f'<p class="hit-where">{_where(shown)}</p>{TRACE}</div>'
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'

@@ -15,6 +15,7 @@ from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
 from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
@@ -27,6 +28,7 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.evaluation.search_times import scoring_times
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.page_cache import PageCache
+from metaembed_demo.explain.sample_statistics import Known
 from metaembed_demo.explain.token_statistics import PageStatistics, TokenStatistics, page_statistics, summary
 
 from .decision_sheet import DecisionSheet
@@ -45,6 +47,7 @@ class CorpusStudy:
     encoder: Encoder
     explainer: Explainer | None
     token_statistics: PageCache[PageStatistics]  # shared by all visitors
+    samples: Known = field(default_factory=dict)  # what is shipped of the sample pages
     origin: Origin | None = None  # what was measured, and where it comes from
     sheet: DecisionSheet = field(default_factory=DecisionSheet)
     share: float = 0.95  # share of full quality that "find my budget" requires
@@ -54,6 +57,7 @@ class CorpusStudy:
     problem: str = ""
     pages: int = 0  # number of pages that `read` was computed from
     measuring: str = ""  # the progress of a measurement of every way, as HTML
+    unread: int = 0  # pages that were not read for it
 
     def forget(self, pages: bool = True) -> None:
         """Drop measurements. `pages`: the pages changed, not only their scoring."""
@@ -190,7 +194,22 @@ class CorpusStudy:
 
     def tokens(self, running: str = "", empty: bool = False) -> str:
         """The Tokens tab; `running` is the HTML of a running computation, `empty`: there are no pages."""
-        return budget_tab.tokens(self.read, self.pages, self.explainer is not None, running, empty)
+        able = self.explainer is not None
+        return budget_tab.tokens(self.read, self.pages, able, running, empty, self.unread)
+
+    def take_known(self, collection: Collection) -> None:
+        """Show the statistics of those pages that have been read already, such as the samples."""
+        if self.read:
+            return
+        with collection.lock:
+            pages = list(collection.pages.values())
+        found = [known for page in pages if (known := self._known(page)) is not None]
+        self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
+
+    def _known(self, page: StoredPage) -> PageStatistics | None:
+        words, statistics = self.samples.get(page.id, (None, None))
+        # The id alone could be that of a visitor's page, see `StoredPage.digest`.
+        return statistics if words is page.words else self.token_statistics.get(page)
 
     def read_all(self, collection: Collection) -> Iterator[str]:
         """Compute the token statistics of every page. Yields the HTML of the tab."""
@@ -203,14 +222,14 @@ class CorpusStudy:
         for done, page in enumerate(pages, 1):
             if self.stop.is_set():
                 break
-            statistics = self.token_statistics.get(page)
+            statistics = self._known(page)
             if statistics is None:
                 statistics = page_statistics(self.explainer.look(page).evidence)
                 self.token_statistics.put(page, statistics)
             found.append(statistics)
             if done % 4 == 0:
                 yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
-        self.read, self.pages = summary(found), len(found)
+        self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
         yield self.tokens(empty=not pages)
 
 

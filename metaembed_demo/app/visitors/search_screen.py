@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from secrets import token_urlsafe
+from typing import Any
 
-from metaembed_demo.app.views import filter_control, search_tab, storage_control
+from metaembed_demo.app.views import filter_control, search_tab, storage_control, visit_mark
 from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import Setting, dial, readout
 from metaembed_demo.app.views.timing_chart import timing
@@ -24,7 +26,7 @@ from metaembed_demo.index.maxsim import prefix_gains
 
 from .auto_choice import AutoChoice
 from .explanation_tabs import ExplanationTabs, nearest
-from .links import link
+from .links import link, picture_name, side_params, unanswered
 from .page_state import EMPTY, Screen
 from .ranking_choice import RankingChoice
 from .session import Session
@@ -49,6 +51,8 @@ class SearchScreen:
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
+    mark: str = field(default_factory=lambda: token_urlsafe(12))  # by which the browser knows this tab again
+    arrived: bool = False  # whether it shows what its link names
     _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
 
     def __post_init__(self) -> None:
@@ -85,12 +89,14 @@ class SearchScreen:
         """Every region of the search side for the current state, with only the open evidence tab."""
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
+        screen.visit = visit_mark.region(self.mark, self.session.mark, self.session.own_documents())
         screen.ranking = self.ranking_control()
         screen.only = filter_control.control(self.only, self.collection.facets())
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
         elif self.unanswered is not None:
             screen.results = filter_control.none_left(self.unanswered[1])
+            screen.link = unanswered(self.unanswered[0], self.only)
         elif trace is not None and not trace.hits and trace.mode == WORDS:
             screen.results = search_tab.no_words(trace)
         elif trace is None or not trace.hits:
@@ -119,7 +125,7 @@ class SearchScreen:
         page = pages[chosen]
         rank, explains = self._rank(page, trace), self.explanation_tabs.explains
         screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=words[page.id])
-        screen.link = link(trace, chosen)
+        screen.link = self._link(trace, chosen)
         self.explanation_tabs.follow(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
         self._open_tab(trace, page, screen)
@@ -161,7 +167,16 @@ class SearchScreen:
         sizes = self.bytes_per_stop()
         screen = Screen(dial=self._dial(cost_of(None), sizes), storage=self.storage(), **EMPTY)
         screen.results, screen.footer = search_tab.failure(message, query), self._footer(sizes)
+        screen.link = unanswered(query, self.only)
         return screen
+
+    def _link(self, trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None = None) -> str:
+        """The region `link`: what names this view, and the trace if the visitor has requested it."""
+        kind, tabs = storage_of(self.collection), self.explanation_tabs
+        more = {"storage": kind} if kind != "float16" else {}
+        if trace is not None and trace.query_image:
+            more |= {"picture": picture_name(self.picture)}
+        return link(trace, chosen, record, more | side_params(tabs.pinned, tabs.other))
 
     def _header(self) -> str:
         encoder = self.tools.encoder

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL.Image import Image
 
+from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.ranker import How
@@ -20,7 +21,7 @@ from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import Query, Trace, Upload
 
 from .jobs import in_turn, picture
-from .links import Link, link, trace_json
+from .links import Link, picture_name, trace_json
 from .page_state import REGION_OF, Screen
 from .search_screen import SearchScreen
 
@@ -39,20 +40,51 @@ class SearchState(SearchScreen):
             self.trace, self.chosen, self.unanswered = None, None, None
         return text
 
-    def arrive(self, link: Link | None = None) -> Screen:
-        """All regions for a page that has just loaded, at the view that `link` names."""
+    def arrive(self, link: Link | None = None, picture: str = "") -> Screen:
+        """All regions for a page that has just loaded or goes back, at the view that `link` names.
+
+        picture: name of the query picture, if there is one; another one that the tab has is dropped.
+        """
         self._held.clear()
-        self.tab = REGION_OF.get(link.tab, self.tab) if link else self.tab
-        if link is None or not link.query:
+        self.arrived = True
+        if link is None:
             return self.screen()
-        self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        self.picture, self.only, self.auto.on = None, link.only, link.auto
+        self.tab = REGION_OF.get(link.tab, self.tab)
+        if self.picture is not None and picture_name(self.picture) != picture:
+            self.picture = self.session.files.swap(self.picture, [])
+        if not link.query and self.picture is None:
+            self.forget_search()
+            return self.screen()
+        r_q, r_c = self.tools.encoder.r_q, self.tools.encoder.r_c
+        self.budget = link.budget.clip(r_q, r_c)
+        self.only, self.auto.on = link.only, link.auto
         self.ranking.take(link.mode, link.steps, link.complement)
+        self._store_as(link.storage)
+        self._compare_with(link.pinned, link.other.clip(r_q, r_c))
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
             return self.screen()
         return screen
+
+    def _store_as(self, kind: str) -> None:
+        """Convert the pages to a storage kind, "" for as they are. Told in the control if it fails."""
+        if kind and kind != storage_of(self.collection):
+            steps = self.storage_choice.convert(self.collection, kind)
+            for _ in in_turn(self.session, self.storage_choice.stop, steps):
+                pass
+            self.explanation_tabs.forget_ranks()
+
+    def _compare_with(self, pinned: str, budget: Budget) -> None:
+        """Set side A of the comparison: a query, "" for that of the search, and its budget."""
+        tabs = self.explanation_tabs
+        held = tabs.pinned
+        if not pinned:
+            tabs.pinned = held if held is not None and held.query_image else None  # no link names a picture
+            tabs.other = budget
+        elif held is None or (held.query_text, held.budget) != (pinned, budget):
+            with suppress(Exception):  # the search beside it tells what is wrong
+                tabs.pin(self._ask(Query(pinned), budget))
 
     def search(self, text: str) -> Screen:
         """Search with the text and the query picture, if there is one, and open the best hit.
@@ -68,15 +100,7 @@ class SearchState(SearchScreen):
         try:
             check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), self._read(self.picture) if self.picture else None)
-            trace = search(
-                self.collection,
-                self.tools.encoder,
-                query,
-                self.budget,
-                HITS,
-                self._how(),
-                evidence=self.explanation_tabs.explains,
-            )
+            trace = self._ask(query, self.budget)
             self.explanation_tabs.ask(query)
             self.explanation_tabs.note(trace)
         except NoPageLeft as error:
@@ -90,6 +114,12 @@ class SearchState(SearchScreen):
             return self._failed(str(error) or type(error).__name__, text[: LIMITS.max_query_characters])
         self._take(trace, None)
         return self.screen()
+
+    def _ask(self, query: Query, budget: Budget) -> Trace:
+        explains = self.explanation_tabs.explains
+        return search(
+            self.collection, self.tools.encoder, query, budget, HITS, self._how(), evidence=explains
+        )
 
     def _read(self, file: Upload) -> Image:
         return picture(file, self.session.shares.pictures, self.session.client)
@@ -197,13 +227,13 @@ class SearchState(SearchScreen):
         """The region `link` with the trace of the open search as JSON, for copying."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None:
-            return link(trace, chosen)
+            return self._link(trace, chosen)
         if self.tools.explainer is not None:
             self.explain()
         with self.collection.lock:
             ids = [hit.page_id for hit in trace.hits if self._has(hit.page_id)]
             pages = {page_id: self.collection.pages[page_id] for page_id in ids}
-        return link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
+        return self._link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
         """Open a page at a budget, after a click in the rank chart."""
@@ -228,9 +258,8 @@ class SearchState(SearchScreen):
             self.explanation_tabs.set_other(
                 Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
             )
-        return Screen(
-            compare=self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
-        )
+        compared = self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
+        return Screen(compare=compared, link=self._link(trace, chosen))
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""

@@ -12,6 +12,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.page_cache import PageCache
+from metaembed_demo.explain.sample_statistics import Known
 from metaembed_demo.explain.token_statistics import PageStatistics
 
 KNOWN = 2000  # pages with cached token statistics
@@ -28,6 +29,7 @@ class Tools:
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
     token_statistics: PageCache[PageStatistics] = field(default_factory=lambda: PageCache(KNOWN))
+    sample_statistics: Known = field(default_factory=dict)  # of the sample pages, shipped
     complements: Complements = field(default_factory=Complements)  # for query refinement
 
     def forget(self, base: Collection, pages: Iterable[StoredPage]) -> None:

@@ -79,6 +79,16 @@ class UploadedFiles:
         refused, self._refused = self._refused, []
         return refused
 
+    def share(self, file: Upload) -> Upload | None:
+        """Hold a file once more, for another tab, which counts no bytes. None if it is not held."""
+        with _lock:
+            held = next((each for each in self._mine if each[0] == file.path), None)
+            if held is None or self._shut:
+                return None
+            _held[held] += 1
+            self._mine.append(held)
+        return file
+
     def swap(self, old: Upload | None, files: Sequence[Upload]) -> Upload | None:
         """Release `old` and hold the first of `files`. None when there is none, or it was refused."""
         if old is not None:
