@@ -20,6 +20,7 @@ from metaembed_demo.app.server.gradio_uploads import UploadRoute, said, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views import examples as example_chips
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.links import Link
@@ -36,6 +37,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
+from metaembed_demo.evaluation.climbs import AnswersOf, Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
@@ -96,7 +98,7 @@ class Page:
             self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
         self.ranking = html("ranking", script="ranking_control.js")
         self.only = html("only", script="page_filter.js")
-        self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
+        self.examples = html("examples", example_chips.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         self.dial = html("dial", script="budget_dial.js")
         self.storage = self.storage_tab.lay_out_control()
@@ -398,8 +400,9 @@ def build_ui(
     encoder: Encoder,
     base: Collection,
     curve: Curve | None = None,
-    examples: Sequence[str] = (),
+    examples: Sequence[Climb] = (),
     notice: str = "",
+    answers: AnswersOf | None = None,
 ) -> tuple[gr.Blocks, dict[str, Any]]:
     """Build the page. Returns it with its options for `launch`.
 
@@ -407,8 +410,9 @@ def build_ui(
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
-        examples: queries offered under the query box.
+        examples: questions offered under the query box, the landing's first.
         notice: why the configured encoder is not in use; shown on top.
+        answers: the judged questions, and the pages that answer them.
 
     Raises:
         ValueError: when `base` was made by another encoder.
@@ -418,7 +422,7 @@ def build_ui(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
     # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
+    tools = Tools(encoder, curve, examples, len(base) > 0, explainer(encoder), notice, answers=answers or {})
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
     with gradio_compat.Page(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:

@@ -78,16 +78,6 @@ def header(encoder: str, device: str, pages: int, notice: str = "", storage: str
     )
 
 
-def examples(queries: Sequence[str]) -> str:
-    """Example queries as buttons."""
-    if not queries:
-        return ""
-    buttons = "".join(
-        f'<button type="button" data-query="{safe(query)}">{safe(query)}</button>' for query in queries
-    )
-    return f'<p class="examples"><span>Try</span>{buttons}</p>'
-
-
 TOUR = (
     "Ask for a page in your own words: the page that opens is marked where its score comes from.",
     "Move the dial: fewer Meta Tokens take less memory and time, and the order changes at once.",

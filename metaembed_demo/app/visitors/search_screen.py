@@ -96,7 +96,9 @@ class SearchScreen:
         elif trace is not None and not trace.hits and trace.mode == WORDS:
             screen.results = search_tab.no_words(trace)
         elif trace is None or not trace.hits:
-            screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
+            screen.results = search_tab.no_query(
+                len(self.collection), next((each.question for each in self.tools.examples), None)
+            )
         else:
             self._show(trace, screen)
         screen.dial = self._dial(cost() if cost else cost_of(trace), sizes)
