@@ -236,34 +236,36 @@ class Page:
 
     def search(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, uploads(event))
         for refused in visit.session.files.refusals():
             gr.Warning(escape(refused.message))  # it names the file, and is shown as HTML
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, [])
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Search for an example, without the query picture."""
-        visit, text = self.visits.of(request), str(said(event, "query"))
+        """Search for an example, without the query picture. The landing has put its question there itself."""
+        visit, text, mode = self.visits.of(request), str(said(event, "query")), str(said(event, "mode", ""))
         visit.picture = visit.session.files.swap(visit.picture, [])
         self._turn += 1
         picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
+        told = {} if said(event, "played", False) else {self.text: text}
+        return {**self._screen(visit, visit.ask_example(text, mode)), **told, self.picture: picture}
 
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         if said(event, "stop", 0) == AUTO:
             return self._screen(visit, visit.set_itself()) or gr.skip()
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
+        played = bool(said(event, "played", False))
+        return self._screen(visit, visit.move(STOPS[stop], played)) or gr.skip()
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -333,7 +335,7 @@ class Page:
         visit = self.visits.of(request)
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
-            return {**self._screen(visit, visit.search(value)), self.text: value}
+            return {**self._screen(visit, visit.ask(value)), self.text: value}
         if name == "only":
             return self._screen(visit, visit.limit(value)) or gr.skip()
         if name == "mode":

@@ -12,12 +12,11 @@ from metaembed_demo.evaluation.climbs import Climb
 from .figure import nth
 from .html import safe
 
-
 LEAD = "Every page is kept as 64 nested Meta Tokens; the dial sets how many of them a search reads."
 
 
 def examples(climbs: Sequence[Climb]) -> str:
-    """What this is in a sentence, and example questions as buttons; the measured say how their answer climbs."""
+    """What this is in a sentence, and example questions as buttons, which say how their answer climbs."""
     lead = f'<p class="lead">{LEAD}</p>'
     return lead + (f'<p class="examples"><span>Try</span>{"".join(map(_chip, climbs))}</p>' if climbs else "")
 
