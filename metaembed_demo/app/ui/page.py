@@ -111,6 +111,7 @@ class Page:
                     self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
         self.examples = html("examples", example_chips.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
+        html("query-words", example_chips.query_words(), script="query_words.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")

@@ -227,7 +227,7 @@ def _answer(i: int, answer: str) -> str:
     """The rank of the judged answer under a stop."""
     if not answer:
         return ""
-    label = '<span class="answer-name">this answer</span>' if i == 0 else ""
+    label = '<span class="answer-name"><span class="wide">this </span>answer</span>' if i == 0 else ""
     first = ' first"' if answer == "1st" else '"'
     return f'<span class="answer">{label}<b class="num{first}>{safe(answer)}</b></span>'
 

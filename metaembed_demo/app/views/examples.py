@@ -32,3 +32,12 @@ def _chip(climb: Climb) -> str:
         f'<button type="button" data-query="{question}" data-mode="{MEANING}" title="{told}">'
         f'<span>{question}</span><small class="num">{start} → {end}</small></button>'
     )
+
+
+def query_words() -> str:
+    """The words of the query as buttons, which web/query_words.js makes of the explanation."""
+    name = '<span class="hint" id="query-words-name">Answered, word by word</span>'
+    return (
+        f'<div class="query-words" hidden>{name}<span role="group" aria-labelledby="query-words-name"></span>'
+        '<span class="hint" role="status"></span></div>'
+    )

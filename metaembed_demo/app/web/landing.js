@@ -14,10 +14,12 @@
   const address = new URLSearchParams(location.search);
   if (seen || address.has("still") || address.has("q")) return;
 
-  let over = false, hint = null;
+  let over = false, hint = null, asked = "";
   function end(event) {
     if (!event.isTrusted) return; // a step of its own
     over = true;
+    const types = event.key?.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (types && event.target === field() && field().value === asked) field().select(); // what is typed replaces it
     hint?.remove();
     for (const name of INPUTS) removeEventListener(name, end, true);
   }
@@ -45,9 +47,8 @@
 
   function ask(chip) {
     const box = field();
-    box.value = chip.dataset.query;
+    box.value = asked = chip.dataset.query;
     box.dispatchEvent(new Event("input", { bubbles: true }));
-    if (document.activeElement === box) box.select(); // what the visitor types replaces it
     chip.click();
   }
 
@@ -86,9 +87,9 @@
       '1.2A2.5 2.5 0 0 1 19.5 14l-.9 5a3 3 0 0 1-3 2.5h-3.4a3 3 0 0 1-2.3-1.1L5.6 15a1.5 1.5 0 0 1 2.2-2L9 14z"/></svg>';
     hint.append(Object.assign(document.createElement("span"), { textContent: "Your turn: move the dial, or ask" }));
     const place = () => {
-      const at = thumb.getBoundingClientRect();
-      hint.style.left = `${at.left + at.width / 2}px`;
-      hint.style.top = `${at.bottom}px`;
+      const at = thumb.getBoundingClientRect(), width = hint.offsetWidth;
+      hint.style.left = `${Math.max(8, Math.min(at.left + at.width / 2 - 22, innerWidth - width - 8))}px`;
+      hint.style.top = `${find("#dial .slider").getBoundingClientRect().bottom}px`; // below the ranks
     };
     document.body.append(hint);
     place();
