@@ -38,7 +38,8 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ["page", "search", "documents", "charts", "explanation", "storage", "landing"]
+    files = ["page", "search", "documents", "charts", "explanation", "storage"]
+    files += ["budget_sheet", "landing"]
     return shades + "\n".join((WEB / f"{name}.css").read_text("utf-8") for name in files)
 
 

@@ -61,8 +61,8 @@ def test_the_dial_tells_the_rank_of_the_judged_answer_as_searches_find_it(visit:
             assert visit.answer.page_id not in ranks
             assert str(screen.results).count('class="place beyond"') == 1
         assert str(screen.results).count("✓ judged") == 1
-    assert "✓ judged" in str(screen.page)
     assert told(screen.dial)[-1] == "1st"
+    assert "✓ judged" in str(visit.choose(visit.answer.page_id).page)
 
 
 def test_the_answer_beyond_the_hits_can_be_opened(visit: Visit) -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_claimed_of_another_question_or_without_the_page(visit: Visit
     assert "judged" not in str(visit.search(f"{QUESTION} again").results)
     visit.search(QUESTION)
     assert visit.answer is not None
-    screen = visit.limit("doc:short")
+    screen = visit.limit("document:short*")
     assert visit.answer is None
     assert not told(screen.dial)
     visit.limit("")

@@ -177,7 +177,7 @@ def test_dial_is_a_slider_that_says_its_value() -> None:
     (slider,) = drawn.all(role="slider")
     assert (slider["aria-valuemin"], slider["aria-valuemax"], slider["aria-valuenow"]) == ("1", "5", "3")
     assert slider["tabindex"] == "0"
-    assert slider["aria-valuetext"] == "4 query by 8 candidate tokens, 2 KB a page, nDCG@5 0.55"
+    assert slider["aria-valuetext"] == "4 query by 8 candidate tokens, 2.0 KB a page, nDCG@5 0.55"
     assert [stop["data-stop"] for stop in drawn.all(class_="stop")] == ["0", "1", "2", "3", "4"]
     assert len(drawn.all(class_="on")) == 6  # three stops and three bands are lit
     assert "256 B" in drawn.words

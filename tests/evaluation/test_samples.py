@@ -320,6 +320,9 @@ def test_the_shipped_fit_is_of_this_encoder_and_these_pages(asset: Shipped, mini
     assert (fit.pages, fit.own) == (len(asset.collection), 180)
     for stop in STOPS:
         assert fit.chance(0.2, stop) < fitting.NOTHING < 0.5 < fit.chance(0.6, stop)
+    for bins in fit.reliability:
+        assert sum(count for *_, count in bins) == fit.own + fit.foreign
+    assert len(fit.reliability) == len(STOPS)
 
 
 def test_the_shipped_calibrations_are_of_the_shipped_pages(asset: Shipped, mini: Mini, beir: Beir) -> None:

@@ -38,7 +38,7 @@ def dial(
         bytes_per_page: index bytes per page at each of the five stops.
         curve: quality of the stops; None draws the dial without a curve.
         readout: HTML of the line on the right: the cost of the last move.
-        storage: the storage kind; the curve was measured with float16, which is noted for other kinds.
+        storage: the storage kind; the curve was measured with one kind, which is noted for others.
         auto: where the dial sets itself; the thumb then is at the stop that the query needed.
         answer: the rank of the judged answer at each of the five stops, if it is known.
     """
@@ -136,11 +136,11 @@ def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
     if curve is None:
         return f"{name} <span>{tokens}</span>"
     score = curve.scores[STOPS.index(budget)]
-    kept = "" if storage == "float16" else ", as float16"
+    kept = "" if storage == curve.storage else f", as {curve.storage}"
     return (
         f"{name} <span>{tokens}</span>"
         f'<span class="worth">nDCG@5 <b class="num">{score:.2f}</b> '
-        f"on {curve.questions} sample questions{kept}</span>"
+        f"on {curve.questions} {curve.source}{kept}</span>"
     )
 
 

@@ -20,6 +20,7 @@ from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace, Upload
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .auto_choice import AutoChoice
@@ -186,11 +187,16 @@ class SearchScreen:
         pages, notice, kept = len(self.collection), self.tools.notice, storage_of(self.collection)
         return search_tab.header(encoder.name, encoder.device, pages, notice, kept)
 
+    @property
+    def curve(self) -> Curve | None:
+        """The quality of the stops that the dial draws: that of the sample pages, or of the visitor's own."""
+        return self.tools.curve
+
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
         kind, told = storage_of(self.collection), self.trace.auto if self.trace else None
         auto = Setting(told) if self.auto.on else None
         ranks = ranks_told(self.answer.ranks) if self.answer else ()
-        return dial(self.budget, sizes, self.tools.curve, cost, kind, auto, ranks)
+        return dial(self.budget, sizes, self.curve, cost, kind, auto, ranks)
 
     def storage(self) -> str:
         """The storage control for the current state."""

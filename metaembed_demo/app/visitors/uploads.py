@@ -21,8 +21,8 @@ from pathlib import Path
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.disk import clear_scratch
+from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Problem, Upload
-from metaembed_demo.documents.file_types import mebibytes
 
 PREFIX = "metaembed-uploads-"
 BLOCK = 4096  # minimum bytes of a file on disk
@@ -70,8 +70,8 @@ class UploadedFiles:
     def _no_room(self, name: str, size: int) -> str:
         most = self.limits.max_session_bytes
         return (
-            f"{name} ({mebibytes(size)}) was left out: it takes this session's uploads over the limit of "
-            f"{mebibytes(most)}. Reload the page for a new session, or raise METAEMBED_MAX_SESSION_BYTES."
+            f"{name} ({bytes_text(size)}) was left out: it takes this session's uploads over the limit of "
+            f"{bytes_text(most)}. Reload the page for a new session, or raise METAEMBED_MAX_SESSION_BYTES."
         )
 
     def refusals(self) -> list[Problem]:

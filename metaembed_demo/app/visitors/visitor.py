@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from metaembed_demo.app.views import documents_tab, storage_control
+from metaembed_demo.app.views import budget_tab, documents_tab, storage_control
+from metaembed_demo.app.views.reliability_chart import reliability
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.notices import in_lines
+from metaembed_demo.core.budgets import position
 from metaembed_demo.core.types import Upload
+from metaembed_demo.evaluation.quality_curve import Curve
 
 from .corpus_study import CorpusStudy, QuerySource
 from .jobs import Indexed, in_turn, index
-from .page_state import DocumentsTab
+from .page_state import DocumentsTab, Screen
+from .search_screen import cost_of
 from .search_state import SearchState
 from .tools import Tools
 
@@ -41,6 +46,34 @@ class Visit(SearchState):
     def budget_tab(self) -> str:
         """The Budget tab for the current state."""
         return self.study.budget(self.collection, self.budget, len(self.explanation_tabs.queries))
+
+    def reading_labels(self, files: Sequence[Upload]) -> str:
+        """The Budget tab while dropped files are read."""
+        searches = len(self.explanation_tabs.queries)
+        running = budget_tab.reading([file.name for file in files])
+        return self.study.budget(self.collection, self.budget, searches, running)
+
+    @property
+    def curve(self) -> Curve | None:
+        return self.study.curve or super().curve
+
+    def dial(self) -> Screen:
+        """The dial alone, after its curve has changed."""
+        return Screen(dial=self._dial(cost_of(self.trace), self.bytes_per_stop()))
+
+    def sheet(self) -> str:
+        """The sheet of every way to search so many pages."""
+        return self.study.decision(self.collection, self.session.base.calibrations)
+
+    def measure_ways(self) -> Iterator[str]:
+        """Measure every storage kind, mode and Auto on this visitor's pages."""
+        steps = self.study.measure_ways(self.collection, self.session.base.calibrations)
+        yield from in_turn(self.session, self.study.stop, steps)
+
+    def reliability(self) -> str:
+        """How well the chances of this encoder's hits hold."""
+        at = round(position(self.budget))
+        return reliability(fitting.calibration_of(self.tools.encoder.fingerprint), at)
 
     def index_size(self) -> str:
         """The index size at each stop, at the current storage kind."""

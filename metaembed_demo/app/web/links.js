@@ -38,22 +38,7 @@ document.addEventListener("keyup", (event) => {
   if (event.target.closest("[role=tab]")) setTimeout(follow, 50);
 });
 
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch { // no permission, or no secure context: use execCommand
-    const field = document.createElement("textarea");
-    field.value = text;
-    field.style.position = "fixed";
-    document.body.append(field);
-    field.select();
-    const done = document.execCommand("copy");
-    field.remove();
-    return done;
-  }
-}
-
+const { copy } = metaembed;
 const say = (text) => { element.querySelector(".copied").textContent = text; };
 
 // The trace is made on demand, because it is larger than the rest of a search.

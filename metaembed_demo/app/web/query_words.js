@@ -73,7 +73,7 @@ function show() {
   for (const each of group.children) each.setAttribute("aria-pressed", Number(each.dataset.word) === pressed);
   if (!map) return;
   const pairs = inMatrix(map);
-  status.textContent = pressed === null ? "" : sentence(map, pairs);
+  status.textContent = status.title = pressed === null ? "" : sentence(map, pairs);
   telling = true;
   shared.tell("read", pressed === null ? null : { row: map.asked[pressed][1] });
   telling = false;
