@@ -17,6 +17,7 @@ from metaembed_demo.app.theme import SHADES_DARK, SHADES_LIGHT, css
 from metaembed_demo.app.views import (
     alignment_chart,
     documents_tab,
+    examples,
     filter_control,
     index_size_chart,
     score_bar,
@@ -30,6 +31,7 @@ from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
+from metaembed_demo.evaluation.climbs import Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.maxsim import align, prefix_gains
 
@@ -444,7 +446,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
     problem = documents_tab.Outcome(1, (HOSTILE,), (FakeProblem(HOSTILE, f"{HOSTILE}: {HOSTILE}"),), 1.0)
     parts = [
         search_tab.header(HOSTILE, HOSTILE, 1),
-        search_tab.examples([HOSTILE]),
+        examples.examples([Climb(HOSTILE, HOSTILE, (5, 4, 3, 2, 1))]),
         search_tab.no_query(3, HOSTILE),
         search_tab.failure(HOSTILE, HOSTILE),
         search_tab.results(

@@ -20,6 +20,7 @@ from metaembed_demo.app.server.gradio_uploads import UploadRoute, said, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views import examples as example_chips
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.links import Link
@@ -36,6 +37,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
+from metaembed_demo.evaluation.climbs import AnswersOf, Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
@@ -113,8 +115,9 @@ class Page:
                         self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                         self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
                     self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
-        self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
+        self.examples = html("examples", example_chips.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
+        html("query-words", example_chips.query_words(), script="query_words.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")
@@ -232,25 +235,30 @@ class Page:
 
     def search(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, uploads(event))
         for refused in visit.session.files.refusals():
             gr.Warning(escape(refused.message))  # it names the file, and is shown as HTML
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, [])
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Search for an example, without the query picture."""
-        visit, text = self.visits.of(request), str(said(event, "query"))
+        """Search for an example, without the query picture. The landing has put its question there itself."""
+        visit, text, mode = self.visits.of(request), str(said(event, "query")), str(said(event, "mode", ""))
         visit.picture = visit.session.files.swap(visit.picture, [])
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: self.drop_area()}
+        told = {} if said(event, "played", False) else {self.text: text}
+        return {
+            **self._screen(visit, visit.ask_example(text, mode)),
+            **told,
+            self.picture: self.drop_area(),
+        }
 
     def drop_area(self, shown: str = "") -> str:
         """The drop area of the query picture, reset. shown: the URL of a picture in it."""
@@ -262,7 +270,8 @@ class Page:
         if said(event, "stop", 0) == AUTO:
             return self._screen(visit, visit.set_itself()) or gr.skip()
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
+        played = bool(said(event, "played", False))
+        return self._screen(visit, visit.move(STOPS[stop], played)) or gr.skip()
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -332,7 +341,7 @@ class Page:
         visit = self.visits.of(request)
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
-            return {**self._screen(visit, visit.search(value)), self.text: value}
+            return {**self._screen(visit, visit.ask(value)), self.text: value}
         if name == "only":
             return self._screen(visit, visit.limit(value)) or gr.skip()
         if name == "mode":
@@ -404,8 +413,9 @@ def build_ui(
     encoder: Encoder,
     base: Collection,
     curve: Curve | None = None,
-    examples: Sequence[str] = (),
+    examples: Sequence[Climb] = (),
     notice: str = "",
+    answers: AnswersOf | None = None,
 ) -> tuple[gr.Blocks, dict[str, Any]]:
     """Build the page. Returns it with its options for `launch`.
 
@@ -413,8 +423,9 @@ def build_ui(
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
-        examples: queries offered under the query box.
+        examples: questions offered under the query box, the landing's first.
         notice: why the configured encoder is not in use; shown on top.
+        answers: the judged questions, and the pages that answer them.
 
     Raises:
         ValueError: when `base` was made by another encoder.
@@ -426,7 +437,14 @@ def build_ui(
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     known = sample_statistics.read(PATHS.shipped_statistics, base)
     tools = Tools(
-        encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice, sample_statistics=known
+        encoder,
+        curve,
+        examples,
+        len(base) > 0,
+        explainer(encoder),
+        notice,
+        sample_statistics=known,
+        answers=answers or {},
     )
     visits = Visits(tools, base, folder)
     page = Page(visits, base)

@@ -146,5 +146,13 @@ def ordinal(n: int) -> str:
     """
     if 1 <= n <= len(ORDINALS):
         return ORDINALS[n - 1]
+    return nth(n)
+
+
+def nth(n: int) -> str:
+    """
+    >>> [nth(n) for n in (1, 22, 23, 112, 1204)]
+    ['1st', '22nd', '23rd', '112th', '1,204th']
+    """
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n:,}{ending}"

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import PageFilter
+from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, has_seen, research, search
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -31,7 +32,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class SearchState(SearchScreen):
-    """What one tab searches and shows."""
+    """What one tab searches and shows.
+
+    own: the visitor's choice of what ranks pages, while an example is shown in a mode of its own.
+    played: whether the landing has moved the dial last, and not the visitor.
+    """
+
+    own: tuple[str, int, str] | None = None
+    played: bool = False
 
     def forget_search(self) -> str:
         """Drop the last search. Returns its text, "" where there was none."""
@@ -86,6 +94,24 @@ class SearchState(SearchScreen):
             with suppress(Exception):  # the search beside it tells what is wrong
                 tabs.pin(self._ask(Query(pinned), budget))
 
+    def ask(self, text: str) -> Screen:
+        """A search of the visitor's own: in the mode and at the budget that were theirs before an example."""
+        if self.own is not None:
+            self.ranking.take(*self.own)
+        if self.played:
+            self.budget = STOPS[-1].clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        self.own, self.played = None, False
+        return self.search(text)
+
+    def ask_example(self, text: str, mode: str = "") -> Screen:
+        """Search for an example, in the mode that its claim is of, if it makes one."""
+        if mode in MODES:
+            self.own = self.own or (self.ranking.mode, self.ranking.steps, self.ranking.complement)
+            self.ranking.take(mode, 0, self.ranking.complement)
+        elif self.own is not None:
+            return self.ask(text)
+        return self.search(text)
+
     def search(self, text: str) -> Screen:
         """Search with the text and the query picture, if there is one, and open the best hit.
 
@@ -124,9 +150,9 @@ class SearchState(SearchScreen):
     def _read(self, file: Upload) -> Image:
         return picture(file, self.session.shares.pictures, self.session.client)
 
-    def move(self, budget: Budget) -> Screen:
-        """Search again with the same query embedding at another budget."""
-        self.auto.on = False
+    def move(self, budget: Budget, played: bool = False) -> Screen:
+        """Search again with the same query embedding at another budget. played: by the landing."""
+        self.auto.on, self.played = False, played
         return self._moved(budget)
 
     def set_itself(self) -> Screen:
@@ -152,6 +178,7 @@ class SearchState(SearchScreen):
 
     def rank_by(self, mode: str, steps: int | str, complement: str = "") -> Screen:
         """Search again in another mode, or with the query refined in so many steps by a complement."""
+        self.own = None
         self.ranking.take(mode, steps, complement)
         if self.trace is not None and not has_seen(self.trace, self._how().complement):
             return self.search(self.trace.query_text)
@@ -163,11 +190,12 @@ class SearchState(SearchScreen):
         return replace(self.ranking.how(self.only, self.complement), auto=auto)
 
     def choose(self, page_id: str) -> Screen:
-        """Open another hit. An id that is not among the hits is ignored."""
-        trace = self.trace
-        if trace is None or page_id not in {hit.page_id for hit in trace.hits}:
+        """Open another hit, or the judged answer. An id that is not among these is ignored."""
+        trace, answer = self.trace, self.answer.page_id if self.answer else ""
+        among = trace is not None and page_id in {hit.page_id for hit in trace.hits}
+        if trace is None or (not among and (page_id != answer or not self._has(answer))):
             return Screen()
-        self._take(trace, page_id)
+        self._take(trace, page_id, beyond=True)
         return self.screen()
 
     def _take(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
