@@ -38,8 +38,8 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ("page.css", "search.css", "documents.css", "charts.css", "explanation.css", "storage.css")
-    return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
+    names = ("page", "search", "documents", "charts", "explanation", "storage", "map")
+    return shades + "\n".join((WEB / f"{name}.css").read_text("utf-8") for name in names)
 
 
 def head() -> str:

@@ -88,7 +88,7 @@ def lay_out(
     """
     n = len(ids)
     room = ROOM * float(np.sqrt(WIDTH * HEIGHT / max(n, 1)))
-    flat = _scaled(_flat(np.ascontiguousarray(vectors, np.float32)))
+    flat = _scaled(_flat(vectors.astype(np.float32)))
     groups = _groups(flat)
     return Layout(tuple(ids), apart(flat, room), groups, _names(groups, texts, languages), room)
 
@@ -142,7 +142,7 @@ def _scaled(points: FloatArray) -> FloatArray:
     n = np.arange(len(points))
     angle = n * np.pi * (3 - np.sqrt(5))
     spiral = np.sqrt(n / max(len(points), 1))[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-    return (turned * (scale if spread.any() else 1.0) + 1e-4 * spiral).astype(np.float32)
+    return np.asarray(turned * (scale if spread.any() else 1.0) + 1e-4 * spiral, np.float32)
 
 
 def apart(points: FloatArray, room: float) -> FloatArray:
@@ -186,7 +186,7 @@ def _names(
     by_language: dict[str, _Words | None] = {}
     names: list[tuple[str, ...]] = []
     for group in range(int(groups.max(initial=NONE)) + 1):
-        spoken = [languages[i] for i in np.flatnonzero(groups == group) if texts[i]]
+        spoken = [languages[i] for i in np.flatnonzero(groups == group).tolist() if texts[i]]
         language = max(dict.fromkeys(spoken), key=spoken.count, default="")
         if spoken and language not in by_language:
             rows = [i for i, each in enumerate(languages) if each == language and texts[i]]

@@ -134,6 +134,11 @@ class PageFilter:
         return found
 
     @classmethod
+    def of_document(cls, source: str) -> PageFilter:
+        """Of all pages of the document of exactly this name."""
+        return cls(places=((source, ((1, MOST_NUMBER),)),))
+
+    @classmethod
     def _of(cls, found: Mapping[str, list[str]]) -> PageFilter:
         """From the values of each kind."""
         if sum(map(len, found.values())) > MOST_PARTS:

@@ -19,7 +19,7 @@ AT_ONCE = 256  # pages whose vectors are read together
 
 @dataclass(frozen=True, eq=False)
 class LayoutPages:
-    """Pages in the order of the index. vectors: (n, D) the first of each, of length 1. Others as `lay_out`."""
+    """Pages in the order of the index. vectors: (n, D) the first of each, of length 1."""
 
     ids: tuple[str, ...]
     vectors: FloatArray

@@ -1,6 +1,6 @@
 """The process that lays out pages on a plane (collection/corpus_layout.py), and the app's side of it.
 
-Started as `python -m metaembed_demo.collection.layout_worker MEGABYTES FOLDER` (documents/sandbox/serving.py).
+Started as `python -m metaembed_demo.collection.layout_worker MEGABYTES FOLDER`, by documents/sandbox/pool.py.
 Apart from the app, because PaCMAP compiles itself, holds 300 MB, and its threads abort when two of them meet.
 """
 

@@ -125,7 +125,7 @@ def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, An
 
 
 def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, with its calibrations and layout beside.
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, all else beside.
 
     Returns:
         Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,

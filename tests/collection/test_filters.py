@@ -126,7 +126,7 @@ def test_chosen_pages_become_a_filter_that_matches_them_alone() -> None:
     chosen = found[::3]
     only = PageFilter.of_places(page.places[0] for page in chosen)
     assert [page.id for page in found if only.matches(page)] == [page.id for page in chosen]
-    with pytest.raises(ValueError, match="pages of 101 documents do not fit .* Choose fewer"):
+    with pytest.raises(ValueError, match=r"pages of 101 documents do not fit .* Choose fewer"):
         PageFilter.of_places((f"{n}.pdf", 1) for n in range(101))
 
 

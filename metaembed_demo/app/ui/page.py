@@ -40,6 +40,7 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
+from .map_tab import MapTab
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
@@ -71,10 +72,12 @@ class Page:
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._lay_out_search()
-            with gr.Tab("Documents", id="documents", render_children=True):
-                self._lay_out_documents()
+            self.map_tab = MapTab(self.visits)
+            self.map_tab.lay_out()
             self.survey_tabs = SurveyTabs(self.visits)
             self.survey_tabs.lay_out()
+            with gr.Tab("Documents", id="documents", render_children=True):
+                self._lay_out_documents()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
         self.link = html("link", script="links.js")
@@ -161,6 +164,7 @@ class Page:
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
+        self.map_tab.wire(on, self.rooms, self._screen, search_outputs, DIRECT)
         self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
@@ -214,6 +218,7 @@ class Page:
         link = Link.parse(dict(request.query_params))
         try:
             visit = self.visits.of(request)
+            visit.map.arrive()
         except gr.Error as full:
             return {self.results: search_tab.failure(full.message, link.query)}
         updates = {

@@ -20,7 +20,7 @@ from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.index.query_refinement import MOST_STEPS
 
 SCHEMA = 1
-ROOMS = ("search", "documents", "budget", "tokens")
+ROOMS = ("search", "map", "budget", "tokens", "documents")
 TABS = ("alignment", "page-map", "ranks", "compare", "timing")
 LONGEST = 1000  # characters of a query in a link
 WORDS = 50  # words of an explanation in a trace

@@ -13,6 +13,7 @@ from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.notices import in_lines
 from metaembed_demo.core.types import Upload
 
+from .corpus_map import CorpusMap
 from .corpus_study import CorpusStudy, QuerySource
 from .jobs import Indexed, in_turn, index
 from .page_state import DocumentsTab
@@ -30,11 +31,13 @@ class Visit(SearchState):
     stop: threading.Event = field(default_factory=threading.Event)  # cancels indexing
     indexing: bool = False
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
+    map: CorpusMap = field(init=False)
     used: float = 0.0  # time of this tab's last event, on the session's clock
 
     def begin(self, tools: Tools) -> None:
         super().begin(tools)
         self.study = CorpusStudy(tools.encoder, tools.explainer, tools.token_statistics)
+        self.map = CorpusMap(self)
 
     # Budget
 
