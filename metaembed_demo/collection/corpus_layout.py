@@ -71,7 +71,7 @@ class Layout:
         """Raises ValueError, KeyError or TypeError where `value` is none."""
         return cls(
             tuple(map(str, value["ids"])),
-            np.array(value["places"], np.float32).reshape(-1, 2) / 1000,
+            (np.array(value["places"], np.float64).reshape(-1, 2) / 1000).astype(np.float32),
             np.array(value["groups"], np.int32),
             tuple(tuple(map(str, words)) for words in value["names"]),
             float(value["room"]),

@@ -219,7 +219,7 @@ function paints() {
 
 async function show() {
   const told = document.querySelector("#map-head [data-shown]")?.dataset.shown;
-  element.classList.toggle("off", !told);
+  frame.classList.toggle("off", !told);
   if (!told) return;
   shown = JSON.parse(told);
   if (shown.at !== from) {
@@ -243,7 +243,7 @@ async function show() {
   if ([...next].join() !== [...lit].join()) {
     [before, lit, begun] = [new Map(lit), next, performance.now()];
   }
-  element.dataset.drawn = map.ids.length;
+  frame.dataset.drawn = map.ids.length;
   paints();
 }
 
