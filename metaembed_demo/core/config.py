@@ -123,7 +123,13 @@ class Space(Settings):
     """Whether the app runs on a Hugging Face Space, and whether that Space uses ZeroGPU."""
 
     here: IsSet = Field(default=False, validation_alias="SPACE_ID")
+    name: str = Field(default="", validation_alias="SPACE_ID")  # owner/name
     zero_gpu: IsSet = Field(default=False, validation_alias="SPACES_ZERO_GPU")
+
+    @property
+    def code(self) -> str:
+        """The address of the code that runs here; empty where it is not a Space."""
+        return f"https://huggingface.co/spaces/{self.name}/tree/main" if self.name.count("/") == 1 else ""
 
 
 class Server(Settings):

@@ -84,30 +84,34 @@ class Page:
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _lay_out_search(self) -> None:
-        with gr.Row(elem_id="ask"):
-            self.text = gr.Textbox(
-                placeholder="Ask for a page, a figure, a picture…",
-                label="Query",
-                show_label=False,
-                container=False,
-                elem_id="query",
-                lines=1,
-                max_lines=1,
-                autofocus=True,
-                submit_btn="Search",
-            )
-            self.picture = html("picture", search_tab.drop(DROP_PICTURE, many=False), script="file_drop.js")
-        self.ranking = html("ranking", script="ranking_control.js")
-        self.only = html("only", script="page_filter.js")
+        with gr.Column(elem_id="strip"):  # stays on top
+            with gr.Row(elem_id="ask"):
+                self.text = gr.Textbox(
+                    placeholder="Ask for a page, a figure, a picture…",
+                    label="Query",
+                    show_label=False,
+                    container=False,
+                    elem_id="query",
+                    lines=1,
+                    max_lines=1,
+                    autofocus=True,
+                    submit_btn="Search",
+                )
+                self.ranking = html("ranking", script="ranking_control.js")
+                self.only = html("only", script="page_filter.js")
+                area = search_tab.drop(DROP_PICTURE, many=False)
+                self.picture = html("picture", area, script="file_drop.js")
+            with gr.Row(elem_id="turn"):
+                self.dial = html("dial", script="budget_dial.js")
+                html("more", search_tab.more(), script="popover.js")
+                with gr.Column(elem_id="settings"):
+                    self.storage = self.storage_tab.lay_out_control()
+                    with gr.Row(elem_id="free"):
+                        self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
+                        self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
+                    self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
         self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
-        self.dial = html("dial", script="budget_dial.js")
-        self.storage = self.storage_tab.lay_out_control()
-        with gr.Accordion("Advanced: untrained stops", open=False, elem_id="free"):
-            with gr.Row():
-                self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
-                self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
-            self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")

@@ -63,8 +63,8 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f'<div class="axis-g">gain, max 1</div>'
         f"</div>"
         f'<p class="reading" aria-live="polite">{_sentence(best, found)}</p>'
-        '<div class="both" aria-live="polite">Point at a cell, or use the arrow keys, to see what its two '
-        "tokens read.</div>"
+        '<div class="both" aria-live="polite"><p><span class="by-mouse">Point at a cell, or use the arrow '
+        'keys,</span><span class="by-touch">Tap a cell</span> to see what its two tokens read.</p></div>'
         f"{_prefixes(found)}"
         f'<p class="scale num" aria-hidden="true">cosine {low:.2f}<i></i>{high:.2f}'
         f'<span class="ring"></span> a row{chr(0x2019)}s maximum</p>'

@@ -52,16 +52,15 @@ def dial(
     words = _auto_words(told) if auto else _words(budget, bytes_per_page, curve)
     return (
         f'<section class="dial{state}" aria-labelledby="dial-title">'
-        f'<div class="dial-head"><h2 id="dial-title">{title}</h2>'
-        f'<p class="readout" aria-live="polite">{readout}</p></div>'
         f'<div class="dial-row"><div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" '
         f'aria-label="Budget" '
         f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
         f'aria-valuetext="{words}" data-stop="{round(at)}" '
         f'data-exact="{int(budget.trained and auto is None)}" style="--at:{at:.3f}">'
         f"{_chart(heights, lit)}{_axis(curve)}{columns}"
-        f'<span class="thumb" aria-hidden="true"></span></div>{_auto_stop(auto)}</div>'
-        f"{_promise(told)}</section>"
+        f'<span class="thumb" aria-hidden="true"></span></div>{_auto_stop(auto)}'
+        f'<div class="dial-head"><h2 id="dial-title">{title}</h2>'
+        f'<p class="readout" aria-live="polite">{readout}</p></div></div>{_promise(told)}</section>'
     )
 
 
@@ -125,9 +124,9 @@ def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
     score = curve.scores[STOPS.index(budget)]
     kept = "" if storage == "float16" else ", as float16"
     return (
-        f"{name} <span>{tokens} "
-        f'<span class="worth"><span class="sep">·</span> nDCG@5 <b class="num">{score:.2f}</b> '
-        f"on {curve.questions} sample questions{kept}</span></span>"
+        f"{name} <span>{tokens}</span>"
+        f'<span class="worth">nDCG@5 <b class="num">{score:.2f}</b> '
+        f"on {curve.questions} sample questions{kept}</span>"
     )
 
 
@@ -198,20 +197,13 @@ def _column(
     )
 
 
-def readout(moved: bool, server_ms: float, rerank_ms: float, total_ms: float) -> str:
-    """The cost of the last search or move, as HTML.
+def readout(scoring_ms: float, total_ms: float) -> str:
+    """What the budget costs in the open search, as HTML; the same after a search and after a move.
 
     Args:
-        moved: whether only the budget changed.
-        server_ms: total server time for this answer.
-        rerank_ms, total_ms: timings of the search.
+        scoring_ms: time of the scoring, which depends on the budget. total_ms: of the whole search.
     """
-    if moved:
-        return (
-            f'<b class="num">{ms_text(server_ms)}</b> server time '
-            '<span class="sep">·</span> re-ranked, nothing encoded again'
-        )
     return (
-        f'<b class="num">{ms_text(rerank_ms)}</b> of '
-        f'<span class="num">{ms_text(total_ms)}</span> in this query depend on the dial'
+        f'<b class="num">{ms_text(scoring_ms)}</b> scoring at this budget '
+        f'<span class="sep">·</span> <span class="num">{ms_text(total_ms)}</span> in all'
     )

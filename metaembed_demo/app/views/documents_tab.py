@@ -86,7 +86,7 @@ def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
         for name in names
     )
     return (
-        '<section class="encoders"><h3>Encoder</h3>'
+        '<section class="encoders"><h2>Encoder</h2>'
         f'<div class="control"><span class="stops">{buttons}</span></div><p class="hint">Another encoder '
         "reads every page again; until it is done, nothing changes.</p></section>"
     )
@@ -109,7 +109,7 @@ def resolutions(name: str, limits: Sequence[int], now: int, busy: bool = False) 
         for tokens, said in choices
     )
     return (
-        '<section class="encoders"><h3>Visual tokens a page</h3>'
+        '<section class="encoders"><h2>Visual tokens a page</h2>'
         '<div class="control"><span class="stops" role="group" aria-label="Visual tokens a page, at most">'
         f'{buttons}</span></div><p class="hint">An upper limit; the default is {own:,}. Fewer are faster, '
         "small print needs more. A change encodes every page again.</p></section>"
@@ -128,7 +128,7 @@ def loading(name: str) -> str:
 def refused(name: str, message: str) -> str:
     """A failed switch to an encoder, with the reason."""
     return (
-        f'<section class="outcome warn" role="alert"><h3>{safe(PurePosixPath(name).name)} was not taken</h3>'
+        f'<section class="outcome warn" role="alert"><h2>{safe(PurePosixPath(name).name)} was not taken</h2>'
         f"<p>{safe(message)}</p></section>"
     )
 
@@ -137,7 +137,7 @@ def switched(name: str, device: str, pages: int, tokens: int = 0) -> str:
     """A finished switch to another encoder or resolution (visual tokens per page)."""
     limit = f", with at most {tokens:,} visual tokens a page" if tokens else ""
     return (
-        f'<section class="outcome good"><h3>{plural(pages, "page")} encoded again</h3>'
+        f'<section class="outcome good"><h2>{plural(pages, "page")} encoded again</h2>'
         f"<p>Searches now use {safe(name)} on {safe(device)}{limit}.</p></section>"
     )
 
@@ -146,7 +146,7 @@ def index_file_buttons(busy: bool = False) -> str:
     """The two buttons for index files, see web/index_file.js."""
     shut = " disabled" if busy else ""
     return (
-        '<section class="index-file"><h3>Index file</h3><div class="ways">'
+        '<section class="index-file"><h2>Index file</h2><div class="ways">'
         f'<button type="button" class="quiet" data-action="download"{shut}>Download the index</button>'
         f'<label class="quiet"><input type="file" accept=".zip" class="hidden"{shut}>'
         '<span class="index-file-words">Open an index</span></label></div>'
@@ -173,14 +173,14 @@ def _waits(label: str, what: str, more: str) -> str:
 def packed(name: str, pages: int, size: int) -> str:
     """The index file is packed and the download has started."""
     return (
-        f'<section class="outcome good" role="status"><h3>{plural(pages, "page")} packed</h3>'
+        f'<section class="outcome good" role="status"><h2>{plural(pages, "page")} packed</h2>'
         f"<p>{safe(name)}, {bytes_text(size)}, is being downloaded.</p></section>"
     )
 
 
 def not_packed(message: str) -> str:
     return (
-        f'<section class="outcome warn" role="alert"><h3>The index was not packed</h3>'
+        f'<section class="outcome warn" role="alert"><h2>The index was not packed</h2>'
         f"<p>{safe(message)}</p></section>"
     )
 
@@ -192,14 +192,14 @@ def opened(name: str, added: int, held: int, left_out: str = "") -> str:
     """
     if left_out:
         return (
-            f'<section class="outcome warn" role="alert"><h3>{plural(added, "page")} added</h3>'
+            f'<section class="outcome warn" role="alert"><h2>{plural(added, "page")} added</h2>'
             f"<p>{safe(left_out)}</p></section>"
         )
     here = f"; {plural(held - added, 'page')} of it were here already" if held > added else ""
     here = here.replace("1 page of it were", "1 page of it was")
     title = f"{plural(added, 'page')} added" if added else "Nothing new"
     return (
-        f'<section class="outcome good" role="status"><h3>{title}</h3>'
+        f'<section class="outcome good" role="status"><h2>{title}</h2>'
         f"<p>From {safe(name)}{here}.</p></section>"
     )
 
@@ -207,7 +207,7 @@ def opened(name: str, added: int, held: int, left_out: str = "") -> str:
 def not_opened(name: str, message: str) -> str:
     """A refused index file, with the reason."""
     return (
-        f'<section class="outcome warn" role="alert"><h3>{safe(name)} was not opened</h3>'
+        f'<section class="outcome warn" role="alert"><h2>{safe(name)} was not opened</h2>'
         f"<p>{safe(message)}</p></section>"
     )
 
@@ -216,12 +216,12 @@ def outcome(ended: Outcome) -> str:
     """The result of an upload: pages added, duplicates, and each problem with its message."""
     problems, twice = list(ended.problems), list(ended.duplicates)
     kind = "warn" if problems or ended.error or ended.cancelled else "good"
-    parts = [f"<h3>{_headline(ended)}</h3>"]
+    parts = [f"<h2>{_headline(ended)}</h2>"]
     if ended.error:
         parts.append(f'<p class="stopped">Indexing stopped early: {safe(ended.error)}</p>')
     if problems:
         items = "".join(f"<li>{_problem(problem)}</li>" for problem in problems)
-        parts.append(f"<h4>{plural(len(problems), 'problem')}</h4><ul class='problems'>{items}</ul>")
+        parts.append(f"<h3>{plural(len(problems), 'problem')}</h3><ul class='problems'>{items}</ul>")
     if notices := ended.notices:
         items = "".join(f"<li>{_notice(notice)}</li>" for notice in notices)
         parts.append(

@@ -43,7 +43,7 @@ def control(
     hint = "A picture without words is searched by meaning." if picture_alone else HINTS[mode]
     refined = _refinement(steps, path, complements, complement) if mode == BOTH else ""
     return (
-        f'<div class="rank-by">{_segments("mode", "Rank pages by", names, mode)}'
+        f'<div class="rank-by">{_segments("mode", "Rank pages by", names, mode, hint)}'
         f'<p class="hint">{hint}</p>{refined}</div>'
     )
 
@@ -62,22 +62,24 @@ def reading(name: str, done: tuple[int, int], due: bool) -> str:
 
 def _refinement(steps: int, path: str, complements: Sequence[str], complement: str) -> str:
     names = [(str(each), str(each) if each else "Off") for each in sorted({*STEPS, steps})]
+    now = f'<span class="num">{steps} steps</span>' if steps else '<span class="hidden">off</span>'
     options = [WORDS_ALONE, *((safe(name), f"By {safe(name)}") for name in complements)]
     chosen = safe(complement) if complement in complements else ""
     by = _segments("complement", "Refine by", options, chosen) if complements else ""
     return (
-        f'<details class="refine"><summary>Query refinement: <span class="num">'
-        f"{f'{steps} steps' if steps else 'off'}</span></summary>"
-        f'<div class="refine-how">{_segments("steps", "Steps", names, str(steps))}{by}'
-        f'<p class="hint">{REFINES}</p></div>{path}</details>'
+        f'<details class="refine"><summary>Refine<span class="hidden"> the query:</span> {now}</summary>'
+        '<div class="refine-panel"><div class="refine-how">'
+        f"{_segments('steps', 'Steps', names, str(steps))}{by}"
+        f'<p class="hint">{REFINES}</p></div>{path}</div></details>'
     )
 
 
-def _segments(name: str, title: str, options: list[tuple[str, str]], chosen: str) -> str:
-    """Radio buttons that look like one control in parts. options: values and labels."""
+def _segments(name: str, title: str, options: list[tuple[str, str]], chosen: str, told: str = "") -> str:
+    """Radio buttons that look like one control in parts. options: values and labels; told: shown on hover."""
+    tip = f' title="{told}"' if told else ""
     parts = "".join(
         f'<label><input type="radio" name="{name}" value="{value}"{" checked" if value == chosen else ""}>'
         f"<span>{label}</span></label>"
         for value, label in options
     )
-    return f'<fieldset class="segments"><legend class="hidden">{title}</legend>{parts}</fieldset>'
+    return f'<fieldset class="segments"{tip}><legend class="hidden">{title}</legend>{parts}</fieldset>'

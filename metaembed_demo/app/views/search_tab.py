@@ -12,6 +12,7 @@ from typing import Protocol
 from metaembed_demo import __version__
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.budgets import reach
+from metaembed_demo.core.config import SPACE
 from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace, Word
@@ -68,8 +69,10 @@ def header(encoder: str, device: str, pages: int, notice: str = "", storage: str
     status = f"{safe(notice)} · {status}" if notice else status
     told = {"encoder": encoder, "device": device, "pages": pages, "storage": storage, "version": __version__}
     return (
+        f'<a class="skip" href="#results">Skip to results</a>'
         f'<header class="top" {json_attribute("provenance", told)}>'
         "<h1>MetaEmbed demo <span>one index, any budget</span></h1>"
+        f'<p class="about">{_about()}</p>'
         f'<p class="status num">{status}</p>'
         '<button type="button" class="mode" aria-label="Switch between light and dark">'
         '<svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">'
@@ -78,26 +81,42 @@ def header(encoder: str, device: str, pages: int, notice: str = "", storage: str
     )
 
 
+PAPER = "https://arxiv.org/abs/2509.18095"
+
+
+def _about() -> str:
+    """Links to the paper, to the code where its place is known, and to the tour."""
+    code = f'<a href="{safe(SPACE.code)}" target="_blank" rel="noopener">code</a>' if SPACE.code else ""
+    return (
+        f'<a href="{PAPER}" target="_blank" rel="noopener">paper</a>{code}'
+        '<button type="button" data-tour>how it works</button>'
+    )
+
+
+LEAD = "Every page is kept as 64 nested Meta Tokens; the dial sets how many of them a search reads."
+
+
 def examples(queries: Sequence[str]) -> str:
-    """Example queries as buttons."""
+    """What this is in a sentence, and example queries as buttons."""
+    lead = f'<p class="lead">{LEAD}</p>'
     if not queries:
-        return ""
+        return lead
     buttons = "".join(
         f'<button type="button" data-query="{safe(query)}">{safe(query)}</button>' for query in queries
     )
-    return f'<p class="examples"><span>Try</span>{buttons}</p>'
+    return f'{lead}<p class="examples"><span>Try</span>{buttons}</p>'
 
 
 TOUR = (
     "Ask for a page in your own words: the page that opens is marked where its score comes from.",
     "Move the dial: fewer Meta Tokens take less memory and time, and the order changes at once.",
-    "Point at the matrix to see what two tokens read, and test the explanation under Page map.",
+    "Point at or tap the matrix to see what two tokens read, and test the explanation under Page map.",
     "Budget finds the cheapest stop that keeps the quality you need on your own pages.",
 )
 
 
 def tour() -> str:
-    """Four sentences for a first visit; web/tour.js hides them after dismissal."""
+    """Four sentences for a first visit; web/tour.js hides them after the first search."""
     steps = "".join(f"<li>{step}</li>" for step in TOUR)
     return (
         f'<aside class="tour" hidden aria-label="How this page works"><ol>{steps}</ol>'
@@ -105,11 +124,20 @@ def tour() -> str:
     )
 
 
+def more() -> str:
+    """The button that opens storage and the free sliders; web/popover.js names the storage in use on it."""
+    return (
+        '<button type="button" class="more" data-opens="settings" aria-expanded="false" '
+        'aria-controls="settings"><span class="more-kind">Storage</span><span>Settings</span></button>'
+    )
+
+
 def free_hint(turn: int = 0) -> str:
     """The hint under the free sliders. `turn`: number of the move that it answers."""
     return (
-        f'<p class="hint" data-turn="{turn}">Only the five stops are trained. What lies between them works, '
-        "because every budget is a prefix of the same vectors, but no training step asked for it.</p>"
+        f'<p class="hint" data-turn="{turn}">Advanced, untrained stops: only the five stops are trained. '
+        "What lies between them works, because every budget is a prefix of the same vectors, but no training "
+        "step asked for it.</p>"
     )
 
 
@@ -207,6 +235,7 @@ def results(
     chosen: str | None,
     address: Address,
     languages: Mapping[str, int] | None = None,
+    met: Mapping[str, Sequence[Word]] | None = None,
 ) -> str:
     """The hits as a list of cards.
 
@@ -217,6 +246,7 @@ def results(
         chosen: the id of the open hit.
         address: gives the URLs of thumbnails.
         languages: language code -> number of pages; where there are several, each hit tells its own.
+        met: page id -> the words that the query meets literally, marked on the thumbnail.
     """
     several = languages is not None and len(languages) > 1
     top = max((hit.score for hit in trace.hits), default=1.0)
@@ -230,6 +260,7 @@ def results(
             hit.page_id == chosen,
             address,
             several,
+            (met or {}).get(hit.page_id, ()),
         )
         for hit in trace.hits
         if hit.page_id in pages
@@ -237,8 +268,17 @@ def results(
     return (
         '<section class="results" aria-label="Results"><div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
-        f"{legend(reach(trace.budget))}</div>"
-        f"{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol></section>"
+        f"{_views()}</div>{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol>"
+        f"{legend(reach(trace.budget))}</section>"
+    )
+
+
+def _views() -> str:
+    """The switch between list and grid; web/results.js remembers it."""
+    return (
+        '<p class="as" role="group" aria-label="Show the hits as">'
+        '<button type="button" data-as="list" aria-pressed="true">List</button>'
+        '<button type="button" data-as="grid" aria-pressed="false">Grid</button></p>'
     )
 
 
@@ -260,14 +300,18 @@ def _card(
     chosen: bool,
     address: Address,
     in_language: bool = False,
+    met: Sequence[Word] = (),
 ) -> str:
     moved = _movement(trace.movement.get(hit.page_id, 0))
     if trace.movement and hit.page_id not in trace.movement:
         moved = '<span class="moved new">new</span>'
     current = ' aria-current="true"' if chosen else ""
     return (
-        f'<li><button type="button" class="hit" data-page="{safe(hit.page_id)}"{current}>'
-        f'<span class="thumb-box"><img src="{address(page.id, THUMBNAIL)}" alt=""></span>'
+        f'<li data-page="{safe(hit.page_id)}"><button type="button" class="hit" '
+        f'data-page="{safe(hit.page_id)}"{current}><span class="thumb-box"><span class="sheet">'
+        f'<img src="{address(page.id, THUMBNAIL)}" width="{page.width}" height="{page.height}" alt="">'
+        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        f'{word_marks.marks(met)}</span></span><span class="hit-rank num">{hit.rank}</span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page, in_language)}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
@@ -328,8 +372,21 @@ def page(
         '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
-        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog">'
-        f'<p>{safe(where)}</p><button aria-label="Close">Close</button></form><div></div></dialog></section>'
+        f"{_lightbox(where)}</section>"
+    )
+
+
+def _lightbox(where: str) -> str:
+    """The dialog of a page at full size, see web/lightbox.js. where: the page's name."""
+    zooms = "".join(
+        f'<button type="button" data-zoom="{way}" aria-label="Zoom {way}">{sign}</button>'
+        for way, sign in (("out", chr(0x2212)), ("in", "+"))
+    )
+    return (
+        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog"><p>{safe(where)}</p>'
+        f'{zooms}<output class="num" aria-live="polite">100%</output><button>Close</button></form>'
+        f'<div class="lightbox-room" tabindex="0" role="group" aria-label="The page; plus and minus zoom, '
+        'arrow keys move it"></div></dialog>'
     )
 
 

@@ -33,7 +33,9 @@ class RankingChoice:
     steps: int = 0
     complement: str = ""
     reading: bool = field(default=False, repr=False)  # whether the complement reads pages
-    _met: tuple[Asked, StoredPage, tuple[Word, ...]] | None = field(default=None, repr=False)
+    _met: tuple[Asked, dict[str, tuple[StoredPage, tuple[Word, ...]]]] | None = field(
+        default=None, repr=False
+    )
 
     def take(self, mode: str, steps: int | str, complement: str = "") -> None:
         """Set all three. A mode that is unknown and steps out of bounds are ignored."""
@@ -71,11 +73,14 @@ class RankingChoice:
         asked = trace.word_query
         if asked is None:
             return ()
-        if self._met is None or self._met[1] is not page or self._met[0] != asked:
+        if self._met is None or self._met[0] != asked:
+            self._met = asked, {}
+        known = self._met[1]
+        if page.id not in known or known[page.id][0] is not page:
             written = [word for word in page.words if word.kind != "visual"]
             found = matches(asked, [word.text for word in written], page.language)
-            self._met = asked, page, tuple(written[at] for at in found)
-        return self._met[2]
+            known[page.id] = page, tuple(written[at] for at in found)
+        return known[page.id][1]
 
 
 def _refinement(collection: Collection, trace: Trace, chosen: str | None) -> str:

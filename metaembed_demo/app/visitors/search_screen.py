@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -80,11 +80,8 @@ class SearchScreen:
         names = self.tools.complements.names(self.tools.encoder)
         return self.ranking.control(self.collection, self.trace, self.chosen, names, done)
 
-    def screen(self, cost: Callable[[], str] | None = None) -> Screen:
-        """Every region of the search side for the current state, with only the open evidence tab.
-
-        cost: returns the dial's readout, called last; None: the cost of the search.
-        """
+    def screen(self) -> Screen:
+        """Every region of the search side for the current state, with only the open evidence tab."""
         trace, sizes = self.trace, self.bytes_per_stop()
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
         screen.ranking = self.ranking_control()
@@ -99,7 +96,7 @@ class SearchScreen:
             screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
         else:
             self._show(trace, screen)
-        screen.dial = self._dial(cost() if cost else cost_of(trace), sizes)
+        screen.dial = self._dial(cost_of(trace), sizes)
         return screen
 
     def _show(self, trace: Trace, screen: Screen) -> None:
@@ -113,14 +110,14 @@ class SearchScreen:
             if page_id in trace.cosines
         }
         spoken = self.collection.facets().languages
-        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken)
+        words = {page_id: self.ranking.met(page, trace) for page_id, page in pages.items()}
+        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken, words)
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)
             return
         page = pages[chosen]
         rank, explains = self._rank(page, trace), self.explanation_tabs.explains
-        met = self.ranking.met(page, trace)
-        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=met)
+        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=words[page.id])
         screen.link = link(trace, chosen)
         self.explanation_tabs.follow(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
@@ -191,6 +188,9 @@ class SearchScreen:
 
 def cost_of(trace: Trace | None) -> str:
     if trace is None:
-        return '<span class="hint">Arrow keys or a click move it</span>'
+        return (
+            '<span class="hint"><span class="by-mouse">Arrow keys or a click move it</span>'
+            '<span class="by-touch">Tap a stop to move it</span></span>'
+        )
     scoring = trace.timings["rerank"] + (trace.timings["coarse"] if trace.auto else 0.0)  # Auto's stages
-    return readout(False, 0.0, scoring, trace.timings["total"])
+    return readout(scoring, trace.timings["total"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from typing import Any
 
 from PIL.Image import Image
 
-from metaembed_demo.app.views.budget_dial import readout
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.ranker import How
@@ -107,14 +105,13 @@ class SearchState(SearchScreen):
         return self._moved(STOPS[-1])
 
     def _moved(self, budget: Budget) -> Screen:
-        start = time.perf_counter()
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
         if self.trace is None:
             return Screen(dial=self._dial("", self.bytes_per_stop()), storage=self.storage())
         self.again()
         if self.trace is not None:
             self.explanation_tabs.note(self.trace)
-        return self.screen(lambda: readout(True, (time.perf_counter() - start) * 1000, 0, 0))
+        return self.screen()
 
     def limit(self, only: str | Mapping[str, Any]) -> Screen:
         """Search again among some pages, as `PageFilter.of` takes them. What is malformed is ignored."""

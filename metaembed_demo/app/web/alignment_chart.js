@@ -165,13 +165,18 @@ element.addEventListener("click", (event) => {
 element.addEventListener("keydown", (event) => {
   if (!event.target.closest(".cells")) return;
   if (event.key === "Escape" && cursor) return leave();
-  const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+  // Home and End go along the row; with Ctrl, to the first and the last cell.
+  const far = event.ctrlKey ? Infinity : 0;
+  const step = {
+    ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [-far, -Infinity], End: [far, Infinity],
+  }[event.key];
   if (!step) return;
   event.preventDefault();
   const { data } = parts();
   pinned = true;
-  if (!cursor) return show(0, data.winners[0]);
-  show(cursor[0] + step[0], cursor[1] + step[1]);
+  if (!cursor && Number.isFinite(step[1])) return show(0, data.winners[0]);
+  const [row, column] = cursor ?? [0, 0];
+  show(row + step[0], column + step[1]);
 });
 
 watch("value", () => {

@@ -59,6 +59,14 @@ function rectangle([x0, y0, x1, y1], grown) {
 
 const box = (at) => shared.map()?.map.find((row) => row[0] === at)?.slice(3, 7) ?? shared.reading()?.words[at];
 
+// The open hit's thumbnail bears the same marks.
+function thumbnail(drawn) {
+  for (const each of document.querySelectorAll("#results .overlay")) {
+    const open = each.closest(".hit").hasAttribute("aria-current");
+    each.replaceChildren(...(open ? drawn.map((mark) => mark.cloneNode()) : []));
+  }
+}
+
 function draw() {
   const overlay = element.querySelector(".overlay");
   if (!overlay || !shared.map()) return;
@@ -71,6 +79,7 @@ function draw() {
     drawn.push(ring);
   }
   overlay.replaceChildren(...drawn);
+  thumbnail(drawn);
   overlay.dataset.marks = found.length;
 }
 
@@ -137,15 +146,4 @@ watch("value", () => {
     draw();
     shared.tell("page");
   });
-});
-
-// Full size, created on demand, so that the picture is not decoded twice.
-element.addEventListener("click", (event) => {
-  const dialog = element.querySelector("dialog");
-  if (event.target.closest(".picture")) {
-    dialog.querySelector("div").replaceChildren(element.querySelector(".picture .sheet").cloneNode(true));
-    dialog.showModal();
-  } else if (event.target === dialog || event.target.closest("dialog > div")) {
-    dialog.close();
-  }
 });
