@@ -123,8 +123,6 @@ class Page:
                     self.pagemap = html("pagemap", script="page_map.js")
                 with gr.Tab("Ranks", id="ranks", render_children=True):
                     self.ranks = html("ranks", script="rank_chart.js")
-                with gr.Tab("Compare", id="compare", render_children=True):
-                    self.compare = html("compare", script="comparison.js")
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
@@ -195,7 +193,7 @@ class Page:
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
-        on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
+        on(self.ranks.submit, self.side, [], outputs=[self.ranks], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
@@ -317,7 +315,7 @@ class Page:
         return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
 
     def side(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Change side A of the comparison."""
+        """Change side A of the ranks."""
         visit = self.visits.of(request)
         action, value = str(said(event, "action")), str(said(event, "value"))
         return self._screen(visit, visit.side(action, value)) or gr.skip()

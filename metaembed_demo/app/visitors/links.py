@@ -21,7 +21,8 @@ from metaembed_demo.index.query_refinement import MOST_STEPS
 
 SCHEMA = 1
 ROOMS = ("search", "map", "budget", "tokens", "documents")
-TABS = ("alignment", "page-map", "ranks", "compare", "timing")
+TABS = ("alignment", "page-map", "ranks", "timing")
+NOW_IN = {"compare": "ranks"}  # tabs of older links
 LONGEST = 1000  # characters of a query in a link
 WORDS = 50  # words of an explanation in a trace
 
@@ -54,6 +55,8 @@ class Link:
         ('energy', '4x8', None, 'ranks', 'search', 'both', 0)
         >>> str(Link.parse({"only": "type:pdf", "language": "de"}).only)
         'type:pdf lang:de'
+        >>> Link.parse({"tab": "compare"}).tab
+        'ranks'
         """
         try:
             budget = Budget.parse(params.get("budget", str(STOPS[-1])))
@@ -66,7 +69,7 @@ class Link:
         except ValueError:
             only = EVERY
         tab, room, mode = (params.get(name, "") for name in ("tab", "room", "mode"))
-        steps = params.get("steps", "")
+        tab, steps = NOW_IN.get(tab, tab), params.get("steps", "")
         return cls(
             params.get("q", "")[:LONGEST].strip(),
             budget,

@@ -189,7 +189,7 @@ class SearchState(SearchScreen):
             return screen
         self.explanation_tabs.explain(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
-        if self.tab in ("pagemap", "compare"):
+        if self.tab == "pagemap":
             self._open_tab(trace, page, screen)
         return screen
 
@@ -216,7 +216,7 @@ class SearchState(SearchScreen):
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
-        """Change side A of the comparison. `action`: "pin", "unpin", or "other" with a budget as `value`."""
+        """Change side A of the ranks. `action`: "pin", "unpin", or "other" with a budget as `value`."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
@@ -228,9 +228,7 @@ class SearchState(SearchScreen):
             self.explanation_tabs.set_other(
                 Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
             )
-        return Screen(
-            compare=self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
-        )
+        return Screen(ranks=self.explanation_tabs.ranks(self.collection, trace, chosen))
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""
