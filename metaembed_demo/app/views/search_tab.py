@@ -369,7 +369,7 @@ def page(
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
-        '<svg class="veil" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        '<svg class="outlines" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
         f"{_lightbox(where)}</section>"

@@ -36,18 +36,26 @@ function words(found) {
     });
 }
 
-// Picture cells that contribute little are veiled in white; if all are weak, none is.
-function veil(found) {
-  const cells = new Map(found.filter((row) => row[7] === CELL).map(([at, share]) => [at, share]));
-  const shares = [...cells.values()];
-  if (shares.reduce((sum, share) => sum + share, 0) < 50) return [];
-  const top = Math.max(...shares);
-  const all = (shared.map()?.map ?? []).filter((row) => row[7] === CELL);
-  return all.map(([at, , , ...box]) => {
-    const rect = rectangle(box, 0);
-    rect.style.opacity = 0.8 * (1 - (cells.get(at) ?? 0) / top);
-    return rect;
+// Picture cells that contribute most are outlined, the best of them by a stronger line; a picture keeps its colours.
+function outlines(found) {
+  const cells = found.filter((row) => row[7] === CELL);
+  if (cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
+  const top = Math.max(...cells.map(([, share]) => share));
+  return [[0.35, "part"], [0.7, "part best"]].map(([least, name]) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", around(cells.filter(([, share]) => share >= least * top).map((row) => row.slice(3, 7))));
+    return path;
   });
+}
+
+// The outline of boxes that touch: edges that only one of them has.
+function around(boxes) {
+  const seen = new Map();
+  for (const [x0, y0, x1, y1] of boxes)
+    for (const edge of [`M${x0} ${y0}H${x1}`, `M${x0} ${y1}H${x1}`, `M${x0} ${y0}V${y1}`, `M${x1} ${y0}V${y1}`])
+      seen.set(edge, (seen.get(edge) ?? 0) + 1);
+  return [...seen].filter(([, times]) => times === 1).map(([edge]) => edge).join("");
 }
 
 function rectangle([x0, y0, x1, y1], grown) {
@@ -72,7 +80,7 @@ function draw() {
   if (!overlay || !shared.map()) return;
   const found = on() ? marks() : [];
   const drawn = words(found);
-  element.querySelector(".veil").replaceChildren(...veil(found));
+  element.querySelector(".outlines").replaceChildren(...outlines(found));
   if (word !== null && box(word)) {
     const ring = rectangle(box(word), 5);
     ring.setAttribute("class", "ring");
