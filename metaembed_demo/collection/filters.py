@@ -113,6 +113,11 @@ class PageFilter:
         return replace(only, languages=tuple(dict.fromkeys([*only.languages, _language(language)])))
 
     @classmethod
+    def of_documents(cls, sources: Iterable[str]) -> PageFilter:
+        """Of all pages of the documents of exactly these names. Raises ValueError as `of_places`."""
+        return cls(places=tuple((source, ((1, MOST_NUMBER),)) for source in sources))._fitting()
+
+    @classmethod
     def of_places(cls, places: Iterable[Place]) -> PageFilter:
         """Of these places alone.
 
@@ -125,18 +130,15 @@ class PageFilter:
         numbers: dict[str, set[int]] = {}
         for source, number in places:
             numbers.setdefault(source, set()).add(number)
-        found = cls(places=tuple((source, _spans(of)) for source, of in numbers.items()))
-        if len(found.places) > MOST_PARTS or len(str(found)) > LONGEST:
+        return cls(places=tuple((source, _spans(of)) for source, of in numbers.items()))._fitting()
+
+    def _fitting(self) -> PageFilter:
+        if len(self.places) > MOST_PARTS or len(str(self)) > LONGEST:
             raise ValueError(
-                f"These pages of {len(numbers):,} documents do not fit into a filter, which has at most "
+                f"These pages of {len(self.places):,} documents do not fit into a filter, which has at most "
                 f"{MOST_PARTS} parts and {LONGEST:,} characters. Choose fewer."
             )
-        return found
-
-    @classmethod
-    def of_document(cls, source: str) -> PageFilter:
-        """Of all pages of the document of exactly this name."""
-        return cls(places=((source, ((1, MOST_NUMBER),)),))
+        return self
 
     @classmethod
     def _of(cls, found: Mapping[str, list[str]]) -> PageFilter:

@@ -200,6 +200,7 @@ class Page:
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.select, self.open_document, [], outputs=[self.listing], **DIRECT)
         on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
@@ -341,11 +342,22 @@ class Page:
             return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
         if name == "budget":
             return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
+        if name in ("document", "own"):
+            try:
+                found = visit.limit(str(visit.shelf.filter(value)))
+            except ValueError as error:
+                gr.Warning(escape(str(error)))
+                return gr.skip()
+            return {**self._screen(visit, found), self.rooms: gr.Tabs(selected="search")}
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear"):
             return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
         return gr.skip()
+
+    def open_document(self, request: gr.Request, event: gr.EventData) -> Updates:
+        """Show a document as a row of pages."""
+        return {self.listing: self.visits.of(request).shelf.open(str(said(event, "document")))}
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)

@@ -236,4 +236,4 @@ class CorpusMap:
         page = self.visit.collection.pages.get(page_id)
         if page is None:
             raise ValueError("This page is not here any more.")
-        return PageFilter.of_document(page.source)
+        return PageFilter.of_documents([page.source])

@@ -18,6 +18,7 @@ from .corpus_study import CorpusStudy, QuerySource
 from .jobs import Indexed, in_turn, index
 from .page_state import DocumentsTab
 from .search_state import SearchState
+from .shelf import Shelf
 from .tools import Tools
 
 PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
@@ -32,12 +33,13 @@ class Visit(SearchState):
     indexing: bool = False
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
     map: CorpusMap = field(init=False)
+    shelf: Shelf = field(init=False)
     used: float = 0.0  # time of this tab's last event, on the session's clock
 
     def begin(self, tools: Tools) -> None:
         super().begin(tools)
         self.study = CorpusStudy(tools.encoder, tools.explainer, tools.token_statistics)
-        self.map = CorpusMap(self)
+        self.map, self.shelf = CorpusMap(self), Shelf(self)
 
     # Budget
 
@@ -66,7 +68,7 @@ class Visit(SearchState):
         """The Documents tab for the current state."""
         return DocumentsTab(
             news,
-            documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
+            self.shelf.listing(),
             self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 

@@ -48,7 +48,7 @@ function glow(i) {
 }
 
 function sheet(i) { // x, y, width and height on the canvas
-  const side = map.room * 950 * view.scale * (1 + glow(i) * 0.9), shape = map.shapes[i];
+  const side = map.room * 950 * view.scale * (1 + glow(i) * 0.6), shape = map.shapes[i];
   const [w, h] = shape > 1 ? [side, side / shape] : [side * shape, side];
   return [sx(map.places[i][0]) - w / 2, sy(map.places[i][1]) - h / 2, w, h];
 }
@@ -81,6 +81,7 @@ function paint() {
   else plain(seen);
   for (const i of lights) page(i, true);
   labels();
+  for (const i of lights) badge(i);
   if (shown.query) diamond(sx(shown.query[0] * 1000), sy(shown.query[1] * 1000));
   if (lasso) loop();
   load();
@@ -128,12 +129,11 @@ function page(i, light) {
   if (strength > 0) outline(i, 1.5 + 2.5 * strength);
   else if (chosen.has(i) || id === shown.opened) outline(i, 2.5);
   ctx.globalAlpha = 1;
-  const rank = shown.hits.indexOf(id) + 1;
-  if (rank) badge(String(rank), x, y, strength);
 }
 
-function badge(text, x, y, strength) {
-  const r = 8 + 3 * strength;
+function badge(i) { // the rank, at a corner of the sheet
+  const rank = shown.hits.indexOf(map.ids[i]) + 1, [x, y] = sheet(i), r = 8 + 3 * glow(i);
+  if (!rank) return;
   ctx.beginPath();
   ctx.arc(x, y, r, 0, 7);
   ctx.fillStyle = colors.accent;
@@ -142,7 +142,7 @@ function badge(text, x, y, strength) {
   ctx.font = `600 ${Math.round(r * 1.2)}px ${colors.font}`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  ctx.fillText(text, x, y + 0.5);
+  ctx.fillText(rank, x, y + 0.5);
 }
 
 function diamond(x, y) {
