@@ -15,7 +15,7 @@ from .html import safe
 
 TOP = 10  # ranks in a column
 ROW, THICK = 40, 22  # px: of a row, and of a ribbon
-WIDTH, STUB = 100, 26  # units of the drawing between the columns, of a page that leaves
+WIDTH, STUB = 72, 24  # px of the drawing between the columns, of a page that leaves
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def _drawing(a: Side, b: Side, chosen: str | None) -> str:
         else:
             marks.append(_stub(right.index(page), a.ranks.get(page), "up" + open_, 1))
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" preserveAspectRatio="none" '
-        f'aria-hidden="true">{"".join(marks)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        f' aria-hidden="true">{"".join(marks)}</svg>'
     )
 
 
