@@ -39,7 +39,7 @@ def css() -> str:
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
     files = ["page", "search", "documents", "charts", "explanation", "storage"]
-    files += ["budget_sheet", "landing"]
+    files += ["budget_sheet", "landing", "map"]
     return shades + "\n".join((WEB / f"{name}.css").read_text("utf-8") for name in files)
 
 

@@ -32,7 +32,7 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.index.fit import FitCalibration
 
-from . import climbs, sample_calibrations, shipped_samples
+from . import climbs, sample_calibrations, sample_layout, shipped_samples
 from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
 from .climbs import AnswersOf, Climb
 from .evaluate import evaluate
@@ -128,7 +128,7 @@ def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, An
 
 
 def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, with its calibrations beside.
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, all else beside.
 
     Returns:
         Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
@@ -151,6 +151,7 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     if fit:
         fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
     sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
+    sample_layout.write(out.with_name(sample_layout.NAME), made.collection)
     before = _measured(beir, exact, encoder)[0].scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 

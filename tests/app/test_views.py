@@ -16,6 +16,7 @@ import pytest
 from metaembed_demo.app.theme import SHADES_DARK, SHADES_LIGHT, css
 from metaembed_demo.app.views import (
     alignment_chart,
+    document_rows,
     documents_tab,
     examples,
     filter_control,
@@ -432,7 +433,7 @@ def test_pictures_stand_at_their_addresses_in_their_sizes() -> None:
         search_tab.no_pages(),
         search_tab.no_query(72, "energy use"),
         search_tab.failure("It broke.", "energy use"),
-        documents_tab.listing([], 0),
+        document_rows.listing([], 0),
     ],
 )
 def test_every_state_says_what_to_do_in_one_action(state: str) -> None:
@@ -456,7 +457,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
         documents_tab.progress(1, 2, HOSTILE, 1),
         documents_tab.outcome(problem),
         documents_tab.failed(HOSTILE),
-        documents_tab.listing([FakeDocument(HOSTILE)], 1),
+        document_rows.listing([FakeDocument(HOSTILE)], 1),
     ]
     for part in parts:
         drawn = Document(part)
@@ -466,7 +467,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
 
 
 def test_listing_carries_the_document_name_unharmed_to_its_remove_button() -> None:
-    drawn = Document(documents_tab.listing([FakeDocument(HOSTILE)], 1))
+    drawn = Document(document_rows.listing([FakeDocument(HOSTILE)], 1))
     assert [each["data-remove"] for _, each in drawn.elements if "data-remove" in each] == [HOSTILE]
 
 

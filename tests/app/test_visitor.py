@@ -128,7 +128,7 @@ def test_only_what_differs_is_sent(visit: Visit) -> None:
     assert visit.changed(visit.screen()) == {}
     moved = visit.changed(visit.move(STOPS[1]))
     assert {"dial", "results", "alignment", "link", "footer"} <= set(moved)
-    assert not {"header", "page", "ranks", "compare", "pagemap"} & set(moved)
+    assert not {"header", "page", "ranks", "pagemap"} & set(moved)
     gone = visit.changed(visit.search(""))
     assert gone["page"] == gone["alignment"] == gone["link"] == ""
     assert visit.changed(visit.search("")) == {}

@@ -63,6 +63,7 @@ class History:
         link, kept = Link.parse(dict(request.query_params)), Kept.parse(told)
         try:
             visit = self.visits.find(request)
+            visit.map.arrive()
         except gr.Error as full:
             return {self.page.results: search_tab.failure(full.message, link.query)}
         before = self.visits.visits.before(visit, kept.tab)

@@ -44,6 +44,7 @@ from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
 from .history import History
+from .map_tab import MapTab
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
@@ -79,10 +80,12 @@ class Page:
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._lay_out_search()
-            with gr.Tab("Documents", id="documents", render_children=True):
-                self._lay_out_documents()
+            self.map_tab = MapTab(self.visits)
+            self.map_tab.lay_out()
             self.survey_tabs = SurveyTabs(self.visits)
             self.survey_tabs.lay_out()
+            with gr.Tab("Documents", id="documents", render_children=True):
+                self._lay_out_documents()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
@@ -129,8 +132,6 @@ class Page:
                     self.pagemap = html("pagemap", script="page_map.js")
                 with gr.Tab("Ranks", id="ranks", render_children=True):
                     self.ranks = html("ranks", script="rank_chart.js")
-                with gr.Tab("Compare", id="compare", render_children=True):
-                    self.compare = html("compare", script="comparison.js")
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
@@ -174,6 +175,7 @@ class Page:
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
+        self.map_tab.wire(on, self.rooms, self._screen, search_outputs, DIRECT)
         self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
@@ -202,7 +204,7 @@ class Page:
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
-        on(self.compare.submit, self.side, [], outputs=[self.compare, self.link], **DIRECT)
+        on(self.ranks.submit, self.side, [], outputs=[self.ranks, self.link], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
@@ -210,6 +212,7 @@ class Page:
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.select, self.open_document, [], outputs=[self.listing], **DIRECT)
         on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
@@ -322,7 +325,7 @@ class Page:
         return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
 
     def side(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Change side A of the comparison."""
+        """Change side A of the ranks."""
         visit = self.visits.of(request)
         action, value = str(said(event, "action")), str(said(event, "value"))
         return self._screen(visit, visit.side(action, value)) or gr.skip()
@@ -348,11 +351,22 @@ class Page:
             return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
         if name == "budget":
             return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
+        if name in ("document", "own"):
+            try:
+                found = visit.limit(str(visit.shelf.filter(value)))
+            except ValueError as error:
+                gr.Warning(escape(str(error)))
+                return gr.skip()
+            return {**self._screen(visit, found), self.rooms: gr.Tabs(selected="search")}
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear", "undo"):
             return self._documents_tab(visit, getattr(visit, name)())
         return gr.skip()
+
+    def open_document(self, request: gr.Request, event: gr.EventData) -> Updates:
+        """Show a document as a row of pages."""
+        return {self.listing: self.visits.of(request).shelf.open(str(said(event, "document")))}
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)

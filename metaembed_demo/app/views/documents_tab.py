@@ -12,7 +12,6 @@ from metaembed_demo.core.text import bytes_text, plural
 
 from .html import safe
 from .index_size_chart import storage
-from .search_tab import Action, state
 
 MOST_NAMED = 5  # files that wait
 
@@ -309,39 +308,6 @@ def put_back(pages: int) -> str:
 def failed(message: str) -> str:
     """An upload that could not start."""
     return outcome(Outcome(0, (), (), 0.0, error=message))
-
-
-def listing(documents: Sequence[ShownDocument], pages: int, samples: bool = True) -> str:
-    """The documents with page counts and a remove button each.
-
-    Args:
-        pages: in the index; samples: whether there is a sample corpus to restore.
-    """
-    if not documents:
-        text = "Drop files to begin; they stay in this browser session only."
-        action = Action("Restore the sample corpus", "restore") if samples else None
-        return state("empty", "No documents", text, action)
-    restore = '<button type="button" data-action="restore">Restore samples</button>'
-    rows = "".join(
-        f'<li><span class="kind">{safe(_kind(document))}</span>'
-        f'<span class="file" title="{safe(document.source)}">{safe(document.source)}</span>'
-        f'<span class="num count">{plural(document.pages, "page")}</span>'
-        f'<button type="button" data-remove="{safe(document.source)}" '
-        f'aria-label="Remove {safe(document.source)}">Remove</button></li>'
-        for document in documents
-    )
-    return (
-        '<section class="listing" aria-label="Documents"><div class="section-head">'
-        f"<h2>{plural(len(documents), 'document')}, {plural(pages, 'page')}</h2>"
-        f'<p class="tools">{restore if samples else ""}'
-        f'<button type="button" data-action="clear" data-sure="Really remove {len(documents)}?">'
-        f"Clear all</button></p></div><ul>{rows}</ul></section>"
-    )
-
-
-def _kind(document: ShownDocument) -> str:
-    suffix = PurePosixPath(document.source).suffix.lstrip(".").upper()
-    return suffix[:4] or document.kind.upper()[:4]
 
 
 def statistics(

@@ -384,11 +384,11 @@ def page(
         '<svg class="outlines" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
-        f"{_lightbox(where)}</section>"
+        f"{lightbox(where)}</section>"
     )
 
 
-def _lightbox(where: str) -> str:
+def lightbox(where: str) -> str:
     """The dialog of a page at full size, see web/lightbox.js. where: the page's name."""
     zooms = "".join(
         f'<button type="button" data-zoom="{way}" aria-label="Zoom {way}">{sign}</button>'

@@ -22,8 +22,9 @@ from metaembed_demo.index.quantization import KINDS
 from metaembed_demo.index.query_refinement import MOST_STEPS
 
 SCHEMA = 1
-ROOMS = ("search", "documents", "budget", "tokens")
-TABS = ("alignment", "page-map", "ranks", "compare", "timing")
+ROOMS = ("search", "map", "budget", "tokens", "documents")
+TABS = ("alignment", "page-map", "ranks", "timing")
+NOW_IN = {"compare": "ranks"}  # tabs of older links
 LONGEST = 1000  # characters of a query in a link
 WORDS = 50  # words of an explanation in a trace
 
@@ -60,6 +61,8 @@ class Link:
         ('energy', '4x8', None, 'ranks', 'search', 'both', 0)
         >>> str(Link.parse({"only": "type:pdf", "language": "de"}).only)
         'type:pdf lang:de'
+        >>> Link.parse({"tab": "compare"}).tab
+        'ranks'
         """
         budget = _budget(params.get("budget", ""), STOPS[-1])
         try:
@@ -69,7 +72,7 @@ class Link:
         except ValueError:
             only = EVERY
         tab, room, mode = (params.get(name, "") for name in ("tab", "room", "mode"))
-        steps = params.get("steps", "")
+        tab, steps = NOW_IN.get(tab, tab), params.get("steps", "")
         return cls(
             params.get("q", "")[:LONGEST].strip(),
             budget,

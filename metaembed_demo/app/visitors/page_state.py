@@ -9,11 +9,10 @@ REGION_OF = {
     "alignment": "alignment",
     "page-map": "pagemap",
     "ranks": "ranks",
-    "compare": "compare",
     "timing": "timing",
 }
 # The regions that a search fills, without a search.
-EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
+EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "timing", "link"), "")
 
 
 @dataclass
@@ -32,7 +31,6 @@ class Screen:
     marks: str | None = None  # for the overlay, always on the page
     pagemap: str | None = None
     ranks: str | None = None
-    compare: str | None = None
     timing: str | None = None
     footer: str | None = None
     link: str | None = None

@@ -163,8 +163,6 @@ class SearchScreen:
             screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
         elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
             return  # requested by the page afterwards, see `explain`
-        elif self.tab == "compare":
-            screen.compare = self.explanation_tabs.compare(self.collection, trace, page)
         elif self.tab == "pagemap":
             screen.pagemap = self.explanation_tabs.page_map(trace)
 

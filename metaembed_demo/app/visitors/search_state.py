@@ -247,7 +247,7 @@ class SearchState(SearchScreen):
             return screen
         self.explanation_tabs.explain(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
-        if self.tab in ("pagemap", "compare"):
+        if self.tab == "pagemap":
             self._open_tab(trace, page, screen)
         return screen
 
@@ -274,7 +274,7 @@ class SearchState(SearchScreen):
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
-        """Change side A of the comparison. `action`: "pin", "unpin", or "other" with a budget as `value`."""
+        """Change side A of the ranks. `action`: "pin", "unpin", or "other" with a budget as `value`."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
@@ -286,8 +286,8 @@ class SearchState(SearchScreen):
             self.explanation_tabs.set_other(
                 Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
             )
-        compared = self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
-        return Screen(compare=compared, link=self._link(trace, chosen))
+        ranks = self.explanation_tabs.ranks(self.collection, trace, chosen)
+        return Screen(ranks=ranks, link=self._link(trace, chosen))
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""

@@ -15,11 +15,13 @@ from metaembed_demo.core.budgets import position
 from metaembed_demo.core.types import Upload
 from metaembed_demo.evaluation.quality_curve import Curve
 
+from .corpus_map import CorpusMap
 from .corpus_study import CorpusStudy, QuerySource
 from .jobs import in_turn
 from .page_state import DocumentsTab, Screen
 from .search_screen import cost_of
 from .search_state import SearchState
+from .shelf import Shelf
 from .tools import Tools
 from .upload_queue import uploads_of
 
@@ -30,6 +32,8 @@ class Visit(SearchState):
 
     stop: threading.Event = field(default_factory=threading.Event)  # cancels a switch to another encoder
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
+    map: CorpusMap = field(init=False)
+    shelf: Shelf = field(init=False)
     used: float = 0.0  # time of this tab's last event, on the session's clock
     _told: int = field(default=0, init=False)  # uploads whose result this tab shows
     _following: bool = field(default=False, init=False)
@@ -39,6 +43,7 @@ class Visit(SearchState):
         self.study = CorpusStudy(
             tools.encoder, tools.explainer, tools.token_statistics, tools.sample_statistics
         )
+        self.map, self.shelf = CorpusMap(self), Shelf(self)
 
     # Budget
 
@@ -100,7 +105,7 @@ class Visit(SearchState):
         """The Documents tab for the current state."""
         return DocumentsTab(
             news,
-            documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
+            self.shelf.listing(),
             self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 
