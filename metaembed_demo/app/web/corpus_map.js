@@ -9,7 +9,7 @@ let map = null, from = "", shown = {}; // the plane, its address, what is lit
 let view = { x: 0, y: 0, scale: 1 }, whole = 1, box = { w: 0, h: 0 };
 let lit = new Map(), begun = 0, before = new Map(), leftOut = new Set(), chosen = new Set();
 let lasso = null, selecting = false, colors = {}, waiting = false;
-const thumbs = new Map(), wanted = []; // id -> bitmap, or null while it is fetched
+const texts = new Map(), thumbs = new Map(), wanted = []; // what is drawn -> a canvas; id -> a bitmap, or null while it is fetched
 let fetching = 0;
 
 // Places
@@ -152,11 +152,22 @@ function diamond(x, y) {
   written("query", x, y - 20);
 }
 
+// Text with a halo, drawn once: strokes of letters take longer than all sheets.
 function written(text, x, y) {
-  Object.assign(ctx, { textAlign: "center", textBaseline: "middle", font: `600 13px ${colors.font}`, lineJoin: "round" });
-  Object.assign(ctx, { strokeStyle: colors.paper, fillStyle: colors.ink, lineWidth: 4 });
-  ctx.strokeText(text, x, y);
-  ctx.fillText(text, x, y);
+  const dpr = devicePixelRatio || 1, key = `${text} ${dpr} ${colors.ink}`;
+  if (!texts.has(key)) {
+    if (texts.size > KEPT) texts.clear();
+    const made = document.createElement("canvas"), pen = made.getContext("2d"), font = `600 13px ${colors.font}`;
+    pen.font = font;
+    [made.width, made.height] = [Math.ceil((pen.measureText(text).width + 8) * dpr), Math.ceil(22 * dpr)];
+    pen.scale(dpr, dpr);
+    Object.assign(pen, { font, textBaseline: "middle", lineJoin: "round", strokeStyle: colors.paper, fillStyle: colors.ink, lineWidth: 4 });
+    pen.strokeText(text, 4, 11);
+    pen.fillText(text, 4, 11);
+    texts.set(key, made);
+  }
+  const made = texts.get(key), w = made.width / dpr, h = made.height / dpr;
+  ctx.drawImage(made, Math.round(x - w / 2), Math.round(y - h / 2), w, h);
 }
 
 function labels() { // names of groups above them, the largest first, where there is room
