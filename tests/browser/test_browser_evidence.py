@@ -275,6 +275,35 @@ def test_a_figure_is_saved_as_picture_and_data(visit: Opener, tmp_path: Path, pl
 # Rooms
 
 
+def test_the_map_opens_a_page_and_searches_what_is_drawn_around(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    room(page, "Map")
+    canvas = page.locator(".map-frame[data-drawn] canvas")
+    box = canvas.bounding_box()
+    assert box
+    page.locator("#map-list summary").first.click()
+    page.locator("#map-list details[open] li button").first.click()
+    expect(page.locator(".map-page h4")).to_have_text("Its nearest pages")
+    page.click("#map-head [data-stop='0']")
+    expect(page.locator("#map-head [data-stop='0']")).to_have_attribute("aria-pressed", "true")
+    canvas.focus()
+    for key in ("+", "ArrowLeft", "0"):
+        page.keyboard.press(key)
+    page.click("[data-map=lasso]")
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for across, down in corners:
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=4)
+    page.mouse.up()
+    pages = len(page.evaluate("window.metaembed.corpus.ids"))
+    expect(page.locator(".map-chosen b")).to_have_text(f"{pages} pages selected")
+    page.click("[data-map=search]")
+    expect(page.locator(".only-chips")).to_contain_text("chosen pages of")
+    page.wait_for_function("new URL(location.href).searchParams.get('only')?.includes('place:')")
+
+
 def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     page = visit()
     room(page, "Budget")

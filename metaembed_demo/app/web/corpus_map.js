@@ -9,7 +9,7 @@ let map = null, from = "", shown = {}; // the plane, its address, what is lit
 let view = { x: 0, y: 0, scale: 1 }, whole = 1, box = { w: 0, h: 0 };
 let lit = new Map(), begun = 0, before = new Map(), leftOut = new Set(), chosen = new Set();
 let lasso = null, selecting = false, colors = {}, waiting = false;
-const thumbs = new Map(), wanted = []; // id -> bitmap, or null while it is fetched
+const texts = new Map(), thumbs = new Map(), wanted = []; // what is drawn -> a canvas; id -> a bitmap, or null while it is fetched
 let fetching = 0;
 
 // Places
@@ -89,17 +89,19 @@ function paint() {
   else before = new Map([...lit]);
 }
 
-function plain(seen) { // all at once: thousands of sheets
-  for (const faded of [false, true]) {
-    const path = new Path2D();
-    for (const i of seen) if (leftOut.has(i) === faded) path.rect(...sheet(i));
-    ctx.globalAlpha = faded ? 0.25 : 1;
-    ctx.fillStyle = colors.sheet;
-    ctx.fill(path);
-    ctx.strokeStyle = colors.muted;
-    ctx.lineWidth = 0.75;
-    ctx.stroke(path);
-  }
+// Filled rectangles on whole pixels, a border as a larger one below: thousands of strokes would take ten times as long.
+function bordered(i, border) {
+  const [x, y, w, h] = sheet(i).map(Math.round);
+  ctx.globalAlpha = leftOut.has(i) ? 0.25 : 1;
+  ctx.fillStyle = border;
+  ctx.fillRect(x - 1, y - 1, w + 2, h + 2);
+  ctx.fillStyle = colors.sheet;
+  ctx.fillRect(x, y, w, h);
+  return [x, y, w, h];
+}
+
+function plain(seen) {
+  for (const i of seen) bordered(i, colors.muted);
   ctx.globalAlpha = 1;
   for (const i of seen) if (chosen.has(i) || map.ids[i] === shown.opened) outline(i, 2.5);
 }
@@ -114,17 +116,12 @@ function outline(i, width) {
 }
 
 function page(i, light) {
-  const [x, y, w, h] = sheet(i), id = map.ids[i], picture = h >= THUMB * 0.7 ? thumbs.get(id) : undefined;
-  ctx.globalAlpha = leftOut.has(i) ? 0.25 : 1;
-  if (picture) ctx.drawImage(picture, x, y, w, h);
-  else {
-    ctx.fillStyle = colors.sheet;
-    ctx.fillRect(x, y, w, h);
-    if (picture === undefined && h >= THUMB * 0.7) wanted.push(id);
+  const id = map.ids[i], [x, y, w, h] = bordered(i, colors.edge);
+  if (h >= THUMB * 0.7) {
+    const picture = thumbs.get(id);
+    if (picture) ctx.drawImage(picture, x, y, w, h);
+    else if (picture === undefined) wanted.push(id);
   }
-  ctx.strokeStyle = colors.edge;
-  ctx.lineWidth = 1;
-  ctx.strokeRect(x, y, w, h);
   const strength = light ? glow(i) : 0;
   if (strength > 0) outline(i, 1.5 + 2.5 * strength);
   else if (chosen.has(i) || id === shown.opened) outline(i, 2.5);
@@ -155,11 +152,22 @@ function diamond(x, y) {
   written("query", x, y - 20);
 }
 
+// Text with a halo, drawn once: strokes of letters take longer than all sheets.
 function written(text, x, y) {
-  Object.assign(ctx, { textAlign: "center", textBaseline: "middle", font: `600 13px ${colors.font}`, lineJoin: "round" });
-  Object.assign(ctx, { strokeStyle: colors.paper, fillStyle: colors.ink, lineWidth: 4 });
-  ctx.strokeText(text, x, y);
-  ctx.fillText(text, x, y);
+  const dpr = devicePixelRatio || 1, key = `${text} ${dpr} ${colors.ink}`;
+  if (!texts.has(key)) {
+    if (texts.size > KEPT) texts.clear();
+    const made = document.createElement("canvas"), pen = made.getContext("2d"), font = `600 13px ${colors.font}`;
+    pen.font = font;
+    [made.width, made.height] = [Math.ceil((pen.measureText(text).width + 8) * dpr), Math.ceil(22 * dpr)];
+    pen.scale(dpr, dpr);
+    Object.assign(pen, { font, textBaseline: "middle", lineJoin: "round", strokeStyle: colors.paper, fillStyle: colors.ink, lineWidth: 4 });
+    pen.strokeText(text, 4, 11);
+    pen.fillText(text, 4, 11);
+    texts.set(key, made);
+  }
+  const made = texts.get(key), w = made.width / dpr, h = made.height / dpr;
+  ctx.drawImage(made, Math.round(x - w / 2), Math.round(y - h / 2), w, h);
 }
 
 function labels() { // names of groups above them, the largest first, where there is room
