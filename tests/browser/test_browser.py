@@ -354,7 +354,7 @@ def test_a_reload_and_another_tab_find_the_uploads_again(visit: Opener, tmp_path
     room(second, "Documents")
     expect(second.locator(".listing")).to_contain_text("diary.pdf")
     room(second, "Search")
-    ask(second, "my diary")
+    ask(second, "the diary of mine")
     expect(second.locator(".hit").first).to_contain_text("diary.pdf")
     second.wait_for_function("document.querySelector('.picture img').naturalWidth > 200")
     page.go_back()  # to the page before the first search
