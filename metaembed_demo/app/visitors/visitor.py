@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -43,7 +44,8 @@ class Visit(SearchState):
         self.study = CorpusStudy(
             tools.encoder, tools.explainer, tools.token_statistics, tools.sample_statistics
         )
-        self.map, self.shelf = CorpusMap(self), Shelf(self)
+        tab = weakref.proxy(self)  # or the tab would hold itself, and its pages with it
+        self.map, self.shelf = CorpusMap(tab), Shelf(tab)
 
     # Budget
 
