@@ -15,7 +15,7 @@ from .html import safe
 
 TOP = 10  # ranks in a column
 ROW, THICK = 40, 22  # px: of a row, and of a ribbon
-WIDTH, STUB = 72, 24  # px of the drawing between the columns, of a page that leaves
+WIDTH, STUB = 104, 24  # px of the drawing between the columns, of a page that leaves
 
 
 @dataclass(frozen=True)
