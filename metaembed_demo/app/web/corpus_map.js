@@ -231,7 +231,9 @@ async function show() {
   if (!told) return;
   shown = JSON.parse(told);
   if (shown.at !== from) {
-    const asked = (from = shown.at), answer = await fetch(asked, { credentials: "same-origin" }).catch(() => null);
+    const asked = shown.at;
+    from = asked;
+    const answer = await fetch(asked, { credentials: "same-origin" }).catch(() => null);
     if (from !== asked) return;
     if (!answer?.ok) { from = ""; return; }
     map = await answer.json();
