@@ -7,7 +7,7 @@ from metaembed_demo.core.types import Hit, Trace
 
 from .html import safe
 
-WHAT = "Mean cosine, and how often such a first page answers"
+WHAT = '<p class="hint">A token: the mean cosine. Fits: how often such a first page answers.</p>'
 
 
 def note(trace: Trace) -> str:
@@ -36,7 +36,7 @@ def of_hit(trace: Trace, hit: Hit) -> str:
     told = f"{hit.score / trace.budget.r_q:.2f} a token"
     if trace.unread_language is None:  # chances are those of questions in languages that are read
         told += f" · fits {percent(trace.fit.chances[hit.page_id])}"
-    return f'<span class="fit" title="{WHAT}">{told}</span>'
+    return f'<span class="fit">{told}</span>'
 
 
 def percent(chance: float) -> str:

@@ -19,7 +19,7 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
     parts = [max(float(gain), 0.0) / top * 100 for gain in gains]
     squeeze = min(1.0, 100 / max(sum(parts), 1e-9))
     cells = "".join(
-        f'<i style="width:{part * squeeze:.1f}%;--shade:{group.shade}"></i>'
+        f'<i class="g{group.index}" style="width:{part * squeeze:.1f}%"></i>'
         for part, group in zip(parts, GROUPS, strict=True)
         if part > 0
     )

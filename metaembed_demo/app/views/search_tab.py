@@ -271,7 +271,7 @@ def results(
         '<div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{_views()}</div>{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol>"
-        f"{legend(reach(trace.budget))}</section>"
+        f"{legend(reach(trace.budget))}{fit_note.WHAT if trace.fit else ''}</section>"
     )
 
 
@@ -314,10 +314,10 @@ def _card(
     return (
         f'<li data-page="{safe(hit.page_id)}" class="place{" beyond" if beyond else ""}">'
         '<button type="button" class="hit" '
-        f'data-page="{safe(hit.page_id)}"{current}><span class="thumb-box"><span class="sheet">'
+        f'data-page="{safe(hit.page_id)}"{current}><span class="thumb-box">'
+        f'<span class="sheet"{word_marks.lines(met)}>'
         f'<img src="{address(page.id, THUMBNAIL)}" width="{page.width}" height="{page.height}" alt="">'
-        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        f'{word_marks.marks(met)}</span></span><span class="hit-rank num">{hit.rank}</span>'
+        '</span></span><span class="hit-rank num">{hit.rank}</span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page, in_language)}{TICK if judged else ""}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"

@@ -9,6 +9,7 @@ from metaembed_demo.core.types import Word
 from .html import safe
 
 MOST = 300  # words marked on a page
+ON_THUMBNAIL = 12  # words marked on a thumbnail
 LISTED = 5  # words named in the legend
 
 
@@ -27,6 +28,15 @@ def _bracket(word: Word) -> str:
     x0, y0, x1, y1 = (round(edge * 1000) for edge in word.box)
     rise = max(2, (y1 - y0) // 3)
     return f"M{x0} {y1 - rise}v{rise + 1}H{x1}v-{rise + 1}"
+
+
+def lines(words: Sequence[Word]) -> str:
+    """The attribute of a thumbnail by which web/results.js draws a line under each word: x, y and length."""
+    places = [
+        (round(x0 * 1000), round(y1 * 1000), round((x1 - x0) * 1000))
+        for x0, _, x1, y1 in (word.box for word in words[:ON_THUMBNAIL])
+    ]
+    return f' data-met="{" ".join(str(part) for place in places for part in place)}"' if places else ""
 
 
 def switch(evidence: bool, words: Sequence[Word]) -> str:

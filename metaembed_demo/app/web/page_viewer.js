@@ -70,10 +70,12 @@ const box = (at) => shared.map()?.map.find((row) => row[0] === at)?.slice(3, 7) 
 
 // The open hit's thumbnail bears the same marks.
 function thumbnail(drawn) {
-  for (const each of document.querySelectorAll("#results .overlay")) {
-    const open = each.closest(".hit").hasAttribute("aria-current");
-    each.replaceChildren(...(open ? drawn.map((mark) => mark.cloneNode()) : []));
-  }
+  document.querySelector("#results .overlay")?.remove();
+  const sheet = document.querySelector("#results .hit[aria-current] .sheet");
+  if (!sheet) return;
+  const copy = element.querySelector(".overlay").cloneNode();
+  copy.replaceChildren(...drawn.map((mark) => mark.cloneNode()));
+  sheet.append(copy);
 }
 
 function draw() {

@@ -4,7 +4,19 @@ const LENS_MS = 350;
 let as = "list";
 try { as = localStorage.getItem(KEY) === "grid" ? "grid" : "list"; } catch { /* storage may be off */ }
 
+// A line under each word that the query meets literally.
+function mark(sheet) {
+  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ class: "met", viewBox: "0 0 1000 1000", preserveAspectRatio: "none", "aria-hidden": "true" }))
+    drawing.setAttribute(name, value);
+  const path = document.createElementNS(drawing.namespaceURI, "path");
+  path.setAttribute("d", sheet.dataset.met.replace(/(\d+) (\d+) (\d+)/g, "M$1 $2h$3"));
+  drawing.append(path);
+  sheet.append(drawing);
+}
+
 function lay() {
+  for (const sheet of element.querySelectorAll("[data-met]:not(:has(.met))")) mark(sheet);
   element.querySelector(".results")?.classList.toggle("grid", as === "grid");
   for (const each of element.querySelectorAll("[data-as]")) each.setAttribute("aria-pressed", each.dataset.as === as);
 }
