@@ -59,7 +59,7 @@ def visit(browser: Browser, address: str, width: int, height: int, scheme: str, 
         viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
     ).new_page()
     page.set_default_timeout(WAIT_MS)
-    page.goto(address)
+    page.goto(f"{address}/?still")  # without the landing
     page.wait_for_selector("#dial [role=slider]")
     return page
 

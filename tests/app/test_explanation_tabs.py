@@ -425,7 +425,7 @@ def test_a_picture_from_a_file_is_explained_too(visit: Visit, tmp_path: Path) ->
     screen = asked(visit, "")
     assert carried(screen.marks, "map")["query"]
     assert carried(visit.trace_record(), "trace")["query"] == {"text": "", "image": True}
-    assert carried(screen.link, "link")["picture"] == "1"
+    assert carried(screen.link, "link")["picture"]
 
 
 # Languages and words in doubt

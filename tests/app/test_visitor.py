@@ -22,6 +22,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
+from metaembed_demo.evaluation.climbs import Climb
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.page_cache import PageCache
 from tests.support.dummy_encoder import DummyEncoder
@@ -65,7 +66,7 @@ def base(encoder: Encoder) -> Collection:
 @pytest.fixture
 def visit(encoder: Encoder, base: Collection) -> Visit:
     sessions = Sessions(base)
-    return Visit(Tools(encoder, None, ("coffee machine",)), sessions.get(sessions.open()))
+    return Visit(Tools(encoder, None, (Climb("coffee machine", ""),)), sessions.get(sessions.open()))
 
 
 def shown_hits(html: str | None) -> list[str]:

@@ -319,6 +319,14 @@ def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     expect(page.locator("#worth [data-value='0.9']")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#worth .plot .errorbar")).to_have_count(10)
     expect(page.locator("#scale .plot .legendtext")).to_have_count(6)
+    page.click("#sheet [data-action=pages][data-value='1000000']")
+    expect(page.locator("#sheet h3")).to_contain_text("at 1 million pages")
+    expect(page.locator("#sheet tbody tr")).to_have_count(13)  # five stops and Auto in two modes, and words
+    expect(page.locator("#sheet td.measured")).to_have_count(5)  # the quality of these pages
+    assert page.locator("#sheet tbody tr").first.bounding_box()["height"] > 30, "a figure above its kind"
+    assert "metaembed_demo decide DIR" in page.locator("#sheet [data-decision]").get_attribute(
+        "data-decision"
+    )
     name = page.locator("#worth .advice [data-action=use]").inner_text().removeprefix("Search at ")
     page.click("#worth .advice [data-action=use]")
     expect(page.locator("#dial-title b").first).to_have_text(name)

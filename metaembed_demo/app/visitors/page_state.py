@@ -20,6 +20,7 @@ class Screen:
     """The search side of the page, one HTML string per region; None leaves a region unchanged."""
 
     header: str | None = None
+    visit: str | None = None  # what the browser keeps of the visit
     ranking: str | None = None
     only: str | None = None  # which pages are searched
     dial: str | None = None
