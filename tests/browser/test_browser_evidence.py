@@ -180,6 +180,7 @@ def test_a_point_of_a_line_opens_its_page_at_that_budget(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
     tab(page, "Ranks")
+    page.locator("#ranks .plot").scroll_into_view_if_needed()
     points = page.locator("#ranks .scatterlayer .trace").nth(3).locator(".point")
     expect(points).to_have_count(5)
     fetched = "performance.getEntriesByType('resource').filter((e) => e.name.includes('plotly')).length"
