@@ -87,7 +87,7 @@ def test_moving_the_dial_through_every_stop_encodes_nothing(visit: Visit, encode
     for stop in [*STOPS, Budget(7, 30)]:
         screen = visit.move(stop)
         assert f'<b class="num">{stop.r_q}×{stop.r_c}</b>' in (screen.dial or "")
-        assert "server time" in (screen.dial or "")
+        assert "scoring at this budget" in (screen.dial or "")
         assert visit.trace is not None
         assert shown_hits(screen.results) == [hit.page_id for hit in visit.trace.hits]
     assert encoder.queries == 1

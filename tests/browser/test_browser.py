@@ -188,7 +188,7 @@ def test_a_hit_opens_large_with_its_alignment_and_timing(visit: Opener) -> None:
 def test_an_example_fills_the_box_and_searches(visit: Opener) -> None:
     page = visit()
     example = page.locator(".examples button").first
-    words = example.inner_text()
+    words = str(example.get_attribute("data-query"))
     example.click()
     page.wait_for_selector(".hit")
     expect(page.locator("#query textarea, #query input")).to_have_value(words)
@@ -265,7 +265,7 @@ def test_a_pdf_a_picture_and_a_broken_file(visit: Opener, tmp_path: Path) -> Non
     page.set_input_files("#drop input[type=file]", [str(pdf)])
     expect(page.locator(".outcome")).to_contain_text("2 pages already in the index")
 
-    row.get_by_role("button").click()
+    row.get_by_role("button", name="Remove").click()
     expect(row).to_have_count(0)
     assert page_count(page) == before + 1
     room(page, "Search")

@@ -120,7 +120,7 @@ def test_a_photograph_is_marked_by_its_cells(visit: Opener) -> None:
     page = visit()
     ask(page, "a cat looking at me")
     expect(page.locator(".hit").first).to_contain_text("cat")
-    page.wait_for_function("document.querySelectorAll('#page .veil rect').length > 50")
+    page.wait_for_selector("#page .outlines path.best[d^=M]", state="attached")
     tab(page, "Page map")
     expect(page.locator("#pagemap")).to_contain_text("cell by cell")
 
@@ -241,18 +241,18 @@ def test_the_trace_and_the_link_are_copied(visit: Opener) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     ask(page, QUERY)
     page.click("[data-copy=trace]")
-    expect(page.locator(".copied")).to_have_text("Trace copied")
+    expect(page.locator(".page .copied")).to_have_text("Trace copied")
     trace = json.loads(page.evaluate("navigator.clipboard.readText()"))
     jsonschema.validate(trace, SCHEMA)
     assert trace["query"]["text"] == QUERY
     assert trace["explanation"]["words"][0]["text"].lower() == "descale"
     page.click("[data-copy=link]")
-    expect(page.locator(".copied")).to_have_text("Link copied")
+    expect(page.locator("#link .copied")).to_have_text("Link copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
     page.set_input_files("#picture input[type=file]", str(ROOT / "sample_corpus" / "pictures" / "cat.jpg"))
     page.wait_for_function("JSON.parse(document.querySelector('.link').dataset.link).picture")
     page.click("[data-copy=link]")
-    expect(page.locator(".copied")).to_have_text("Link copied, without the picture")
+    expect(page.locator("#link .copied")).to_have_text("Link copied, without the picture")
 
 
 @pytest.mark.parametrize(
@@ -318,6 +318,7 @@ def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     page.click("#worth [data-value='0.9']")
     expect(page.locator("#worth [data-value='0.9']")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#worth .plot .errorbar")).to_have_count(10)
+    page.locator("#scale .plot").first.scroll_into_view_if_needed()  # drawn when it comes into view
     expect(page.locator("#scale .plot .legendtext")).to_have_count(6)
     page.click("#sheet [data-action=pages][data-value='1000000']")
     expect(page.locator("#sheet h3")).to_contain_text("at 1 million pages")

@@ -262,7 +262,7 @@ def test_a_downloaded_index_restores_a_removed_document(visit: Opener, tmp_path:
     assert again.value.path().stat().st_size > 1_000_000, "the very same once more is downloaded, too"
 
     row = page.locator(".listing li", has_text="coffee-manual.pdf")
-    row.get_by_role("button").click()
+    row.get_by_role("button", name="Remove").click()
     expect(row).to_have_count(0)
     gone = before - page_count(page)
     assert gone > 0

@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 
 from metaembed_demo.__main__ import main
-from metaembed_demo.app.server import plotly_script
+from metaembed_demo.app.server import plotly_script, share_card
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.app.visitors import uploads as uploads_module
 from metaembed_demo.cli.console import BadInput, told
@@ -152,7 +152,7 @@ def test_the_app_runs_without_mcp() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=surroundings(), timeout=120
     )
     routes = ["/gradio_api/run/predict", "/gradio_api/upload", "/health", "/pictures/{key}/{page}/{name}"]
-    assert ran.stdout.strip() == str([*routes, plotly_script.PATH]), ran.stderr
+    assert ran.stdout.strip() == str([*routes, plotly_script.PATH, share_card.PATH]), ran.stderr
 
 
 # No fonts

@@ -78,7 +78,7 @@ def _prefixes(found: Alignment) -> str:
     gains = candidate_gains(found)
     reached = [g for g in GROUPS if g.candidate[0] <= found.similarity.shape[1]]
     words = "".join(
-        f'<li><i style="--shade:{g.shade}"></i>{_tokens("", g, "candidate").strip()} '
+        f'<li><i class="g{g.index}"></i>{_tokens("", g, "candidate").strip()} '
         f"<b>{gains[g.index]:+.2f}</b></li>"
         for g in reached
     )
@@ -128,7 +128,7 @@ def _margin(side: str, size: int, reach: int) -> str:
         inside = max(0, min(reach, last) - first + 1)
         for span, dim in ((inside, ""), (last - first + 1 - inside, " off")):
             if span > 0:
-                parts.append(f'<i class="{dim.strip()}" style="flex:{span};--shade:{group.shade}"></i>')
+                parts.append(f'<i class="g{group.index}{dim}" style="flex:{span}"></i>')
     return "".join(parts)
 
 
@@ -137,7 +137,7 @@ def _gains(gains: FloatArray, rows: int) -> str:
     bars = []
     for i in range(rows):
         width = min(max(float(gains[i]), 0.0), 1.0) * 100 if i < len(gains) else 0.0
-        bars.append(f'<i style="width:{width:.1f}%;--shade:{group_of(i, "query").shade}"></i>')
+        bars.append(f'<i class="g{group_of(i, "query").index}" style="width:{width:.1f}%"></i>')
     return "".join(f"<span>{bar}</span>" for bar in bars)
 
 

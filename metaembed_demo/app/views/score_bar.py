@@ -23,10 +23,7 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
         for part, group in zip(parts, GROUPS, strict=True)
         if part > 0
     )
-    words = ", ".join(
-        f"{group.label(side)} {gain:+.2f}" for gain, group in zip(gains, GROUPS, strict=True) if gain
-    )
-    words = f"Score by {side} tokens: {words}"
+    words = f"Score by groups of {side} tokens: {', '.join(f'{gain:.2f}' for gain in gains)}"
     return f'<span class="bar" role="img" aria-label="{words}">{cells}</span>'
 
 

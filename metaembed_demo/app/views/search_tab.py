@@ -312,12 +312,12 @@ def _card(
         moved = '<span class="moved new">new</span>'
     current = ' aria-current="true"' if chosen else ""
     return (
-        f'<li data-page="{safe(hit.page_id)}" class="place{" beyond" if beyond else ""}">'
+        f"<li{' class=beyond' if beyond else ''}>"
         '<button type="button" class="hit" '
         f'data-page="{safe(hit.page_id)}"{current}><span class="thumb-box">'
         f'<span class="sheet"{word_marks.lines(met)}>'
-        f'<img src="{address(page.id, THUMBNAIL)}" width="{page.width}" height="{page.height}" alt="">'
-        '</span></span><span class="hit-rank num">{hit.rank}</span>'
+        f'<img src="{address(page.id, THUMBNAIL)}" alt="">'
+        f'</span></span><span class="hit-rank num">{hit.rank}</span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
         f'<span class="hit-where">{_where(page, in_language)}{TICK if judged else ""}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"

@@ -9,7 +9,7 @@ from metaembed_demo.core.types import Word
 from .html import safe
 
 MOST = 300  # words marked on a page
-ON_THUMBNAIL = 12  # words marked on a thumbnail
+ON_THUMBNAIL = 8  # words marked on a thumbnail
 LISTED = 5  # words named in the legend
 
 

@@ -6,11 +6,12 @@
   let kept = new Map(); // page -> where its row is, and a copy of it
 
   const list = () => document.querySelector("#results .results ol");
-  const rows = () => [...(list()?.querySelectorAll(":scope > li[data-page]") ?? [])];
+  const pageOf = (row) => row.querySelector(".hit")?.dataset.page;
+  const rows = () => [...(list()?.querySelectorAll(":scope > li") ?? [])].filter(pageOf);
 
   // Places within #results, without the transforms of a motion under way.
   function places() {
-    return new Map(rows().map((row) => [row.dataset.page, {
+    return new Map(rows().map((row) => [pageOf(row), {
       row, left: row.offsetLeft, top: row.offsetTop, width: row.offsetWidth, height: row.offsetHeight,
       copy: row.cloneNode(true),
     }]));
