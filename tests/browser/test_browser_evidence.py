@@ -120,7 +120,7 @@ def test_a_photograph_is_marked_by_its_cells(visit: Opener) -> None:
     page = visit()
     ask(page, "a cat looking at me")
     expect(page.locator(".hit").first).to_contain_text("cat")
-    page.wait_for_function("document.querySelectorAll('#page .veil rect').length > 50")
+    page.wait_for_function("document.querySelectorAll('#page .heat rect').length > 5")
     tab(page, "Page map")
     expect(page.locator("#pagemap")).to_contain_text("cell by cell")
 

@@ -12,14 +12,14 @@ from metaembed_demo.core.text import budget_text, plural
 from metaembed_demo.core.types import Alignment, Box, FloatArray, Word
 from metaembed_demo.explain.explainer import Explanation
 
+from . import heat
 from .figure import SAVE, savable
 from .html import safe
-from .page_map import spread, veil
+from .page_map import spread
 
 LISTED = 8  # words whose shares differ most
 LEAST = 0.04  # minimum strength of a drawn word, relative to the strongest
 LEAST_DIFFERENCE = 0.001  # minimum difference of a listed word's shares
-VEIL = 0.8  # opacity of white over a picture's cell that contributed nothing
 ONLY = 0.005  # share of the score below which a word counts as absent from a side
 
 
@@ -117,13 +117,17 @@ def _overlay(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
     top = max(float(shares.max(initial=0.0)), 1e-9)
     words = side.explained.words
     marks = [
-        _rectangle(word.box, f"fill:var(--mark-{int(groups[i]) + 1});opacity:{_ink(shares[i] / top):.2f}")
+        _rectangle(word.box, _shade(groups[i], _ink(shares[i] / top)))
         for i, word in enumerate(words)
         if shares[i] > LEAST * top and word.kind != "visual"
     ]
-    back = veil(words, shares)
-    veiled = [_rectangle(words[i].box, f"opacity:{VEIL * back[i]:.2f}") for i in np.flatnonzero(back)]
-    return _layer("veil", veiled) + _layer("overlay", marks)
+    warm = heat.strength(words, shares)
+    cells = [_rectangle(words[i].box, _shade(groups[i], float(warm[i]))) for i in np.flatnonzero(warm > LEAST)]
+    return _layer("heat", cells) + _layer("overlay", marks)
+
+
+def _shade(group: int, opacity: float) -> str:
+    return f"fill:var(--mark-{int(group) + 1});opacity:{opacity:.2f}"
 
 
 def _ink(strength: float) -> float:

@@ -24,7 +24,7 @@ function marks() {
 function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
-    .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME)
+    .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME && what !== CELL)
     .flatMap(([, share, group, x0, y0, x1, y1, what]) => {
       const rect = rectangle([x0, y0, x1, y1], 2);
       rect.style.fill = `var(--mark-${group})`;
@@ -36,16 +36,16 @@ function words(found) {
     });
 }
 
-// Picture cells that contribute little are veiled in white; if all are weak, none is.
-function veil(found) {
-  const cells = new Map(found.filter((row) => row[7] === CELL).map(([at, share]) => [at, share]));
-  const shares = [...cells.values()];
-  if (shares.reduce((sum, share) => sum + share, 0) < 50) return [];
-  const top = Math.max(...shares);
-  const all = (shared.map()?.map ?? []).filter((row) => row[7] === CELL);
-  return all.map(([at, , , ...box]) => {
+// Picture cells as strong as they contribute, which a filter turns into outlines, so that the picture keeps its
+// colours; if all are weak, none is drawn.
+function heat(found) {
+  const cells = found.filter((row) => row[7] === CELL);
+  if (cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
+  const top = Math.max(...cells.map(([, share]) => share));
+  return cells.filter(([, share]) => share > 0.04 * top).map(([, share, group, ...box]) => {
     const rect = rectangle(box, 0);
-    rect.style.opacity = 0.8 * (1 - (cells.get(at) ?? 0) / top);
+    rect.style.fill = `var(--mark-${group})`;
+    rect.style.opacity = share / top;
     return rect;
   });
 }
@@ -61,6 +61,8 @@ const box = (at) => shared.map()?.map.find((row) => row[0] === at)?.slice(3, 7) 
 
 // The open hit's thumbnail bears the same marks.
 function thumbnail(drawn) {
+  for (const each of document.querySelectorAll("#results .heat")) each.remove();
+  document.querySelector("#results [aria-current] .overlay")?.before(element.querySelector(".heat").cloneNode(true));
   for (const each of document.querySelectorAll("#results .overlay")) {
     const open = each.closest(".hit").hasAttribute("aria-current");
     each.replaceChildren(...(open ? drawn.map((mark) => mark.cloneNode()) : []));
@@ -72,7 +74,7 @@ function draw() {
   if (!overlay || !shared.map()) return;
   const found = on() ? marks() : [];
   const drawn = words(found);
-  element.querySelector(".veil").replaceChildren(...veil(found));
+  element.querySelector(".heat").replaceChildren(...heat(found));
   if (word !== null && box(word)) {
     const ring = rectangle(box(word), 5);
     ring.setAttribute("class", "ring");
