@@ -135,7 +135,6 @@ ROOMS: dict[str, Callable[[Page], None]] = {"Budget": measured, "Tokens": read}
 def take_tabs(browser: Browser, address: str, width: int, scheme: str) -> None:
     """Each evidence tab beside its page, then the rooms; whole pages at one pixel a pixel."""
     page = visit(browser, address, width, 900, scheme, scale=1)
-    page.click(".tour button")
     ask(page, 4)
     for name, make in TABS.items():
         tab(page, name)

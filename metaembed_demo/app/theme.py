@@ -44,9 +44,8 @@ def css() -> str:
 
 def head() -> str:
     """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
-    names = ("theme_early.js", "shared.js", "direct_events.js", "keys.js", "lightbox.js")
-    names += ("plots.js", "figure_download.js")
-    return "".join(f"<script>{script(name)}</script>" for name in names)
+    names = "theme_early shared direct_events keys lightbox plots figure_download".split()
+    return "".join(f"<script>{script(f'{name}.js')}</script>" for name in names)
 
 
 def script(name: str) -> str:

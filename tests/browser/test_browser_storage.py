@@ -19,7 +19,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.index.block import Parts
 from metaembed_demo.index.local import LocalIndex
-from tests.support.browsing import ANSWER_MS, Opener, ask, room
+from tests.support.browsing import ANSWER_MS, Opener, ask, room, settings
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
@@ -33,6 +33,7 @@ def kind(page: Page, name: str) -> Locator:
 
 def choose(page: Page, name: str) -> None:
     """Another storage; waits until it is in force."""
+    settings(page)
     kind(page, name).click()
     wait_kept(page, name)
 
@@ -43,6 +44,7 @@ def wait_kept(page: Page, name: str) -> None:
 
 def check(page: Page) -> str:
     """Check against exact search; the finding."""
+    settings(page)
     page.click("#storage [data-action=check]")
     return page.inner_text(".agree h3")
 
@@ -141,6 +143,7 @@ def test_pq_and_back_by_keyboard(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
     found, first = hits(page), sizes(page)
+    settings(page)
     kind(page, "float16").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
@@ -165,6 +168,7 @@ def test_too_few_pages_for_pq_are_told_in_place(visit: Opener) -> None:
     expect(page.locator(".top .status")).to_contain_text("0 pages")
     room(page, "Search")
     expect(kind(page, "pq")).to_contain_text("from 4 pages")
+    settings(page)
     kind(page, "pq").press("Enter")
     expect(page.locator("#storage .keep-problem")).to_contain_text("at least 4 pages; there are 0")
     expect(kind(page, "float16")).to_have_attribute("aria-pressed", "true")
@@ -212,6 +216,7 @@ def test_a_conversion_shows_how_far_it_is_and_is_cancelled_by_keyboard(
     page.goto(address)
     page.wait_for_selector("#dial [role=slider]")
     ask(page, "boat harbour")
+    settings(page)
     kind(page, "int8").click()
     bar, cancel = page.locator("#storage [role=progressbar]"), page.locator("#storage [data-action=cancel]")
     expect(page.locator("#storage .keep-told")).to_have_text(
@@ -225,6 +230,7 @@ def test_a_conversion_shows_how_far_it_is_and_is_cancelled_by_keyboard(
     )
     ask(page, "sheet7")
     expect(page.locator(".hit").first).to_contain_text("guide.pdf")
+    settings(page)
     kind(page, "binary").focus()
     page.keyboard.press("Tab")
     expect(cancel).to_be_focused()

@@ -32,3 +32,9 @@ def ask(page: Page, query: str) -> None:
 
 def room(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
+
+
+def settings(page: Page) -> None:
+    """Open storage and the free sliders. They stay open until a click elsewhere or Escape."""
+    if page.get_attribute(".more", "aria-expanded") == "false":
+        page.click(".more")

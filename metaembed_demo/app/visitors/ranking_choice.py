@@ -33,7 +33,9 @@ class RankingChoice:
     steps: int = 0
     complement: str = ""
     reading: bool = field(default=False, repr=False)  # whether the complement reads pages
-    _met: tuple[Asked, StoredPage, tuple[Word, ...]] | None = field(default=None, repr=False)
+    _met: tuple[Asked, dict[str, tuple[StoredPage, tuple[Word, ...]]]] | None = field(
+        default=None, repr=False
+    )
 
     def take(self, mode: str, steps: int | str, complement: str = "") -> None:
         """Set all three. A mode that is unknown and steps out of bounds are ignored."""

@@ -17,13 +17,17 @@ document.addEventListener("pointerdown", ({ target }) => {
   if (!panel()?.contains(target) && !element.contains(target)) show(false, false);
 });
 
-// The storage in use is named on the button, whichever it is.
+// The storage in use is named on the button, and what is being made.
 function name() {
-  const kind = document.querySelector("#storage [aria-pressed=true] b")?.textContent;
-  if (kind) button.querySelector(".more-kind").textContent = kind;
+  const of = (which) => document.querySelector(`#storage ${which} b`)?.textContent;
+  const [kind, coming] = [of("[aria-pressed=true]"), of(".coming")];
+  const label = coming ? `${kind} → ${coming}` : kind;
+  const shown = button.querySelector(".more-kind");
+  if (label && shown.textContent !== label) shown.textContent = label;
 }
 new MutationObserver(name).observe(document.getElementById("settings"), { childList: true, subtree: true, attributes: true });
 
-// The height of the strip, under which the panes stick.
-const strip = document.getElementById("strip");
-new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${strip.offsetHeight}px`)).observe(strip);
+// The height of what stays on top, under which the panes stick: the strip, on a phone the dial's row alone.
+const rows = ["strip", "turn"].map((id) => document.getElementById(id));
+const height = () => (rows.find((each) => each.offsetHeight)?.offsetHeight ?? 0);
+new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${height()}px`)).observe(rows[1]);
