@@ -27,7 +27,10 @@ function name() {
 }
 new MutationObserver(name).observe(document.getElementById("settings"), { childList: true, subtree: true, attributes: true });
 
-// The height of what stays on top, under which the panes stick: the strip, on a phone the dial's row alone.
-const rows = ["strip", "turn"].map((id) => document.getElementById(id));
-const height = () => (rows.find((each) => each.offsetHeight)?.offsetHeight ?? 0);
-new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${height()}px`)).observe(rows[1]);
+// The heights of what stays on top, under which the panes stick, and of what a phone's strip has above the dial.
+const strip = document.getElementById("strip"), dial = document.getElementById("turn");
+new ResizeObserver(() => {
+  const root = document.documentElement.style;
+  root.setProperty("--above", `${dial.offsetTop}px`);
+  root.setProperty("--strip", `${strip.offsetHeight + parseFloat(getComputedStyle(strip).top)}px`);
+}).observe(strip);
