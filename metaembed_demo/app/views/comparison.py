@@ -122,7 +122,9 @@ def _overlay(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
         if shares[i] > LEAST * top and word.kind != "visual"
     ]
     warm = heat.strength(words, shares)
-    cells = [_rectangle(words[i].box, _shade(groups[i], float(warm[i]))) for i in np.flatnonzero(warm > LEAST)]
+    cells = [
+        _rectangle(words[i].box, _shade(groups[i], float(warm[i]))) for i in np.flatnonzero(warm > LEAST)
+    ]
     return _layer("heat", cells) + _layer("overlay", marks)
 
 
