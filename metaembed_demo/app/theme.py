@@ -44,7 +44,7 @@ def css() -> str:
 
 def head() -> str:
     """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
-    names = "theme_early shared direct_events keys lightbox plots figure_download".split()
+    names = ["theme_early", "shared", "direct_events", "keys", "lightbox", "plots", "figure_download"]
     return "".join(f"<script>{script(f'{name}.js')}</script>" for name in names)
 
 

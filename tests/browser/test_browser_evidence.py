@@ -120,7 +120,9 @@ def test_a_photograph_is_marked_by_its_cells(visit: Opener) -> None:
     page = visit()
     ask(page, "a cat looking at me")
     expect(page.locator(".hit").first).to_contain_text("cat")
-    page.wait_for_function("document.querySelectorAll('#page .heat rect').length > 5")
+    expect(page.locator("#page .outlines .part")).to_have_count(2)
+    expect(page.locator("#page .outlines .best")).to_have_attribute("d", re.compile(r"^M\d+ \d+[HV]\d+"))
+    expect(page.locator("#page .overlay rect")).to_have_count(0)  # the picture keeps its colours
     tab(page, "Page map")
     expect(page.locator("#pagemap")).to_contain_text("cell by cell")
 

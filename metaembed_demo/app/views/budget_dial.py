@@ -111,7 +111,8 @@ def _promise(told: Automatic | None) -> str:
             f"{plural(told.among, 'page')}"
         )
     said = ". ".join(part.rstrip(".") for part in parts if part)
-    return f'<details class="promise"><summary>What Auto keeps</summary><p>{said[:1].upper()}{said[1:]}.</p></details>'
+    said = f"{said[:1].upper()}{said[1:]}."
+    return f'<details class="promise"><summary>What Auto keeps</summary><p>{said}</p></details>'
 
 
 def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
@@ -205,5 +206,6 @@ def readout(scoring_ms: float, total_ms: float) -> str:
     """
     return (
         f'<b class="num">{ms_text(scoring_ms)}</b> scoring at this budget '
-        f'<span class="in-all"><span class="sep">·</span> <span class="num">{ms_text(total_ms)}</span> in all</span>'
+        '<span class="in-all"><span class="sep">·</span> '
+        f'<span class="num">{ms_text(total_ms)}</span> in all</span>'
     )

@@ -12,9 +12,9 @@ from metaembed_demo.core.text import budget_text, plural
 from metaembed_demo.core.types import Alignment, Box, FloatArray, Word
 from metaembed_demo.explain.explainer import Explanation
 
-from . import heat
 from .figure import SAVE, savable
 from .html import safe
+from .outlines import outlines
 from .page_map import spread
 
 LISTED = 8  # words whose shares differ most
@@ -117,19 +117,11 @@ def _overlay(side: Side, shares: FloatArray, groups: np.ndarray) -> str:
     top = max(float(shares.max(initial=0.0)), 1e-9)
     words = side.explained.words
     marks = [
-        _rectangle(word.box, _shade(groups[i], _ink(shares[i] / top)))
+        _rectangle(word.box, f"fill:var(--mark-{int(groups[i]) + 1});opacity:{_ink(shares[i] / top):.2f}")
         for i, word in enumerate(words)
         if shares[i] > LEAST * top and word.kind != "visual"
     ]
-    warm = heat.strength(words, shares)
-    cells = [
-        _rectangle(words[i].box, _shade(groups[i], float(warm[i]))) for i in np.flatnonzero(warm > LEAST)
-    ]
-    return _layer("heat", cells) + _layer("overlay", marks)
-
-
-def _shade(group: int, opacity: float) -> str:
-    return f"fill:var(--mark-{int(group) + 1});opacity:{opacity:.2f}"
+    return _layer("outlines", outlines(words, shares)) + _layer("overlay", marks)
 
 
 def _ink(strength: float) -> float:

@@ -130,7 +130,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
 
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
     word, 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read with doubt. Weak words
-    are omitted; picture cells never are, because heat is drawn over all of a picture.
+    are omitted; picture cells never are, so that the outlines of all of them can be drawn.
 
     Args:
         reading_at: the URL of `reading`.

@@ -17,7 +17,7 @@ from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace, Word
 
-from . import fit_note, heat, word_marks
+from . import fit_note, word_marks
 from .html import json_attribute, safe
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
@@ -69,7 +69,7 @@ def header(encoder: str, device: str, pages: int, notice: str = "", storage: str
     status = f"{safe(notice)} · {status}" if notice else status
     told = {"encoder": encoder, "device": device, "pages": pages, "storage": storage, "version": __version__}
     return (
-        f'<a class="skip" href="#results">Skip to results</a>{heat.outlines()}'
+        f'<a class="skip" href="#results">Skip to results</a>'
         f'<header class="top" {json_attribute("provenance", told)}>'
         "<h1>MetaEmbed demo <span>one index, any budget</span></h1>"
         f'<p class="about">{_about()}</p>'
@@ -369,7 +369,7 @@ def page(
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
-        '<svg class="heat" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        '<svg class="outlines" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
         f"{_lightbox(where)}</section>"

@@ -20,7 +20,8 @@ function marks() {
   });
 }
 
-// Words in the shade of their group. A word that names a picture has the picture's box and is not drawn.
+// Words in the shade of their group. A word that names a picture has the picture's box and is not drawn, and its
+// cells are outlined.
 function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
@@ -36,18 +37,26 @@ function words(found) {
     });
 }
 
-// Picture cells as strong as they contribute, which a filter turns into outlines, so that the picture keeps its
-// colours; if all are weak, none is drawn.
-function heat(found) {
+// Picture cells that contribute most are outlined, the best of them by a stronger line; a picture keeps its colours.
+function outlines(found) {
   const cells = found.filter((row) => row[7] === CELL);
   if (cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
   const top = Math.max(...cells.map(([, share]) => share));
-  return cells.filter(([, share]) => share > 0.04 * top).map(([, share, group, ...box]) => {
-    const rect = rectangle(box, 0);
-    rect.style.fill = `var(--mark-${group})`;
-    rect.style.opacity = share / top;
-    return rect;
+  return [[0.35, "part"], [0.7, "part best"]].map(([least, name]) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("class", name);
+    path.setAttribute("d", around(cells.filter(([, share]) => share >= least * top).map((row) => row.slice(3, 7))));
+    return path;
   });
+}
+
+// The outline of boxes that touch: edges that only one of them has.
+function around(boxes) {
+  const seen = new Map();
+  for (const [x0, y0, x1, y1] of boxes)
+    for (const edge of [`M${x0} ${y0}H${x1}`, `M${x0} ${y1}H${x1}`, `M${x0} ${y0}V${y1}`, `M${x1} ${y0}V${y1}`])
+      seen.set(edge, (seen.get(edge) ?? 0) + 1);
+  return [...seen].filter(([, times]) => times === 1).map(([edge]) => edge).join("");
 }
 
 function rectangle([x0, y0, x1, y1], grown) {
@@ -61,8 +70,6 @@ const box = (at) => shared.map()?.map.find((row) => row[0] === at)?.slice(3, 7) 
 
 // The open hit's thumbnail bears the same marks.
 function thumbnail(drawn) {
-  for (const each of document.querySelectorAll("#results .heat")) each.remove();
-  document.querySelector("#results [aria-current] .overlay")?.before(element.querySelector(".heat").cloneNode(true));
   for (const each of document.querySelectorAll("#results .overlay")) {
     const open = each.closest(".hit").hasAttribute("aria-current");
     each.replaceChildren(...(open ? drawn.map((mark) => mark.cloneNode()) : []));
@@ -74,14 +81,15 @@ function draw() {
   if (!overlay || !shared.map()) return;
   const found = on() ? marks() : [];
   const drawn = words(found);
-  element.querySelector(".heat").replaceChildren(...heat(found));
+  const parts = outlines(found);
+  element.querySelector(".outlines").replaceChildren(...parts);
   if (word !== null && box(word)) {
     const ring = rectangle(box(word), 5);
     ring.setAttribute("class", "ring");
     drawn.push(ring);
   }
   overlay.replaceChildren(...drawn);
-  thumbnail(drawn);
+  thumbnail([...drawn, ...parts]);
   overlay.dataset.marks = found.length;
 }
 
