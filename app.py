@@ -25,7 +25,9 @@ def say(line: str) -> None:
 name, notice = affordable(SERVER.encoder)
 encoder = load_encoder(name)
 samples = open_samples(encoder, tell=say)
-demo, options = build_ui(encoder, samples.collection, samples.curve, samples.examples, notice)
+demo, options = build_ui(
+    encoder, samples.collection, samples.curve, samples.examples, notice, answers=samples.answers
+)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads are removed then, too

@@ -2,41 +2,49 @@
 
     python scripts/sizing.py                              # print them
     python scripts/sizing.py --write                      # put them into docs/scale.md
-    python scripts/sizing.py --pages 3e6 --dim 384 --ram 128 --rate 2.2 --workers 32      # one case of yours
 
-Figures come from four places, and the tables say which: arithmetic on the layout (`bytes_a_page`), what we
-measured (benchmarks/results/laptop.json; `PICTURE` and `WORDS` below), the paper's Table 3
-(metaembed_demo/app/views/index_size_chart.py), and assumptions (`Assumed`), which are there to be replaced.
-GiB is 2**30 bytes.
+A case of your own: `python -m metaembed_demo sizing`. The tables say which of four sources a figure has:
+arithmetic on the layout and the paper's Table 3 (metaembed_demo/evaluation/sizing.py), what we measured
+(benchmarks/results/laptop.json; `PICTURE` and `WORDS` there), and assumptions (`Assumed`), which are to be
+replaced. GiB is 2**30 bytes, as machines' memory is sold and the paper counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.app.views.index_size_chart import PAPER
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import ROOT
+from metaembed_demo.evaluation.sizing import (
+    GIB,
+    KINDS,
+    PAPER,
+    PAPER_DIM,
+    PAPER_PAGES,
+    PICTURE,
+    SCAN,
+    TIB,
+    USABLE,
+    WORDS,
+    bytes_a_page,
+    hours,
+    nodes,
+    pages_in,
+    span,
+)
+from metaembed_demo.index.cascade import PREFIX
 
 DOCUMENT = ROOT / "docs" / "scale.md"
 LAPTOP = ROOT / "benchmarks" / "results" / "laptop.json"
-GIB, TIB = 2**30, 2**40
-R_C = BUDGETS[-1][1]
-PREFIX = 16  # tokens that the scan looks at
 SIZES = tuple(10**power for power in range(5, 10))  # pages
-DIMS = {"64 x 128": 128, "64 x 384, Mini": 384, "64 x 3584, the paper's 7B": 3584}
-PAPER_DIM, PAPER_PAGES = 3584, 100_000
-KINDS = ("float16", "int8", "pq", "binary", "int8 prefix of 16")
-SCAN = KINDS[-1]
-PICTURE, WORDS = 80_800, 2_100  # bytes a page, the sample corpus (113 pages) as `merge` wrote it
+DIMS = {"64 x 128": 128, "64 x 384, Mini": 384, "64 x 3584, the paper's 7B": PAPER_DIM}
 QDRANT_VECTORS = 93  # of a page: 1 + 4 + 8 + 16 + 64, metaembed_demo/index/qdrant/index.py
-QDRANT_COARSE = 1 + PREFIX  # of these, what picks the candidates
+QDRANT_COARSE = 1 + PREFIX.r_c  # of these, what picks the candidates
 HNSW_LINKS = 2 * 16 * 4  # bytes a page: 2 m links of 4 bytes on the lowest layer, m = 16
 
 
@@ -44,7 +52,7 @@ HNSW_LINKS = 2 * 16 * 4  # bytes a page: 2 m links of 4 bytes on the lowest laye
 class Assumed:
     """What we did not measure. Replace each figure by your own; docs/scale.md says where each comes from."""
 
-    usable: float = 0.7  # share of a machine's memory that the index may take
+    usable: float = USABLE  # share of a machine's memory that the index may take
     qdrant_factor: float = 1.5  # Qdrant's capacity planning: metadata and segments being optimised
     replicas: int = 2
     shards_per_node: int = 2
@@ -62,39 +70,6 @@ ASSUMED = Assumed()
 # The arithmetic
 
 
-def bytes_a_page(kind: str, dim: int, r_c: int = R_C) -> int:
-    """Bytes of one page's vectors, one of KINDS.
-
-    >>> [bytes_a_page(kind, 128) for kind in KINDS]
-    [16384, 8196, 2048, 1024, 2052]
-    """
-    return {
-        "float16": r_c * dim * 2,
-        "int8": r_c * dim + 4,  # one float32 scale a page
-        "pq": r_c * (dim // 4),
-        "binary": r_c * -(-dim // 8),
-        SCAN: min(r_c, PREFIX) * dim + 4,
-    }[kind]
-
-
-def pages_in(ram_gib: float, a_page: float, usable: float = ASSUMED.usable) -> int:
-    """How many pages of so many bytes fit into the usable share of a machine's memory.
-
-    >>> pages_in(10, 1024, usable=0.5)
-    5242880
-    """
-    return int(ram_gib * GIB * usable // a_page)
-
-
-def nodes(pages: int, a_page: float, ram_gib: float, usable: float = ASSUMED.usable) -> int:
-    """Machines of so much memory that hold so many pages.
-
-    >>> nodes(5242881, 1024, 10, usable=0.5)
-    2
-    """
-    return -(-pages // pages_in(ram_gib, a_page, usable))
-
-
 def qdrant_bytes(dim: int, coarse_only: bool) -> float:
     """Memory of one copy of a page in Qdrant: all its vectors in float16, or those that pick candidates.
 
@@ -108,14 +83,6 @@ def qdrant_bytes(dim: int, coarse_only: bool) -> float:
 def shards(node_count: int) -> int:
     """A multiple of the nodes, so that every node gets as many, with room for twice the nodes."""
     return node_count * ASSUMED.shards_per_node
-
-
-def hours(pages: float, a_second: float) -> float:
-    """
-    >>> hours(7200, 2)
-    1.0
-    """
-    return pages / a_second / 3600
 
 
 def measured_rates() -> dict[str, float]:
@@ -138,19 +105,6 @@ def size(n: float) -> str:
     return (
         f"{n / GIB:.2f} GiB" if n < GIB else f"{n / GIB:.1f} GiB" if n < 100 * GIB else f"{n / GIB:.0f} GiB"
     )
-
-
-def span(in_hours: float) -> str:
-    """
-    >>> span(0.5), span(12), span(48), span(24 * 365.25 * 3)
-    ('30 min', '12.0 h', '2.0 days', '3.0 years')
-    """
-    if in_hours < 1:
-        return f"{in_hours * 60:.0f} min" if in_hours * 60 >= 1 else f"{in_hours * 3600:.0f} s"
-    if in_hours < 48:
-        return f"{in_hours:.1f} h"
-    days = in_hours / 24
-    return f"{days:,.1f} days" if days < 1000 else f"{days / 365.25:.1f} years"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -304,42 +258,12 @@ def filled(text: str) -> str:
     return re.sub(r"(<!-- table: ([\w-]+) -->).*?<!-- end -->", block, text, flags=re.DOTALL)
 
 
-def case(pages: int, dim: int, ram: float, rate: float, workers: int, price: float) -> str:
-    """One case, line by line, with the arithmetic."""
-    each = {kind: bytes_a_page(kind, dim) for kind in KINDS}
-    lines = [
-        f"{kind}: {pages:,} x {n:,} B = {size(pages * n)}, {nodes(pages, n, ram)} machine(s) of {ram:g} GiB"
-        for kind, n in each.items()
-    ]
-    kept = each["float16"] + each[SCAN] + PICTURE + WORDS
-    took = hours(pages, rate * workers)
-    lines += [
-        f"disk: {pages:,} x {kept:,} B = {size(pages * kept)}, of which pictures {size(pages * PICTURE)}",
-        f"encode: {pages:,} / ({rate:g} x {workers}) a second = {span(took)}",
-        f"encode: {took * workers:,.1f} h x {price:g} = {took * workers * price:,.2f}",
-    ]
-    return "\n".join(lines)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
-    parser.add_argument("--pages", type=float, help="a case of your own")
-    parser.add_argument("--dim", type=int, default=128, help="components of a vector (default: 128)")
-    parser.add_argument("--ram", type=float, default=256, help="GiB of a machine (default: 256)")
-    parser.add_argument("--rate", type=float, help="pages a second of a worker (default: a core, measured)")
-    parser.add_argument("--workers", type=int, default=64, help="cores or GPUs (default: 64)")
-    parser.add_argument("--price", type=float, default=ASSUMED.core_price, help="an hour of a worker")
-    options = parser.parse_args(argv)
-    positive = (options.pages or 1, options.dim, options.ram, options.workers, options.rate or 1)
-    if not all(math.isfinite(value) and value > 0 for value in positive) or options.price < 0:
-        parser.error("pages, dim, ram, rate and workers are above 0, and the price at least 0.")
-    if options.pages:
-        rate = options.rate or measured_rates()["text layer"]
-        print(case(int(options.pages), options.dim, options.ram, rate, options.workers, options.price))
-    elif options.write:
+    if parser.parse_args(argv).write:
         DOCUMENT.write_text(filled(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         print("\n\n".join(f"{name}\n\n{made()}" for name, made in TABLES.items()))

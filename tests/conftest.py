@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.encoders.mini.encoder import Mini
 from tests.support.app_server import Served, free_port, serve
-from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener
+from tests.support.browsing import ANSWER_MS, FLAGS, START_S, Opener, still
 from tests.support.cli_faults import index, pdfs  # noqa: F401
 
 SERVED = {
@@ -133,7 +133,9 @@ def visit(address: str, browser: Browser) -> Iterator[Opener]:
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
-    def opener(width: int = 1280, height: int = 900, scheme: str = "light", path: str = "") -> Page:
+    def opener(
+        width: int = 1280, height: int = 900, scheme: str = "light", path: str = "", lands: bool = False
+    ) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
@@ -148,7 +150,7 @@ def visit(address: str, browser: Browser) -> Iterator[Opener]:
                 or faults.append(f"asked elsewhere: {request.url}")
             ),
         )
-        page.goto(address + path)
+        page.goto(address + path if lands else still(address + path))
         page.wait_for_selector("#dial [role=slider]", state="attached")
         return page
 

@@ -42,13 +42,18 @@ from metaembed_demo.evaluation.beir import Beir, Judgements, collect, digests_of
 from metaembed_demo.evaluation.fit_study import (
     Means,
     answers_of,
+    bins_of,
     calibrated,
     encoded,
     expected_error,
+    folds,
     foreign_questions,
     foreign_texts,
     gibberish,
+    held_out,
     mean_cosines,
+    reliability,
+    together,
 )
 from metaembed_demo.evaluation.known_items import known_items
 from metaembed_demo.index.fit import FitCalibration
@@ -118,7 +123,7 @@ def rows(one: Scored, samples: FitCalibration) -> list[Any]:
     own, right = one.means.firsts()
     foreign, others = one.means.foreign.max(axis=2), one.others.max(axis=2)
     known, pages = calibrated(one.known), len(one.collection)
-    held_out = folds(one)
+    by_folds = folds(one.means)
     left_out = without_their_documents(one)
     kinds = kinds_of_foreign()
     found = []
@@ -132,7 +137,7 @@ def rows(one: Scored, samples: FitCalibration) -> list[Any]:
             name: {
                 against: told(own_chances(at), right[at], other_chances(means))
                 for against, means in tested.items()
-                for own_chances, other_chances in [_chances(by, held_out, own, at, pages)]
+                for own_chances, other_chances in [_chances(by, by_folds, own, at, pages)]
             }
             for name, by in (("samples", samples), ("known items", known), ("own, held out", None))
         }
@@ -143,53 +148,27 @@ def rows(one: Scored, samples: FitCalibration) -> list[Any]:
 
 
 def _chances(
-    by: FitCalibration | None, held_out: Sequence[FitCalibration], own: FloatArray, at: int, pages: int
+    by: FitCalibration | None, by_folds: Sequence[FitCalibration], own: FloatArray, at: int, pages: int
 ) -> Any:
     """Functions that give the chances of own queries at a stop, and of other means; None: by the folds."""
     stop = STOPS[at]
     if by is not None:
         return (lambda at: by.chances(own[at], stop, pages)), (lambda means: by.chances(means, stop, pages))
 
-    def mine(at: int) -> Chances:
-        each = [fold.chances(own[at], stop, pages) for fold in held_out]
-        return np.array([each[query % FOLDS][query] for query in range(own.shape[1])])
-
-    def others(means: FloatArray) -> Chances:
-        each = [fold.chances(means, stop, pages) for fold in held_out]
-        return np.array([each[query % FOLDS][query] for query in range(len(means))])
-
-    return mine, others
-
-
-def folds(one: Scored) -> list[FitCalibration]:
-    """Calibrations by all queries but every fifth, own and foreign."""
-    found = []
-    for fold in range(FOLDS):
-        own = np.arange(one.means.own.shape[1]) % FOLDS != fold
-        foreign = np.arange(one.means.foreign.shape[1]) % FOLDS != fold
-        kept = Means(one.means.own[:, own], one.means.foreign[:, foreign], one.means.answers[own])
-        found.append(calibrated(kept))
-    return found
+    return (
+        (lambda at: held_out(by_folds, own[at], stop, pages)),
+        (lambda means: held_out(by_folds, means, stop, pages)),
+    )
 
 
 def told(own: Chances, right: NDArray[np.bool_], foreign: Chances) -> dict[str, Any]:
     """Reliability of the chances, its expected error, and the shares on the wrong side of NOTHING."""
-    chances = np.concatenate([own, foreign])
-    answers = np.concatenate([right, np.zeros(len(foreign), bool)])
-    weights = np.concatenate([np.full(len(each), 0.5 / len(each)) for each in (own, foreign)])
-    places = np.minimum((chances * BINS).astype(int), BINS - 1)
-    curve = []
-    for place in range(BINS):
-        here = places == place
-        if here.any():
-            weight = weights[here]
-            means = (np.average(chances[here], weights=weight), np.average(answers[here], weights=weight))
-            curve.append([*(round(float(mean), 3) for mean in means), int(here.sum())])
+    chances, answers, weights = together(own, right, foreign)
     return {
         "ece": round(expected_error(chances, answers, weights, BINS), 4),
         "missed": share(own < NOTHING),
         "passed": share(foreign >= NOTHING),
-        "curve": curve,
+        "curve": bins_of(chances, answers, weights, BINS),
     }
 
 
@@ -323,7 +302,7 @@ def main() -> None:
     for one in sets:
         theirs = [vectors for other in sets if other is not one for vectors in other.vectors]
         one.others = mean_cosines(one.collection, theirs)
-    samples = calibrated(sets[0].means)
+    samples = replace(calibrated(sets[0].means), reliability=reliability(sets[0].means))
     fitting.keep(encoder.fingerprint, samples)
     found = {
         "machine": {"python": platform.python_version(), "encoder": encoder.fingerprint},

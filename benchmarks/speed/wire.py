@@ -208,7 +208,7 @@ class Visitor:
         for name in HEARD.split():
             network.on(f"Network.{name}", partial(self._hear, name))
         network.send("Network.enable")
-        self.page.goto(address)
+        self.page.goto(f"{address}/?still")  # without the landing
         self.page.wait_for_selector(SLIDER)
         self._settle()
 

@@ -38,13 +38,15 @@ def css() -> str:
         f"{where} {{ " + " ".join(f"--shade-{i}: {c};" for i, c in enumerate(colours, 1)) + " }\n"
         for where, colours in ((":root", SHADES_LIGHT), (".dark", SHADES_DARK))
     )
-    files = ("page.css", "search.css", "documents.css", "charts.css", "explanation.css", "storage.css")
-    return shades + "\n".join((WEB / name).read_text("utf-8") for name in files)
+    files = ["page", "search", "documents", "charts", "explanation", "storage"]
+    files += ["budget_sheet", "landing", "map"]
+    return shades + "\n".join((WEB / f"{name}.css").read_text("utf-8") for name in files)
 
 
 def head() -> str:
     """Scripts for <head>: light or dark mode before the first paint, and what all regions share."""
-    names = ["theme_early", "shared", "direct_events", "keys", "lightbox", "plots", "figure_download"]
+    names = ["theme_early", "shared", "address", "once", "direct_events", "keys", "lightbox", "plots"]
+    names += ["figure_download", "motion", "landing"]
     return "".join(f"<script>{script(f'{name}.js')}</script>" for name in names)
 
 

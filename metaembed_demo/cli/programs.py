@@ -17,6 +17,8 @@ PROGRAMS = {
     "train": Program("metaembed_demo.training.mini.trainer", "Train MetaEmbed-Mini.", "train"),
     "train-vlm": Program("metaembed_demo.training.vlm.trainer", "Train on a vision-language model.", "train"),
     "leaderboard": Program("metaembed_demo.evaluation.leaderboard.run", "Public benchmarks (mteb).", "dev"),
-    "samples": Program("metaembed_demo.evaluation.sample_corpus", "Index the sample corpus ahead of time."),
+    "samples": Program("metaembed_demo.cli.samples", "Index the sample corpus ahead of time."),
+    "decide": Program("metaembed_demo.cli.decide", "The budget that keeps enough quality on an index."),
+    "sizing": Program("metaembed_demo.cli.sizing", "Memory, disk and latency of N pages at every stop."),
     "encode-corpus": Program("metaembed_demo.cli.encode_corpus", "Index many files, with Ray or not.", "dev"),
 }

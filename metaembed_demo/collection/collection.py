@@ -156,6 +156,11 @@ class Collection:
                     count[1] += len(sources) > 1
             return [Document(s, pages, document_kind(s), shared) for s, (pages, shared) in counts.items()]
 
+    def sources(self) -> set[str]:
+        """The names of all documents."""
+        with self.lock:
+            return set(self._sources)
+
     def remove(self, source: str) -> int:
         """Remove a document and the pages that no other document holds. Returns the number of pages removed.
 

@@ -113,6 +113,8 @@ def _lacking(kind: str, only: PageFilter, facets: Facets) -> str:
             f"what is indexed is in {_some(facets.languages)}" if facets.languages else "none has a known one"
         )
         return f"No page is in the language {names}; {here}."
+    if kind == "place":
+        return f"None of the pages {names} is indexed; what is: {_some(facets.documents)}."
     if kind == "pages":
         return f"No document has the pages {names}; the longest ends with page {facets.last}."
     here = f"those here {_between(*facets.added)}" if facets.added else "no page here has a date"

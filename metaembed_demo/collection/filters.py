@@ -1,6 +1,7 @@
 """PageFilter: which pages a search looks at. As text, for the command line, the API and links:
 
     type:pdf lang:de document:"Annual report.pdf" pages:3-10 added:2026-11-01..2026-11-30
+    place:"Annual report.pdf#3-5,8" place:minutes.pdf#1-
 
 Several parts of one kind are alternatives; kinds are combined by and. A name with * or ? is a pattern.
 """
@@ -31,7 +32,9 @@ LANGUAGE = re.compile(r"[a-z]{2,3}")
 NUMBER = r"[1-9]\d{0,8}"
 PAGES = re.compile(rf"({NUMBER})?(-)?({NUMBER})?")
 PLAIN = re.compile(r'[^\s"\\]+')
+PLACED = re.compile(r"(.+)#([0-9,-]+)", re.DOTALL)
 Days = tuple[date, date]  # first and last, both included
+Chosen = tuple[str, tuple[Span, ...]]  # a document's exact name, and pages of it
 
 
 class Filtered(Protocol):
@@ -51,7 +54,8 @@ class PageFilter:
 
     documents: names or patterns, case aside. types: endings, as "pdf". languages: ISO 639-1 codes. pages:
     numbers in their document, first and last. added: the days (UTC) on which pages were added, first and
-    last; a page without a date is on none. One place of a page has to meet documents, types and pages.
+    last; a page without a date is on none. places: pages of documents, by their exact names. One place of a
+    page has to meet documents, types, pages and places.
     """
 
     documents: tuple[str, ...] = ()
@@ -59,6 +63,7 @@ class PageFilter:
     languages: tuple[str, ...] = ()
     pages: tuple[Span, ...] = ()
     added: tuple[Days, ...] = ()
+    places: tuple[Chosen, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> PageFilter:
@@ -106,6 +111,34 @@ class PageFilter:
         if not language:
             return only
         return replace(only, languages=tuple(dict.fromkeys([*only.languages, _language(language)])))
+
+    @classmethod
+    def of_documents(cls, sources: Iterable[str]) -> PageFilter:
+        """Of all pages of the documents of exactly these names. Raises ValueError as `of_places`."""
+        return cls(places=tuple((source, ((1, MOST_NUMBER),)) for source in sources))._fitting()
+
+    @classmethod
+    def of_places(cls, places: Iterable[Place]) -> PageFilter:
+        """Of these places alone.
+
+        Raises:
+            ValueError: when they do not fit into a filter.
+
+        >>> str(PageFilter.of_places([("a.pdf", 3), ("b c.jpg", 1), ("a.pdf", 4), ("a.pdf", 9)]))
+        'place:a.pdf#3-4,9 place:"b c.jpg#1"'
+        """
+        numbers: dict[str, set[int]] = {}
+        for source, number in places:
+            numbers.setdefault(source, set()).add(number)
+        return cls(places=tuple((source, _spans(of)) for source, of in numbers.items()))._fitting()
+
+    def _fitting(self) -> PageFilter:
+        if len(self.places) > MOST_PARTS or len(str(self)) > LONGEST:
+            raise ValueError(
+                f"These pages of {len(self.places):,} documents do not fit into a filter, which has at most "
+                f"{MOST_PARTS} parts and {LONGEST:,} characters. Choose fewer."
+            )
+        return self
 
     @classmethod
     def _of(cls, found: Mapping[str, list[str]]) -> PageFilter:
@@ -161,13 +194,18 @@ class PageFilter:
             return False
         if self._seconds and not any(first <= page.added <= last for first, last in self._seconds):
             return False
-        placed = self.documents or self.types or self.pages
+        placed = self.documents or self.types or self.pages or self.places
         return not placed or any(self._has(source, number) for source, number in page.places)
 
     def _has(self, source: str, number: int) -> bool:
         if self.types and type_of(source) not in self.types:
             return False
         if self.pages and not any(first <= number <= last for first, last in self.pages):
+            return False
+        if self.places and not any(
+            source == name and any(first <= number <= last for first, last in spans)
+            for name, spans in self.places
+        ):
             return False
         return not self.documents or self.names(source)
 
@@ -196,7 +234,7 @@ class PageFilter:
     def where(self, documents: Iterable[str]) -> Where:
         """The same for a server, with patterns replaced by those of `documents` that they mean."""
         named = tuple(source for source in documents if self.names(source)) if self.documents else ()
-        return Where(named, self.types, self.languages, self.pages, self._seconds)
+        return Where(named, self.types, self.languages, self.pages, self._seconds, self.places)
 
 
 @lru_cache(10_000)
@@ -291,6 +329,40 @@ def _show_pages(span: Span) -> str:
     return f"{first}-{'' if last == MOST_NUMBER else last}"
 
 
+def _place(value: str) -> Chosen:
+    """
+    >>> _place("a#1.pdf#3-5,8"), _show_place(("a b.pdf", ((1, 10**9),)))
+    (('a#1.pdf', ((3, 5), (8, 8))), '"a b.pdf#1-"')
+    """
+    found = PLACED.fullmatch(value)
+    if found is None:
+        raise ValueError(f"place:{value[:40]} names no pages of a document. Write place:report.pdf#3-5,8.")
+    return found[1], tuple(map(_pages, found[2].split(",")))
+
+
+def _bare_place(chosen: Chosen) -> str:
+    name, spans = chosen
+    return f"{name}#{','.join(map(_show_pages, spans))}"
+
+
+def _show_place(chosen: Chosen) -> str:
+    return _quoted(_bare_place(chosen))
+
+
+def _spans(numbers: Iterable[int]) -> tuple[Span, ...]:
+    """
+    >>> _spans({3, 1, 2, 7})
+    ((1, 3), (7, 7))
+    """
+    found: list[Span] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return tuple(found)
+
+
 def _added(value: str) -> Days:
     """
     >>> _show_added(_added("2026-11-01")), _show_added(_added("..2026-11-30"))
@@ -357,6 +429,8 @@ class _Kind(NamedTuple):
 
     def bare(self, value: Any) -> str:
         """A value as text, without quotes."""
+        if self.field == "places":
+            return _bare_place(value)
         return value if isinstance(value, str) else self.show(value)
 
 
@@ -366,6 +440,7 @@ KINDS = {
     "lang": _Kind("languages", _language, str, ("language", "languages")),
     "pages": _Kind("pages", _pages, _show_pages, ("page",)),
     "added": _Kind("added", _added, _show_added, ()),
+    "place": _Kind("places", _place, _show_place, ("places",)),
 }
 ALIASES = {name: kind for kind, about in KINDS.items() for name in (kind, *about.also)}
 EVERY = PageFilter()  # allows all pages

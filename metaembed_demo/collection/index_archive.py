@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import is_full
+from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents import zip_archive
-from metaembed_demo.documents.file_types import mebibytes
 
 # What a saved collection consists of; see collection/persistence.py and index/segments.py.
 KNOWN = re.compile(
@@ -126,8 +126,9 @@ def _wanted(name: str, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> di
     size = sum(info.file_size for info in wanted.values())
     if size > limits.max_archive_bytes:
         raise Refused(
-            f"{name} unpacks to {mebibytes(size)}, over the limit of {mebibytes(limits.max_archive_bytes)}. "
-            "Save an index of fewer documents, or raise METAEMBED_MAX_ARCHIVE_BYTES."
+            f"{name} unpacks to {bytes_text(size)}, over the limit of "
+            f"{bytes_text(limits.max_archive_bytes)}. Save an index of fewer documents, "
+            "or raise METAEMBED_MAX_ARCHIVE_BYTES."
         )
     for path, info in wanted.items():
         _check_entry(name, path, info, limits)

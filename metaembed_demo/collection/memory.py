@@ -34,7 +34,16 @@ class Holder(Protocol):
         ...
 
 
+class Giver(Protocol):
+    """What can give memory back: the sessions of a server."""
+
+    def make_memory(self) -> bool:
+        """Give up some pages. Returns whether there were any to give up."""
+        ...
+
+
 _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+_givers: weakref.WeakSet[Giver] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
@@ -42,6 +51,12 @@ def watch(holder: Holder) -> None:
     """Count what `holder` holds in `in_all`, as long as it lives."""
     with _lock:
         _holders.add(holder)
+
+
+def ask_when_full(giver: Giver) -> None:
+    """Have `giver` make room before pages are refused, as long as it lives."""
+    with _lock:
+        _givers.add(giver)
 
 
 def in_all() -> int:
@@ -74,9 +89,17 @@ def no_room(holder: Holder, more: int, limits: Limits, beside: int = 0) -> str:
             f"The pages of one session take at most {most} of memory. Remove documents, or raise "
             "METAEMBED_MAX_SESSION_MEMORY."
         )
-    if in_all() + more > limits.max_memory:
+    while (full := in_all() + more > limits.max_memory) and _is_given():
+        pass
+    if full:
         return (
             f"The pages of all sessions take at most {bytes_text(limits.max_memory)} of memory. Try again "
             "later, or raise METAEMBED_MAX_MEMORY."
         )
     return ""
+
+
+def _is_given() -> bool:
+    with _lock:
+        givers = tuple(_givers)
+    return any(giver.make_memory() for giver in givers)

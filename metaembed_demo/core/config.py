@@ -51,20 +51,20 @@ IsSet = Annotated[bool, BeforeValidator(bool)]  # True for any value of the vari
 class Limits(Settings):
     """Limits on uploads, sessions, requests and the file worker."""
 
-    max_file_bytes: NonNegativeInt = 100 << 20
+    max_file_bytes: NonNegativeInt = 100_000_000
     max_pages: NonNegativeInt = 500  # of one file
     max_pixels: PositiveInt = 60_000_000  # of one image or page
     max_archive_files: NonNegativeInt = 1000
     max_archive_ratio: NonNegativeInt = 200  # unpacked : packed
-    max_archive_bytes: NonNegativeInt = 500 << 20  # unpacked
+    max_archive_bytes: NonNegativeInt = 500_000_000  # unpacked
     max_session_pages: NonNegativeInt = 2000
     # Estimated bytes of pages in memory: pictures, words and vectors; see collection/memory.py.
-    max_session_memory: NonNegativeInt = 1 << 30  # of one session
-    max_memory: NonNegativeInt = 4 << 30  # of all sessions and the sample corpus together
+    max_session_memory: NonNegativeInt = 1_000_000_000  # of one session
+    max_memory: NonNegativeInt = 4_000_000_000  # of all sessions and the sample corpus together
     session_ttl_s: NonNegativeInt = 3600
     # When `max_sessions` is reached, a session unused for `yield_after_s` is ended to make room.
-    max_session_bytes: NonNegativeInt = 500 << 20  # uploaded in one session, all files together
-    max_upload_bytes: NonNegativeInt = 4 << 30  # uploads on this disk, of all sessions together
+    max_session_bytes: NonNegativeInt = 500_000_000  # uploaded in one session, all files together
+    max_upload_bytes: NonNegativeInt = 4_000_000_000  # uploads on this disk, of all sessions together
     max_sessions: NonNegativeInt = 64
     yield_after_s: NonNegativeInt = 600
     leave_after_s: NonNegativeInt = 900  # a session ends this long after its last tab was closed
@@ -77,7 +77,7 @@ class Limits(Settings):
     reads_per_minute: NonNegativeInt = 12_000  # of the others; a page takes a hundred. 0: no limit
     max_connections: NonNegativeInt = 200  # open at once; 0: no limit
     max_guesses: NonNegativeInt = 10  # wrong passwords or tokens in a row before a delay; 0: no limit
-    max_body_bytes: NonNegativeInt = 128 << 20  # of requests other than uploads, all in memory together
+    max_body_bytes: NonNegativeInt = 128_000_000  # of requests other than uploads, all in memory together
     seconds_per_job: NonNegativeFloat = 1800  # indexing an upload, opening an index file, a survey, a test
     max_query_characters: NonNegativeInt = 2000
     seconds_per_picture: NonNegativeFloat = 5  # reading a query's picture
@@ -113,6 +113,8 @@ class Paths(Settings):
     assets: ClassVar[Path] = ROOT / "assets"
     mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
     shipped_samples: ClassVar[Path] = ROOT / "assets" / "samples.npz"
+    share_card: ClassVar[Path] = ROOT / "assets" / "share-card.jpg"
+    shipped_statistics: ClassVar[Path] = ROOT / "assets" / "token_statistics.npz"
     shipped_fit: ClassVar[Path] = ROOT / "assets" / "fit.json"
     foreign_questions: ClassVar[Path] = ROOT / "assets" / "foreign_questions.txt"
     sample_corpus: ClassVar[Path] = ROOT / "sample_corpus"

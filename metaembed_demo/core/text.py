@@ -72,15 +72,16 @@ def check_length(query: str, most: int) -> None:
 
 
 def bytes_text(n: float) -> str:
+    """Bytes in decimal units: a GB is 10^9 bytes everywhere. Where 2^30 is meant, it says GiB.
+
+    >>> [bytes_text(n) for n in (256, 1000, 49_152, 1_363_149, 99_960_000, 4.9e12)]
+    ['256 B', '1 KB', '49 KB', '1.4 MB', '100 MB', '4.9 TB']
     """
-    >>> [bytes_text(n) for n in (256, 1024, 16384, 1_363_149)]
-    ['256 B', '1 KB', '16 KB', '1.3 MB']
-    """
-    for unit in ("B", "KB", "MB", "GB"):
-        if n < 1000 or unit == "GB":
-            return f"{n:.0f} {unit}" if n >= 10 or n == int(n) else f"{n:.1f} {unit}"
-        n /= 1024
-    raise AssertionError("unreachable")
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if n < 999.5 or unit == "TB":
+            break
+        n /= 1000
+    return f"{n:.0f} {unit}" if n >= 9.95 or n == int(n) else f"{n:.1f} {unit}"
 
 
 def ms_text(ms: float) -> str:
@@ -95,10 +96,11 @@ def ms_text(ms: float) -> str:
 
 def plural(n: int, noun: str) -> str:
     """
-    >>> plural(1, "page"), plural(4608, "vector")
-    ('1 page', '4,608 vectors')
+    >>> plural(1, "page"), plural(4608, "vector"), plural(2, "query")
+    ('1 page', '4,608 vectors', '2 queries')
     """
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else many}"
 
 
 def budget_text(r_q: int, r_c: int) -> str:

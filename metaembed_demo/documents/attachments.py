@@ -12,10 +12,10 @@ import pypdfium2.raw as pdfium
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import scratch_prefix
-from metaembed_demo.core.text import clean, short_name
+from metaembed_demo.core.text import bytes_text, clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
-from .file_types import Checked, check, mebibytes
+from .file_types import Checked, check
 from .pdf import PdfFile
 
 WAIT = "please wait"  # how the page begins that stands in for an XFA form
@@ -72,10 +72,10 @@ def attached(document: PdfFile, name: str, limits: Limits) -> Iterator[Checked |
                     inner, f"{inner} cannot be taken out of {name}: it is damaged. Export it again."
                 )
             elif size > min(left, limits.max_file_bytes):
-                most = mebibytes(min(left, limits.max_file_bytes))
+                most = bytes_text(min(left, limits.max_file_bytes))
                 yield Problem(
                     inner,
-                    f"{inner} unpacks to {mebibytes(size)}, of which {most} are allowed. Save it as a file "
+                    f"{inner} unpacks to {bytes_text(size)}, of which {most} are allowed. Save it as a file "
                     "of its own.",
                 )
             else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Problem, Skipped, Upload
 
 from . import office
@@ -151,7 +152,7 @@ def check(file: Upload, limits: Limits) -> Checked | Problem:
     most = limits.max_archive_bytes if actual == "ZIP" else limits.max_file_bytes
     if size > most:
         return problem(
-            f"is {mebibytes(size)}, over the limit of {mebibytes(most)}. Split it or make it smaller."
+            f"is {bytes_text(size)}, over the limit of {bytes_text(most)}. Split it or make it smaller."
         )
     return Checked(file.path, file.name, str(actual))
 
@@ -255,7 +256,3 @@ def _text_type(head: bytes) -> str | None:
 
 def _described(file_type: str) -> str:
     return ARTICLES.get(file_type, f"a {file_type} picture")
-
-
-def mebibytes(n: int) -> str:
-    return f"{n / MEBIBYTE:,.1f} MB" if n >= MEBIBYTE / 10 else f"{n:,} bytes"

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.disk import is_full, scratch_prefix
-from metaembed_demo.core.text import clean, short_name
+from metaembed_demo.core.text import bytes_text, clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
-from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible, mebibytes
+from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible
 
 UTF8 = 1 << 11  # flag of a member whose name is in UTF-8
 NO_ROOM = (
@@ -46,7 +46,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
             if unpacked > limits.max_archive_bytes:
                 yield Problem(
                     name,
-                    f"{name} unpacks to more than {mebibytes(limits.max_archive_bytes)}: {_inner(info)} and "
+                    f"{name} unpacks to more than {bytes_text(limits.max_archive_bytes)}: {_inner(info)} and "
                     "what follows was left out. Split the archive.",
                 )
                 return
@@ -98,8 +98,8 @@ def _member(
         yield problem("is protected by a password. Unpack the archive and add the file itself.")
     elif info.file_size > limits.max_file_bytes:
         yield problem(
-            f"unpacks to {mebibytes(info.file_size)}, over the limit of {mebibytes(limits.max_file_bytes)} a "
-            "file. Split it or make it smaller."
+            f"unpacks to {bytes_text(info.file_size)}, over the limit of {bytes_text(limits.max_file_bytes)} "
+            "a file. Split it or make it smaller."
         )
     elif is_bomb(info, limits):
         yield problem(

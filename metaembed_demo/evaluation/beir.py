@@ -168,6 +168,16 @@ class Judgements:
                 seen |= new
         return ranks
 
+    def pages(self, query_id: str) -> dict[str, int]:
+        """The pages that answer a query, in the collection's order -> their grade."""
+        judged = self.judged.get(query_id, {})
+        met = {page_id: units & judged.keys() for page_id, units in self._units.items()}
+        return {page_id: max(judged[unit] for unit in units) for page_id, units in met.items() if units}
+
+    def source(self, page_id: str) -> str:
+        """The document in which a page stands."""
+        return self._collection.pages[page_id].source
+
     def _units_of(self, page: StoredPage) -> set[Unit]:
         sources = {source for source, _ in page.places}
         units: set[Unit] = {("file", source) for source in sources}

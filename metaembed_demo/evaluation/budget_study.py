@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.text import short_name
+from metaembed_demo.core.text import plural, short_name
 from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
@@ -24,11 +23,11 @@ from . import label_worker
 from .beir import Judgements
 from .evaluate import ENCODE_BATCH
 from .known_items import Asked
-from .metrics import RESAMPLES, K, grade, interval, kendall_tau, ndcg, overlap
+from .metrics import K, grade, interval, kendall_tau, ndcg, overlap
 
 TOP = 20  # pages of the finest budget used for Kendall's tau
 HITS, REPEATS = 10, 5  # hits, and repeats per query and budget, of the timed searches
-LEAST_QUERIES = 10  # fewer are too few for a bootstrap interval
+NAMED = 5  # judged ids that are not here
 CHANGED = "The pages changed while the budgets were compared. Compare them again."
 
 Table = NDArray[np.float64]
@@ -47,12 +46,21 @@ class Labels:
     qrels: dict[str, dict[str, int]]
     missing: tuple[str, ...] = ()
 
+    names: tuple[str, str] = ("queries.jsonl", "qrels.tsv")
+
     @property
     def told(self) -> str:
-        """One sentence about missing ids; empty if there are none."""
-        judged = len({corpus_id for grades in self.qrels.values() for corpus_id in grades})
-        missing = f"{len(self.missing)} of {judged} judged ids are not in the collection, such as "
-        return f"{missing}{short_name(self.missing[0])!r}; they count as not found." if self.missing else ""
+        """What was read: the files, the queries and judgements, and the ids that are not here."""
+        ids = {corpus_id for grades in self.qrels.values() for corpus_id in grades}
+        judgements = sum(map(len, self.qrels.values()))
+        of = f"{plural(len(self.queries), 'query')} and {plural(judgements, 'judgement')}"
+        read = f"{' and '.join(map(short_name, self.names))}: {of} above 0."
+        if not self.missing:
+            return read
+        named = ", ".join(repr(short_name(missing)) for missing in self.missing[:NAMED])
+        more = f" and {len(self.missing) - NAMED:,} more" if len(self.missing) > NAMED else ""
+        count = f"{len(self.missing):,} of {plural(len(ids), 'judged id')}"
+        return f"{read} {count} are not in the collection and count as not found: {named}{more}."
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class StopWorth:
     overlap, tau: agreement with the finest budget, of the first 5 and the first 20 pages.
     interval: 95% bootstrap interval of `quality`; each: `quality` per query.
     p50_ms, p95_ms: search latency on this machine.
+    ranks: of the first page that answers, per query; 0 without one, empty where answers are unknown.
     """
 
     budget: Budget
@@ -73,6 +82,7 @@ class StopWorth:
     p50_ms: float
     p95_ms: float
     each: tuple[float, ...] = field(repr=False)
+    ranks: tuple[int, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Rounded plain types without `each`; `low` and `high` are the interval of `quality`."""
@@ -95,6 +105,17 @@ class Worth:
     pages: int
     queries: int
     stops: tuple[StopWorth, ...]
+    texts: tuple[str, ...] = field(default=(), repr=False)  # of the queries
+
+    def per_query(self) -> list[list[Any]]:
+        """CSV rows: a header, then one row per query with its quality and the rank of its answer per stop."""
+        heads = [f"{what} {stop.budget}" for what in ("quality", "rank") for stop in self.stops]
+        rows = []
+        for at, text in enumerate(self.texts):
+            each = [round(stop.each[at], 4) for stop in self.stops]
+            ranks = [stop.ranks[at] or None if stop.ranks else None for stop in self.stops]
+            rows.append([text, *each, *ranks])
+        return [["query", *heads], *rows]
 
     def as_json(self) -> dict[str, Any]:
         """Plain types, without values per query."""
@@ -116,24 +137,6 @@ class Step:
     worth: Worth | None = None
 
 
-@dataclass(frozen=True)
-class Advice:
-    """The cheapest sufficient budget.
-
-    share: its quality relative to the finest budget; interval: 95% interval, paired by query.
-    memory, speed: factors by which the finest budget's bytes and median latency are larger.
-    safe: the lower end of the interval suffices too, with at least 10 queries and more than 5 pages.
-    """
-
-    stop: StopWorth
-    share: float
-    interval: tuple[float, float]
-    memory: float
-    speed: float
-    safe: bool
-    sentence: str
-
-
 def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) -> Labels:
     """Labels from a queries.jsonl and a tab-separated qrels file; only queries with a grade above 0.
 
@@ -148,7 +151,8 @@ def read_labels(queries_file: Path, qrels_file: Path, collection: Collection) ->
     )
     with collection.lock:
         missing = dict.fromkeys(Judgements(qrels, collection).missing)  # without duplicates
-    return Labels({key: Query(text) for key, text in texts.items()}, qrels, tuple(missing))
+    names = queries_file.name, qrels_file.name
+    return Labels({key: Query(text) for key, text in texts.items()}, qrels, tuple(missing), names)
 
 
 def measure(
@@ -167,12 +171,12 @@ def measure(
     collection.check_encoder(encoder)
     with collection.lock:
         index, ids = collection.index, collection.index.ids
-        kind, queries, judgements = _questions(collection, asked)
-    total = len(queries)
+        asking = questions(collection, asked)
+    queries, judgements, total = asking.queries, asking.judgements, len(asking.queries)
     if not total or not ids:
         raise ValueError(f"There is no {'query' if ids else 'page'} to compare the budgets on.")
     stops = [budget.clip(encoder.r_q, encoder.r_c) for budget in STOPS]
-    found, ms = np.empty((total, len(stops), 3)), np.empty((total, REPEATS, len(stops)))
+    found, ms = np.empty((total, len(stops), 4)), np.empty((total, REPEATS, len(stops)))
     for at, (key, _) in enumerate(queries):
         yield Step(at, total)
         if stop.is_set():
@@ -190,73 +194,44 @@ def measure(
         found[at] = [_compared(rankings[-1], ranking, key, judgements) for ranking in rankings]
     if not stop.is_set():
         worths = [_stop_worth(index, s, found[:, at], ms[:, :, at]) for at, s in enumerate(stops)]
-        yield Step(total, total, Worth(kind, len(ids), total, tuple(worths)))
+        texts = tuple(query.text for _, query in queries)
+        yield Step(total, total, Worth(asking.kind, len(ids), total, tuple(worths), texts))
 
 
-def cheapest(worth: Worth, share: float = 0.95) -> Advice:
-    """The coarsest budget with at least `share` of the finest budget's quality.
+@dataclass(frozen=True)
+class Questions:
+    """(query id, query) pairs, and judgements if answers are known."""
 
-    Raises:
-        ValueError: when `share` is not in (0, 1], or the finest budget's quality is 0.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"The share of the quality to keep must be above 0 and at most 1, not {share}.")
-    finest = worth.stops[-1]
-    if finest.quality <= 0:
-        raise ValueError(f"{finest.budget} finds none of the answers; there is nothing to keep a share of.")
-    enough = share - 1e-9  # tolerance for rounding
-    stop = next(stop for stop in worth.stops if stop.quality / finest.quality >= enough)
-    reached, memory = stop.quality / finest.quality, finest.bytes_per_page / stop.bytes_per_page
-    low, high = _paired(stop.each, finest.each)
-    safe = stop is finest or (low >= enough and worth.queries >= LEAST_QUERIES and worth.pages > K)
-    percent, what = f"{100 * share:g}%", f"first {K} pages" if worth.kind == "session" else f"nDCG@{K}"
-    asked = f"{worth.queries} {ADJECTIVES[worth.kind]} {'query' if worth.queries == 1 else 'queries'}"
-    sentence = f"{finest.budget}'s {what} on {asked}"
-    if stop is finest:
-        sentence = f"No smaller budget keeps {percent} of {sentence}."
-    else:
-        # Round the lower end down, never up to the required share.
-        span = f"{100 * reached:.0f}% ({math.floor(100 * low + 1e-6)}% to {100 * high:.0f}%)"
-        sentence = f"{stop.budget} keeps {span} of {sentence}, with 1/{memory:g} of the memory."
-    if not safe:
-        sentence += f" That is not sure: on more queries and pages it may be less than {percent}."
-    return Advice(stop, reached, (low, high), memory, finest.p50_ms / max(stop.p50_ms, 1e-6), safe, sentence)
+    kind: Kind
+    queries: list[tuple[str, Query]]
+    judgements: Judgements | None
 
 
-def _paired(each: Sequence[float], finest: Sequence[float]) -> tuple[float, float]:
-    """95% bootstrap interval of the ratio of means, over the same resampled queries."""
-    drawn = np.random.default_rng(0).integers(len(finest), size=(RESAMPLES, len(finest)))
-    means, whole = np.array(each)[drawn].mean(axis=1), np.array(finest)[drawn].mean(axis=1)
-    low, high = np.percentile(means[whole > 0] / whole[whole > 0], [2.5, 97.5]).tolist()
-    return low, high
-
-
-def _questions(
-    collection: Collection, asked: Sequence[Asked] | Labels
-) -> tuple[Kind, list[tuple[str, Query]], Judgements | None]:
-    """Kind, (query id, query) pairs, and judgements if answers are known."""
+def questions(collection: Collection, asked: Sequence[Asked] | Labels) -> Questions:
+    """What is asked, resolved against a collection. The caller holds its lock."""
     if isinstance(asked, Labels):
         judged = [(key, asked.queries[key]) for key in asked.qrels]
-        return "labels", judged, Judgements(asked.qrels, collection)
+        return Questions("labels", judged, Judgements(asked.qrels, collection))
     queries = [(str(at), one.query) for at, one in enumerate(asked)]
     answers = [one.page_id for one in asked if one.page_id is not None]
     if len(answers) < len(queries):
-        return "session", queries, None
+        return Questions("session", queries, None)
     if not all(answer in collection.pages for answer in answers):
         raise ValueError(CHANGED)
     pages = [collection.pages[answer] for answer in answers]
     qrels = {str(at): {f"{page.source}#{page.number}": 1} for at, page in enumerate(pages)}
-    return "known items", queries, Judgements(qrels, collection)
+    return Questions("known items", queries, Judgements(qrels, collection))
 
 
 def _compared(best: list[str], ranking: list[str], key: str, answers: Judgements | None) -> list[float]:
-    """Overlap, tau and quality of one query's ranking at one stop."""
+    """Overlap, tau, quality and the answer's rank of one query's ranking at one stop."""
     same, tau = overlap(best, ranking), kendall_tau(best[:TOP], ranking)
     if answers is None:
-        return [same, tau, same]
+        return [same, tau, same, -1]
     judged = answers.judged[key]
     gains, _ = grade(answers.ranking(ranking), judged)
-    return [same, tau, ndcg(gains, list(judged.values()), K)]
+    rank = next((at for at, gain in enumerate(gains, 1) if gain), 0)
+    return [same, tau, ndcg(gains, list(judged.values()), K), rank]
 
 
 def _timed(index: MultiVectorIndex, vectors: FloatArray, stops: Sequence[Budget], seed: int) -> Table:
@@ -272,9 +247,11 @@ def _timed(index: MultiVectorIndex, vectors: FloatArray, stops: Sequence[Budget]
 
 
 def _stop_worth(index: MultiVectorIndex, budget: Budget, found: Table, ms: Table) -> StopWorth:
-    """`found` (queries, 3): overlap, tau, quality; `ms` (queries, REPEATS)."""
-    same, tau, quality = found.mean(axis=0).tolist()
+    """`found` (queries, 4): overlap, tau, quality, rank; `ms` (queries, REPEATS)."""
+    same, tau, quality, _ = found.mean(axis=0).tolist()
     low, high = interval(found[:, 2])
     p50, p95 = np.percentile(ms, [50, 95]).tolist()
     size = index.bytes_per_page(budget)
-    return StopWorth(budget, same, tau, quality, (low, high), size, p50, p95, tuple(found[:, 2].tolist()))
+    each = tuple(found[:, 2].tolist())
+    ranks = tuple(int(rank) for rank in found[:, 3].tolist() if rank >= 0)
+    return StopWorth(budget, same, tau, quality, (low, high), size, p50, p95, each, ranks)

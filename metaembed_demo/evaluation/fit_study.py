@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.index.fit import LEAST, FitCalibration, Floats
+from metaembed_demo.index.fit import LEAST, Bins, FitCalibration, Floats
 
 from .beir import Beir, Judgements
 from .evaluate import ENCODE_BATCH
 
+FOLDS = 5
 GIBBERISH = 60  # queries that are made
 HALVINGS, DRAWS = 3, 8  # of the pages, to see how scores grow with them; random draws of each
 
@@ -76,7 +77,7 @@ def fit_of_corpus(
         answers = answers_of(collection, judgements, keys)
         means = Means(mean_cosines(collection, own), mean_cosines(collection, foreign), answers)
     try:
-        return calibrated(means)
+        return replace(calibrated(means), reliability=reliability(means))
     except ValueError:
         return None
 
@@ -86,6 +87,55 @@ def calibrated(means: Means) -> FitCalibration:
     own, right = means.firsts()
     found = FitCalibration.fit(own, means.foreign.max(axis=2), right, means.own.shape[2])
     return replace(found, growth=growth(means.foreign))
+
+
+def folds(means: Means) -> list[FitCalibration]:
+    """Calibrations by all queries but every fifth, own and foreign. Raises ValueError as `calibrated`."""
+    found = []
+    for fold in range(FOLDS):
+        own, foreign = (np.arange(each.shape[1]) % FOLDS != fold for each in (means.own, means.foreign))
+        found.append(calibrated(Means(means.own[:, own], means.foreign[:, foreign], means.answers[own])))
+    return found
+
+
+def held_out(by: Sequence[FitCalibration], means: FloatArray, stop: Budget, pages: int) -> Floats:
+    """The chance of every query with this mean cosine, by the fold that leaves it out."""
+    each = [fold.chances(means, stop, pages) for fold in by]
+    return np.array([each[query % FOLDS][query] for query in range(len(means))])
+
+
+def reliability(means: Means) -> tuple[Bins, ...]:
+    """Bins of the chances at the five stops, of held-out queries; () where the folds are too small."""
+    try:
+        by = folds(means)
+    except ValueError:
+        return ()
+    own, right = means.firsts()
+    foreign, pages = means.foreign.max(axis=2), means.own.shape[2]
+    found = []
+    for at, stop in enumerate(STOPS):
+        chances = [held_out(by, each[at], stop, pages) for each in (own, foreign)]
+        found.append(bins_of(*together(chances[0], right[at], chances[1])))
+    return tuple(found)
+
+
+def together(
+    own: Floats, right: NDArray[np.bool_], foreign: Floats
+) -> tuple[Floats, NDArray[np.bool_], Floats]:
+    """Chances, answers and weights of both kinds of queries, which weigh one half each."""
+    weights = np.concatenate([np.full(len(each), 0.5 / len(each)) for each in (own, foreign)])
+    return np.concatenate([own, foreign]), np.concatenate([right, np.zeros(len(foreign), bool)]), weights
+
+
+def bins_of(chances: Floats, answers: NDArray[np.bool_], weights: Floats, bins: int = 10) -> Bins:
+    """Mean chance, share of answers and number of queries of each tenth of the chances that has any."""
+    places = np.minimum((chances * bins).astype(int), bins - 1)
+    found = []
+    for place in np.unique(places):
+        here = places == place
+        chance, share = (np.average(each[here], weights=weights[here]) for each in (chances, answers))
+        found.append((round(float(chance), 3), round(float(share), 3), int(here.sum())))
+    return tuple(found)
 
 
 def growth(foreign: FloatArray, seed: int = 1) -> float:

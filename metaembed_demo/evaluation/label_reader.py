@@ -14,7 +14,7 @@ from metaembed_demo.core.text import bytes_text, normalised, short_name
 from metaembed_demo.core.types import Upload
 
 # Bytes, lines and characters of a line in a visitor's file.
-LABEL_BYTES, LABEL_LINES, LABEL_LINE = 1 << 20, 3000, 16_000
+LABEL_BYTES, LABEL_LINES, LABEL_LINE = 1_000_000, 3000, 16_000
 MOST_GRADE = 1_000_000
 Judged = dict[str, dict[str, int]]  # query id -> corpus id -> grade, above 0 only
 

@@ -32,15 +32,14 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.index.fit import FitCalibration
 
-from . import sample_calibrations, shipped_samples
+from . import climbs, sample_calibrations, sample_layout, shipped_samples
 from .beir import Beir, Judgements, collect, digests_of, is_current, load_beir
+from .climbs import AnswersOf, Climb
 from .evaluate import evaluate
 from .fit_study import fit_of_corpus
 from .quality_curve import Curve
 from .shipped_samples import Measured, Shipped
 
-EXAMPLES = 4  # queries offered on the page
-EXAMPLE_LENGTH = (12, 44)  # characters; shorter ones say little, longer ones wrap
 KEPT_CURVE, KEPT_FIT = "curve.json", "fit.json"
 TELL_EVERY_S = 2.0
 Tell = Callable[[str], object]
@@ -52,13 +51,15 @@ class Samples:
     """The sample corpus, ready to search.
 
     curve: quality at the five stops; None where the corpus has no judged queries.
-    examples: queries to offer on the page.
+    examples: questions to offer on the page, that whose answer climbs most first.
+    answers: the judged questions, and the pages that answer them.
     report: what had to be indexed just now, and what could not be.
     """
 
     collection: Collection
     curve: Curve | None
-    examples: tuple[str, ...]
+    examples: tuple[Climb, ...]
+    answers: AnswersOf
     report: Report
 
     def draw_behind(self) -> threading.Thread:
@@ -93,19 +94,21 @@ def open_samples(
         digests = digests_of(beir)
         found.collection.calibrations = sample_calibrations.read(calibrations, encoder.fingerprint, digests)
         sample_calibrations.prepare(found.collection, encoder, None, tell)
-        curve = _curve(beir, found.collection, encoder, folder, tell, found.measured)
+        ours = _Shipped(found.measured, shipped.with_name(climbs.NAME))
+        curve, examples = _measures(beir, found.collection, encoder, folder, tell, ours)
         _keep_fit(beir, found.collection, encoder, folder)
-        return Samples(found.collection, curve, pick_examples(beir), report)
+        return Samples(found.collection, curve, examples, _answers(beir, found.collection), report)
     keep = _place(folder, tell)
     collection, report = _collect(beir, encoder, keep, tell)
-    ours = sample_calibrations.read(calibrations, encoder.fingerprint, digests_of(beir))
-    collection.calibrations.take(ours, changed=0)
+    of_samples = sample_calibrations.read(calibrations, encoder.fingerprint, digests_of(beir))
+    collection.calibrations.take(of_samples, changed=0)
     sample_calibrations.prepare(collection, encoder, keep, tell)
-    curve = _curve(beir, collection, encoder, keep or folder, tell)
+    ours = _Shipped(None, shipped.with_name(climbs.NAME))
+    curve, examples = _measures(beir, collection, encoder, keep or folder, tell, ours)
     _keep_fit(beir, collection, encoder, keep or folder)
     for page in collection.pages.values():
         page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
-    return Samples(collection, curve, pick_examples(beir), report)
+    return Samples(collection, curve, examples, _answers(beir, collection), report)
 
 
 def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, An
 
 
 def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str, Any]:
-    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, with its calibrations beside.
+    """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, all else beside.
 
     Returns:
         Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
@@ -140,14 +143,16 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     if made is None:
         raise ValueError(f"{out} does not open: every sample page must stand in a PDF or picture file.")
     # Measured on what is served, not on what was read.
-    curve = _measured(beir, made.collection, encoder)
+    curve, picked = _measured(beir, made.collection, encoder)
     measured = Measured(_state(beir, made.collection, encoder), curve)
+    climbs.write(out.with_name(climbs.NAME), measured.key, picked)
     size = shipped_samples.write(out, exact, digests, measured, renderer)
     fit = fit_of_corpus(made.collection, encoder, beir, Judgements(beir.qrels, made.collection))
     if fit:
         fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
     sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
-    before = _measured(beir, exact, encoder).scores
+    sample_layout.write(out.with_name(sample_layout.NAME), made.collection)
+    before = _measured(beir, exact, encoder)[0].scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 
 
@@ -226,41 +231,60 @@ def _teller(tell: Tell) -> Callable[[Progress], None]:
     return on
 
 
-def _curve(
-    beir: Beir,
-    collection: Collection,
-    encoder: Encoder,
-    folder: Path,
-    tell: Tell,
-    shipped: Measured | None = None,
-) -> Curve | None:
-    """nDCG@5 at the five stops: shipped, kept, or measured when corpus, questions or encoder have changed."""
+@dataclass(frozen=True)
+class _Shipped:
+    """What may stand for measuring: the curve of the shipped samples, and the file with their climbs."""
+
+    measured: Measured | None
+    climbs: Path
+
+
+def _measures(
+    beir: Beir, collection: Collection, encoder: Encoder, folder: Path, tell: Tell, shipped: _Shipped
+) -> tuple[Curve | None, tuple[Climb, ...]]:
+    """nDCG@5 at the five stops, and the examples: shipped, kept in `folder`, or measured now.
+
+    They are measured when corpus, questions or encoder have changed.
+    """
     if not beir.qrels or not len(collection):
-        return None
+        return None, climbs.examples((), beir)
     key = _state(beir, collection, encoder)
-    if shipped and shipped.key == key:
-        return shipped.curve
+    curve = shipped.measured.curve if shipped.measured and shipped.measured.key == key else None
+    curve = curve or _kept_curve(folder, key)
+    picked = climbs.read(shipped.climbs, key)
+    if picked is None:
+        picked = climbs.read(folder / climbs.NAME, key)
+    if curve is None or picked is None:
+        tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
+        curve, picked = _measured(beir, collection, encoder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            disk.write_json(folder / KEPT_CURVE, {"key": key, **asdict(curve)})
+            climbs.write(folder / climbs.NAME, key, picked)
+        except OSError as error:
+            log.warning("The curve could not be kept: %s", error)
+    return curve, climbs.examples(picked, beir)
+
+
+def _kept_curve(folder: Path, key: str) -> Curve | None:
     try:
         kept = disk.read_json(folder / KEPT_CURVE)
         if kept.get("key") == key:
             return Curve(tuple(kept["scores"]), int(kept["questions"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing kept, or nothing of use
-    tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
-    curve = _measured(beir, collection, encoder)
-    try:
-        kept = {"key": key, **asdict(curve)}
-        folder.mkdir(parents=True, exist_ok=True)
-        disk.write_json(folder / KEPT_CURVE, kept)
-    except OSError as error:
-        log.warning("The curve could not be kept: %s", error)
-    return curve
+    return None
 
 
-def _measured(beir: Beir, collection: Collection, encoder: Encoder) -> Curve:
-    found = evaluate(collection, encoder, beir, Judgements(beir.qrels, collection))
+def _measured(beir: Beir, collection: Collection, encoder: Encoder) -> tuple[Curve, tuple[Climb, ...]]:
+    judged = Judgements(beir.qrels, collection)
+    found = evaluate(collection, encoder, beir, judged)
     scores = tuple(row["ndcg@5"] for row in found["budgets"])
-    return Curve(scores, found["queries"])
+    return Curve(scores, found["queries"]), climbs.pick(climbs.climbs(found["rankings"], beir, judged))
+
+
+def _answers(beir: Beir, collection: Collection) -> AnswersOf:
+    return climbs.answers_of(beir, Judgements(beir.qrels, collection))
 
 
 def _keep_fit(beir: Beir, collection: Collection, encoder: Encoder, folder: Path) -> None:
@@ -295,30 +319,6 @@ def _state(beir: Beir, collection: Collection, encoder: Encoder) -> str:
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def pick_examples(beir: Beir) -> tuple[str, ...]:
-    """A few short questions about different documents, spread over the list so that they differ in kind."""
-    about: dict[str, list[str]] = {}  # document -> questions about it
-    for key, judged in beir.qrels.items():
-        text = beir.queries[key].text.strip()
-        if EXAMPLE_LENGTH[0] <= len(text) <= EXAMPLE_LENGTH[1] and beir.queries[key].image is None:
-            best = max(judged, key=lambda corpus_id: judged[corpus_id])
-            about.setdefault(best.rpartition("#")[0] or best, []).append(text)
-    pages = [texts[0] for source, texts in about.items() if source.lower().endswith(".pdf")]
-    pictures = [texts[0] for source, texts in about.items() if not source.lower().endswith(".pdf")]
-    chosen = _spread(pages, EXAMPLES - bool(pictures))
-    return tuple(chosen + _spread(pictures, EXAMPLES - len(chosen)))
-
-
-def _spread(items: Sequence[str], n: int) -> list[str]:
-    """
-    >>> _spread(["a", "b", "c", "d", "e"], 2)
-    ['a', 'c']
-    """
-    if len(items) <= n:
-        return list(items)
-    return [items[round(i * len(items) / n)] for i in range(n)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,8 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.maxsim import maxsim_numpy
 from metaembed_demo.index.quantization import KINDS
 
+from .machine import machine
+
 SIZES = (100, 1_000, 5_000, 10_000)
 SECONDS_A_SIZE = 6.0
 REPEATS = 40
@@ -47,7 +49,7 @@ def bench(
         "note": "Search runs on random vectors: this measures speed, not quality.",
         "encoder": encoder.name,
         "device": encoder.device,
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "processor": _processor()},
+        "machine": machine(),
         "search": [search_speed(encoder, pages) for pages in sizes],
         "storage": storage_speed(encoder),
         "indexing": indexing_speed(encoder, folder or PATHS.sample_corpus, sample_pages),
@@ -188,11 +190,3 @@ def _random_collection(encoder: Encoder, pages: int) -> Collection:
 def _summary(ms: Sequence[float]) -> dict[str, float]:
     p95 = float(np.percentile(ms, 95))
     return {"p50": round(statistics.median(ms), 3), "p95": round(p95, 3)}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        return platform.processor()

@@ -22,6 +22,7 @@ from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray
 
 Floats = NDArray[np.float64]
+Bins = tuple[tuple[float, float, int], ...]  # mean predicted chance, share found to answer, queries
 
 LEAST = 30  # queries of either kind
 DOUBLINGS = -4.0, 6.0  # of the calibration's pages, within which growth is counted on
@@ -41,7 +42,7 @@ class FitCalibration:
     """A curve for each of the five stops.
 
     growth: how far a doubling of the pages moves the middles. pages: of the corpus of the calibration.
-    own, foreign: number of queries.
+    own, foreign: number of queries. reliability: of each stop, by chances of held-out queries; () if untried.
     """
 
     stops: tuple[Logistic, ...]
@@ -49,6 +50,7 @@ class FitCalibration:
     pages: int
     own: int
     foreign: int
+    reliability: tuple[Bins, ...] = ()
 
     def __post_init__(self) -> None:
         numbers = [self.growth, *(number for stop in self.stops for number in (stop.slope, stop.middle))]
@@ -56,6 +58,9 @@ class FitCalibration:
             raise ValueError(f"A calibration of the fit has {len(STOPS)} curves of finite numbers.")
         if min(stop.slope for stop in self.stops) <= 0:
             raise ValueError("The first hits of own queries do not score above those of foreign ones.")
+        found = [share for bins in self.reliability for *shares, _ in bins for share in shares]
+        if len(self.reliability) not in (0, len(STOPS)) or not all(0 <= share <= 1 for share in found):
+            raise ValueError(f"The reliability of the fit has shares at {len(STOPS)} stops.")
         if self.pages < 1:
             raise ValueError(f"A calibration of the fit has at least one page, not {self.pages}.")
 
@@ -108,14 +113,23 @@ class FitCalibration:
             "pages": self.pages,
             "own": self.own,
             "foreign": self.foreign,
+            **(
+                {"reliability": [list(map(list, bins)) for bins in self.reliability]}
+                if self.reliability
+                else {}
+            ),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FitCalibration:
         """Raises ValueError, TypeError or KeyError when `value` is not what `as_json` gives."""
         stops = tuple(Logistic(float(slope), float(middle)) for slope, middle in value["stops"])
-        counts = (int(value[name]) for name in ("pages", "own", "foreign"))
-        return cls(stops, float(value["growth"]), *counts)
+        pages, own, foreign = (int(value[name]) for name in ("pages", "own", "foreign"))
+        reliability = tuple(
+            tuple((float(predicted), float(found), int(count)) for predicted, found, count in bins)
+            for bins in value.get("reliability", ())
+        )
+        return cls(stops, float(value["growth"]), pages, own, foreign, reliability)
 
 
 def _curve(own: FloatArray, foreign: FloatArray, right: NDArray[np.bool_]) -> Logistic:

@@ -12,8 +12,8 @@ Span = tuple[int, int]  # first and last, both included
 class Where:
     """Pages by what is known of them. Alternatives within a part, parts are combined by and; empty: any.
 
-    documents: exact names. numbers: of pages in a document. added: seconds UTC. One place of a page has to
-    meet documents, types and numbers together.
+    documents: exact names. numbers: of pages in a document. added: seconds UTC. places: exact names, each
+    with numbers. One place of a page has to meet documents, types, numbers and places together.
     """
 
     documents: tuple[str, ...] = ()
@@ -21,6 +21,7 @@ class Where:
     languages: tuple[str, ...] = ()
     numbers: tuple[Span, ...] = ()
     added: tuple[Span, ...] = ()
+    places: tuple[tuple[str, tuple[Span, ...]], ...] = ()
 
 
 class Selection(list[str]):

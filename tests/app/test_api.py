@@ -175,7 +175,7 @@ def test_what_is_over_the_limits_is_left_out(client: Client, session: str, tmp_p
         Image.new("RGB", (220, 200), (seed, 90, 200)).save(tmp_path / name)  # 132 KB each
     Image.new("RGB", (300, 300)).save(tmp_path / "large.bmp")  # 270 KB
     report = client.predict([handle_file(str(tmp_path / "large.bmp"))], session, api_name="/index")
-    assert "over the limit of 0.2 MB" in report["problems"][0]["message"]
+    assert "over the limit of 205 KB" in report["problems"][0]["message"]
     files = [handle_file(str(tmp_path / name)) for name in ("one.bmp", "two.bmp", "three.bmp")]
     fresh = client.predict(files, api_name="/index")
     assert fresh["added"] == 2
@@ -204,7 +204,12 @@ def test_every_limit_is_in_the_document_and_the_page(small: Served) -> None:
         assert f"METAEMBED_{name.upper()}" in text, name
     shown = limits(
         LIMITS.model_copy(
-            update={"max_sessions": 43, "max_queue": 57, "seconds_per_job": 61, "max_session_bytes": 9 << 20}
+            update={
+                "max_sessions": 43,
+                "max_queue": 57,
+                "seconds_per_job": 61,
+                "max_session_bytes": 9 * 10**6,
+            }
         )
     )
     assert all(f"<dd>{value}</dd>" in shown for value in ("43", "57", "61 s", "9 MB"))

@@ -287,25 +287,46 @@ def test_a_free_budget_belongs_to_the_nearest_stop(budget: str, stop: int) -> No
 # Comparing
 
 
+def moves(html: str) -> list[str]:
+    return re.findall(r'<i class="moved (\w+)">', html)
+
+
 def test_two_budgets_side_by_side(visit: Visit) -> None:
     asked(visit, "how do I clean the coffee maker?")
-    html = opened(visit, "compare")
+    html = opened(visit, "ranks")
     assert html.count('class="asked"') == 2
     assert 'data-value="1x1" aria-pressed="true"' in html
-    html = str(visit.side("other", "16x64").compare)
-    assert "A and B are the same search" in html
-    assert "Both sides weigh the words alike" in html
+    trace = visit.trace
+    assert trace
+    coarse, *_, fine = visit.explanation_tabs.all_ranks(visit.collection, trace)
+    top = sorted(fine, key=fine.__getitem__)[:10]
+    ways = [coarse[page] - fine[page] for page in top]
+    assert moves(html) == ["up" if way > 0 else "down" if way else "stayed" for way in ways]
+    here = {page for page in coarse if coarse[page] <= 10}
+    assert html.count("<text ") == 2 * len(set(top) - here), "each page that one side lacks ends in a stub"
+    html = str(visit.side("other", "16x64").ranks)
+    assert "Both sides are 16×64" in html
+    assert set(moves(html)) == {"stayed"}
 
 
 def test_two_queries_side_by_side(visit: Visit) -> None:
     asked(visit, "how do I clean the coffee maker?")
-    visit.open_tab("compare")
+    visit.open_tab("ranks")
     visit.side("pin")
-    html = str(asked(visit, "citric acid").compare)
-    assert "Two queries on this page" in html
-    assert "how do I clean the coffee maker?" in html
-    assert "only in" in html
-    assert "Two queries" not in str(visit.side("unpin").compare)
+    html = str(asked(visit, "citric acid").ranks)
+    assert "“how do I clean the coffee maker?” and this query share" in html
+    assert "this query share" not in str(visit.side("unpin").ranks)
+
+
+def test_the_chart_has_the_pages_that_any_stop_puts_first(visit: Visit) -> None:
+    visit.search("how do I clean the coffee maker?")
+    html = opened(visit, "ranks")
+    trace = visit.trace
+    assert trace
+    ranks = visit.explanation_tabs.all_ranks(visit.collection, trace)
+    table = html[html.index("All ranks as a table") :]
+    for found in ranks:
+        assert f'data-page="{min(found, key=found.__getitem__)}"' in table
 
 
 def test_sides_need_a_search(visit: Visit) -> None:
@@ -404,7 +425,7 @@ def test_a_picture_from_a_file_is_explained_too(visit: Visit, tmp_path: Path) ->
     screen = asked(visit, "")
     assert carried(screen.marks, "map")["query"]
     assert carried(visit.trace_record(), "trace")["query"] == {"text": "", "image": True}
-    assert carried(screen.link, "link")["picture"] == "1"
+    assert carried(screen.link, "link")["picture"]
 
 
 # Languages and words in doubt

@@ -436,7 +436,7 @@ def test_sessions_share_a_file_and_remove_it_last(tmp_path: Path) -> None:
     file = Upload(path, "a.png")
     assert one.take([file]) == two.take([file]) == [file]
     assert one.take([file]) == []  # 120 bytes
-    assert "over the limit of 100 bytes" in one.refusals()[0].message
+    assert "over the limit of 100 B" in one.refusals()[0].message
     one.clear()
     assert path.exists()
     assert uploads.sweep(tmp_path, -1) == 0  # it is held

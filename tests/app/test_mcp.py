@@ -22,7 +22,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image, ImageDraw
 
-from metaembed_demo.app.server import launch, mcp_server, pictures, plotly_script
+from metaembed_demo.app.server import launch, mcp_server, pictures, plotly_script, share_card
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.tools import Tools
@@ -200,9 +200,9 @@ def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "mcp.server.fastmcp", None)
         importlib.reload(mcp_server)
-        assert addresses() == {"/health", pictures.PATH, plotly_script.PATH}
+        assert addresses() == {"/health", pictures.PATH, plotly_script.PATH, share_card.PATH}
     importlib.reload(mcp_server)
-    assert addresses() == {"/health", pictures.PATH, plotly_script.PATH, PATH, f"{PATH}/"}
+    assert addresses() == {"/health", pictures.PATH, plotly_script.PATH, share_card.PATH, PATH, f"{PATH}/"}
 
 
 def test_a_token_is_asked_for(locked: Served) -> None:

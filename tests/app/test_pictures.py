@@ -335,7 +335,7 @@ def test_no_picture_travels_in_an_answer(walrus: Owner) -> None:
     told = tab.send("query", "submit", data=["dog and cat"])
     told += tab.send("dial", "input", {"stop": 1})
     told += tab.send("results", "select", {"page": walrus.page})
-    for name in ("Page map", "Ranks", "Compare", "Timing", "Alignment"):
+    for name in ("Page map", "Ranks", "Timing", "Alignment"):
         told += tab.send("evidence-tabs", "select", {"value": name, "index": 0, "selected": True})
     told += tab.send("link", "submit", {})
     told += Tab(str(tab.http.base_url), tab.http).send(None, "load", query="?q=dog&budget=4x8&tab=ranks")

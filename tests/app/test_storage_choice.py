@@ -92,12 +92,12 @@ def buttons(html: str | None) -> dict[str, tuple[bool, str]]:
 def test_the_control_shows_every_kind_with_its_bytes_at_the_budget(visit: Visit) -> None:
     assert buttons(visit.screen().storage) == {
         "float16": (True, "16 KB"),  # 64 vectors of 128 components
-        "int8": (False, "8.0 KB"),
-        "pq": (False, "2 KB"),
-        "binary": (False, "1 KB"),
+        "int8": (False, "8.2 KB"),
+        "pq": (False, "2.0 KB"),
+        "binary": (False, "1.0 KB"),
     }
     assert buttons(visit.move(Budget(2, 4)).storage) == {
-        "float16": (True, "1 KB"),
+        "float16": (True, "1.0 KB"),
         "int8": (False, "516 B"),
         "pq": (False, "128 B"),
         "binary": (False, "64 B"),
@@ -136,7 +136,7 @@ def test_another_storage_asks_again_and_everything_follows(visit: Visit, kind: s
     assert f"scored by their {name} codes" in (visit.open_tab("timing").timing or "")
     tab = visit.documents_tab()
     assert f"{name} codes of 128-component vectors" in (tab.statistics or "")
-    assert "The full vectors, 192 KB, lie in a file" in (tab.statistics or "")  # 12 pages of 16 KB
+    assert "The full vectors, 197 KB, lie in a file" in (tab.statistics or "")  # 12 pages of 16 KB
 
 
 def test_back_to_float16_gives_the_vectors_that_were_there(visit: Visit, base: Collection) -> None:
@@ -158,7 +158,7 @@ def test_other_visitors_keep_theirs(visit: Visit, base: Collection) -> None:
 
 def test_pq_needs_pages_and_says_how_many(visit: Visit) -> None:
     visit.remove("guide.pdf")  # leaves the four of the atlas, which are just enough
-    assert buttons(visit.screen().storage)["pq"] == (False, "2 KB")
+    assert buttons(visit.screen().storage)["pq"] == (False, "2.0 KB")
     visit.collection.remove("atlas.pdf")
     for number in range(1, 4):
         put(visit.collection, number, text_of(number))

@@ -16,7 +16,9 @@ import pytest
 from metaembed_demo.app.theme import SHADES_DARK, SHADES_LIGHT, css
 from metaembed_demo.app.views import (
     alignment_chart,
+    document_rows,
     documents_tab,
+    examples,
     filter_control,
     index_size_chart,
     score_bar,
@@ -30,6 +32,7 @@ from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
+from metaembed_demo.evaluation.climbs import Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.maxsim import align, prefix_gains
 
@@ -175,7 +178,7 @@ def test_dial_is_a_slider_that_says_its_value() -> None:
     (slider,) = drawn.all(role="slider")
     assert (slider["aria-valuemin"], slider["aria-valuemax"], slider["aria-valuenow"]) == ("1", "5", "3")
     assert slider["tabindex"] == "0"
-    assert slider["aria-valuetext"] == "4 query by 8 candidate tokens, 2 KB a page, nDCG@5 0.55"
+    assert slider["aria-valuetext"] == "4 query by 8 candidate tokens, 2.0 KB a page, nDCG@5 0.55"
     assert [stop["data-stop"] for stop in drawn.all(class_="stop")] == ["0", "1", "2", "3", "4"]
     assert len(drawn.all(class_="on")) == 6  # three stops and three bands are lit
     assert "256 B" in drawn.words
@@ -430,7 +433,7 @@ def test_pictures_stand_at_their_addresses_in_their_sizes() -> None:
         search_tab.no_pages(),
         search_tab.no_query(72, "energy use"),
         search_tab.failure("It broke.", "energy use"),
-        documents_tab.listing([], 0),
+        document_rows.listing([], 0),
     ],
 )
 def test_every_state_says_what_to_do_in_one_action(state: str) -> None:
@@ -444,7 +447,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
     problem = documents_tab.Outcome(1, (HOSTILE,), (FakeProblem(HOSTILE, f"{HOSTILE}: {HOSTILE}"),), 1.0)
     parts = [
         search_tab.header(HOSTILE, HOSTILE, 1),
-        search_tab.examples([HOSTILE]),
+        examples.examples([Climb(HOSTILE, HOSTILE, (5, 4, 3, 2, 1))]),
         search_tab.no_query(3, HOSTILE),
         search_tab.failure(HOSTILE, HOSTILE),
         search_tab.results(
@@ -454,7 +457,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
         documents_tab.progress(1, 2, HOSTILE, 1),
         documents_tab.outcome(problem),
         documents_tab.failed(HOSTILE),
-        documents_tab.listing([FakeDocument(HOSTILE)], 1),
+        document_rows.listing([FakeDocument(HOSTILE)], 1),
     ]
     for part in parts:
         drawn = Document(part)
@@ -464,7 +467,7 @@ def test_text_from_outside_never_becomes_markup() -> None:
 
 
 def test_listing_carries_the_document_name_unharmed_to_its_remove_button() -> None:
-    drawn = Document(documents_tab.listing([FakeDocument(HOSTILE)], 1))
+    drawn = Document(document_rows.listing([FakeDocument(HOSTILE)], 1))
     assert [each["data-remove"] for _, each in drawn.elements if "data-remove" in each] == [HOSTILE]
 
 

@@ -22,6 +22,7 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, Page, Query, Upload, Word, page_id
+from metaembed_demo.evaluation.climbs import Climb
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.page_cache import PageCache
 from tests.support.dummy_encoder import DummyEncoder
@@ -65,7 +66,7 @@ def base(encoder: Encoder) -> Collection:
 @pytest.fixture
 def visit(encoder: Encoder, base: Collection) -> Visit:
     sessions = Sessions(base)
-    return Visit(Tools(encoder, None, ("coffee machine",)), sessions.get(sessions.open()))
+    return Visit(Tools(encoder, None, (Climb("coffee machine", ""),)), sessions.get(sessions.open()))
 
 
 def shown_hits(html: str | None) -> list[str]:
@@ -127,7 +128,7 @@ def test_only_what_differs_is_sent(visit: Visit) -> None:
     assert visit.changed(visit.screen()) == {}
     moved = visit.changed(visit.move(STOPS[1]))
     assert {"dial", "results", "alignment", "link", "footer"} <= set(moved)
-    assert not {"header", "page", "ranks", "compare", "pagemap"} & set(moved)
+    assert not {"header", "page", "ranks", "pagemap"} & set(moved)
     gone = visit.changed(visit.search(""))
     assert gone["page"] == gone["alignment"] == gone["link"] == ""
     assert visit.changed(visit.search("")) == {}

@@ -102,7 +102,7 @@ def test_a_move_of_the_dial_sends_less(tab: Tab) -> None:
         assert "page.jpg" not in told, "the open page stays"
 
 
-@pytest.mark.parametrize("name", ["Page map", "Ranks", "Compare", "Timing", "Alignment"])
+@pytest.mark.parametrize("name", ["Page map", "Ranks", "Timing", "Alignment"])
 def test_every_evidence_tab_is_small_and_comes_alone(tab: Tab, name: str) -> None:
     tab.send("query", "submit", data=["how do I descale the machine?"])
     tab.send("marks", "submit", {})

@@ -19,6 +19,7 @@ VIEWS: dict[str, Move] = {  # in this order, on one page
     "Timing": lambda page: page.wait_for_selector("#timing figure"),
     "Alignment": lambda page: page.locator(".cells").focus(),
     "full size": lambda page: page.click(".page .picture"),
+    "Map": lambda page: page.wait_for_selector(".map-frame[data-drawn]"),
     "Documents": lambda page: page.wait_for_selector(".listing li"),
     "Budget": lambda page: page.wait_for_selector("#worth .ways"),
     "Tokens": lambda page: page.wait_for_selector("#token-statistics section"),

@@ -329,19 +329,35 @@ def test_a_reload_and_another_tab_find_the_uploads_again(visit: Opener, tmp_path
     (cookie,) = [each for each in page.context.cookies() if each["name"] == "metaembed_visitor"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     assert "metaembed_visitor" not in page.evaluate("document.cookie")
+    room(page, "Search")
+    ask(page, "my diary")
+    page.locator(".stop").nth(1).click()
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    ask(page, "train timetable")
+    expect(page).to_have_title("train timetable - MetaEmbed demo")
+    page.go_back()  # without a reload, to the search as it was left
+    expect(page).to_have_title("my diary - MetaEmbed demo")
+    expect(page.locator("#query textarea, #query input")).to_have_value("my diary")
+    expect(page.locator("#dial-title b").first).to_have_text("2×4")
+    kept = "metaembed-visit"
+    page.evaluate(f"sessionStorage.setItem('{kept}', JSON.stringify({{session: 'of.old', own: 3}}))")
     page.reload()
-    page.wait_for_selector("#dial [role=slider]")
-    room(page, "Documents")
+    expect(page.locator("#gone")).to_contain_text(
+        "3 documents of your visit are gone: the server was restarted"
+    )
+    page.click("#gone button")
     expect(page.locator(".listing")).to_contain_text("diary.pdf")
+    room(page, "Search")
+    expect(page.locator(".hit").first).to_contain_text("diary.pdf")
     second = page.context.new_page()
     second.goto(page.url)
     room(second, "Documents")
     expect(second.locator(".listing")).to_contain_text("diary.pdf")
     room(second, "Search")
-    ask(second, "my diary")
+    ask(second, "the diary of mine")
     expect(second.locator(".hit").first).to_contain_text("diary.pdf")
     second.wait_for_function("document.querySelector('.picture img').naturalWidth > 200")
-    room(page, "Search")
+    page.go_back()  # to the page before the first search
     expect(page.locator("#results .state.ready")).to_be_visible()
 
 

@@ -152,27 +152,27 @@ def test_the_explanation_is_tested_and_the_test_can_be_stopped(visit: Opener) ->
     expect(page.locator(".trial .gave li")).to_have_count(3)
 
 
-# The same hit twice
+# Two rankings
 
 
 def test_two_budgets_then_two_queries_side_by_side(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
-    tab(page, "Compare")
-    expect(page.locator(".sides section")).to_have_count(2)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.sides img')].every((each) => each.naturalWidth > 200)"
-    )
-    page.click(".stops button:has-text('4×8')")
-    expect(page.locator(".stops button[aria-pressed=true]")).to_have_text("4×8")
-    expect(page.locator(".sides section").first).to_contain_text("4×8, score")
-    page.click("#compare [data-action=pin]")
-    expect(page.locator("#compare [data-action=unpin]")).to_be_visible()
+    tab(page, "Ranks")
+    expect(page.locator(".ribbons li")).to_have_count(20)
+    page.click("#ranks .stops button:has-text('4×8')")
+    expect(page.locator("#ranks .stops button[aria-pressed=true]")).to_have_text("4×8")
+    page.click("#ranks [data-action=pin]")
+    expect(page.locator("#ranks [data-action=unpin]")).to_be_visible()
     ask(page, "how often should the boiler be cleaned of lime?")
-    expect(page.locator("#compare h3")).to_contain_text("Two queries on this page")
-    expect(page.locator("#compare .asked").first).to_have_text(QUERY)
-    page.click("#compare [data-action=unpin]")
-    expect(page.locator("#compare [data-action=pin]")).to_be_visible()
+    expect(page.locator("#ranks h3").first).to_contain_text("and this query share")
+    expect(page.locator("#ranks .asked").first).to_have_text(QUERY)
+    opened = page.locator(".ribbons section").last.locator(".go").nth(2)
+    wanted = opened.get_attribute("data-page")
+    opened.click()
+    page.wait_for_function("(id) => new URL(location.href).searchParams.get('hit') === id", arg=wanted)
+    page.click("#ranks [data-action=unpin]")
+    expect(page.locator("#ranks [data-action=pin]")).to_be_visible()
 
 
 # Ranks over the budgets
@@ -196,12 +196,12 @@ def test_a_point_of_a_line_opens_its_page_at_that_budget(visit: Opener) -> None:
     expect(page.locator("[role=slider]").first).to_have_attribute("aria-valuenow", "2")
     page.wait_for_function("(id) => new URL(location.href).searchParams.get('hit') === id", arg=wanted)
     page.click("#ranks summary")
-    page.locator(f"#ranks .go[data-page='{wanted}'][data-stop='1']").focus()
+    page.locator(f"#ranks .as-table .go[data-page='{wanted}'][data-stop='1']").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.locator("#dial-title b").first).to_have_text("4×8")
-    expect(page.locator(f"#ranks .go[data-page='{wanted}'][data-stop='2']")).to_be_focused()
-    expect(page.locator("#ranks .scatterlayer .trace")).to_have_count(8)
+    expect(page.locator(f"#ranks .as-table .go[data-page='{wanted}'][data-stop='2']")).to_be_focused()
+    assert 8 <= page.locator("#ranks .scatterlayer .trace").count() <= 13
 
 
 # Links and traces
@@ -257,7 +257,7 @@ def test_the_trace_and_the_link_are_copied(visit: Opener) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "name"), [("Alignment", "alignment"), ("Page map", "page-map"), ("Compare", "compare")]
+    ("place", "name"), [("Alignment", "alignment"), ("Page map", "page-map"), ("Ranks", "compared")]
 )
 def test_a_figure_is_saved_as_picture_and_data(visit: Opener, tmp_path: Path, place: str, name: str) -> None:
     page = visit()
@@ -277,6 +277,35 @@ def test_a_figure_is_saved_as_picture_and_data(visit: Opener, tmp_path: Path, pl
 # Rooms
 
 
+def test_the_map_opens_a_page_and_searches_what_is_drawn_around(visit: Opener) -> None:
+    page = visit()
+    ask(page, QUERY)
+    room(page, "Map")
+    canvas = page.locator(".map-frame[data-drawn] canvas")
+    box = canvas.bounding_box()
+    assert box
+    page.locator("#map-list summary").first.click()
+    page.locator("#map-list details[open] li button").first.click()
+    expect(page.locator(".map-page h4")).to_have_text("Its nearest pages")
+    page.click("#map-head [data-stop='0']")
+    expect(page.locator("#map-head [data-stop='0']")).to_have_attribute("aria-pressed", "true")
+    canvas.focus()
+    for key in ("+", "ArrowLeft", "0"):
+        page.keyboard.press(key)
+    page.click("[data-map=lasso]")
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for across, down in corners:
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=4)
+    page.mouse.up()
+    pages = len(page.evaluate("window.metaembed.corpus.ids"))
+    expect(page.locator(".map-chosen b")).to_have_text(f"{pages} pages selected")
+    page.click("[data-map=search]")
+    expect(page.locator(".only-chips")).to_contain_text("chosen pages of")
+    page.wait_for_function("new URL(location.href).searchParams.get('only')?.includes('place:')")
+
+
 def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     page = visit()
     room(page, "Budget")
@@ -291,6 +320,14 @@ def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     expect(page.locator("#worth [data-value='0.9']")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#worth .plot .errorbar")).to_have_count(10)
     expect(page.locator("#scale .plot .legendtext")).to_have_count(6)
+    page.click("#sheet [data-action=pages][data-value='1000000']")
+    expect(page.locator("#sheet h3")).to_contain_text("at 1 million pages")
+    expect(page.locator("#sheet tbody tr")).to_have_count(13)  # five stops and Auto in two modes, and words
+    expect(page.locator("#sheet td.measured")).to_have_count(5)  # the quality of these pages
+    assert page.locator("#sheet tbody tr").first.bounding_box()["height"] > 30, "a figure above its kind"
+    assert "metaembed_demo decide DIR" in page.locator("#sheet [data-decision]").get_attribute(
+        "data-decision"
+    )
     name = page.locator("#worth .advice [data-action=use]").inner_text().removeprefix("Search at ")
     page.click("#worth .advice [data-action=use]")
     expect(page.locator("#dial-title b").first).to_have_text(name)
@@ -342,7 +379,7 @@ def test_the_tour_is_four_sentences_and_stays_away(visit: Opener) -> None:
 def test_no_tab_scrolls_sideways(visit: Opener, width: int) -> None:
     page = visit(width, 844)
     ask(page, QUERY)
-    for name in ("Alignment", "Page map", "Ranks", "Compare", "Timing"):
+    for name in ("Alignment", "Page map", "Ranks", "Timing"):
         tab(page, name)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name

@@ -68,7 +68,7 @@ def size(text: str) -> float:
     """Bytes of words such as "3.1 MB"."""
     found = re.search(r"([\d.]+) (B|KB|MB)", text)
     assert found, text
-    return float(found[1]) * {"B": 1, "KB": 1024, "MB": 1024**2}[found[2]]
+    return float(found[1]) * {"B": 1, "KB": 1000, "MB": 1000**2}[found[2]]
 
 
 def index_size(page: Page) -> float:
@@ -86,9 +86,9 @@ def test_int8_halves_the_bytes_and_keeps_the_hits(visit: Opener) -> None:
     page = visit()
     ask(page, QUERY)
     before, found, whole = sizes(page), hits(page), index_size(page)
-    assert before[-1] == "48 KB a page"
+    assert before[-1] == "49 KB a page"
     choose(page, "int8")
-    assert sizes(page)[-1] == "24 KB a page"
+    assert sizes(page)[-1] == "25 KB a page"
     assert [size(each) for each in sizes(page)] == pytest.approx(
         [size(each) / 2 for each in before], rel=0.02
     )
@@ -151,7 +151,7 @@ def test_pq_and_back_by_keyboard(visit: Opener) -> None:
     page.keyboard.press("Enter")
     wait_kept(page, "pq")
     expect(kind(page, "pq")).to_be_focused()  # though the control was drawn anew
-    assert sizes(page)[-1] == "6 KB a page"
+    assert sizes(page)[-1] == "6.1 KB a page"
     assert len(set(hits(page)) & set(found)) >= 5
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
@@ -179,7 +179,7 @@ def test_storage_is_each_visitors_own(visit: Opener) -> None:
     choose(mine, "binary")
     ask(yours, QUERY)
     expect(kind(yours, "float16")).to_have_attribute("aria-pressed", "true")
-    assert sizes(yours)[-1] == "48 KB a page"
+    assert sizes(yours)[-1] == "49 KB a page"
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ FILTERS = [
     "added:2025-11-10..",
     "added:2025-11-01 added:2025-11-30 type:docx type:pdf",
     "document:Alias* pages:70-79",  # another place of pages 0 to 9
+    'place:"Annual report.pdf#2-4,7" place:notes.docx#1- type:docx type:pdf',
 ]
 
 
@@ -106,6 +107,7 @@ def test_any_name_comes_back_from_text(name: str) -> None:
         ("added:2026-11-30..2026-11-01", "Write added:2026-11-01..2026-11-30"),
         ("added:..", "needs a day"),
         ("document:", "needs a name or a pattern"),
+        ("place:report.pdf", "place:report.pdf names no pages of a document. Write place:report.pdf#3-5,8"),
         ('document:"Annual report.pdf', "a quotation mark without its second"),
         ("type:pdf " * LONGEST, "at most 2,000 characters"),
         ("pages:1 " * 101, "at most 100 parts"),
@@ -117,6 +119,15 @@ def test_any_name_comes_back_from_text(name: str) -> None:
 def test_what_is_wrong_is_named_with_its_fix(text: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PageFilter.of(text)  # type: ignore[arg-type]
+
+
+def test_chosen_pages_become_a_filter_that_matches_them_alone() -> None:
+    found = pages()
+    chosen = found[::3]
+    only = PageFilter.of_places(page.places[0] for page in chosen)
+    assert [page.id for page in found if only.matches(page)] == [page.id for page in chosen]
+    with pytest.raises(ValueError, match=r"pages of 101 documents do not fit .* Choose fewer"):
+        PageFilter.of_places((f"{n}.pdf", 1) for n in range(101))
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:

@@ -19,7 +19,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from benchmarks.robustness.hostile_files import files as files_module
 from benchmarks.robustness.hostile_files import pdfs, pictures
-from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views import documents_tab, examples, search_tab
 from metaembed_demo.app.visitors.links import TABS
 from metaembed_demo.app.visitors.page_state import REGION_OF, Screen
 from metaembed_demo.app.visitors.session import Sessions
@@ -36,6 +36,7 @@ from metaembed_demo.core.types import Page, Problem, Upload, Word, page_id
 from metaembed_demo.documents.pdf import MOST_LETTERS
 from metaembed_demo.documents.sandbox.client import Rendered, read_files
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation.climbs import Climb
 from metaembed_demo.explain.explainer import explainer
 from tests.support.dummy_encoder import DummyEncoder
 
@@ -264,7 +265,7 @@ def test_markup_in_the_other_rooms(visit: Visit, tmp_path: Path) -> None:
     for name in MARKUP:
         for html in (
             search_tab.failure(name, name),
-            search_tab.examples([name]),
+            examples.examples([Climb(name, name, (5, 4, 3, 2, 1))]),
             search_tab.header(name, name, 3, name),
             documents_tab.opening([name]),
             documents_tab.opened(name, 1, 3),

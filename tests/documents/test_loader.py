@@ -324,7 +324,7 @@ def test_archive_limits(tmp_path: Path) -> None:
     assert "5 files" in problems[-1].message
     pages, problems = split(uploads([path]), LIMITS.model_copy(update={"max_archive_bytes": 4 << 20}))
     assert not pages
-    assert "unpacks to more than 4.0 MB" in problems[-1].message
+    assert "unpacks to more than 4.2 MB" in problems[-1].message
     pages, problems = split(uploads([path]), LIMITS.model_copy(update={"max_file_bytes": 1 << 20}))
     assert len(pages) == 4
     assert "over the limit of 1.0 MB" in problems[0].message

@@ -18,6 +18,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Embedding, Page, Query, Word
 from metaembed_demo.documents.sandbox.pool import Workers
 from metaembed_demo.evaluation import label_worker
+from metaembed_demo.evaluation.advice import cheapest
 from metaembed_demo.evaluation.beir import Judgements
 from metaembed_demo.evaluation.budget_study import (
     REPEATS,
@@ -26,7 +27,6 @@ from metaembed_demo.evaluation.budget_study import (
     Step,
     StopWorth,
     Worth,
-    cheapest,
     measure,
     read_labels,
 )
@@ -368,7 +368,8 @@ def test_the_cheapest_budget_that_keeps_enough_is_found() -> None:
     assert advice.share == pytest.approx(0.97)
     assert advice.interval == pytest.approx((0.97, 0.97))
     assert advice.sentence == (
-        "4x8 keeps 97% (97% to 97%) of 16x64's nDCG@5 on 60 known-item queries, with 1/8 of the memory."
+        "4x8 keeps 97% of 16x64's nDCG@5 on 60 known-item queries over 100 pages (95% interval 97% to 97%), "
+        "with 1/8 of the memory."
     )
 
 
@@ -384,8 +385,15 @@ def test_a_claim_that_hangs_on_few_queries_is_not_safe() -> None:
     assert (advice.stop.budget, advice.safe) == (Budget(1, 1), False)
     assert advice.share == pytest.approx(58 / 60)
     assert advice.interval[0] < 0.95 < advice.interval[1] == 1
-    assert "keeps 97%" in advice.sentence
-    assert advice.sentence.endswith("it may be less than 95%.")
+    assert advice.sentence.startswith(
+        "60 known-item queries over 100 pages cannot tell whether 1x1 keeps 95%"
+    )
+    assert advice.sentence.endswith("97% (95% interval 91% to 100%).")
+    assert advice.sure.budget == Budget(16, 64)
+    (doubt,) = advice.doubts
+    assert (doubt.coarse.budget, doubt.fine.budget) == (Budget(8, 16), Budget(16, 64)), "the others are alike"
+    assert doubt.points[0] <= -5 <= doubt.points[1]
+    assert 60 < advice.more < 1000
     assert cheapest(worth_of(most, most, most, most, all_found), share=0.9).safe
 
 
@@ -401,14 +409,23 @@ def test_too_few_queries_or_pages_are_never_safe() -> None:
     assert not cheapest(worth_of(*[[1.0] * 9] * 5)).safe
     advice = cheapest(worth_of(*[[1.0] * 20] * 5, kind="session", pages=5))
     assert not advice.safe
-    assert "16x64's first 5 pages on 20 session queries" in advice.sentence
+    assert "20 session queries over 5 pages cannot tell" in advice.sentence
 
 
 def test_where_nothing_smaller_is_enough_the_finest_stays() -> None:
     advice = cheapest(worth_of(*[[0.5]] * 4, [1.0], kind="labels"))
     assert (advice.stop.budget, advice.share, advice.memory, advice.speed) == (Budget(16, 64), 1, 1, 1)
     assert advice.safe
-    assert advice.sentence == "No smaller budget keeps 95% of 16x64's nDCG@5 on 1 labelled query."
+    assert (
+        advice.sentence == "No smaller budget keeps 95% of 16x64's nDCG@5 on 1 labelled query over 100 pages."
+    )
+
+
+def test_a_coarser_stop_that_may_be_enough_is_a_doubt() -> None:
+    most = [1.0] * 56 + [0.0] * 4  # 93%, and 95% lies within the interval
+    advice = cheapest(worth_of(*[[0.1] * 60] * 3, most, [1.0] * 60))
+    assert (advice.stop.budget, advice.safe, advice.sure.budget) == (Budget(8, 16), False, Budget(16, 64))
+    assert "cannot tell whether 8x16 keeps 95%" in advice.sentence
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.01, math.nan])
@@ -446,7 +463,8 @@ def test_uploaded_labels_are_read(corpus: Collection, tmp_path: Path) -> None:
     labels = read_labels(*write(tmp_path, queries, qrels), corpus)
     assert labels.queries == {"1": Query("bread"), "2": Query("x")}
     assert labels.qrels == {"1": {"b.pdf#2": 2}, "2": {"d.pdf": 1}}
-    assert (labels.missing, labels.told) == ((), "")
+    assert labels.missing == ()
+    assert labels.told == "mine.jsonl and judged.tsv: 2 queries and 2 judgements above 0."
 
 
 def test_judged_ids_that_are_missing_are_counted_and_told(corpus: Collection, tmp_path: Path) -> None:
@@ -454,9 +472,12 @@ def test_judged_ids_that_are_missing_are_counted_and_told(corpus: Collection, tm
     queries = lines({"_id": "1", "text": text("bread", 9)}, {"_id": "2", "text": "x"})
     labels = read_labels(*write(tmp_path, queries, qrels), corpus)
     assert labels.missing == ("b.pdf#9", "nowhere.pdf")
-    assert labels.told == (
-        "2 of 3 judged ids are not in the collection, such as 'b.pdf#9'; they count as not found."
+    assert labels.told.endswith(
+        "2 queries and 4 judgements above 0. 2 of 3 judged ids are not in the collection and count as not "
+        "found: 'b.pdf#9', 'nowhere.pdf'."
     )
+    many = Labels(labels.queries, labels.qrels, tuple(f"p{i}" for i in range(9)))
+    assert many.told.endswith("'p0', 'p1', 'p2', 'p3', 'p4' and 4 more.")
     assert run(corpus, ENCODER, labels).stops[-1].each == (pytest.approx(1 / (1 + 1 / math.log2(3))), 0)
 
 
@@ -474,7 +495,7 @@ GOOD = {"_id": "1", "text": "bread"}
         (lines({**GOOD, "text": "\u200b"}), "1\tb.pdf\t1\n", r"^mine\.jsonl, line 1: the query has no text"),
         (lines(GOOD), "2\tb.pdf\t1\n", r"^No query of mine\.jsonl has a judgement"),
         ("[" * 10_000, "1\tb.pdf\t1\n", r"^mine\.jsonl"),
-        (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(1\.9 MB\): 1 MB are read"),
+        (" " * 2_000_000, "1\tb.pdf\t1\n", r"^mine\.jsonl is too large \(2 MB\): 1 MB are read"),
         (lines(GOOD), "\r" * 4000, r"^judged\.tsv has 4,000 lines: 3,000 are read"),
         (lines(GOOD), "\t" * 20_000, r"^judged\.tsv, line 1 is too long"),
         (lines({**GOOD, "text": "a" * 2001}), "1\tb.pdf\t1\n", r"^Query 1 is too long: 2,000 characters"),

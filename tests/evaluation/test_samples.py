@@ -24,8 +24,8 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.documents import poppler
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.evaluation import sample_calibrations, sample_corpus, shipped_samples
-from metaembed_demo.evaluation.beir import Beir, collect, digests_of, load_beir
+from metaembed_demo.evaluation import climbs, sample_calibrations, sample_corpus, shipped_samples
+from metaembed_demo.evaluation.beir import Beir, Judgements, collect, digests_of, load_beir
 from metaembed_demo.evaluation.sample_corpus import Samples, open_samples, ship
 from metaembed_demo.evaluation.shipped_samples import Shipped, pack_vectors, unpack_vectors
 from metaembed_demo.index.quantization import KINDS
@@ -141,7 +141,11 @@ def test_a_kept_index_that_cannot_be_written_is_read_all_the_same(
 
 def test_examples_are_short_questions_about_different_documents(corpus: Path, tmp_path: Path) -> None:
     samples = open_samples(DummyEncoder(), corpus, tmp_path / "cache", tell=lambda _: None)
-    assert samples.examples == ("How do I descale the tank?", "Which platform for trains to Zurich?")
+    asked = [example.question for example in samples.examples]
+    assert asked == ["How do I descale the tank?", "Which platform for trains to Zurich?"]
+    assert not any(
+        example.ranks for example in samples.examples
+    )  # on three pages nothing climbs three places
 
 
 def test_a_corpus_without_questions_has_no_curve(corpus: Path, tmp_path: Path) -> None:
@@ -316,6 +320,9 @@ def test_the_shipped_fit_is_of_this_encoder_and_these_pages(asset: Shipped, mini
     assert (fit.pages, fit.own) == (len(asset.collection), 180)
     for stop in STOPS:
         assert fit.chance(0.2, stop) < fitting.NOTHING < 0.5 < fit.chance(0.6, stop)
+    for bins in fit.reliability:
+        assert sum(count for *_, count in bins) == fit.own + fit.foreign
+    assert len(fit.reliability) == len(STOPS)
 
 
 def test_the_shipped_calibrations_are_of_the_shipped_pages(asset: Shipped, mini: Mini, beir: Beir) -> None:
@@ -328,6 +335,24 @@ def test_the_shipped_calibrations_are_of_the_shipped_pages(asset: Shipped, mini:
         assert of_kind.auto.pages == len(asset.collection)
     assert not sample_calibrations.read(path, "another encoder")
     assert not sample_calibrations.read(path, mini.fingerprint, {"another": "file"})
+
+
+def test_the_shipped_climbs_are_what_a_search_by_meaning_gives(
+    asset: Shipped, mini: Mini, beir: Beir
+) -> None:
+    path = PATHS.shipped_samples.with_name(climbs.NAME)
+    found = climbs.read(path, sample_corpus._state(beir, asset.collection, mini))
+    assert found is not None
+    assert len({climb.source for climb in found}) == len(found) == climbs.EXAMPLES
+    assert [climb.places for climb in found] == sorted((climb.places for climb in found), reverse=True)
+    index = asset.collection.index
+    answers = climbs.answers_of(beir, Judgements(beir.qrels, asset.collection))
+    for climb in found:
+        (vectors,) = (each.vectors for each in mini.encode_queries([Query(climb.question)]))
+        judged = answers[climbs.asked(climb.question)]
+        for stop, rank in zip(STOPS, climb.ranks, strict=True):
+            hits = index.rerank(vectors, stop, index.ids, len(index))
+            assert min(hit.rank for hit in hits if hit.page_id in judged) == rank
 
 
 def test_pages_read_now_are_those_that_are_shipped(asset: Shipped, mini: Mini, beir: Beir) -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
-from metaembed_demo.app.views.index_size_chart import PAPER
+from metaembed_demo.cli import sizing as command
 from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.evaluation.sizing import (
+    GIB,
+    PAPER,
+    PAPER_DIM,
+    PAPER_PAGES,
+    bytes_a_page,
+    disk,
+    hours,
+    memory,
+    nodes,
+    pages_in,
+    span,
+)
 from metaembed_demo.index.quantization import codec
 from scripts import sizing
-from scripts.sizing import GIB, bytes_a_page, filled, hours, nodes, pages_in, qdrant_bytes, size, span
+from scripts.sizing import filled, qdrant_bytes, size
 
 
 def test_the_document_holds_what_the_script_prints(tmp_path, monkeypatch, capsys) -> None:
@@ -47,7 +61,7 @@ def test_the_prefix_and_pq_are_those_of_the_layout() -> None:
 
 def test_the_papers_sizes_follow_from_its_setting() -> None:
     for stop, (gib, _) in PAPER.items():
-        made = sizing.PAPER_PAGES * bytes_a_page("float16", sizing.PAPER_DIM, BUDGETS[stop][1]) / GIB
+        made = PAPER_PAGES * bytes_a_page("float16", PAPER_DIM, BUDGETS[stop][1]) / GIB
         assert made == pytest.approx(gib, abs=0.015)
 
 
@@ -72,14 +86,30 @@ def test_rates_are_the_measured_ones_a_core() -> None:
     assert f"scan: {scan:.2f} a second and core" in sizing.encoding()
 
 
-def test_one_case_shows_its_arithmetic(capsys) -> None:
-    sizing.main(["--pages", "2e6", "--ram", "16", "--rate", "2", "--workers", "10", "--price", "0.5"])
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == "float16: 2,000,000 x 16,384 B = 30.5 GiB, 3 machine(s) of 16 GiB"
-    assert told[-2:] == [
-        "encode: 2,000,000 / (2 x 10) a second = 27.8 h",
-        "encode: 277.8 h x 0.5 = 138.89",
-    ]
+def test_memory_and_disk_by_hand() -> None:
+    """Ten pages of 4 x 128: float16 takes 1,024 B each, int8 512 and its scale; full vectors stay on disk."""
+    assert (memory(10, "float16", 128, 4), memory(10, "int8", 128, 4)) == (10_240, 5_160)
+    assert disk(10, "int8", 128, 4) - disk(10, "float16", 128, 4) == 5_160
+    assert memory(10_000, "float16", 128, 64) == 10_000 * (16_384 + 2_052), "with the prefix that is scanned"
+
+
+def test_the_command_sizes_a_case_at_every_stop(capsys) -> None:
+    case = ["--pages", "2e6", "--dim", "128", "--ram", "16", "--no-latency"]
+    assert command.main([*case, "--rate", "2", "--workers", "10", "--price", "0.5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pages"], len(told["rows"])) == (2_000_000, 20)
+    rows = {(row["storage"], row["stop"]): row for row in told["rows"]}
+    assert rows["float16", "16x64"] == {
+        "storage": "float16",
+        "stop": "16x64",
+        "bytes_per_page": 16_384,
+        "memory_bytes": 2_000_000 * (16_384 + 2_052),
+        "disk_bytes": 2_000_000 * (16_384 + 2_052 + 80_800 + 2_100),
+        "machines": 4,
+    }
+    assert (told["encode_hours"], told["encode_cost"]) == (27.778, 138.89)
+    command.main(case)
+    assert "37 GB" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        sizing.main(["--pages", "-1"])
-    assert "above 0" in capsys.readouterr().err
+        command.main(["--pages", "-1"])
+    assert "whole number" in capsys.readouterr().err

@@ -22,6 +22,11 @@ FLAGS = [
 Opener = Callable[..., Page]
 
 
+def still(url: str) -> str:
+    """`url` without the landing that a first visit would see."""
+    return f"{url}{'&' if '?' in url else '?'}still"
+
+
 def ask(page: Page, query: str) -> None:
     """Type a query and press Enter; wait for its answer."""
     page.evaluate("document.querySelectorAll('.hit').forEach((hit) => { hit.dataset.old = '1'; })")

@@ -15,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import share_card
+
 PATHS = ("/", "/config", "/gradio_api/info")
 HOST = b"host.invalid"  # in place of the host of whoever asks first
 MOST = 16  # of each kind of copy
@@ -81,6 +83,8 @@ class KeptPages:
         body, kind = b"".join(parts), got.get("content-type", "")
         if status != 200 or not self._ready():
             return Response(body.replace(b"http://" + HOST, _place(scope)), status, media_type=kind)
+        if kind.startswith("text/html"):
+            body = share_card.put(body, f"http://{HOST.decode()}{key[1]}")
         return self._rendered.put(key, (body, kind))
 
     def _answer(self, scope: Scope, key: Key, body: bytes, kind: str) -> Response:

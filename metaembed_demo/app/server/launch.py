@@ -17,7 +17,7 @@ from metaembed_demo import __version__
 from metaembed_demo.app import theme
 from metaembed_demo.core.config import SPACE, Limits, Server
 
-from . import mcp_server, plotly_script
+from . import mcp_server, plotly_script, share_card
 from .access import CALL, MCP, Events, Guard
 from .api import Api
 from .connections import Connections
@@ -46,7 +46,7 @@ def options(
             events: the page's.
     """
     routes = [*more, Route("/health", health(api, ready), methods=["GET", "HEAD"])]
-    routes += [Pictures(api.visits).route(), plotly_script.route()]
+    routes += [Pictures(api.visits).route(), plotly_script.route(), share_card.route()]
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
     if mcp_server.AVAILABLE:
         tools = mcp_server.Toolbox(api)

@@ -1,4 +1,4 @@
-"""Page pictures and token readings by URL, for the visitor who owns the session only.
+"""Page pictures, token readings and the map's data by URL, for the visitor who owns the session only.
 
 The URL is pictures/KEY/PAGE/NAME. The random key belongs to a session and works only with the visitor's
 cookie, while the session is open. The content at a URL never changes.
@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from metaembed_demo.app.views.search_tab import PICTURE, THUMBNAIL
+from metaembed_demo.app.visitors.corpus_map import MAP
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Session
 
@@ -43,6 +44,10 @@ class Pictures:
         return found or PlainTextResponse("Not found.", 404, headers=NOT_KEPT)
 
     def _find(self, session: Session, page_id: str, name: str) -> Response | None:
+        if page_id == MAP:
+            found = (visit.map.data(name) for visit in self.visits.tabs_of(session.id))
+            data = next((each for each in found if each is not None), None)
+            return None if data is None else Response(data, media_type="application/json", headers=KEPT)
         page = session.collection.pages.get(page_id)
         if page is None:
             return None

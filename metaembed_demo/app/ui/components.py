@@ -9,6 +9,7 @@ import gradio as gr
 from metaembed_demo.app import theme
 from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.server.visitor_cookie import visitor_of
+from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
@@ -27,7 +28,16 @@ class PageVisits:
         self.visits, self.tools = visits, visits.tools
 
     def of(self, request: gr.Request) -> Visit:
-        """The visit of the tab that sent an event.
+        """The visit of the tab that sent an event, at the view that the page's address names should the
+        server have lost it. Raises gr.Error as `find`.
+        """
+        visit = self.find(request)
+        if not visit.arrived:
+            visit.arrive(Link.parse(dict(request.query_params)))
+        return visit
+
+    def find(self, request: gr.Request) -> Visit:
+        """The visit of the tab that sent an event, which may be new.
 
         Raises:
             gr.Error: when there are too many sessions or the browser rejects the cookie; shown on the page.

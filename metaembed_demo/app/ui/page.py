@@ -20,6 +20,7 @@ from metaembed_demo.app.server.gradio_uploads import UploadRoute, said, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views import examples as example_chips
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.links import Link
@@ -33,13 +34,17 @@ from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import LIMITS, SERVER, SPACE
+from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
+from metaembed_demo.evaluation.climbs import AnswersOf, Climb
 from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html
+from .history import History
+from .map_tab import MapTab
 from .storage_tab import StorageTab
 from .survey_tabs import SurveyTabs
 
@@ -47,6 +52,8 @@ TESTS = 2  # concurrent events, for all visitors together, one of an address
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
 # As many as are read in turn, page by page; see app/visitors/jobs.py.
 INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
+# Tabs that are told the progress of uploads; those are indexed in threads of their own.
+FOLLOWING = {"concurrency_id": "follow", "concurrency_limit": 12}
 # Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
 DIRECT = {"queue": SPACE.zero_gpu}
 DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
@@ -68,16 +75,19 @@ class Page:
 
     def lay_out(self) -> None:
         self.header = html("header", script="theme_switch.js")
+        self.history = History(self.visits)
+        self.visit = self.history.lay_out()
         with gr.Tabs(elem_id="rooms") as self.rooms:
             with gr.Tab("Search", id="search"):
                 self._lay_out_search()
-            with gr.Tab("Documents", id="documents", render_children=True):
-                self._lay_out_documents()
+            self.map_tab = MapTab(self.visits)
+            self.map_tab.lay_out()
             self.survey_tabs = SurveyTabs(self.visits)
             self.survey_tabs.lay_out()
+            with gr.Tab("Documents", id="documents", render_children=True):
+                self._lay_out_documents()
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
-        self.link = html("link", script="links.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 
     def _lay_out_search(self) -> None:
@@ -98,6 +108,7 @@ class Page:
                 self.only = html("only", script="page_filter.js")
                 area = search_tab.drop(DROP_PICTURE, many=False)
                 self.picture = html("picture", area, script="file_drop.js")
+                self.link = html("link", script="links.js")
             with gr.Row(elem_id="turn"):
                 self.dial = html("dial", script="budget_dial.js")
                 html("more", search_tab.more(), script="popover.js")
@@ -107,8 +118,9 @@ class Page:
                         self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
                         self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
                     self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
-        self.examples = html("examples", search_tab.examples(self.tools.examples), script="examples.js")
+        self.examples = html("examples", example_chips.examples(self.tools.examples), script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
+        html("query-words", example_chips.query_words(), script="query_words.js")
         with gr.Row(elem_id="stage"):
             self.results = html("results", script="results.js")
             self.page = html("page", script="page_viewer.js")
@@ -120,8 +132,6 @@ class Page:
                     self.pagemap = html("pagemap", script="page_map.js")
                 with gr.Tab("Ranks", id="ranks", render_children=True):
                     self.ranks = html("ranks", script="rank_chart.js")
-                with gr.Tab("Compare", id="compare", render_children=True):
-                    self.compare = html("compare", script="comparison.js")
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
@@ -130,7 +140,7 @@ class Page:
             with gr.Column(elem_id="documents-add"):
                 self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
                 gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
-                self.news = html("news")
+                self.news = html("news", script="documents.js")
                 self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
                 self.encoder = html("encoders", script="encoder_choice.js")
                 self.storage_tab.lay_out_index_file()
@@ -165,11 +175,14 @@ class Page:
         asking = {"show_progress": "minimal", "show_progress_on": self.results}
         searching = {**looking, **asking}
         self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
+        self.map_tab.wire(on, self.rooms, self._screen, search_outputs, DIRECT)
         self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
         documents = {"outputs": documents_outputs}
         arriving = [*search_outputs, self.news, self.listing, self.statistics]
         arriving += [self.rooms, self.tabs, self.encoder]
-        on(demo.load, self.arrive, [], outputs=arriving)
+        arrived = self.history.wire(on, demo, self, arriving)
+        following = {"show_progress": "hidden", "api_visibility": "private", **FOLLOWING}
+        arrived.then(self.index, None, documents_outputs, **following)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -191,42 +204,33 @@ class Page:
         on(self.marks.submit, self.explain, [], **looking)
         on(self.tabs.select, self.open_tab, [], **looking)
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
-        on(self.compare.submit, self.side, [], outputs=[self.compare], **DIRECT)
+        on(self.ranks.submit, self.side, [], outputs=[self.ranks, self.link], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
         on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
         on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(self.listing.select, self.open_document, [], outputs=[self.listing], **DIRECT)
         on(self.listing.delete, self.remove, [], **documents)
         on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        on(self.drop.upload, self.receive, [], **documents).then(
-            self.index,
-            None,
-            documents_outputs,
-            show_progress="hidden",
-            api_visibility="private",
-            **INDEXING,
-        )
+        received = on(self.drop.upload, self.receive, [], **documents)
+        received.then(self.index, None, documents_outputs, **following)
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
     # Handlers: each calls its visit for HTML and maps it to components.
 
-    def arrive(self, request: gr.Request) -> Updates:
-        link = Link.parse(dict(request.query_params))
-        try:
-            visit = self.visits.of(request)
-        except gr.Error as full:
-            return {self.results: search_tab.failure(full.message, link.query)}
+    def show(self, visit: Visit, screen: Screen, link: Link) -> Updates:
+        """All of the page at the view that `link` names."""
         updates = {
-            **self._screen(visit, visit.arrive(link)),
+            **self._screen(visit, screen),
             **self._documents_tab(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        asked = {self.text: link.query} if link.query else {}  # {} keeps text typed while the page loaded
-        return {**updates, **places, **asked, self.encoder: self._choice(visit)}
+        return {**updates, **places, self.encoder: self._choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""
@@ -234,34 +238,43 @@ class Page:
 
     def search(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def show_picture(self, request: gr.Request, text: str, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, uploads(event))
         for refused in visit.session.files.refusals():
             gr.Warning(escape(refused.message))  # it names the file, and is shown as HTML
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def drop_picture(self, request: gr.Request, text: str) -> Updates:
         visit = self.visits.of(request)
         visit.picture = visit.session.files.swap(visit.picture, [])
-        return self._screen(visit, visit.search(text or "")) or gr.skip()
+        return self._screen(visit, visit.ask(text or "")) or gr.skip()
 
     def example(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Search for an example, without the query picture."""
-        visit, text = self.visits.of(request), str(said(event, "query"))
+        """Search for an example, without the query picture. The landing has put its question there itself."""
+        visit, text, mode = self.visits.of(request), str(said(event, "query")), str(said(event, "mode", ""))
         visit.picture = visit.session.files.swap(visit.picture, [])
+        told = {} if said(event, "played", False) else {self.text: text}
+        return {
+            **self._screen(visit, visit.ask_example(text, mode)),
+            **told,
+            self.picture: self.drop_area(),
+        }
+
+    def drop_area(self, shown: str = "") -> str:
+        """The drop area of the query picture, reset. shown: the URL of a picture in it."""
         self._turn += 1
-        picture = search_tab.drop(DROP_PICTURE, many=False, turn=self._turn)
-        return {**self._screen(visit, visit.search(text)), self.text: text, self.picture: picture}
+        return search_tab.drop(DROP_PICTURE, many=False, turn=self._turn, shown=shown)
 
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
         if said(event, "stop", 0) == AUTO:
             return self._screen(visit, visit.set_itself()) or gr.skip()
         stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.move(STOPS[stop])) or gr.skip()
+        played = bool(said(event, "played", False))
+        return self._screen(visit, visit.move(STOPS[stop], played)) or gr.skip()
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -312,7 +325,7 @@ class Page:
         return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
 
     def side(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Change side A of the comparison."""
+        """Change side A of the ranks."""
         visit = self.visits.of(request)
         action, value = str(said(event, "action")), str(said(event, "value"))
         return self._screen(visit, visit.side(action, value)) or gr.skip()
@@ -331,18 +344,29 @@ class Page:
         visit = self.visits.of(request)
         name, value = str(said(event, "action")), str(said(event, "value"))
         if name == "query":
-            return {**self._screen(visit, visit.search(value)), self.text: value}
+            return {**self._screen(visit, visit.ask(value)), self.text: value}
         if name == "only":
             return self._screen(visit, visit.limit(value)) or gr.skip()
         if name == "mode":
             return self._screen(visit, visit.rank_by(value, "", visit.ranking.complement)) or gr.skip()
         if name == "budget":
             return self._screen(visit, visit.move(Budget.parse(value))) or gr.skip()
+        if name in ("document", "own"):
+            try:
+                found = visit.limit(str(visit.shelf.filter(value)))
+            except ValueError as error:
+                gr.Warning(escape(str(error)))
+                return gr.skip()
+            return {**self._screen(visit, found), self.rooms: gr.Tabs(selected="search")}
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
-        if name in ("restore", "clear"):
-            return self._documents_tab(visit, visit.restore() if name == "restore" else visit.clear())
+        if name in ("restore", "clear", "undo"):
+            return self._documents_tab(visit, getattr(visit, name)())
         return gr.skip()
+
+    def open_document(self, request: gr.Request, event: gr.EventData) -> Updates:
+        """Show a document as a row of pages."""
+        return {self.listing: self.visits.of(request).shelf.open(str(said(event, "document")))}
 
     def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -354,6 +378,7 @@ class Page:
 
     def index(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)
+        yield gr.skip()  # without any answer Gradio would empty the page
         for tab in visit.index_pending():
             yield self._documents_tab(visit, tab)
 
@@ -372,7 +397,7 @@ class Page:
         )
 
     def stop(self, request: gr.Request) -> Updates:
-        self.visits.of(request).stop.set()
+        self.visits.of(request).cancel()
         return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
     # Regions to components
@@ -402,8 +427,9 @@ def build_ui(
     encoder: Encoder,
     base: Collection,
     curve: Curve | None = None,
-    examples: Sequence[str] = (),
+    examples: Sequence[Climb] = (),
     notice: str = "",
+    answers: AnswersOf | None = None,
 ) -> tuple[gr.Blocks, dict[str, Any]]:
     """Build the page. Returns it with its options for `launch`.
 
@@ -411,8 +437,9 @@ def build_ui(
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
         curve: quality at the five stops, drawn on the dial; None draws no curve.
-        examples: queries offered under the query box.
+        examples: questions offered under the query box, the landing's first.
         notice: why the configured encoder is not in use; shown on top.
+        answers: the judged questions, and the pages that answer them.
 
     Raises:
         ValueError: when `base` was made by another encoder.
@@ -422,7 +449,17 @@ def build_ui(
     os.environ["GRADIO_TEMP_DIR"] = str(folder)  # Gradio reads it at every upload
     # Gradio aggregates all events with pandas after each event, for a monitor that is off.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    tools = Tools(encoder, curve, tuple(examples), len(base) > 0, explainer(encoder), notice)
+    known = sample_statistics.read(PATHS.shipped_statistics, base)
+    tools = Tools(
+        encoder,
+        curve,
+        examples,
+        len(base) > 0,
+        explainer(encoder),
+        notice,
+        sample_statistics=known,
+        answers=answers or {},
+    )
     visits = Visits(tools, base, folder)
     page = Page(visits, base)
     with gradio_compat.Page(title="MetaEmbed demo", analytics_enabled=False, fill_width=True) as demo:

@@ -29,7 +29,9 @@ class SurveyTabs:
         with gr.Tab("Budget", id="budget") as self.budget_tab, gr.Column(elem_id="budget-tab"):
             self.budget = html("worth", script="survey_tabs.js")
             self.labels = html("labels", search_tab.drop(DROP_LABELS, many=True), script="file_drop.js")
+            self.sheet = html("sheet", script="survey_tabs.js")
             self.cost = html("scale")
+            self.reliability = html("reliability")
         with gr.Tab("Tokens", id="tokens") as self.tokens_tab, gr.Column(elem_id="tokens-tab"):
             self.tokens = html("token-statistics", script="survey_tabs.js")
 
@@ -43,25 +45,26 @@ class SurveyTabs:
         """Args: the page's functions to wire an event and show a screen, its tabs, and a search's outputs."""
         self.tabs, self._screen = tabs, screen
         working = {"concurrency_id": "survey", "concurrency_limit": SURVEYS}
-        on(self.budget_tab.select, self.open_budget, [], outputs=[self.budget, self.cost])
+        room = [self.budget, self.sheet, self.cost]
+        on(self.budget_tab.select, self.open_budget, [], outputs=[*room, self.reliability])
         on(self.tokens_tab.select, self.open_tokens, [], outputs=[self.tokens])
-        on(self.budget.submit, self.measure, [], outputs=[self.budget], **working)
-        on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, tabs])
+        on(self.budget.submit, self.measure, [], outputs=[*searched, self.budget, self.sheet], **working)
+        on(self.budget.input, self.choose, [], outputs=[*searched, self.budget, self.sheet, tabs])
+        on(self.sheet.submit, self.measure_ways, [], outputs=[self.sheet], **working)
+        on(self.sheet.input, self.set_sheet, [], outputs=[self.sheet, self.cost])
         on(self.labels.upload, self.take_labels, [], outputs=[self.budget])
         on(self.tokens.submit, self.read_all, [], outputs=[self.tokens], **working)
-        for region in (self.budget, self.tokens):
+        for region in (self.budget, self.sheet, self.tokens):
             on(region.clear, self.stop, [], outputs=[], concurrency_id="stop")
 
     def open_budget(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
-        budget, cost = visit.budget_tab(), visit.index_size()
-        return {self.budget: budget, self.cost: cost}
+        found = {self.budget: visit.budget_tab(), self.sheet: visit.sheet(), self.cost: visit.index_size()}
+        return {**found, self.reliability: visit.reliability()}
 
     def open_tokens(self, request: gr.Request) -> Updates:
         visit = self.visits.of(request)
-        return {
-            self.tokens: visit.study.tokens(empty=not len(visit.collection)),
-        }
+        return {self.tokens: visit.tokens_tab()}
 
     def measure(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         visit = self.visits.of(request)
@@ -69,6 +72,18 @@ class SurveyTabs:
         if kind in ("known", "labels", "session"):
             for region in visit.measure(kind):  # type: ignore[arg-type]
                 yield {self.budget: region}
+            yield {**self._screen(visit, visit.dial()), self.sheet: visit.sheet()}
+
+    def measure_ways(self, request: gr.Request) -> Iterator[Updates]:
+        visit = self.visits.of(request)
+        for region in visit.measure_ways():
+            yield {self.sheet: region}
+
+    def set_sheet(self, request: gr.Request, event: gr.EventData) -> Updates:
+        """Set the number of pages of the sheet, or what of it is shown."""
+        visit = self.visits.of(request)
+        visit.study.sheet.choose(str(said(event, "action")), str(said(event, "value")))
+        return {self.sheet: visit.sheet(), self.cost: visit.index_size()}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Set the share of quality to keep, or use the recommended budget."""
@@ -79,14 +94,15 @@ class SurveyTabs:
             return {**self._screen(visit, found), self.tabs: gr.Tabs(selected="search")}
         if action == "share":
             visit.study.share = min(max(float(value), 0.01), 1.0)
-        return {self.budget: visit.budget_tab()}
+        return {self.budget: visit.budget_tab(), self.sheet: visit.sheet()}
 
-    def take_labels(self, request: gr.Request, event: gr.EventData) -> Updates:
+    def take_labels(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
         visit = self.visits.of(request)
         files = visit.session.files.take(uploads(event))
+        yield {self.budget: visit.reading_labels(files)}
         visit.study.take_labels(files, visit.collection)
         visit.session.files.release(files)
-        return {self.budget: visit.budget_tab()}
+        yield {self.budget: visit.budget_tab()}
 
     def read_all(self, request: gr.Request) -> Iterator[Updates]:
         visit = self.visits.of(request)

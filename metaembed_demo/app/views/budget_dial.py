@@ -12,6 +12,8 @@ from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, position, reach
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.evaluation.quality_curve import Curve
 
+from .html import safe
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -27,6 +29,7 @@ def dial(
     readout: str = "",
     storage: str = "float16",
     auto: Setting | None = None,
+    answer: Sequence[str] = (),
 ) -> str:
     """The dial as HTML.
 
@@ -35,8 +38,9 @@ def dial(
         bytes_per_page: index bytes per page at each of the five stops.
         curve: quality of the stops; None draws the dial without a curve.
         readout: HTML of the line on the right: the cost of the last move.
-        storage: the storage kind; the curve was measured with float16, which is noted for other kinds.
+        storage: the storage kind; the curve was measured with one kind, which is noted for others.
         auto: where the dial sets itself; the thumb then is at the stop that the query needed.
+        answer: the rank of the judged answer at each of the five stops, if it is known.
     """
     told = auto.told if auto else None
     budget = (told and told.needed) or budget
@@ -44,12 +48,22 @@ def dial(
     lit = reach(budget)
     heights = _heights(curve)
     columns = "".join(
-        _column(i, bytes_per_page[i], curve, heights, lit=i < lit, here=auto is None and STOPS[i] == budget)
+        _column(
+            i,
+            bytes_per_page[i],
+            curve,
+            heights,
+            lit=i < lit,
+            here=auto is None and STOPS[i] == budget,
+            answer=answer[i] if answer else "",
+        )
         for i in range(len(STOPS))
     )
     state = " auto" if auto else "" if budget.trained else " free"
     title = _auto_title(told) if auto else _title(budget, curve, storage)
     words = _auto_words(told) if auto else _words(budget, bytes_per_page, curve)
+    if answer and auto is None and budget.trained:
+        words += _answers_words(answer[STOPS.index(budget)])
     return (
         f'<section class="dial{state}" aria-labelledby="dial-title">'
         f'<div class="dial-row"><div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" '
@@ -123,11 +137,11 @@ def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
     if curve is None:
         return f"{name} <span>{tokens}</span>"
     score = curve.scores[STOPS.index(budget)]
-    kept = "" if storage == "float16" else ", as float16"
+    kept = "" if storage == curve.storage else f", as {curve.storage}"
     return (
         f"{name} <span>{tokens}</span>"
         f'<span class="worth">nDCG@5 <b class="num">{score:.2f}</b> '
-        f"on {curve.questions} sample questions{kept}</span>"
+        f"on {curve.questions} {curve.source}{kept}</span>"
     )
 
 
@@ -179,7 +193,14 @@ def _axis(curve: Curve | None) -> str:
 
 
 def _column(
-    i: int, size: int, curve: Curve | None, heights: list[float] | None, *, lit: bool, here: bool
+    i: int,
+    size: int,
+    curve: Curve | None,
+    heights: list[float] | None,
+    *,
+    lit: bool,
+    here: bool,
+    answer: str = "",
 ) -> str:
     stop = STOPS[i]
     point = ""
@@ -191,11 +212,25 @@ def _column(
     marks = (" on" if lit else "") + (" here" if here else "")
     return (
         f'<span class="stop{marks}" data-stop="{i}" aria-hidden="true" style="--shade:{GROUPS[i].shade}" '
-        f'data-words="{_words(stop, [size] * 5, curve)}">'
+        f'data-words="{_words(stop, [size] * 5, curve)}{_answers_words(answer)}">'
         f'<span class="plot">{point}</span><span class="track"></span>'
         f'<span class="name num">{budget_text(stop.r_q, stop.r_c)}</span>'
-        f'<span class="size num">{bytes_text(size)}<span class="wide"> a page</span></span></span>'
+        f'<span class="size num">{bytes_text(size)}<span class="wide"> a page</span></span>'
+        f"{_answer(i, answer)}</span>"
     )
+
+
+def _answers_words(answer: str) -> str:
+    return f", this answer {answer.replace('>', 'beyond ')}" if answer else ""
+
+
+def _answer(i: int, answer: str) -> str:
+    """The rank of the judged answer under a stop."""
+    if not answer:
+        return ""
+    label = '<span class="answer-name"><span class="wide">this </span>answer</span>' if i == 0 else ""
+    first = ' first"' if answer == "1st" else '"'
+    return f'<span class="answer">{label}<b class="num{first}>{safe(answer)}</b></span>'
 
 
 def readout(scoring_ms: float, total_ms: float) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
-from metaembed_demo.core.text import TIMES, budget_text, plural
-from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth
+from metaembed_demo.core.text import budget_text, plural, short_name
+from metaembed_demo.evaluation.advice import Advice
+from metaembed_demo.evaluation.budget_study import Labels, Worth
+from metaembed_demo.evaluation.decision import QUALITY, Origin, doubts
 from metaembed_demo.explain.token_statistics import TokenStatistics
 
-from .figure import nothing, table
+from .figure import as_typed, nothing, origin, table
 from .html import safe
 from .token_chart import specialisation
-from .tradeoff_chart import OVERLAP, OVERLAP_KEEPS, Point, tradeoff
+from .tradeoff_chart import OVERLAP_KEEPS, Point, tradeoff
 
 SHARES = (0.9, 0.95, 0.98, 0.99)
-QUALITY = {"labels": "nDCG@5", "known items": "nDCG@5", "session": OVERLAP}
 NO_PAGES = "Add documents, or restore the sample corpus, under Documents: this then shows"
 SOURCES = {
     "labels": "your labelled queries",
@@ -40,6 +40,7 @@ class State:
     labels: Labels | None
     problem: str
     running: str
+    origin: Origin | None = None  # of what was measured
 
 
 def budget(state: State) -> str:
@@ -57,7 +58,7 @@ def budget(state: State) -> str:
 def _ways(state: State) -> str:
     """The buttons that start a measurement."""
     busy = " disabled" if state.running else ""
-    labels = f"Measure with {_queries(len(state.labels.queries))} of yours" if state.labels else ""
+    labels = f"Measure with {plural(len(state.labels.queries), 'query')} of yours" if state.labels else ""
     ways = [
         ("known", "Measure with queries drawn from the pages", True),
         ("session", f"Measure with {_searches(state.searches)}", state.searches > 0),
@@ -70,10 +71,6 @@ def _ways(state: State) -> str:
     )
     notes = f'<p class="hint">{safe(state.labels.told)}</p>' if state.labels and state.labels.told else ""
     return f'<div class="ways">{buttons}</div>{notes}'
-
-
-def _queries(n: int) -> str:
-    return f"{n:,} {'query' if n == 1 else 'queries'}"
 
 
 def _searches(n: int) -> str:
@@ -107,11 +104,16 @@ def _found(state: State) -> str:
     ]
     now = next((i for i, stop in enumerate(STOPS) if stop == state.now), len(STOPS) - 1)
     return (
-        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now)}"
-        f'<p class="hint">Measured on {plural(worth.pages, "page")} with {_queries(worth.queries)}: '
+        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now, _from(state))}"
+        f'<p class="hint">Measured on {plural(worth.pages, "page")} with {plural(worth.queries, "query")}: '
         f"{SOURCES[worth.kind]}. Latency is one warm search on this machine, several repeats a query.</p>"
         f"{_agreement(worth)}"
     )
+
+
+def _from(state: State) -> str:
+    """Where the chart's numbers come from, and a row a query."""
+    return origin(state.origin.as_json(), state.origin.worth.per_query()) if state.origin else ""
 
 
 def _advice(state: State) -> str:
@@ -123,22 +125,26 @@ def _advice(state: State) -> str:
     )
     judged = state.worth is None or state.worth.kind != "session"
     whole = "full quality" if judged else f"{OVERLAP_KEEPS} of {budget_text(STOPS[-1].r_q, STOPS[-1].r_c)}"
-    advice = state.advice
-    if isinstance(advice, str):
-        answer, use = safe(advice), ""
-    else:
-        budget = advice.stop.budget
-        answer = re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", safe(advice.sentence))
-        name = budget_text(budget.r_q, budget.r_c)
-        use = (
-            f'<button type="button" class="quiet" data-action="use" data-value="{budget}">'
-            f"Search at {name}</button>"
-        )
+    answer, use = _answer(state.advice)
     return (
         '<div class="advice"><h3>Find my budget</h3><div class="control"><span>Keep at least</span>'
         f'<span class="stops num">{shares}</span><span>of {whole}</span></div>'
         f'<p class="answer num" aria-live="polite">{answer}</p>{use}</div>'
     )
+
+
+def _answer(advice: Advice | str) -> tuple[str, str]:
+    """The answer as HTML, and the button that searches at it; nothing is recommended that is not sure."""
+    if isinstance(advice, str):
+        return safe(advice), ""
+    budget = (advice.stop if advice.safe else advice.sure).budget
+    name = budget_text(budget.r_q, budget.r_c)
+    said = (
+        advice.sentence if advice.safe else " ".join([advice.sentence, *doubts(advice), f"Sure is {budget}."])
+    )
+    held = "" if advice.safe else "<b>No recommendation yet.</b> "
+    use = f'<button type="button" class="quiet" data-action="use" data-value="{budget}">Search at {name}'
+    return f"{held}{safe(as_typed(said))}", f"{use}</button>"
 
 
 def _agreement(worth: Worth) -> str:
@@ -156,7 +162,7 @@ def _agreement(worth: Worth) -> str:
 
 def progress(verb: str, done: int, total: int, noun: str) -> str:
     """The progress of a long job, with a stop button."""
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    many = plural(2, noun).removeprefix("2 ")
     return (
         '<div class="running"><div class="bar-run" role="progressbar" aria-valuemin="0" '
         f'aria-valuemax="{total}" aria-valuenow="{done}" aria-label="{verb} {done} of {total} {many}">'
@@ -166,15 +172,31 @@ def progress(verb: str, done: int, total: int, noun: str) -> str:
     )
 
 
+def timing() -> str:
+    """What is shown while the scoring of pages is timed."""
+    return '<div class="running"><p class="hint">Timing how long this machine scores a page</p></div>'
+
+
+def reading(names: Sequence[str]) -> str:
+    """What is shown while dropped labels are read."""
+    named = safe(" and ".join(map(short_name, names)))
+    return f'<div class="running"><p class="hint" role="status">Reading {named}</p></div>'
+
+
 def tokens(
-    found: Sequence[TokenStatistics], pages: int, able: bool, running: str = "", empty: bool = False
+    found: Sequence[TokenStatistics],
+    pages: int,
+    able: bool,
+    running: str = "",
+    empty: bool = False,
+    unread: int = 0,
 ) -> str:
     """The Tokens tab: what each candidate token reads over all pages.
 
     Args:
         found: statistics per token; empty before they are computed.
         pages: number of pages they were computed from; able: whether the encoder gives evidence.
-        empty: whether there are no pages.
+        empty: whether there are no pages; unread: the number of pages that are not among `pages`.
     """
     if not able:
         return nothing(
@@ -189,8 +211,10 @@ def tokens(
         "coarse ones come first in every budget. Over all pages, this is where each of them takes its words "
         "from."
     )
-    label = "Read the pages again" if found else "Read all pages"
-    button = "" if running else f'<button type="button" class="quiet" data-action="read">{label}</button>'
+    label = f"Read the other {plural(unread, 'page')}" if found else "Read all pages"
+    button = f'<button type="button" class="quiet" data-action="read">{label}</button>'
+    if running or (found and not unread):
+        button = ""
     chart = specialisation(found) if found else ""
     of = f'<p class="hint num">Read from {plural(pages, "page")}.</p>' if found else ""
     return (

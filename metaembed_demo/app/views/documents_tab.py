@@ -12,7 +12,8 @@ from metaembed_demo.core.text import bytes_text, plural
 
 from .html import safe
 from .index_size_chart import storage
-from .search_tab import Action, state
+
+MOST_NAMED = 5  # files that wait
 
 
 class ShownProblem(Protocol):
@@ -50,28 +51,54 @@ class Outcome:
     error: str = ""  # the error that stopped the upload, if any
 
 
-def waiting(files: int) -> str:
-    """Placeholder for the progress bar until indexing begins."""
+def waiting(files: int, then: Sequence[str] = ()) -> str:
+    """Placeholder for the progress bar until indexing begins. then: names of the files that wait."""
     return (
         '<section class="progress" aria-label="Indexing"><p><b>Opening '
         f"{plural(files, 'file')}</b><span>pages are being counted</span></p>"
-        '<div role="progressbar" aria-label="Pages indexed" class="unknown"><i></i></div></section>'
+        '<div role="progressbar" aria-label="Pages indexed" class="unknown"><i></i></div>'
+        f"{_then(then)}</section>"
     )
 
 
-def progress(done: int, total: int, source: str, number: int) -> str:
+def _then(names: Sequence[str]) -> str:
+    """The files that wait, in their order."""
+    if not names:
+        return ""
+    told = ", ".join(map(safe, names[:MOST_NAMED]))
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return f'<p class="then"><span>Then {told}{more}</span></p>'
+
+
+def time_left(seconds: float) -> str:
+    """
+    >>> [time_left(seconds) for seconds in (0.4, 12, 58, 200)]
+    ['a moment left', 'about 10 s left', 'about 1 min left', 'about 3 min left']
+    """
+    if seconds < 2.5:
+        return "a moment left"
+    told = 5 * max(round(seconds / 5), 1)
+    return f"about {told} s left" if told < 60 else f"about {max(round(seconds / 60), 1)} min left"
+
+
+def progress(
+    done: int, total: int, source: str, number: int, left_s: float | None = None, then: Sequence[str] = ()
+) -> str:
     """The progress bar of indexing.
 
     Args:
         done, total: pages; source, number: the last page read; number 0 stands for the whole file.
+        left_s: seconds left at the pace so far, None before it is known; then: names of the files that wait.
     """
     share = 100 * done / max(total, 1)
+    left = f", {time_left(left_s)}" if left_s is not None else ""
     where = safe(source) + (f", page {number}" if number else "")
     return (
         '<section class="progress" aria-label="Indexing">'
-        f'<p><b class="num">{done:,} of {plural(total, "page")}</b><span class="file">{where}</span></p>'
+        f'<p><b class="num">{done:,} of {plural(total, "page")}{left}</b>'
+        f'<span class="file">{where}</span></p>'
         f'<div role="progressbar" aria-label="Pages indexed" aria-valuemin="0" aria-valuemax="{total}" '
-        f'aria-valuenow="{done}"><i style="width:{share:.1f}%"></i></div></section>'
+        f'aria-valuenow="{done}"><i style="width:{share:.1f}%"></i></div>{_then(then)}</section>'
     )
 
 
@@ -263,42 +290,24 @@ def _notice(notice: ShownProblem) -> str:
     return f"{safe(before)}<b>{safe(name)}</b>{safe(after)}"
 
 
+def removed(what: str, pages: int) -> str:
+    """Documents were removed, which can be undone."""
+    return (
+        f'<section class="outcome good" role="status"><h3>{safe(what)} removed</h3>'
+        f"<p>{plural(pages, 'page')}. "
+        '<button type="button" class="quiet" data-action="undo">Undo</button></p></section>'
+    )
+
+
+def put_back(pages: int) -> str:
+    """The removal was undone, or it was too late."""
+    title = f"{plural(pages, 'page')} put back" if pages else "It is too late to undo that"
+    return f'<section class="outcome good" role="status"><h3>{title}</h3></section>'
+
+
 def failed(message: str) -> str:
     """An upload that could not start."""
     return outcome(Outcome(0, (), (), 0.0, error=message))
-
-
-def listing(documents: Sequence[ShownDocument], pages: int, samples: bool = True) -> str:
-    """The documents with page counts and a remove button each.
-
-    Args:
-        pages: in the index; samples: whether there is a sample corpus to restore.
-    """
-    if not documents:
-        text = "Drop files to begin; they stay in this browser session only."
-        action = Action("Restore the sample corpus", "restore") if samples else None
-        return state("empty", "No documents", text, action)
-    restore = '<button type="button" data-action="restore">Restore samples</button>'
-    rows = "".join(
-        f'<li><span class="kind">{safe(_kind(document))}</span>'
-        f'<span class="file" title="{safe(document.source)}">{safe(document.source)}</span>'
-        f'<span class="num count">{plural(document.pages, "page")}</span>'
-        f'<button type="button" data-remove="{safe(document.source)}" '
-        f'aria-label="Remove {safe(document.source)}">Remove</button></li>'
-        for document in documents
-    )
-    return (
-        '<section class="listing" aria-label="Documents"><div class="section-head">'
-        f"<h2>{plural(len(documents), 'document')}, {plural(pages, 'page')}</h2>"
-        f'<p class="tools">{restore if samples else ""}'
-        f'<button type="button" data-action="clear" data-sure="Really remove {len(documents)}?">'
-        f"Clear all</button></p></div><ul>{rows}</ul></section>"
-    )
-
-
-def _kind(document: ShownDocument) -> str:
-    suffix = PurePosixPath(document.source).suffix.lstrip(".").upper()
-    return suffix[:4] or document.kind.upper()[:4]
 
 
 def statistics(

@@ -6,11 +6,12 @@ save it (web/figure_download.js).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.core.budgets import GROUPS, STOPS
-from metaembed_demo.core.text import budget_text
+from metaembed_demo.core.text import TIMES, budget_text
 
 from .html import json_attribute, safe
 
@@ -46,6 +47,7 @@ def figure(
     csv: Sequence[Sequence[object]],
     note: str = "",
     save: str = SAVE,
+    more: str = "",
 ) -> str:
     """The frame of a chart. web/figure_download.js implements its buttons.
 
@@ -53,13 +55,19 @@ def figure(
         name: of the saved files, `metaembed-NAME.png`; letters and hyphens, not user input.
         title: the finding, as text. body: the drawing, as HTML. note: under the drawing, as text.
         data: content of the JSON file. csv: rows of cells, starting with the header.
-        save: the buttons, from `save_buttons`.
+        save: the buttons, from `save_buttons`. more: further attributes, from `origin`.
     """
     caption = f"<figcaption>{safe(note)}</figcaption>" if note else ""
     return (
-        f'<figure class="chart chart-{name}" {savable(name, data, csv)}><h3>{safe(title)}</h3>{body}{caption}'
-        f"{save}</figure>"
+        f'<figure class="chart chart-{name}" {savable(name, data, csv)} {more}><h3>{safe(title)}</h3>'
+        f"{body}{caption}{save}</figure>"
     )
+
+
+def origin(told: Mapping[str, object], queries: Sequence[Sequence[object]] = ()) -> str:
+    """Attributes of a <figure>: what its files say of where it comes from, and a row a query to save."""
+    rows = f" {json_attribute('queries', queries)}" if queries else ""
+    return f"{json_attribute('from', told)}{rows}"
 
 
 def savable(name: str, data: object, csv: Sequence[Sequence[object]]) -> str:
@@ -122,6 +130,15 @@ def _cell(cell: str | Go) -> str:
     return str(cell) if isinstance(cell, Go) else safe(cell)
 
 
+def as_typed(name: str) -> str:
+    """A budget with its sign.
+
+    >>> as_typed("8x16"), as_typed("Auto")
+    ('8×16', 'Auto')
+    """
+    return re.sub(r"(\d)x(\d)", rf"\1{TIMES}\2", name)
+
+
 def ordinal(n: int) -> str:
     """
     >>> [ordinal(n) for n in (1, 10, 11, 22, 23, 112, 1204)]
@@ -129,5 +146,13 @@ def ordinal(n: int) -> str:
     """
     if 1 <= n <= len(ORDINALS):
         return ORDINALS[n - 1]
+    return nth(n)
+
+
+def nth(n: int) -> str:
+    """
+    >>> [nth(n) for n in (1, 22, 23, 112, 1204)]
+    ['1st', '22nd', '23rd', '112th', '1,204th']
+    """
     ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n:,}{ending}"

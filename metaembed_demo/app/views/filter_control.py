@@ -14,6 +14,7 @@ from . import search_tab
 from .html import safe
 
 LISTED = 100  # documents in the form; others are named
+MOST_PLACES = 4  # documents of chosen pages with a chip each; of more, one chip tells all
 
 
 def control(only: PageFilter, facets: Facets) -> str:
@@ -48,7 +49,11 @@ def none_left(message: str) -> str:
 
 def _chips(only: PageFilter) -> list[tuple[str, PageFilter]]:
     """For each part its name, and the filter without it."""
-    return [(_name(kind, value), left) for kind, value, left in only.parts()]
+    found = [(kind, _name(kind, value), left) for kind, value, left in only.parts()]
+    if len(only.places) > MOST_PLACES:
+        told = f"chosen pages of {len(only.places)} documents"
+        found = [part for part in found if part[0] != "place"] + [("place", told, only.without("place"))]
+    return [(name, left) for _, name, left in found]
 
 
 def _name(kind: str, value: object) -> str:
@@ -64,6 +69,13 @@ def _name(kind: str, value: object) -> str:
         return str(value).upper()
     if not isinstance(value, tuple):
         return str(value)
+    if kind == "place":
+        name, spans = value
+        return (
+            name
+            if spans == ((1, MOST_NUMBER),)
+            else f"{name} p. {KINDS[kind].bare(value).rpartition('#')[2]}"
+        )
     first, last = value
     added = kind == "added"
     if first == last:
@@ -94,6 +106,10 @@ def _groups(only: PageFilter, facets: Facets) -> str:
         ends = ("" if first == 1 else str(first), "" if last == MOST_NUMBER else str(last))
         about = f'type="number" min="1" max="{max(facets.last, 1)}" inputmode="numeric"'
         found.append(_group("Pages", _ends("pages", ends, about) + _others("pages", only.pages[1:])))
+    if only.places:
+        options = [(KINDS["place"].bare(each), _name("place", each)) for each in only.places]
+        boxes = _boxes("places", options, [value for value, _ in options])
+        found.append(_group("Chosen pages", f'<div class="only-list" tabindex="0">{boxes}</div>'))
     if facets.added or only.added:
         days = only.added[0] if only.added else (date.min, date.max)
         ends = ("" if days[0] == date.min else str(days[0]), "" if days[1] == date.max else str(days[1]))

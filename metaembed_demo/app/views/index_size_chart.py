@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metaembed_demo.core.budgets import GROUPS, STOPS
 from metaembed_demo.core.text import TIMES, bytes_text, plural
+from metaembed_demo.evaluation.sizing import GIB, PAPER, PAPER_PAGES, PAPER_SETTING
 
 from . import plot
 from .figure import NAMES, SAVE, Files, as_table, nothing, savable
@@ -14,50 +15,53 @@ from .figure import NAMES, SAVE, Files, as_table, nothing, savable
 STEPS = (*(m * 10**power for power in range(2, 8) for m in (1, 2, 5)), 10**8)  # pages of the lines
 ROWS = (10_000, 100_000, 10**6, 10**7, 10**8)  # pages of the table
 TICKS = {100: "100", 10_000: "10,000", 10**6: "1 million", 10**8: "100 million"}
-MEMORY_TICKS = {1024**1: "1 KB", 1024**2: "1 MB", 1024**3: "1 GB", 1024**4: "1 TB"}
-# MetaEmbed, arXiv 2509.18095, table 3: stop -> GiB of the candidates' vectors and ms to score them.
-PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
-PAPER_PAGES = 100_000
-PAPER_SETTING = "100,000 candidates on an A100, D = 3584, bf16"
+MEMORY_TICKS = {10**3: "1 KB", 10**6: "1 MB", 10**9: "1 GB", 10**12: "1 TB"}
 
 
-def scale(bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16") -> str:
+def scale(
+    bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16", at: int = 0
+) -> str:
     """Memory of an index at every stop by number of pages, next to the paper's figures.
 
     Args:
         bytes_per_page: five sizes, one per stop, coarse to fine.
         pages: in the index.
         dim: components of a vector; needed if `bytes_per_page` are not those of float16.
-        kept: name of the storage kind.
+        kept: name of the storage kind. at: pages that the paper's figures are scaled to; 0: the paper's own.
     """
     if len(bytes_per_page) != len(STOPS) or pages < 1:
         return nothing(
             "scale", "No index to scale yet", "Add documents: this then shows what many more would take."
         )
+    at = at or PAPER_PAGES
     dim = dim or bytes_per_page[0] // (2 * STOPS[0].r_c)
-    rows = [[_pages(n), *(_size(size * n) for size in bytes_per_page)] for n in sorted({pages, *ROWS})]
+    rows = [
+        [_pages(n), *(bytes_text(size * n) for size in bytes_per_page)] for n in sorted({pages, at, *ROWS})
+    ]
     paper = [[NAMES[i], f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
     tables = as_table("Memory as a table", ["Pages", *NAMES], rows) + as_table(
         f"The paper’s Table 3: {PAPER_SETTING}", ["Stop", "Memory", "Scoring"], paper
     )
+    scaled = "" if at == PAPER_PAGES else f", scaled to {_pages(at)}"
     note = (
         f"Memory of the vectors alone, D = {dim}, {kept}, both axes logarithmic. The dotted line marks these "
-        f"pages; the diamonds are the paper’s Table 3 (MetaEmbed, arXiv 2509.18095: {PAPER_SETTING}), whose "
-        "GiB is 1 GB here. One index serves every stop, so it holds what its finest stop needs."
+        "pages; the diamonds are the paper’s Table 3 (MetaEmbed, arXiv 2509.18095: "
+        f"{PAPER_SETTING}{scaled}), whose GiB is 1.07 GB. One index "
+        "serves every stop, so it holds what its finest stop needs."
     )
-    files = _files(bytes_per_page, pages, dim, kept)
-    drawn = _plot(bytes_per_page, pages)
+    files = _files(bytes_per_page, pages, dim, kept, at)
+    drawn = _plot(bytes_per_page, pages, at)
     return plot.chart("scale", _finding(pages, bytes_per_page), drawn, tables, files, note)
 
 
-def _plot(bytes_per_page: Sequence[int], pages: int) -> plot.Plot:
-    steps = sorted({*STEPS, pages})
+def _plot(bytes_per_page: Sequence[int], pages: int, at: int) -> plot.Plot:
+    steps = sorted({*STEPS, pages, at})
     shades = [group.shade for group in GROUPS]
     lines = [
         plot.trace(
             steps,
             [size * n for n in steps],
-            [f"{name}  <b>{_size(size * n)}</b>" for n in steps],
+            [f"{name}  <b>{bytes_text(size * n)}</b>" for n in steps],
             mode="lines",
             name=name,
             line={"color": shade, "width": 2},
@@ -66,15 +70,7 @@ def _plot(bytes_per_page: Sequence[int], pages: int) -> plot.Plot:
     ]
     sizes = [size * pages for size in bytes_per_page]
     ours = plot.trace([pages] * len(sizes), sizes, mode="markers", marker={"size": 9, "color": shades})
-    edges = {"color": [shades[i] for i in PAPER], "width": 2}
-    paper = plot.trace(
-        [PAPER_PAGES] * len(PAPER),
-        [gib * 1024**3 for gib, _ in PAPER.values()],
-        [f"the paper at {NAMES[i]}  <b>{gib} GiB</b>, scored in {ms} ms" for i, (gib, ms) in PAPER.items()],
-        mode="markers",
-        name="The paper",
-        marker={"symbol": "diamond", "size": 11, "color": plot.PAPER, "line": edges},
-    )
+    paper = [_of_paper(i, at, shades[i], first=i == min(PAPER)) for i in PAPER]
     here = plot.line((pages, pages), (0, 1), plot.MUTED, dash="dot", layer="below", yref="paper")
     along: plot.Layout = {
         "hoverformat": ",",
@@ -90,10 +86,21 @@ def _plot(bytes_per_page: Sequence[int], pages: int) -> plot.Plot:
         shapes=[here],
     )
     words = "Memory by number of pages, one line a stop, both axes logarithmic"
-    return plot.Plot(words, [*lines, ours, paper], layout)
+    return plot.Plot(words, [*lines, ours, *paper], layout)
 
 
-def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Files:
+def _of_paper(stop: int, at: int, shade: str, first: bool) -> plot.Trace:
+    """One diamond, a trace of its own: a unified hover tells one point a trace."""
+    gib, ms = PAPER[stop]
+    took = f", scored in {ms} ms" if at == PAPER_PAGES else f" ({gib} GiB for {PAPER_PAGES:,} pages)"
+    size = gib * GIB * at / PAPER_PAGES
+    told = f"the paper at {NAMES[stop]}  <b>{bytes_text(size)}</b>{took}"
+    look = {"symbol": "diamond", "size": 11, "color": plot.PAPER, "line": {"color": shade, "width": 2}}
+    shown = {"name": "The paper", "legendgroup": "paper", "showlegend": first}
+    return plot.trace([at], [size], [told], mode="markers", marker=look, **shown)
+
+
+def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str, at: int) -> Files:
     """The chart's JSON and CSV."""
     stops = [str(stop) for stop in STOPS]
     data = {
@@ -104,6 +111,7 @@ def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Fi
         "paper": {
             "source": "arXiv 2509.18095, Table 3",
             "setting": PAPER_SETTING,
+            "scaled_to_pages": at,
             "stops": {stops[i]: {"gib": gib, "ms": ms} for i, (gib, ms) in PAPER.items()},
         },
     }
@@ -116,14 +124,14 @@ def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str) -> Fi
 def _finding(pages: int, sizes: Sequence[int]) -> str:
     coarse, fine = sizes[0], sizes[-1]
     said = (
-        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {_size(coarse * pages)} at {NAMES[0]} "
-        f"and {_size(fine * pages)} at {NAMES[-1]}"
+        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {bytes_text(coarse * pages)} at {NAMES[0]} "
+        f"and {bytes_text(fine * pages)} at {NAMES[-1]}"
     )
     million = 10**6
     return (
         said
         if pages >= million
-        else f"{said}; a million, {_size(coarse * million)} and {_size(fine * million)}"
+        else f"{said}; a million, {bytes_text(coarse * million)} and {bytes_text(fine * million)}"
     )
 
 
@@ -133,18 +141,6 @@ def _pages(pages: int) -> str:
     ['1 page', '113 pages', '1,500 pages', '1.5 million pages', '100 million pages']
     """
     return f"{pages / 1e6:g} million pages" if pages >= 1e6 else plural(pages, "page")
-
-
-def _size(n: float) -> str:
-    """As `bytes_text`, and terabytes beyond.
-
-    >>> [_size(n) for n in (768, 49152 * 10**6, 49152 * 10**8)]
-    ['768 B', '46 GB', '4.5 TB']
-    """
-    terabytes = n / 1024**4
-    if n < 1000 * 1024**3:
-        return bytes_text(n)
-    return f"{terabytes:.0f} TB" if terabytes >= 10 else f"{terabytes:.1f} TB"
 
 
 def storage(bytes_per_page: Sequence[int], pages: int) -> str:

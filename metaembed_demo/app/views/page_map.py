@@ -28,6 +28,7 @@ LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
 MOST = 160  # words drawn for one token
 LEAST_LISTED = 0.005  # minimum share of the score of a listed word
 DOUBTFUL = 0.8  # confidence below which a word that was read by OCR is marked
+ANSWERED = 12  # words of the page kept for a word of the query
 LISTED = 10  # words in the list next to the page
 ROUNDED = (
     " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
@@ -130,7 +131,8 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
 
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
     word, 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read with doubt. Weak words
-    are omitted; picture cells never are, so that the outlines of all of them can be drawn.
+    are omitted; picture cells never are, so that the outlines of all of them can be drawn. `asked`:
+    `by_word`.
 
     Args:
         reading_at: the URL of `reading`.
@@ -147,8 +149,25 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
         [i, weight, group, *box, 2 if is_cell[i] else _mark(found.words[i])]
         for i, weight, group, box in zip(kept, weights, (groups[kept] + 1).tolist(), boxes, strict=True)
     ]
-    data = json_attribute("map", {"map": rows, **query})
+    data = json_attribute("map", {"map": rows, "asked": by_word(found, alignment), **query})
     return f'<div hidden {data} data-reading="{safe(reading_at)}"></div>'
+
+
+def by_word(found: Explanation, alignment: Alignment) -> list[list[Any]]:
+    """For each word of the query its share of the score in thousandths, and the page's words that gave it.
+
+    A query token's maximum, and what the page's words gave to it, count for a query word as much as the token
+    reads that word. So the rows of all query words add up to the page map.
+    """
+    read = found.query.read()[: len(alignment.winners)]
+    shares = read.T @ np.maximum(alignment.gains, 0)
+    given = np.maximum(read.T @ found.parts, 0)
+    top = max(float(shares.sum()), 1e-9)
+    whole = max(float(np.maximum(found.total, 0).sum()), 1e-9)
+    return [
+        [round(float(share) * 1000 / top), _sparse(np.asarray(row / whole, np.float32))[: 2 * ANSWERED]]
+        for share, row in zip(shares, given, strict=True)
+    ]
 
 
 def _mark(word: Word) -> int:

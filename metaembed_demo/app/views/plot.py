@@ -46,9 +46,12 @@ class Plot:
         )
 
 
-def chart(name: str, title: str, plot: Plot, tables: str, files: Files, note: str = "") -> str:
+def chart(
+    name: str, title: str, plot: Plot, tables: str, files: Files, note: str = "", more: str = ""
+) -> str:
     """The plot in its frame, followed by its numbers as HTML tables; see `figure`."""
-    return figure(name, title, plot.html() + tables, *files, note, SAVE)
+    save = save_buttons("PNG", "SVG", "JSON", "CSV", "Queries") if "data-queries" in more else SAVE
+    return figure(name, title, plot.html() + tables, *files, note, save, more)
 
 
 def records(names: Sequence[str], rows: Sequence[Sequence[object]]) -> Files:

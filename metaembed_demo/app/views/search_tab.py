@@ -5,7 +5,7 @@ Pure functions. Untrusted text is escaped by `safe`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from metaembed_demo.core.types import Hit, Trace, Word
 
 from . import fit_note, word_marks
 from .html import json_attribute, safe
+from .judged import TICK
 from .score_bar import legend, score_bar
 from .timing_chart import STAGES
 
@@ -48,6 +49,12 @@ class ShownPage(Protocol):
 
 Address = Callable[[str, str], str]  # page id, file name -> URL
 THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
+
+
+TRACE = (
+    '<span class="copy-trace"><button type="button" class="quiet" data-copy="trace">Copy trace</button>'
+    '<span class="copied" role="status"></span></span>'
+)
 
 
 @dataclass(frozen=True)
@@ -93,20 +100,6 @@ def _about() -> str:
     )
 
 
-LEAD = "Every page is kept as 64 nested Meta Tokens; the dial sets how many of them a search reads."
-
-
-def examples(queries: Sequence[str]) -> str:
-    """What this is in a sentence, and example queries as buttons."""
-    lead = f'<p class="lead">{LEAD}</p>'
-    if not queries:
-        return lead
-    buttons = "".join(
-        f'<button type="button" data-query="{safe(query)}">{safe(query)}</button>' for query in queries
-    )
-    return f'{lead}<p class="examples"><span>Try</span>{buttons}</p>'
-
-
 TOUR = (
     "Ask for a page in your own words: the page that opens is marked where its score comes from.",
     "Move the dial: fewer Meta Tokens take less memory and time, and the order changes at once.",
@@ -141,20 +134,22 @@ def free_hint(turn: int = 0) -> str:
     )
 
 
-def drop(words: str, many: bool, turn: int = 0) -> str:
+def drop(words: str, many: bool, turn: int = 0, shown: str = "") -> str:
     """A drop area for files.
 
     Args:
         words: its label. many: accepts several files of any type; otherwise one picture, which is shown.
-        turn: a new number resets the area.
+        turn: a new number resets the area. shown: the URL of a picture in it.
     """
     kinds = "multiple" if many else 'accept="image/*"'
     picture = ""
     if not many:
         clear = '<button type="button" class="drop-clear" aria-label="Remove the picture">✕</button>'
-        picture = f'<img alt="" hidden>{clear}'
+        source = f'src="{safe(shown)}"' if shown else "hidden"
+        picture = f'<img alt="" {source}>{clear}'
+    kind = ("many" if many else "one") + (" full" if shown else "")
     return (
-        f'<div class="drop {"many" if many else "one"}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
+        f'<div class="drop {kind}" data-rest="{safe(words)}" data-turn="{turn}"><label>'
         f'<input type="file" {kinds} class="hidden" aria-label="{safe(words)}">'
         '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
         '<path d="M12 16V5m-5 5 5-5 5 5M4 16v3h16v-3" fill="none" stroke="currentColor" '
@@ -236,6 +231,8 @@ def results(
     address: Address,
     languages: Mapping[str, int] | None = None,
     met: Mapping[str, Sequence[Word]] | None = None,
+    judged: Container[str] = (),
+    beyond: Hit | None = None,
 ) -> str:
     """The hits as a list of cards.
 
@@ -247,9 +244,12 @@ def results(
         address: gives the URLs of thumbnails.
         languages: language code -> number of pages; where there are several, each hit tells its own.
         met: page id -> the words that the query meets literally, marked on the thumbnail.
+        judged: ids of the pages judged to answer this question, which get a tick.
+        beyond: the judged answer where it is not among the hits; shown below them.
     """
     several = languages is not None and len(languages) > 1
     top = max((hit.score for hit in trace.hits), default=1.0)
+    shown = [hit for hit in (*trace.hits, *([beyond] if beyond else [])) if hit.page_id in pages]
     cards = "".join(
         _card(
             hit,
@@ -261,12 +261,14 @@ def results(
             address,
             several,
             (met or {}).get(hit.page_id, ()),
+            judged=hit.page_id in judged,
+            beyond=hit is beyond,
         )
-        for hit in trace.hits
-        if hit.page_id in pages
+        for hit in shown
     )
     return (
-        '<section class="results" aria-label="Results"><div class="section-head">'
+        f'<section class="results" aria-label="Results"{" data-moved" if trace.movement else ""}>'
+        '<div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{_views()}</div>{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol>"
         f"{legend(reach(trace.budget))}</section>"
@@ -301,19 +303,23 @@ def _card(
     address: Address,
     in_language: bool = False,
     met: Sequence[Word] = (),
+    *,
+    judged: bool = False,
+    beyond: bool = False,
 ) -> str:
     moved = _movement(trace.movement.get(hit.page_id, 0))
-    if trace.movement and hit.page_id not in trace.movement:
+    if trace.movement and hit.page_id not in trace.movement and not beyond:
         moved = '<span class="moved new">new</span>'
     current = ' aria-current="true"' if chosen else ""
     return (
-        f'<li data-page="{safe(hit.page_id)}"><button type="button" class="hit" '
+        f'<li data-page="{safe(hit.page_id)}" class="place{" beyond" if beyond else ""}">'
+        '<button type="button" class="hit" '
         f'data-page="{safe(hit.page_id)}"{current}><span class="thumb-box"><span class="sheet">'
         f'<img src="{address(page.id, THUMBNAIL)}" width="{page.width}" height="{page.height}" alt="">'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f'{word_marks.marks(met)}</span></span><span class="hit-rank num">{hit.rank}</span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
-        f'<span class="hit-where">{_where(page, in_language)}</span>'
+        f'<span class="hit-where">{_where(page, in_language)}{TICK if judged else ""}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
     )
 
@@ -347,7 +353,12 @@ def _movement(places: int) -> str:
 
 
 def page(
-    shown: ShownPage, rank: int, address: Address, overlay: bool = False, met: Sequence[Word] = ()
+    shown: ShownPage,
+    rank: int,
+    address: Address,
+    overlay: bool = False,
+    met: Sequence[Word] = (),
+    judged: bool = False,
 ) -> str:
     """The open page with its overlay; a click shows it at full size.
 
@@ -355,6 +366,7 @@ def page(
         address: gives the URL of its picture.
         overlay: whether the encoder gives evidence for an overlay.
         met: the words that the query meets literally, which are marked.
+        judged: whether it is judged to answer the question.
     """
     where = f"Page {shown.number} of {shown.source}"
     also = ""
@@ -365,18 +377,18 @@ def page(
     return (
         '<section class="page" aria-label="Chosen page">'
         f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
-        f'<p class="hit-where">{_where(shown)}</p></div>'
+        f'<p class="hit-where">{_where(shown)}{TICK if judged else ""}</p>{TRACE}</div>'
         f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
         f'<span class="sheet"><img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
         f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
         '<svg class="outlines" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
-        f"{_lightbox(where)}</section>"
+        f"{lightbox(where)}</section>"
     )
 
 
-def _lightbox(where: str) -> str:
+def lightbox(where: str) -> str:
     """The dialog of a page at full size, see web/lightbox.js. where: the page's name."""
     zooms = "".join(
         f'<button type="button" data-zoom="{way}" aria-label="Zoom {way}">{sign}</button>'

@@ -39,13 +39,13 @@ class Point:
     bytes_per_page: int
 
 
-def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
+def tradeoff(points: Sequence[Point], quality_name: str, current: int, more: str = "") -> str:
     """Quality, latency and memory of the stops in three panels.
 
     Args:
         points: one per stop, coarse to fine.
         quality_name: such as "nDCG@5".
-        current: the stop in use, 0 to 4.
+        current: the stop in use, 0 to 4. more: attributes, see `figure.origin`.
     """
     if not points:
         return nothing(
@@ -64,6 +64,7 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int) -> str:
         ),
         _point_files(points, quality_name),
         "A point, or a stop in the table, searches at that budget.",
+        more,
     )
 
 

@@ -8,23 +8,34 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.views.index_size_chart import scale
+from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.evaluation.budget_study import Advice, Labels, Worth, cheapest, measure, read_labels
+from metaembed_demo.evaluation.advice import Advice, cheapest
+from metaembed_demo.evaluation.budget_study import Kind, Labels, Worth, measure, read_labels
+from metaembed_demo.evaluation.decision import Origin
 from metaembed_demo.evaluation.known_items import Asked, known_items
+from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.evaluation.search_times import scoring_times
 from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.page_cache import PageCache
+from metaembed_demo.explain.sample_statistics import Known
 from metaembed_demo.explain.token_statistics import PageStatistics, TokenStatistics, page_statistics, summary
+
+from .decision_sheet import DecisionSheet
 
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
+CURVES: dict[Kind, str] = {"labels": "of your queries", "known items": "queries drawn from these pages"}
 QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
 
@@ -36,21 +47,60 @@ class CorpusStudy:
     encoder: Encoder
     explainer: Explainer | None
     token_statistics: PageCache[PageStatistics]  # shared by all visitors
-    worth: Worth | None = None
+    samples: Known = field(default_factory=dict)  # what is shipped of the sample pages
+    origin: Origin | None = None  # what was measured, and where it comes from
+    sheet: DecisionSheet = field(default_factory=DecisionSheet)
     share: float = 0.95  # share of full quality that "find my budget" requires
     labels: Labels | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     read: list[TokenStatistics] = field(default_factory=list)
     problem: str = ""
     pages: int = 0  # number of pages that `read` was computed from
+    measuring: str = ""  # the progress of a measurement of every way, as HTML
+    unread: int = 0  # pages that were not read for it
 
     def forget(self, pages: bool = True) -> None:
         """Drop measurements. `pages`: the pages changed, not only their scoring."""
-        self.worth = None
+        self.origin = None
+        self.sheet.forget()
         if pages:
             self.read, self.labels = [], None
 
     # Budget
+
+    @property
+    def worth(self) -> Worth | None:
+        """What was measured on these pages."""
+        return self.origin.worth if self.origin else None
+
+    @property
+    def curve(self) -> Curve | None:
+        """The measured quality for the dial; None for searches that nobody judged."""
+        origin = self.origin
+        if origin is None or origin.worth.kind not in CURVES:
+            return None
+        scores = tuple(stop.quality for stop in origin.worth.stops)
+        return Curve(scores, origin.worth.queries, CURVES[origin.worth.kind], origin.storage)
+
+    def decision(self, collection: Collection, samples: Kept | None, running: str = "") -> str:
+        """The sheet; `running` is the HTML of a running measurement of every way."""
+        advice = self._advice()
+        return self.sheet.html(
+            collection, self.encoder, samples, self.origin, advice, self.share, running or self.measuring
+        )
+
+    def measure_ways(self, collection: Collection, samples: Kept | None) -> Iterator[str]:
+        """Measure every way with the queries of the last measurement. Yields the HTML of the sheet."""
+        self.stop.clear()
+        try:
+            for step in self.sheet.measure(collection, self.encoder, self.stop, samples):
+                self.measuring = budget_tab.progress(f"{step.kind}: asked", step.done, step.total, "query")
+                yield self.decision(collection, samples)
+        except ValueError as error:
+            self.sheet.problem = str(error)
+        finally:
+            self.measuring = ""
+        yield self.decision(collection, samples)
 
     def budget(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
         """The Budget tab; `running` is the HTML of a running measurement."""
@@ -64,6 +114,7 @@ class CorpusStudy:
             labels=self.labels,
             problem=self.problem,
             running=running,
+            origin=self.origin,
         )
         return budget_tab.budget(state)
 
@@ -71,7 +122,7 @@ class CorpusStudy:
         """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
         index = collection.index
         sizes = [index.bytes_per_page(stop) for stop in STOPS]
-        return scale(sizes, max(len(collection), 1), index.dim, kept)
+        return scale(sizes, max(len(collection), 1), index.dim, kept, self.sheet.at(collection))
 
     def _advice(self) -> Advice | str:
         """The recommended budget, or why there is none."""
@@ -91,18 +142,25 @@ class CorpusStudy:
         searches = len(past)
         try:
             asked = self._asked(kind, collection, past)
+            storage, fingerprint = collection.index.storage, self.encoder.fingerprint
             for step in measure(collection, self.encoder, asked, self.stop):
                 if step.worth:
-                    self.worth = step.worth
+                    self.sheet.forget()
+                    self.origin = Origin(self.encoder.name, fingerprint, storage, step.worth)
+                    self.sheet.asked = asked
                 running = budget_tab.progress("Asked", step.done, step.total, "query")
                 yield self.budget(collection, now, searches, running)
+            if self.origin is not None and self.sheet.times is None:
+                yield self.budget(collection, now, searches, budget_tab.timing())
+                index = collection.index
+                self.sheet.times = scoring_times(self.encoder.r_q, index.r_c, index.dim)
         except ValueError as error:
             self.problem = str(error)
         yield self.budget(collection, now, searches)
 
     def _asked(
         self, kind: QuerySource, collection: Collection, past: Sequence[Query]
-    ) -> Sequence[Asked] | Labels:
+    ) -> list[Asked] | Labels:
         if kind == "labels":
             if self.labels is None:
                 raise ValueError("There are no labels yet. Drop queries.jsonl and qrels.tsv together.")
@@ -120,7 +178,7 @@ class CorpusStudy:
         queries = [file for file in files if file.name.lower().endswith((".jsonl", ".json"))]
         qrels = [file for file in files if file.name.lower().endswith((".tsv", ".txt", ".csv"))]
         if len(queries) != 1 or len(qrels) != 1:
-            self.problem = "Drop two files together: queries.jsonl, and the judgements as qrels.tsv."
+            self.problem = f"Drop two files together: {_missing(files, queries, qrels)}."
             return
         try:
             labels = read_labels(queries[0].path, qrels[0].path, collection)
@@ -130,13 +188,28 @@ class CorpusStudy:
         if len(labels.queries) > MOST_QUERIES:
             self.problem = f"{len(labels.queries):,} queries are too many; keep at most {MOST_QUERIES:,}."
             return
-        self.labels = labels
+        self.labels = replace(labels, names=(queries[0].name, qrels[0].name))
 
     # Tokens
 
     def tokens(self, running: str = "", empty: bool = False) -> str:
         """The Tokens tab; `running` is the HTML of a running computation, `empty`: there are no pages."""
-        return budget_tab.tokens(self.read, self.pages, self.explainer is not None, running, empty)
+        able = self.explainer is not None
+        return budget_tab.tokens(self.read, self.pages, able, running, empty, self.unread)
+
+    def take_known(self, collection: Collection) -> None:
+        """Show the statistics of those pages that have been read already, such as the samples."""
+        if self.read:
+            return
+        with collection.lock:
+            pages = list(collection.pages.values())
+        found = [known for page in pages if (known := self._known(page)) is not None]
+        self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
+
+    def _known(self, page: StoredPage) -> PageStatistics | None:
+        words, statistics = self.samples.get(page.id, (None, None))
+        # The id alone could be that of a visitor's page, see `StoredPage.digest`.
+        return statistics if words is page.words else self.token_statistics.get(page)
 
     def read_all(self, collection: Collection) -> Iterator[str]:
         """Compute the token statistics of every page. Yields the HTML of the tab."""
@@ -149,12 +222,22 @@ class CorpusStudy:
         for done, page in enumerate(pages, 1):
             if self.stop.is_set():
                 break
-            statistics = self.token_statistics.get(page)
+            statistics = self._known(page)
             if statistics is None:
                 statistics = page_statistics(self.explainer.look(page).evidence)
                 self.token_statistics.put(page, statistics)
             found.append(statistics)
             if done % 4 == 0:
                 yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
-        self.read, self.pages = summary(found), len(found)
+        self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
         yield self.tokens(empty=not pages)
+
+
+def _missing(files: Sequence[Upload], queries: Sequence[Upload], qrels: Sequence[Upload]) -> str:
+    """What the files lack to be a pair of queries and judgements."""
+    came = ", ".join(short_name(file.name) for file in files) or "nothing"
+    if len(queries) > 1 or len(qrels) > 1:
+        return f"{came} came; one file of queries and one of judgements are read"
+    lacking = [] if queries else ["queries.jsonl (a line a query)"]
+    lacking += [] if qrels else ["qrels.tsv (the judgements, tab-separated)"]
+    return f"{came} came, {' and '.join(lacking)} is missing"

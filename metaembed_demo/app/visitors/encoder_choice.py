@@ -20,7 +20,8 @@ from metaembed_demo.explain.page_cache import PageCache
 
 from .page_state import DocumentsTab
 from .tools import KNOWN, Tools
-from .visitor import PROGRESS_EVERY_S, Visit
+from .upload_queue import PROGRESS_EVERY_S
+from .visitor import Visit
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Encoders:
             curve=None,
             notice="",
             token_statistics=PageCache(KNOWN),
+            sample_statistics={},
         )
 
     def loaded(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The evidence tabs of a visitor's open hit: page map and test, ranks, comparison, timing. Returns HTML."""
+"""The evidence tabs of a visitor's open hit: page map and test, ranks, timing. Returns HTML."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 from metaembed_demo.app.views import page_map as page_map_module
 from metaembed_demo.app.views import timing_chart
-from metaembed_demo.app.views.comparison import Side, nothing, side_by_side
 from metaembed_demo.app.views.rank_chart import Line, ranks
+from metaembed_demo.app.views.rank_ribbons import Side, Titled, ribbons
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import EVERY
 from metaembed_demo.collection.modes import MEANING
-from metaembed_demo.collection.search import explain_hit
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
@@ -24,7 +23,7 @@ from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
 from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
 
-LINES = 8  # pages in the bump chart
+LINES = 12  # pages in the bump chart, at most, and the open one
 PAST = 60  # searches in the history
 KEPT_RANKS = 12  # rankings: five stops of two queries, and free budgets
 Address = Callable[[str, str], str]  # page id, name -> URL
@@ -46,7 +45,7 @@ class ExplanationTabs:
     """State of one visitor's evidence tabs."""
 
     explainer: Explainer | None
-    pinned: Trace | None = None  # side A of the comparison, if pinned
+    pinned: Trace | None = None  # side A of the ranks, if pinned
     other: Budget = STOPS[0]  # side A's budget while nothing is pinned
     past: deque[timing_chart.Past] = field(default_factory=lambda: deque(maxlen=PAST))
     queries: list[Query] = field(default_factory=list)  # distinct queries of this session
@@ -123,19 +122,29 @@ class ExplanationTabs:
         return timing_chart.history(list(self.past))
 
     def ranks(self, collection: Collection, trace: Trace, chosen: str | None) -> str:
-        """The bump chart of the best pages at the current stop, with the page `chosen`."""
-        found = self.all_ranks(collection, trace)
+        """The ranking at side A beside the one now, and the chart of the pages that any stop puts first."""
         now = nearest(trace.budget)
-        wanted = sorted(found[now], key=lambda page_id: found[now][page_id])[:LINES]
-        if chosen in found[now] and chosen not in wanted:
-            wanted[-1] = str(chosen)
+        other = self.other.clip(len(trace.query_vectors), collection.index.r_c)
+        first = replace(self.pinned or replace(trace, budget=other), only=trace.only)
         with collection.lock:
-            pages = [collection.pages[page_id] for page_id in wanted if page_id in collection.pages]
+            found = self.all_ranks(collection, trace)
+            if not found[0]:
+                return ranks([], 0, None)
+            a, b = (
+                Side(_name(one), one.budget, self._ranked(collection, one, one.budget), nearest(one.budget))
+                for one in (first, trace)
+            )
+            wanted = _first_pages(found, chosen)
+            pages = {each: collection.pages[each] for each in dict.fromkeys([*a.top, *b.top, *wanted])}
+        if first.query_vectors is not trace.query_vectors:  # its pages open for the query now
+            a = replace(a, stop=now)
+        titled = {each: Titled(page.title, f"{page.source} p. {page.number}") for each, page in pages.items()}
         lines = [
-            Line(page.id, page.title, f"p. {page.number}", tuple(rank[page.id] for rank in found))
-            for page in pages
+            Line(each, pages[each].title, f"p. {pages[each].number}", tuple(rank[each] for rank in found))
+            for each in wanted
         ]
-        return ranks(lines, now, chosen, words=trace.mode != MEANING)
+        compared = ribbons(a, b, titled, chosen, self.pinned is not None)
+        return compared + ranks(lines, now, chosen, words=trace.mode != MEANING)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
         """The rank of every page that the trace's filter allows at the five stops."""
@@ -164,27 +173,6 @@ class ExplanationTabs:
                 self._ranks.pop(next(iter(self._ranks)))
             self._ranks[id(vectors), budget] = kept
         return kept.ranks
-
-    # Comparing
-
-    def compare(self, collection: Collection, trace: Trace, page: StoredPage) -> str:
-        """The open hit explained for two queries or two budgets, side by side."""
-        if not self.explainer or not trace.query_evidence or not self.explanation or not trace.alignment:
-            return nothing()
-        first = self.pinned or replace(trace, budget=self.other)
-        with collection.lock:
-            if page.id not in collection.pages:  # removed while it was open
-                return nothing()
-            ranks = [
-                self._ranked(collection, replace(one, only=trace.only), one.budget)[page.id]
-                for one in (first, trace)
-            ]
-            first = explain_hit(collection, first, page.id)
-        assert first.alignment
-        explained = self.explainer.explain(page, first.query_evidence, first.query_vectors, first.alignment)
-        a = Side("A", _name(first), first.budget, ranks[0], first.alignment, explained)
-        b = Side("B", _name(trace), trace.budget, ranks[1], trace.alignment, self.explanation)
-        return side_by_side(a, b, self.pinned is not None)
 
     def pin(self, trace: Trace) -> None:
         """Pin the current query and budget as side A."""
@@ -228,6 +216,22 @@ def nearest(budget: Budget) -> int:
     (3, 3)
     """
     return round(position(budget))
+
+
+def _first_pages(found: Ranks, chosen: str | None) -> list[str]:
+    """The pages that come first at any stop: as many of each stop as give at most LINES in all, and `chosen`.
+
+    >>> _first_pages([{"a": 1, "b": 2}, {"b": 1, "a": 2}], None), _first_pages([{"a": 1}, {"a": 1}], "gone")
+    (['a', 'b'], ['a'])
+    """
+    ordered = [sorted(ranks, key=ranks.__getitem__) for ranks in found]
+    wanted: list[str] = []
+    for n in range(1, LINES + 1):
+        union = list(dict.fromkeys(page_id for order in ordered for page_id in order[:n]))
+        if len(union) > LINES:
+            break
+        wanted = union
+    return wanted + ([chosen] if chosen and chosen in found[0] and chosen not in wanted else [])
 
 
 def _name(trace: Trace) -> str:

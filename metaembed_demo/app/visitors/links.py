@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,15 @@ from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.modes import WORDS as BY_WORDS
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.types import Trace
+from metaembed_demo.core.types import Trace, Upload
 from metaembed_demo.explain.explainer import Explanation
+from metaembed_demo.index.quantization import KINDS
 from metaembed_demo.index.query_refinement import MOST_STEPS
 
 SCHEMA = 1
-ROOMS = ("search", "documents", "budget", "tokens")
-TABS = ("alignment", "page-map", "ranks", "compare", "timing")
+ROOMS = ("search", "map", "budget", "tokens", "documents")
+TABS = ("alignment", "page-map", "ranks", "timing")
+NOW_IN = {"compare": "ranks"}  # tabs of older links
 LONGEST = 1000  # characters of a query in a link
 WORDS = 50  # words of an explanation in a trace
 
@@ -31,7 +34,8 @@ class Link:
     """The view that a deep link restores: query text, budget, open hit and tabs, what ranks which pages.
 
     Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
-    auto: whether the budget sets itself.
+    auto: whether the budget sets itself. storage: the kind, "" for as it is. pinned, other: the query of
+    side A of the comparison, "" for that of the search, and its budget.
     """
 
     query: str = ""
@@ -44,6 +48,9 @@ class Link:
     steps: int = 0
     complement: str = ""
     auto: bool = False
+    storage: str = ""
+    pinned: str = ""
+    other: Budget = STOPS[0]
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
@@ -54,11 +61,10 @@ class Link:
         ('energy', '4x8', None, 'ranks', 'search', 'both', 0)
         >>> str(Link.parse({"only": "type:pdf", "language": "de"}).only)
         'type:pdf lang:de'
+        >>> Link.parse({"tab": "compare"}).tab
+        'ranks'
         """
-        try:
-            budget = Budget.parse(params.get("budget", str(STOPS[-1])))
-        except ValueError:
-            budget = STOPS[-1]
+        budget = _budget(params.get("budget", ""), STOPS[-1])
         try:
             only = PageFilter.of(
                 params.get("only", ""), params.get("language", "")
@@ -66,7 +72,7 @@ class Link:
         except ValueError:
             only = EVERY
         tab, room, mode = (params.get(name, "") for name in ("tab", "room", "mode"))
-        steps = params.get("steps", "")
+        tab, steps = NOW_IN.get(tab, tab), params.get("steps", "")
         return cls(
             params.get("q", "")[:LONGEST].strip(),
             budget,
@@ -78,15 +84,52 @@ class Link:
             min(int(steps), MOST_STEPS) if steps.isdecimal() and len(steps) < 4 else 0,
             params.get("complement", "")[:LONGEST],
             params.get("budget") == AUTO,
+            params.get("storage", "") if params.get("storage") in KINDS else "",
+            params.get("a", "")[:LONGEST].strip(),
+            _budget(params.get("a-budget", ""), STOPS[0]),
         )
 
 
-def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None = None) -> str:
-    """The buttons that copy the link and the trace, as HTML.
+def _budget(text: str, otherwise: Budget) -> Budget:
+    try:
+        return Budget.parse(text)
+    except ValueError:
+        return otherwise
+
+
+def side_params(pinned: Trace | None, other: Budget) -> dict[str, str]:
+    """The parameters that name side A of the comparison. A pinned picture has none."""
+    if pinned is not None and pinned.query_image:
+        return {}
+    budget = pinned.budget if pinned else other
+    named = {"a": pinned.query_text} if pinned else {}
+    return named | ({"a-budget": str(budget)} if budget != STOPS[0] else {})
+
+
+def picture_name(file: Upload | None) -> str:
+    """The name of a query picture for the browser, which tells nothing of it; "" for none."""
+    return hashlib.sha256(str(file.path).encode("utf-8", "surrogatepass")).hexdigest()[:16] if file else ""
+
+
+def unanswered(query: str, only: PageFilter) -> str:
+    """The region of a search without hits: the address names it, and there is nothing to copy."""
+    params = {"q": query} | ({"only": str(only)} if only else {})
+    return f'<div class="link" {json_attribute("link", params)}></div>'
+
+
+def link(
+    trace: Trace | None,
+    chosen: str | None,
+    record: Mapping[str, Any] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """The button that copies the link, with what names the view, as HTML.
 
     Args:
         chosen: page id of the open hit.
         record: the trace as from `trace_json`, if the visitor has requested it.
+        more: further parameters. "picture" is the name of the query picture, which a URL cannot hold: the
+            browser keeps it with the history.
     """
     if trace is None:
         return '<div class="link" data-link="{}"></div>'
@@ -97,12 +140,12 @@ def link(trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | No
         params |= {"steps": str(len(trace.refinement.refined.losses) - 1)}
         second = trace.refinement.complement
         params |= {"complement": second} if second != BY_WORDS else {}
-    params |= {"picture": "1"} if trace.query_image else {}  # only a flag, a URL cannot hold the picture
+    params |= {"picture": "1"} if trace.query_image else {}
+    params |= more or {}
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (
         f'<div class="link" {json_attribute("link", params)}{copied}>'
         '<button type="button" class="quiet" data-copy="link">Copy link</button>'
-        '<button type="button" class="quiet" data-copy="trace">Copy trace</button>'
         '<span class="copied" role="status"></span></div>'
     )
 

@@ -9,11 +9,10 @@ REGION_OF = {
     "alignment": "alignment",
     "page-map": "pagemap",
     "ranks": "ranks",
-    "compare": "compare",
     "timing": "timing",
 }
 # The regions that a search fills, without a search.
-EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "compare", "timing", "link"), "")
+EMPTY = dict.fromkeys(("page", "alignment", "marks", "pagemap", "ranks", "timing", "link"), "")
 
 
 @dataclass
@@ -21,6 +20,7 @@ class Screen:
     """The search side of the page, one HTML string per region; None leaves a region unchanged."""
 
     header: str | None = None
+    visit: str | None = None  # what the browser keeps of the visit
     ranking: str | None = None
     only: str | None = None  # which pages are searched
     dial: str | None = None
@@ -31,7 +31,6 @@ class Screen:
     marks: str | None = None  # for the overlay, always on the page
     pagemap: str | None = None
     ranks: str | None = None
-    compare: str | None = None
     timing: str | None = None
     footer: str | None = None
     link: str | None = None

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from metaembed_demo.collection import memory
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
@@ -50,6 +51,7 @@ class Visits:
         self._session_ids: dict[str, str] = {}  # visitor -> session id
         self._visits: dict[str, dict[str, Visit]] = {}  # session id -> tab -> visit; tab "" is an API client
         self._tabs: dict[str, str] = {}  # open tab -> session id
+        memory.ask_when_full(self)
 
     def get(self, visitor: str, tab: str, client: str = "") -> Visit:
         """The visit of a visitor's `tab`, in their session, which is created if needed, for `client`.
@@ -92,6 +94,14 @@ class Visits:
         session = self.sessions.look(self._tabs.get(tab, ""))
         return session is not None and session.id != self._session_ids.get(visitor)
 
+    def before(self, visit: Visit, mark: str) -> Visit | None:
+        """The tab of the same session that had `mark`, such as before a reload. None if there is none.
+
+        A mark opens nothing by itself: it is looked for among the visitor's own tabs alone.
+        """
+        tabs = self.tabs_of(visit.session.id)
+        return next((each for each in tabs if each.mark == mark and each is not visit), None)
+
     def tabs_of(self, session_id: str) -> list[Visit]:
         with self._lock:
             return list(self._visits.get(session_id, {}).values())
@@ -128,6 +138,12 @@ class Visits:
             self.kept.drop(name)
 
     # Cleaning up
+
+    def make_memory(self) -> bool:
+        """End a session that its visitor left, because memory is full. Returns whether there was one."""
+        ended = self.sessions.make_memory()
+        self._forget_ended()
+        return ended
 
     def watch(self) -> None:
         """Start a thread that sweeps regularly, so that cleaning up does not depend on requests."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from secrets import token_urlsafe
+from typing import Any
 
-from metaembed_demo.app.views import filter_control, search_tab, storage_control
+from metaembed_demo.app.views import filter_control, search_tab, storage_control, visit_mark
 from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import Setting, dial, readout
+from metaembed_demo.app.views.judged import ranks_told
 from metaembed_demo.app.views.timing_chart import timing
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
@@ -19,11 +22,13 @@ from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Trace, Upload
+from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .auto_choice import AutoChoice
 from .explanation_tabs import ExplanationTabs, nearest
-from .links import link
+from .judged_answer import JudgedAnswer, beyond, judged_answer, with_answer
+from .links import link, picture_name, side_params, unanswered
 from .page_state import EMPTY, Screen
 from .ranking_choice import RankingChoice
 from .session import Session
@@ -45,9 +50,12 @@ class SearchScreen:
     unanswered: tuple[str, str] | None = None  # a query for which that leaves no page, and why
     ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
     auto: AutoChoice = field(default_factory=AutoChoice)  # whether the budget sets itself
+    answer: JudgedAnswer | None = None  # the judged answer of the open question
     tab: str = "alignment"  # the open evidence tab, a region of `Screen`
     explanation_tabs: ExplanationTabs = field(init=False)  # the evidence tabs
     storage_choice: StorageChoice = field(init=False)  # the storage control
+    mark: str = field(default_factory=lambda: token_urlsafe(12))  # by which the browser knows this tab again
+    arrived: bool = False  # whether it shows what its link names
     _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
 
     def __post_init__(self) -> None:
@@ -82,27 +90,33 @@ class SearchScreen:
 
     def screen(self) -> Screen:
         """Every region of the search side for the current state, with only the open evidence tab."""
-        trace, sizes = self.trace, self.bytes_per_stop()
+        trace, sizes, self.answer = self.trace, self.bytes_per_stop(), None
         screen = Screen(self._header(), footer=self._footer(sizes), storage=self.storage(), **EMPTY)
+        screen.visit = visit_mark.region(self.mark, self.session.mark, self.session.own_documents())
         screen.ranking = self.ranking_control()
         screen.only = filter_control.control(self.only, self.collection.facets())
         if not len(self.collection):
             screen.results = search_tab.no_pages(self.tools.samples)
         elif self.unanswered is not None:
             screen.results = filter_control.none_left(self.unanswered[1])
+            screen.link = unanswered(self.unanswered[0], self.only)
         elif trace is not None and not trace.hits and trace.mode == WORDS:
             screen.results = search_tab.no_words(trace)
         elif trace is None or not trace.hits:
-            screen.results = search_tab.no_query(len(self.collection), next(iter(self.tools.examples), None))
+            screen.results = search_tab.no_query(
+                len(self.collection), next((each.question for each in self.tools.examples), None)
+            )
         else:
             self._show(trace, screen)
         screen.dial = self._dial(cost_of(trace), sizes)
         return screen
 
     def _show(self, trace: Trace, screen: Screen) -> None:
-        chosen = self.chosen
+        chosen, how = self.chosen, self.ranking.how(self.only, self.complement)
+        answer = judged_answer(self.tools.answers, self.collection, trace, self.explanation_tabs, how)
+        self.answer, trace = answer, with_answer(self.collection, trace, answer)
         with self.collection.lock:
-            wanted = dict.fromkeys([*(hit.page_id for hit in trace.hits), *([chosen] if chosen else [])])
+            wanted = dict.fromkeys([*trace.cosines, *([chosen] if chosen else [])])
             pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
         gains = {
             page_id: prefix_gains(alignment_in(trace, page_id)).tolist()
@@ -111,14 +125,26 @@ class SearchScreen:
         }
         spoken = self.collection.facets().languages
         words = {page_id: self.ranking.met(page, trace) for page_id, page in pages.items()}
-        screen.results = search_tab.results(trace, pages, gains, chosen, self._address, spoken, words)
+        screen.results = search_tab.results(
+            trace,
+            pages,
+            gains,
+            chosen,
+            self._address,
+            spoken,
+            words,
+            judged=answer.pages if answer else (),
+            beyond=beyond(trace, answer),
+        )
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)
             return
         page = pages[chosen]
         rank, explains = self._rank(page, trace), self.explanation_tabs.explains
-        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=words[page.id])
-        screen.link = link(trace, chosen)
+        judged = answer is not None and page.id in answer.pages
+        met = words[page.id]
+        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=met, judged=judged)
+        screen.link = self._link(trace, chosen)
         self.explanation_tabs.follow(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
         self._open_tab(trace, page, screen)
@@ -137,8 +163,6 @@ class SearchScreen:
             screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
         elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
             return  # requested by the page afterwards, see `explain`
-        elif self.tab == "compare":
-            screen.compare = self.explanation_tabs.compare(self.collection, trace, page)
         elif self.tab == "pagemap":
             screen.pagemap = self.explanation_tabs.page_map(trace)
 
@@ -157,20 +181,35 @@ class SearchScreen:
         return page is not None and self.only.matches(page)
 
     def _failed(self, message: str, query: str) -> Screen:
-        sizes = self.bytes_per_stop()
+        sizes, self.answer = self.bytes_per_stop(), None
         screen = Screen(dial=self._dial(cost_of(None), sizes), storage=self.storage(), **EMPTY)
         screen.results, screen.footer = search_tab.failure(message, query), self._footer(sizes)
+        screen.link = unanswered(query, self.only)
         return screen
+
+    def _link(self, trace: Trace | None, chosen: str | None, record: Mapping[str, Any] | None = None) -> str:
+        """The region `link`: what names this view, and the trace if the visitor has requested it."""
+        kind, tabs = storage_of(self.collection), self.explanation_tabs
+        more = {"storage": kind} if kind != "float16" else {}
+        if trace is not None and trace.query_image:
+            more |= {"picture": picture_name(self.picture)}
+        return link(trace, chosen, record, more | side_params(tabs.pinned, tabs.other))
 
     def _header(self) -> str:
         encoder = self.tools.encoder
         pages, notice, kept = len(self.collection), self.tools.notice, storage_of(self.collection)
         return search_tab.header(encoder.name, encoder.device, pages, notice, kept)
 
+    @property
+    def curve(self) -> Curve | None:
+        """The quality of the stops that the dial draws: that of the sample pages, or of the visitor's own."""
+        return self.tools.curve
+
     def _dial(self, cost: str, sizes: Sequence[int]) -> str:
         kind, told = storage_of(self.collection), self.trace.auto if self.trace else None
         auto = Setting(told) if self.auto.on else None
-        return dial(self.budget, sizes, self.tools.curve, cost, kind, auto)
+        ranks = ranks_told(self.answer.ranks) if self.answer else ()
+        return dial(self.budget, sizes, self.curve, cost, kind, auto, ranks)
 
     def storage(self) -> str:
         """The storage control for the current state."""

@@ -10,8 +10,10 @@ from typing import Any
 
 from PIL.Image import Image
 
+from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import PageFilter
+from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, has_seen, research, search
 from metaembed_demo.core.budgets import STOPS, Budget
@@ -20,7 +22,7 @@ from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import Query, Trace, Upload
 
 from .jobs import in_turn, picture
-from .links import Link, link, trace_json
+from .links import Link, picture_name, trace_json
 from .page_state import REGION_OF, Screen
 from .search_screen import SearchScreen
 
@@ -30,7 +32,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class SearchState(SearchScreen):
-    """What one tab searches and shows."""
+    """What one tab searches and shows.
+
+    own: the visitor's choice of what ranks pages, while an example is shown in a mode of its own.
+    played: whether the landing has moved the dial last, and not the visitor.
+    """
+
+    own: tuple[str, int, str] | None = None
+    played: bool = False
 
     def forget_search(self) -> str:
         """Drop the last search. Returns its text, "" where there was none."""
@@ -39,20 +48,69 @@ class SearchState(SearchScreen):
             self.trace, self.chosen, self.unanswered = None, None, None
         return text
 
-    def arrive(self, link: Link | None = None) -> Screen:
-        """All regions for a page that has just loaded, at the view that `link` names."""
+    def arrive(self, link: Link | None = None, picture: str = "") -> Screen:
+        """All regions for a page that has just loaded or goes back, at the view that `link` names.
+
+        picture: name of the query picture, if there is one; another one that the tab has is dropped.
+        """
         self._held.clear()
-        self.tab = REGION_OF.get(link.tab, self.tab) if link else self.tab
-        if link is None or not link.query:
+        self.arrived = True
+        if link is None:
             return self.screen()
-        self.budget = link.budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
-        self.picture, self.only, self.auto.on = None, link.only, link.auto
+        self.tab = REGION_OF.get(link.tab, self.tab)
+        if self.picture is not None and picture_name(self.picture) != picture:
+            self.picture = self.session.files.swap(self.picture, [])
+        if not link.query and self.picture is None:
+            self.forget_search()
+            return self.screen()
+        r_q, r_c = self.tools.encoder.r_q, self.tools.encoder.r_c
+        self.budget = link.budget.clip(r_q, r_c)
+        self.only, self.auto.on = link.only, link.auto
         self.ranking.take(link.mode, link.steps, link.complement)
+        self._store_as(link.storage)
+        self._compare_with(link.pinned, link.other.clip(r_q, r_c))
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
             return self.screen()
         return screen
+
+    def _store_as(self, kind: str) -> None:
+        """Convert the pages to a storage kind, "" for as they are. Told in the control if it fails."""
+        if kind and kind != storage_of(self.collection):
+            steps = self.storage_choice.convert(self.collection, kind)
+            for _ in in_turn(self.session, self.storage_choice.stop, steps):
+                pass
+            self.explanation_tabs.forget_ranks()
+
+    def _compare_with(self, pinned: str, budget: Budget) -> None:
+        """Set side A of the comparison: a query, "" for that of the search, and its budget."""
+        tabs = self.explanation_tabs
+        held = tabs.pinned
+        if not pinned:
+            tabs.pinned = held if held is not None and held.query_image else None  # no link names a picture
+            tabs.other = budget
+        elif held is None or (held.query_text, held.budget) != (pinned, budget):
+            with suppress(Exception):  # the search beside it tells what is wrong
+                tabs.pin(self._ask(Query(pinned), budget))
+
+    def ask(self, text: str) -> Screen:
+        """A search of the visitor's own: in the mode and at the budget that were theirs before an example."""
+        if self.own is not None:
+            self.ranking.take(*self.own)
+        if self.played:
+            self.budget = STOPS[-1].clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+        self.own, self.played = None, False
+        return self.search(text)
+
+    def ask_example(self, text: str, mode: str = "") -> Screen:
+        """Search for an example, in the mode that its claim is of, if it makes one."""
+        if mode in MODES:
+            self.own = self.own or (self.ranking.mode, self.ranking.steps, self.ranking.complement)
+            self.ranking.take(mode, 0, self.ranking.complement)
+        elif self.own is not None:
+            return self.ask(text)
+        return self.search(text)
 
     def search(self, text: str) -> Screen:
         """Search with the text and the query picture, if there is one, and open the best hit.
@@ -68,15 +126,7 @@ class SearchState(SearchScreen):
         try:
             check_length(text, LIMITS.max_query_characters)
             query = Query(text.strip(), self._read(self.picture) if self.picture else None)
-            trace = search(
-                self.collection,
-                self.tools.encoder,
-                query,
-                self.budget,
-                HITS,
-                self._how(),
-                evidence=self.explanation_tabs.explains,
-            )
+            trace = self._ask(query, self.budget)
             self.explanation_tabs.ask(query)
             self.explanation_tabs.note(trace)
         except NoPageLeft as error:
@@ -91,12 +141,18 @@ class SearchState(SearchScreen):
         self._take(trace, None)
         return self.screen()
 
+    def _ask(self, query: Query, budget: Budget) -> Trace:
+        explains = self.explanation_tabs.explains
+        return search(
+            self.collection, self.tools.encoder, query, budget, HITS, self._how(), evidence=explains
+        )
+
     def _read(self, file: Upload) -> Image:
         return picture(file, self.session.shares.pictures, self.session.client)
 
-    def move(self, budget: Budget) -> Screen:
-        """Search again with the same query embedding at another budget."""
-        self.auto.on = False
+    def move(self, budget: Budget, played: bool = False) -> Screen:
+        """Search again with the same query embedding at another budget. played: by the landing."""
+        self.auto.on, self.played = False, played
         return self._moved(budget)
 
     def set_itself(self) -> Screen:
@@ -122,6 +178,7 @@ class SearchState(SearchScreen):
 
     def rank_by(self, mode: str, steps: int | str, complement: str = "") -> Screen:
         """Search again in another mode, or with the query refined in so many steps by a complement."""
+        self.own = None
         self.ranking.take(mode, steps, complement)
         if self.trace is not None and not has_seen(self.trace, self._how().complement):
             return self.search(self.trace.query_text)
@@ -133,11 +190,12 @@ class SearchState(SearchScreen):
         return replace(self.ranking.how(self.only, self.complement), auto=auto)
 
     def choose(self, page_id: str) -> Screen:
-        """Open another hit. An id that is not among the hits is ignored."""
-        trace = self.trace
-        if trace is None or page_id not in {hit.page_id for hit in trace.hits}:
+        """Open another hit, or the judged answer. An id that is not among these is ignored."""
+        trace, answer = self.trace, self.answer.page_id if self.answer else ""
+        among = trace is not None and page_id in {hit.page_id for hit in trace.hits}
+        if trace is None or (not among and (page_id != answer or not self._has(answer))):
             return Screen()
-        self._take(trace, page_id)
+        self._take(trace, page_id, beyond=True)
         return self.screen()
 
     def _take(self, trace: Trace, chosen: str | None, beyond: bool = False) -> None:
@@ -189,7 +247,7 @@ class SearchState(SearchScreen):
             return screen
         self.explanation_tabs.explain(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)
-        if self.tab in ("pagemap", "compare"):
+        if self.tab == "pagemap":
             self._open_tab(trace, page, screen)
         return screen
 
@@ -197,13 +255,13 @@ class SearchState(SearchScreen):
         """The region `link` with the trace of the open search as JSON, for copying."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None:
-            return link(trace, chosen)
+            return self._link(trace, chosen)
         if self.tools.explainer is not None:
             self.explain()
         with self.collection.lock:
             ids = [hit.page_id for hit in trace.hits if self._has(hit.page_id)]
             pages = {page_id: self.collection.pages[page_id] for page_id in ids}
-        return link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
+        return self._link(trace, chosen, trace_json(trace, pages, self.explanation_tabs.explanation))
 
     def open_at(self, page_id: str, budget: Budget) -> Screen:
         """Open a page at a budget, after a click in the rank chart."""
@@ -216,7 +274,7 @@ class SearchState(SearchScreen):
         return self.screen()
 
     def side(self, action: str, value: str = "") -> Screen:
-        """Change side A of the comparison. `action`: "pin", "unpin", or "other" with a budget as `value`."""
+        """Change side A of the ranks. `action`: "pin", "unpin", or "other" with a budget as `value`."""
         trace, chosen = self.trace, self.chosen
         if trace is None or chosen is None or not self._has(chosen):
             return Screen()
@@ -228,9 +286,8 @@ class SearchState(SearchScreen):
             self.explanation_tabs.set_other(
                 Budget.parse(value).clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
             )
-        return Screen(
-            compare=self.explanation_tabs.compare(self.collection, trace, self.collection.pages[chosen])
-        )
+        ranks = self.explanation_tabs.ranks(self.collection, trace, chosen)
+        return Screen(ranks=ranks, link=self._link(trace, chosen))
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""

@@ -6,16 +6,18 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, Limits
 
+from .removal import UNDO_S, Removal
 from .shares import Shares
 from .uploads import UploadedFiles
 
+PROCESS = secrets.token_urlsafe(6)  # sessions do not survive a restart, and the page tells which it was
 LEAST_SESSIONS = 8  # of one address, whatever its share: people behind one address, an API client
 ENDED = "This session has ended. Reload the page to start a new one."
 
@@ -42,6 +44,7 @@ class Session:
     ) -> None:
         self.id, self.client, self.shares = session_id, client, shares or Shares()
         self.picture_key = secrets.token_urlsafe(12)
+        self.mark = f"{PROCESS}.{secrets.token_urlsafe(6)}"  # by which a page knows it again; opens nothing
         self.collection = base.copy()
         self.files = files or UploadedFiles()
         self.tools: Any = None  # `visitor.Tools` after a switch to another encoder
@@ -50,9 +53,41 @@ class Session:
         self.used = 0.0  # time of the last use, on the clock of `Sessions`
         self.left: float | None = None  # time when the last tab was closed, on the same clock
         self.jobs = 0  # running jobs
+        self.uploading: Any = None  # `upload_queue.UploadQueue` after an upload
+        self.removal: Removal | None = None  # the last one, which can be undone
         self.calibrating: threading.Thread | None = None  # of its pages, see auto_choice.py
         self.over = threading.Event()  # set when it ends, or its pages took too long to calibrate
         self.base = base  # the sample corpus, for `restore_samples`
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether ending it loses something that the visitor brought."""
+        return bool(self.files.bytes)
+
+    def own_documents(self) -> int:
+        """The number of documents that are not of the sample corpus."""
+        return len(self.collection.sources() - self.base.sources())
+
+    def remove(self, sources: Set[str]) -> None:
+        """Remove documents, which `undo` puts back until something else changes the documents."""
+        with self.lock, self.collection.lock:
+            sources = self.collection.sources() & sources
+            self.removal = None  # one at a time, and its memory is free before the next takes some
+            if not sources:
+                return
+            removal = Removal.of(self.collection, sources, self.base, self.clock())
+            if sources == self.collection.sources():
+                self.collection.clear()
+            else:
+                for source in sources:
+                    self.collection.remove(source)
+            self.removal = removal
+
+    def undo(self) -> int:
+        """Put the documents of the last removal back. Returns the number of pages, 0 if it is too late."""
+        with self.lock:
+            removal, self.removal = self.removal, None
+        return removal.undo(self.collection) if removal else 0
 
     def restore_samples(self) -> int:
         """Restore removed sample pages. Returns the number restored."""
@@ -74,10 +109,13 @@ class Session:
 class Sessions:
     """All open sessions by their random id. `sweep` closes those unused for `ttl_s` seconds.
 
+    One whose tabs are closed ends after `limits.leave_after_s` if nothing was uploaded to it. With uploads it
+    waits for its visitor like an open one, but is the first to make room.
+
     At `limits.max_sessions`, a new session replaces one whose tabs are closed and to which nothing was
-    uploaded; else the one unused for longest if that has been idle for `limits.yield_after_s`. Otherwise
-    `open` raises `Full`, so that newcomers cannot evict active sessions.
-    The same holds among the sessions of one address, at its share of them.
+    uploaded; else one that has been idle for `limits.yield_after_s`: the one unused for longest of those
+    whose tabs are closed, then of all. Otherwise `open` raises `Full`, so that newcomers cannot evict active
+    sessions. The same holds among the sessions of one address, at its share of them.
     """
 
     def __init__(
@@ -128,12 +166,44 @@ class Sessions:
             if len(rivals) < self.limits.max_sessions:
                 return []
         idle = [session for session in rivals if not session.jobs]
+        left = [session for session in idle if session.left is not None]
         # Visitors behind one address come and go: what was left without an upload loses nothing.
-        empty = [session for session in idle if session.left is not None and not session.files.bytes]
-        oldest = min(empty or idle, key=lambda session: session.used, default=None)
-        if oldest is None or (not empty and now - oldest.used < self.limits.yield_after_s):
-            raise Full(f"{what} are in use. Try again in a few minutes.")
-        return [self._open.pop(oldest.id)]
+        empty = [session for session in left if not session.has_uploads]
+        for able, after_s in (
+            (empty, 0),
+            (left, self.limits.yield_after_s),
+            (idle, self.limits.yield_after_s),
+        ):
+            oldest = min(able, key=lambda session: session.used, default=None)
+            if oldest is not None and now - oldest.used >= after_s:
+                return [self._open.pop(oldest.id)]
+        raise Full(f"{what} are in use. Try again in a few minutes.")
+
+    def make_memory(self) -> bool:
+        """Give up what removals keep; else end the session with uploads that was left longest ago, if it has
+        been idle for `limits.yield_after_s`. Returns whether there was something: memory is full.
+        """
+        with self._lock:
+            now = self._clock()
+            kept = [session for session in self._open.values() if session.removal and session.removal.held]
+            for session in kept:
+                session.removal = None
+            if kept:
+                return True
+            able = [
+                session
+                for session in self._open.values()
+                if session.left is not None
+                and not session.jobs
+                and session.collection.held
+                and now - session.used >= self.limits.yield_after_s
+            ]
+            oldest = min(able, key=lambda session: session.used, default=None)
+            if oldest is None:
+                return False
+            del self._open[oldest.id]
+        _end([oldest])
+        return True
 
     def get(self, session_id: str) -> Session:
         """The session `session_id`; counts as a use.
@@ -158,7 +228,8 @@ class Sessions:
             return None if session is None or self._is_over(session, self._clock()) else session
 
     def _is_over(self, session: Session, now: float) -> bool:
-        if session.left is not None and now - session.left > self.limits.leave_after_s:
+        left, most = session.left, self.limits.leave_after_s
+        if left is not None and now - left > most and not session.jobs and not session.has_uploads:
             return True
         return now - session.used > self.ttl_s and not session.jobs
 
@@ -187,6 +258,9 @@ class Sessions:
         """Close expired sessions. Returns the number closed."""
         with self._lock:
             now = self._clock()
+            for session in self._open.values():
+                if session.removal is not None and now - session.removal.made > UNDO_S:
+                    session.removal = None
             old = [session for session in self._open.values() if self._is_over(session, now)]
             for session in old:
                 del self._open[session.id]
@@ -197,4 +271,7 @@ class Sessions:
 def _end(sessions: list[Session]) -> None:
     for session in sessions:
         session.over.set()
+        session.removal = None
+        if session.uploading is not None:
+            session.uploading.cancel()
         session.files.clear()

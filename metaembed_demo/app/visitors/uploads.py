@@ -21,8 +21,8 @@ from pathlib import Path
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.disk import clear_scratch
+from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Problem, Upload
-from metaembed_demo.documents.file_types import mebibytes
 
 PREFIX = "metaembed-uploads-"
 BLOCK = 4096  # minimum bytes of a file on disk
@@ -70,14 +70,24 @@ class UploadedFiles:
     def _no_room(self, name: str, size: int) -> str:
         most = self.limits.max_session_bytes
         return (
-            f"{name} ({mebibytes(size)}) was left out: it takes this session's uploads over the limit of "
-            f"{mebibytes(most)}. Reload the page for a new session, or raise METAEMBED_MAX_SESSION_BYTES."
+            f"{name} ({bytes_text(size)}) was left out: it takes this session's uploads over the limit of "
+            f"{bytes_text(most)}. Reload the page for a new session, or raise METAEMBED_MAX_SESSION_BYTES."
         )
 
     def refusals(self) -> list[Problem]:
         """The files that `take` refused since the last call."""
         refused, self._refused = self._refused, []
         return refused
+
+    def share(self, file: Upload) -> Upload | None:
+        """Hold a file once more, for another tab, which counts no bytes. None if it is not held."""
+        with _lock:
+            held = next((each for each in self._mine if each[0] == file.path), None)
+            if held is None or self._shut:
+                return None
+            _held[held] += 1
+            self._mine.append(held)
+        return file
 
     def swap(self, old: Upload | None, files: Sequence[Upload]) -> Upload | None:
         """Release `old` and hold the first of `files`. None when there is none, or it was refused."""

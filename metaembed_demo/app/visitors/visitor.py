@@ -3,44 +3,83 @@
 from __future__ import annotations
 
 import threading
-import time
+import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from metaembed_demo.app.views import documents_tab, storage_control
+from metaembed_demo.app.views import budget_tab, documents_tab, storage_control
+from metaembed_demo.app.views.reliability_chart import reliability
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
-from metaembed_demo.collection.notices import in_lines
+from metaembed_demo.core.budgets import position
 from metaembed_demo.core.types import Upload
+from metaembed_demo.evaluation.quality_curve import Curve
 
+from .corpus_map import CorpusMap
 from .corpus_study import CorpusStudy, QuerySource
-from .jobs import Indexed, in_turn, index
-from .page_state import DocumentsTab
+from .jobs import in_turn
+from .page_state import DocumentsTab, Screen
+from .search_screen import cost_of
 from .search_state import SearchState
+from .shelf import Shelf
 from .tools import Tools
-
-PROGRESS_EVERY_S = 0.15  # minimum interval between progress updates
+from .upload_queue import uploads_of
 
 
 @dataclass
 class Visit(SearchState):
     """State of one tab: its search, and what it does to the visitor's documents."""
 
-    pending: list[Upload] = field(default_factory=list)  # uploaded, not yet indexed
-    stop: threading.Event = field(default_factory=threading.Event)  # cancels indexing
-    indexing: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)  # cancels a switch to another encoder
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
+    map: CorpusMap = field(init=False)
+    shelf: Shelf = field(init=False)
     used: float = 0.0  # time of this tab's last event, on the session's clock
+    _told: int = field(default=0, init=False)  # uploads whose result this tab shows
+    _following: bool = field(default=False, init=False)
 
     def begin(self, tools: Tools) -> None:
         super().begin(tools)
-        self.study = CorpusStudy(tools.encoder, tools.explainer, tools.token_statistics)
+        self.study = CorpusStudy(
+            tools.encoder, tools.explainer, tools.token_statistics, tools.sample_statistics
+        )
+        tab = weakref.proxy(self)  # or the tab would hold itself, and its pages with it
+        self.map, self.shelf = CorpusMap(tab), Shelf(tab)
 
     # Budget
 
     def budget_tab(self) -> str:
         """The Budget tab for the current state."""
         return self.study.budget(self.collection, self.budget, len(self.explanation_tabs.queries))
+
+    def reading_labels(self, files: Sequence[Upload]) -> str:
+        """The Budget tab while dropped files are read."""
+        searches = len(self.explanation_tabs.queries)
+        running = budget_tab.reading([file.name for file in files])
+        return self.study.budget(self.collection, self.budget, searches, running)
+
+    @property
+    def curve(self) -> Curve | None:
+        return self.study.curve or super().curve
+
+    def dial(self) -> Screen:
+        """The dial alone, after its curve has changed."""
+        return Screen(dial=self._dial(cost_of(self.trace), self.bytes_per_stop()))
+
+    def sheet(self) -> str:
+        """The sheet of every way to search so many pages."""
+        return self.study.decision(self.collection, self.session.base.calibrations)
+
+    def measure_ways(self) -> Iterator[str]:
+        """Measure every storage kind, mode and Auto on this visitor's pages."""
+        steps = self.study.measure_ways(self.collection, self.session.base.calibrations)
+        yield from in_turn(self.session, self.study.stop, steps)
+
+    def reliability(self) -> str:
+        """How well the chances of this encoder's hits hold."""
+        at = round(position(self.budget))
+        return reliability(fitting.calibration_of(self.tools.encoder.fingerprint), at)
 
     def index_size(self) -> str:
         """The index size at each stop, at the current storage kind."""
@@ -53,6 +92,11 @@ class Visit(SearchState):
         steps = self.study.measure(kind, self.collection, self.budget, past)
         yield from in_turn(self.session, self.study.stop, steps)
 
+    def tokens_tab(self) -> str:
+        """The Tokens tab, with what is known of this visitor's pages."""
+        self.study.take_known(self.collection)
+        return self.study.tokens(empty=not len(self.collection))
+
     def read_all(self) -> Iterator[str]:
         """Compute the token statistics of this visitor's pages."""
         yield from in_turn(self.session, self.study.stop, self.study.read_all(self.collection))
@@ -63,67 +107,82 @@ class Visit(SearchState):
         """The Documents tab for the current state."""
         return DocumentsTab(
             news,
-            documents_tab.listing(self.collection.documents(), len(self.collection), self.tools.samples),
+            self.shelf.listing(),
             self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
         )
 
     def receive(self, files: Sequence[Upload]) -> DocumentsTab:
-        """Accept uploaded files; `index_pending` indexes them."""
-        if not self.indexing:  # otherwise a pending cancel would be lost
-            self.stop.clear()
-        self.pending += self.session.files.take(files)
-        return DocumentsTab(documents_tab.waiting(len(files)), busy=True)
+        """Accept uploaded files, which are indexed after those that came before."""
+        self.session.removal = None
+        queue, held = uploads_of(self.session), self.session.files
+        queue.add(held.take(files), held.refusals(), self.tools.encoder)
+        return DocumentsTab(queue.state().news, busy=queue.busy)
 
     def index_pending(self) -> Iterator[DocumentsTab]:
-        """Index the received files until done or until `stop` is set. Yields the progress."""
-        files, self.pending = self.pending, []
-        refused, last = self.session.files.refusals(), 0.0
-        if not files and not refused:
+        """Follow the session's uploads until all are indexed or cancelled. Yields the progress.
+
+        Nothing if this tab follows them already, or has told their result.
+        """
+        if self._following:
             return
-        self.indexing = True
+        self._following = True
         try:
-            with self.session.at_work():
-                for at in index(self.session, self.tools.encoder, files, refused, self.stop):
-                    if isinstance(at, Indexed):
-                        ended = at
-                    elif time.monotonic() - last >= PROGRESS_EVERY_S:
-                        last = time.monotonic()
-                        yield DocumentsTab(
-                            documents_tab.progress(at.done, at.total, at.source, at.number), busy=True
-                        )
+            for at in uploads_of(self.session).follow(self._told):
+                if at.ended > self._told:
+                    self._told = at.ended
+                    self.again()
+                    self.study.forget()
+                    yield replace(self.documents_tab(at.news), busy=at.busy)
+                else:
+                    yield DocumentsTab(at.news, busy=at.busy)
         finally:
-            self.session.files.release(files)
-            self.indexing = False
-        self.again()
-        self.study.forget()
-        yield self.documents_tab(documents_tab.outcome(_outcome(ended)))
+            self._following = False
+
+    def cancel(self) -> None:
+        """Stop indexing, for all uploads, or the switch to another encoder. What was done stays."""
+        self.stop.set()
+        uploads_of(self.session).cancel()
 
     def remove(self, source: str) -> DocumentsTab:
         """Remove a document and repeat the open search. An unknown `source` is ignored."""
-        if source in {document.source for document in self.collection.documents()}:
-            self.collection.remove(source)
-        return self._after_change()
+        self.session.remove({source})
+        return self._after_change(self._removed(source))
 
     def clear(self) -> DocumentsTab:
         """Remove every document."""
-        self.collection.clear()
-        return self._after_change()
+        many = len(self.collection.sources())
+        self.session.remove(self.collection.sources())
+        return self._after_change(
+            self._removed("The only document" if many == 1 else f"All {many} documents")
+        )
+
+    def _removed(self, what: str) -> str:
+        removal = self.session.removal
+        return documents_tab.removed(what, len(removal.pages)) if removal else ""
+
+    def undo(self) -> DocumentsTab:
+        """Put back what was removed last, unless something changed since."""
+        return self._after_change(documents_tab.put_back(self.session.undo()))
 
     def restore(self) -> DocumentsTab:
         """Restore removed sample pages; the visitor's own pages stay."""
+        self.session.removal = None
         self.session.restore_samples()
         return self._after_change()
 
     def refresh(self, pages: bool = False) -> DocumentsTab:
         """Repeat the open search after a change of the scoring, or (`pages`) of the pages themselves."""
         self.explanation_tabs.forget_ranks()
-        tab = self._after_change(pages)
-        tab.news, tab.busy = None, self.indexing
+        if pages:
+            self.session.removal = None
+        tab = self._after_change(pages=pages)
+        tab.news, tab.busy = None, uploads_of(self.session).busy
         return tab
 
     def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
         """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
         self.storage_choice.stop.set()  # a conversion of the old index
+        self.session.removal = None  # vectors of the other encoder
         with self.session.lock:
             old, before = self.tools, self.session.base
             left = list(self.collection.pages.values())
@@ -143,22 +202,10 @@ class Visit(SearchState):
         if text or self.picture:
             self.search(text)
 
-    def _after_change(self, pages: bool = True) -> DocumentsTab:
+    def _after_change(self, news: str = "", pages: bool = True) -> DocumentsTab:
         self.study.forget(pages)
         if len(self.collection):
             self.again()
         else:
             self.forget_search()
-        return self.documents_tab("")
-
-
-def _outcome(ended: Indexed) -> documents_tab.Outcome:
-    report = ended.report
-    counts = (report.added, tuple(report.duplicates), tuple(report.problems), report.seconds)
-    return documents_tab.Outcome(
-        *counts,
-        notices=tuple(in_lines(report.notices)),
-        blank=report.blank,
-        cancelled=ended.cancelled,
-        error=ended.error,
-    )
+        return self.documents_tab(news)

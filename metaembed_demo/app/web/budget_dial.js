@@ -7,6 +7,7 @@ const PATIENCE_MS = 3000;
 let wanted = null; // the last requested stop, until the server has drawn it
 let sent = null; // the stop of the pending request
 let sentAt = 0;
+let played = false; // whether the landing moved it last
 let pressed = false; // whether the button has the focus, which an answer may take away
 
 function draw(stop) {
@@ -53,7 +54,7 @@ function send() {
   if (sent !== null && Date.now() - sentAt < PATIENCE_MS) return;
   sent = wanted;
   sentAt = Date.now();
-  trigger("input", { stop: wanted });
+  trigger("input", { stop: wanted, played });
 }
 
 watch("value", () => {
@@ -78,6 +79,7 @@ element.addEventListener("keydown", (event) => {
   }[event.key];
   if (to === undefined) return;
   event.preventDefault();
+  played = !event.isTrusted;
   go(to);
 });
 
@@ -95,6 +97,7 @@ let dragging = false;
 element.addEventListener("pointerdown", (event) => {
   if (!event.target.closest("[role=slider]") || event.button !== 0) return;
   dragging = true;
+  played = false;
   slider().focus({ preventScroll: true, focusVisible: false });
   go(under(event));
 });

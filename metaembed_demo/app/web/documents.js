@@ -4,6 +4,13 @@ element.addEventListener("click", (event) => {
     remove.disabled = true;
     return trigger("delete", { source: remove.dataset.remove });
   }
+  const row = event.target.closest("[data-open]"), page = event.target.closest("[data-picture]");
+  if (row) return trigger("select", { document: row.dataset.open });
+  if (page) { // at full size, as the open page: lightbox.js copies the sheet
+    const picture = page.closest(".strip").querySelector(".picture");
+    picture.querySelector("img").src = page.dataset.picture;
+    return picture.click();
+  }
   const action = event.target.closest("[data-action]");
   if (!action) return;
   if (action.dataset.sure && !action.dataset.armed) { // removing everything needs a second click

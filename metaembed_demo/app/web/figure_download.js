@@ -8,10 +8,10 @@
   const WIDTH = /^(border-(top|right|bottom|left)|outline|column-rule)-width$/; // 3px where a style comes without
   const SVG = "http://www.w3.org/2000/svg";
 
-  function save(figure, kind, content) {
+  function save(figure, kind, content, part = "") {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(content);
-    link.download = `metaembed-${figure.dataset.figure}.${kind}`;
+    link.download = `metaembed-${figure.dataset.figure}${part}.${kind}`;
     document.body.append(link);
     link.click();
     link.remove();
@@ -146,16 +146,16 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("figure[data-figure] [data-save]");
     if (!button) return;
-    const figure = button.closest("figure"), kind = button.dataset.save, { json, rows } = figure.dataset;
-    const from = { ...JSON.parse(document.querySelector("[data-provenance]")?.dataset.provenance ?? "{}"), saved: new Date().toISOString() };
+    const figure = button.closest("figure"), kind = button.dataset.save, { json, rows, queries } = figure.dataset;
+    const from = { ...JSON.parse(document.querySelector("[data-provenance]")?.dataset.provenance ?? "{}"), ...JSON.parse(figure.dataset.from ?? "{}"), saved: new Date().toISOString() };
     if (kind === "json") {
-      const content = { figure: figure.dataset.figure, title: titled(figure), provenance: from, data: JSON.parse(json) };
+      const content = { figure: figure.dataset.figure, title: titled(figure), provenance: from, data: JSON.parse(json), ...(queries && { queries: JSON.parse(queries) }) };
       return save(figure, kind, new Blob([`${JSON.stringify(content, null, 1)}\n`], { type: "application/json" }));
     }
-    if (kind === "csv") { // the same in every row, as comments would not be read everywhere
-      const [head, ...body] = JSON.parse(rows), told = Object.values(from);
+    if (kind === "csv" || kind === "queries") { // the same in every row, as comments would not be read everywhere
+      const [head, ...body] = JSON.parse(kind === "csv" ? rows : queries), told = Object.values(from);
       const whole = [[...head, ...Object.keys(from)], ...body.map((row) => [...row, ...told])];
-      return save(figure, kind, new Blob([csv(whole)], { type: "text/csv;charset=utf-8" }));
+      return save(figure, "csv", new Blob([csv(whole)], { type: "text/csv;charset=utf-8" }), kind === "csv" ? "" : "-queries");
     }
     button.disabled = true; // one picture at a time
     try {

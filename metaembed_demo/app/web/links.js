@@ -1,72 +1,34 @@
-// Keeps the page's URL in sync with the view; two buttons copy the link and the trace.
+// Buttons that copy the link and the trace: at the query, and `data-copy` anywhere on the page.
 const box = () => element.querySelector(".link");
-const slug = (text) => text.trim().toLowerCase().replaceAll(" ", "-");
-const selected = (root) =>
-  slug(document.querySelector(`${root} [role=tablist] [role=tab][aria-selected=true]`)?.textContent ?? "");
-
-function address() {
-  const url = new URL(location.href);
-  const set = (name, value, plain) => {
-    if (value && value !== plain) url.searchParams.set(name, value);
-    else url.searchParams.delete(name);
-  };
-  const shown = JSON.parse(box()?.dataset.link || "{}");
-  set("q", shown.q);
-  set("budget", shown.q ? shown.budget : "");
-  for (const name of ["only", "mode", "steps", "complement"]) set(name, shown.q ? shown[name] : "");
-  url.searchParams.delete("language"); // of older links; `only` says it now
-  set("hit", shown.q ? shown.hit : "");
-  set("tab", shown.q ? selected("#evidence-tabs") : "", "alignment");
-  set("room", selected("#rooms"), "search");
-  return url;
-}
-
-let arrived = false; // the URL is not changed before the server's first answer
-function follow() {
-  if (arrived) history.replaceState(history.state, "", address());
-}
+let asked = null; // the button that waits for the trace
 
 watch("value", () => {
-  arrived = true;
   if (box()?.dataset.trace) copyTrace();
-  requestAnimationFrame(follow);
-});
-document.addEventListener("click", (event) => {
-  if (event.target.closest("[role=tab]")) setTimeout(follow, 50);
-});
-document.addEventListener("keyup", (event) => {
-  if (event.target.closest("[role=tab]")) setTimeout(follow, 50);
+  window.metaembed.tell("shown");
 });
 
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch { // no permission, or no secure context: use execCommand
-    const field = document.createElement("textarea");
-    field.value = text;
-    field.style.position = "fixed";
-    document.body.append(field);
-    field.select();
-    const done = document.execCommand("copy");
-    field.remove();
-    return done;
-  }
+const { copy } = metaembed;
+
+// Said beside the button that was used.
+function say(button, text) {
+  const here = button?.isConnected && button.parentElement.querySelector(".copied");
+  (here || element.querySelector(".copied")).textContent = text;
 }
-
-const say = (text) => { element.querySelector(".copied").textContent = text; };
 
 // The trace is made on demand, because it is larger than the rest of a search.
 async function copyTrace() {
   const done = await copy(JSON.stringify(JSON.parse(box().dataset.trace), null, 1));
-  say(done ? "Trace copied" : "Copying is blocked here");
+  say(asked, done ? "Trace copied" : "Copying is blocked here");
 }
 
-element.addEventListener("click", async (event) => {
-  const what = event.target.closest("[data-copy]")?.dataset.copy;
-  if (what === "trace") return box().dataset.trace ? copyTrace() : trigger("submit", {});
-  if (what !== "link") return;
-  const done = await copy(address().href);
-  const without = JSON.parse(box().dataset.link).picture ? "Link copied, without the picture" : "Link copied";
-  say(done ? without : "Copying is blocked here");
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button[data-copy]");
+  if (!button || !box()) return;
+  if (button.dataset.copy === "trace") {
+    asked = button;
+    return box().dataset.trace ? copyTrace() : trigger("submit", {});
+  }
+  const done = await copy(window.metaembed.address().href);
+  const without = window.metaembed.shown().picture ? "Link copied, without the picture" : "Link copied";
+  say(button, done ? without : "Copying is blocked here");
 });

@@ -46,7 +46,7 @@ element.addEventListener("submit", (event) => {
   if (!["pages", "added"].every(ordered)) return;
   const data = new FormData(event.target);
   const filter = {};
-  for (const field of ["documents", "types", "languages", "pages", "added"]) {
+  for (const field of ["documents", "types", "languages", "pages", "added", "places"]) {
     const all = [...span(field), ...data.getAll(field).filter((each) => each.trim())];
     if (all.length) filter[field] = all;
   }

@@ -1,7 +1,7 @@
 // The open page: its overlay, the word under the pointer, and the full-size picture.
 const shared = window.metaembed;
 const SVG = "http://www.w3.org/2000/svg";
-let asked = null; // { column, group } of the selected matrix cell, or null: the whole hit
+let asked = null; // { column, group } of a matrix cell, or { row } of a query word, or null: the whole hit
 let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
@@ -12,11 +12,12 @@ const [WORD, NAME, CELL, DOUBT] = [0, 1, 2, 3]; // types of rows in `map`
 function marks() {
   const reading = shared.reading();
   if (!asked) return shared.map()?.map ?? [];
-  const row = shared.pairs(reading?.read[asked.column] ?? []);
-  return row.map(([at, weight]) => {
+  if (!reading) return [];
+  const group = (at) => asked.group ?? shared.map()?.map.find((each) => each[0] === at)?.[2] ?? 5;
+  return shared.pairs(asked.row ?? reading.read[asked.column]).map(([at, weight]) => {
     const [x0, y0, x1, y1, text, name, confidence] = reading.words[at];
     const word = confidence === undefined ? WORD : DOUBT;
-    return [at, weight, asked.group, x0, y0, x1, y1, text ? (name ? NAME : word) : CELL];
+    return [at, weight, group(at), x0, y0, x1, y1, text ? (name ? NAME : word) : CELL];
   });
 }
 

@@ -1,11 +1,13 @@
-// A rank in the table, which its point in the chart presses too, opens the page at that budget.
+// A rank in the table, which its point in the chart presses too, or a page in a column opens the page at that budget.
 let here = null; // page and stop of the focused rank
 
 element.addEventListener("click", (event) => {
   const go = event.target.closest(".go");
-  if (go) trigger("select", { page: go.dataset.page, stop: Number(go.dataset.stop) });
+  if (go) return trigger("select", { page: go.dataset.page, stop: Number(go.dataset.stop) });
+  const button = event.target.closest("[data-action]"); // side A
+  if (button) trigger("submit", { action: button.dataset.action, value: button.dataset.value ?? "" });
 });
-element.addEventListener("focusin", ({ target }) => { here = target.matches(".go") ? { ...target.dataset } : null; });
+element.addEventListener("focusin", ({ target }) => { here = target.matches(".go") ? { ...target.dataset, table: target.closest(".as-table") !== null } : null; });
 
 document.addEventListener("pointerdown", ({ target }) => { if (!element.contains(target)) here = null; });
 
@@ -14,8 +16,8 @@ watch("value", () => setTimeout(() => {
   const lost = document.activeElement === document.body;
   if (!here || !(lost || element.contains(document.activeElement))) return;
   const same = (each) => each.dataset.page === here.page && each.dataset.stop === here.stop;
-  const found = [...element.querySelectorAll(".go")].find(same);
+  const found = [...element.querySelectorAll(here.table ? ".as-table .go" : ".ribbons .go")].find(same);
   if (!found) return;
-  found.closest("details").open = true;
+  if (here.table) found.closest("details").open = true;
   found.focus({ preventScroll: true });
 }));

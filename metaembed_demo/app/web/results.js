@@ -89,5 +89,8 @@ element.addEventListener("focusout", hide);
 addEventListener("scroll", hide, { passive: true, capture: true });
 addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
-watch("value", lay);
+watch("value", () => {
+  lay();
+  window.metaembed.tell("results");
+});
 lay();

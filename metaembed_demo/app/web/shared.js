@@ -24,7 +24,23 @@ window.metaembed = (() => {
     if (value) tell("reading");
   }
   const pairs = (row) => Array.from({ length: row.length / 2 }, (_, i) => [row[2 * i], row[2 * i + 1]]);
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch { // no permission, or no secure context: use execCommand
+      const field = document.createElement("textarea");
+      field.value = text;
+      field.style.position = "fixed";
+      document.body.append(field);
+      field.select();
+      const done = document.execCommand("copy");
+      field.remove();
+      return done;
+    }
+  }
   return {
+    copy, // a text to the clipboard; whether that went well
     reading, // words of the page and token readings; null until `load` has fetched them
     load,
     map: () => data("map"), // words of the query, shares of the hit's score

@@ -46,6 +46,9 @@ def condition(where: Where) -> Any:
         placed.append(_any("type", where.types))
     if where.numbers:
         placed.append(_within("number", where.numbers))
+    if where.places:
+        one = [m.Filter(must=[_any("document", [name]), _within("number", of)]) for name, of in where.places]
+        placed.append(m.Filter(should=one))
     if placed:
         must.append(m.NestedCondition(nested=m.Nested(key="places", filter=m.Filter(must=placed))))
     return m.Filter(must=must)
