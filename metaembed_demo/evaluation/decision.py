@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 
 from metaembed_demo.core.text import DASH, bytes_text, ms_text, plural
 
@@ -30,7 +30,7 @@ class Origin:
     fingerprint: str
     storage: str
     worth: Worth
-    measured: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    measured: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     def as_json(self) -> dict[str, str | int]:
         return {

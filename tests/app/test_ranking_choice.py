@@ -100,7 +100,7 @@ def test_refinement_tells_its_path_and_where_tokens_went(visit: Visit) -> None:
     visit.search("garden gate AX-4711-B")
     assert 'class="chart' not in (visit.screen().ranking or "")
     drawn = visit.rank_by("both", "10").ranking or ""
-    assert 'Query refinement: <span class="num">10 steps' in drawn
+    assert '<span class="num">10 steps' in drawn
     assert len(plotted(drawn).data) == len(TEXTS)
     assert "What each query token moved towards" in drawn
     assert drawn.count('<tr><th scope="row">') == len(TEXTS) + STOPS[-1].r_q

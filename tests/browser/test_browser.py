@@ -392,7 +392,8 @@ def test_nothing_scrolls_sideways(visit: Opener, width: int) -> None:
             """(width) => [...document.querySelectorAll('.contain *')].filter((each) => {
                 const box = each.getBoundingClientRect();
                 return box.width && box.right > width + 1 && each.checkVisibility({ opacityProperty: true })
-                    && !each.closest('.hidden, .visually-hidden, .sr-only, [aria-hidden=true], .examples');
+                    && !each.closest('.hidden, .visually-hidden, .sr-only, [aria-hidden=true]')
+                    && !each.closest('.examples, .query-words');
             }).map((each) => each.outerHTML.slice(0, 80))""",
             width,
         )
@@ -405,19 +406,30 @@ IN_VIEW = """[...document.querySelectorAll('.hit')].filter((hit) => {
 }).length"""
 
 
+SHIFTS = """() => new Promise((done) => new PerformanceObserver((list) => done(
+    list.getEntries().reduce((sum, each) => sum + (each.hadRecentInput ? 0 : each.value), 0)
+)).observe({ type: 'layout-shift', buffered: true }) ?? setTimeout(() => done(0), 500))"""
+
+
 def test_hits_are_in_view_at_once_as_a_list_and_as_a_grid_and_walked_by_keys(visit: Opener) -> None:
     page = visit(1280, 800)
-    shifts = """() => new Promise((done) => new PerformanceObserver((list) => done(
-        list.getEntries().reduce((sum, each) => sum + (each.hadRecentInput ? 0 : each.value), 0)
-    )).observe({ type: 'layout-shift', buffered: true }) ?? setTimeout(() => done(0), 500))"""
-    assert page.evaluate(shifts) < 0.05
+    assert page.evaluate(SHIFTS) < 0.05
     page.keyboard.press("Tab")
     page.locator("body").press("/")
     expect(page.locator("#query textarea, #query input")).to_be_focused()
     ask(page, "how do I descale it?")
     assert page.evaluate(IN_VIEW) >= 3
+    page.focus(".skip")
+    page.keyboard.press("Enter")  # stays on the page, with the search
+    expect(page.locator(".hit").first).to_be_focused()
+    page.click(".refine summary")
+    page.keyboard.press("Escape")
+    expect(page.locator(".refine-panel")).to_be_hidden()
+    expect(page.locator(".refine summary")).to_be_focused()
     page.click("[data-as=grid]")
     assert page.evaluate(IN_VIEW) >= 5
+    for tab in page.locator("#evidence [role=tab]").all():
+        expect(tab).to_be_in_viewport(ratio=1)
     hits = page.locator(".hit")
     hits.first.focus()
     page.keyboard.press("ArrowDown")  # the row below
@@ -435,9 +447,13 @@ def test_hits_are_in_view_at_once_as_a_list_and_as_a_grid_and_walked_by_keys(vis
         expect(page.locator(region).first).to_be_in_viewport(ratio=0.5)
 
     phone = visit(390, 844)
+    assert phone.evaluate(SHIFTS) < 0.05
     ask(phone, "how do I descale it?")
     expect(phone.locator("#dial")).to_be_in_viewport(ratio=1)
     assert phone.evaluate(IN_VIEW) >= 1
+    phone.evaluate("scrollTo(0, 900)")  # the dial alone stays, in an eighth of the screen
+    expect(phone.locator("[role=slider]")).to_be_in_viewport(ratio=0.9)
+    phone.wait_for_function("document.querySelector('#strip').getBoundingClientRect().bottom < 844 / 8")
 
 
 def test_narrow_screens_show_the_page_below_the_results(visit: Opener) -> None:

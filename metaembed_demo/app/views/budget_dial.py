@@ -74,7 +74,7 @@ def dial(
         f"{_chart(heights, lit)}{_axis(curve)}{columns}"
         f'<span class="thumb" aria-hidden="true"></span></div>{_auto_stop(auto)}'
         f'<div class="dial-head"><h2 id="dial-title">{title}</h2>'
-        f'<p class="readout" aria-live="polite">{readout}</p></div></div>{_promise(told)}</section>'
+        f'<p class="readout" aria-live="polite">{readout}</p>{_promise(told)}</div></div></section>'
     )
 
 
@@ -125,7 +125,8 @@ def _promise(told: Automatic | None) -> str:
             f"{plural(told.among, 'page')}"
         )
     said = ". ".join(part.rstrip(".") for part in parts if part)
-    return f'<p class="promise hint">{said[:1].upper()}{said[1:]}.</p>'
+    said = f"{said[:1].upper()}{said[1:]}."
+    return f'<details class="promise"><summary>What Auto keeps</summary><p>{said}</p></details>'
 
 
 def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
@@ -240,5 +241,6 @@ def readout(scoring_ms: float, total_ms: float) -> str:
     """
     return (
         f'<b class="num">{ms_text(scoring_ms)}</b> scoring at this budget '
-        f'<span class="sep">·</span> <span class="num">{ms_text(total_ms)}</span> in all'
+        '<span class="in-all"><span class="sep">·</span> '
+        f'<span class="num">{ms_text(total_ms)}</span> in all</span>'
     )

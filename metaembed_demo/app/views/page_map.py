@@ -27,7 +27,6 @@ from .html import json_attribute, safe
 LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
 MOST = 160  # words drawn for one token
 LEAST_LISTED = 0.005  # minimum share of the score of a listed word
-CELLS_COUNT = 0.05  # minimum share of all picture cells together; below, none is veiled
 DOUBTFUL = 0.8  # confidence below which a word that was read by OCR is marked
 ANSWERED = 12  # words of the page kept for a word of the query
 LISTED = 10  # words in the list next to the page
@@ -81,20 +80,6 @@ def _sparse(weights: FloatArray) -> list[int]:
     return [number for i in kept for number in (int(i), max(round(float(weights[i]) * 1000), 1))]
 
 
-def veil(words: Sequence[Word], weights: FloatArray) -> FloatArray:
-    """(n,) strength of the veil over each picture cell, 0 to 1; 0 for words, and if all cells are weak.
-
-    >>> words = [Word("a", (0, 0, 1, 1)), *[Word("", (0, 0, 1, 1), "visual")] * 2]
-    >>> veil(words, np.array([0.0, 0.75, 0.375])).tolist()
-    [0.0, 0.0, 0.5]
-    """
-    cells = np.array([word.is_cell for word in words], bool)
-    found = np.zeros(len(words), np.float64)
-    if weights[cells].sum() >= CELLS_COUNT:
-        found[cells] = 1 - weights[cells] / weights[cells].max()
-    return found.astype(np.float32)
-
-
 def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: bool = True) -> str:
     """The words that contribute most to the score, as a list next to the overlay.
 
@@ -146,7 +131,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
 
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
     word, 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read with doubt. Weak words
-    are omitted; picture cells never are, because those that contribute nothing are veiled. `asked`:
+    are omitted; picture cells never are, so that the outlines of all of them can be drawn. `asked`:
     `by_word`.
 
     Args:

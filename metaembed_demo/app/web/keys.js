@@ -21,3 +21,11 @@ document.addEventListener("keydown", (event) => {
   query.focus();
   query.select();
 });
+
+// The skip link. Gradio's <base> would make its fragment another address, and load the page anew.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest(".skip")) return;
+  event.preventDefault();
+  document.querySelector("#rooms [role=tab]")?.click(); // the results are in the first room
+  requestAnimationFrame(() => (document.querySelector("#results .hit") ?? document.querySelector("#results button"))?.focus());
+});

@@ -21,11 +21,12 @@ function marks() {
   });
 }
 
-// Words in the shade of their group. A word that names a picture has the picture's box and is not drawn.
+// Words in the shade of their group. A word that names a picture has the picture's box and is not drawn, and its
+// cells are outlined.
 function words(found) {
   const top = found[0]?.[1] ?? 1;
   return found
-    .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME)
+    .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME && what !== CELL)
     .flatMap(([, share, group, x0, y0, x1, y1, what]) => {
       const rect = rectangle([x0, y0, x1, y1], 2);
       rect.style.fill = `var(--mark-${group})`;
@@ -83,14 +84,15 @@ function draw() {
   if (!overlay || !shared.map()) return;
   const found = on() ? marks() : [];
   const drawn = words(found);
-  element.querySelector(".outlines").replaceChildren(...outlines(found));
+  const parts = outlines(found);
+  element.querySelector(".outlines").replaceChildren(...parts);
   if (word !== null && box(word)) {
     const ring = rectangle(box(word), 5);
     ring.setAttribute("class", "ring");
     drawn.push(ring);
   }
   overlay.replaceChildren(...drawn);
-  thumbnail(drawn);
+  thumbnail([...drawn, ...parts]);
   overlay.dataset.marks = found.length;
 }
 

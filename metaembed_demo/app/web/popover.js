@@ -17,6 +17,18 @@ document.addEventListener("pointerdown", ({ target }) => {
   if (!panel()?.contains(target) && !element.contains(target)) show(false, false);
 });
 
+// Escape and a click elsewhere close what opens below its own button, too.
+const OPEN = ".refine[open], .promise[open]";
+document.addEventListener("keydown", (event) => {
+  const shown = event.key === "Escape" && event.target.closest?.(OPEN);
+  if (!shown) return;
+  shown.open = false;
+  shown.querySelector("summary").focus();
+});
+document.addEventListener("pointerdown", ({ target }) => {
+  for (const each of document.querySelectorAll(OPEN)) if (!each.contains(target)) each.open = false;
+});
+
 // The storage in use is named on the button, and what is being made.
 function name() {
   const of = (which) => document.querySelector(`#storage ${which} b`)?.textContent;
@@ -27,7 +39,10 @@ function name() {
 }
 new MutationObserver(name).observe(document.getElementById("settings"), { childList: true, subtree: true, attributes: true });
 
-// The height of what stays on top, under which the panes stick: the strip, on a phone the dial's row alone.
-const rows = ["strip", "turn"].map((id) => document.getElementById(id));
-const height = () => (rows.find((each) => each.offsetHeight)?.offsetHeight ?? 0);
-new ResizeObserver(() => document.documentElement.style.setProperty("--strip", `${height()}px`)).observe(rows[1]);
+// The heights of what stays on top, under which the panes stick, and of what a phone's strip has above the dial.
+const strip = document.getElementById("strip");
+new ResizeObserver(() => {
+  const root = document.documentElement.style, slider = document.querySelector("#dial .slider");
+  if (slider) root.setProperty("--above", `${slider.getBoundingClientRect().top - strip.getBoundingClientRect().top - 4}px`);
+  root.setProperty("--strip", `${strip.offsetHeight + parseFloat(getComputedStyle(strip).top)}px`);
+}).observe(strip);

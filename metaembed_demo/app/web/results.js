@@ -83,6 +83,7 @@ function magnify(box) {
 
 function rest(box) {
   clearTimeout(waiting);
+  if (matchMedia("(hover: none)").matches) return;
   waiting = setTimeout(() => { if (box.isConnected) magnify(box); }, LENS_MS);
 }
 

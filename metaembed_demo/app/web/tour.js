@@ -9,7 +9,9 @@ function end() {
 
 let seen = false;
 try { seen = localStorage.getItem(KEY) === "seen"; } catch { /* storage may be off */ }
-tour.hidden = seen;
+const address = new URLSearchParams(location.search);
+const plays = document.querySelector("#examples [data-mode]") && !address.has("still") && !address.has("q");
+tour.hidden = seen || Boolean(plays); // web/landing.js would take it away at once, and all below would move
 element.addEventListener("click", (event) => { if (event.target.closest("button")) end(); });
 document.addEventListener("metaembed:page", () => { if (!tour.hidden && document.querySelector("#results .hit")) end(); });
 document.addEventListener("click", (event) => {
