@@ -257,7 +257,7 @@ def test_without_a_reading_the_matrix_and_the_marks_still_work(draw: Draw) -> No
     page.keyboard.press("ArrowRight")
     expect(page.locator(".both")).to_have_text("")
     page.keyboard.press("Escape")
-    expect(page.locator("#page .overlay rect")).to_have_count(4)
+    expect(page.locator("#page .overlay rect")).to_have_count(2)
 
 
 def test_the_explanation_is_asked_for_where_it_is_not_there_yet(draw: Draw) -> None:
@@ -267,5 +267,5 @@ def test_the_explanation_is_asked_for_where_it_is_not_there_yet(draw: Draw) -> N
     page.evaluate(
         "html => { document.getElementById('marks').innerHTML = html; watched.marks(); }", marks(MAP)
     )
-    expect(page.locator("#page .overlay rect")).to_have_count(4)
+    expect(page.locator("#page .overlay rect")).to_have_count(2)
     assert page.evaluate("sent.length") == 1
