@@ -13,7 +13,7 @@ QUERY = "how is the watter tank cleaned"
 
 
 def shown(page: Page) -> list[str]:
-    return page.eval_on_selector_all(".hit", "hits => hits.map((hit) => hit.dataset.page)")
+    return page.eval_on_selector_all(".hit:not(.ghosts .hit)", "hits => hits.map((hit) => hit.dataset.page)")
 
 
 @pytest.mark.parametrize("width", [1280, 390])

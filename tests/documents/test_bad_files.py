@@ -177,9 +177,7 @@ def test_picture_over_the_pixel_limit_inside_a_pdf(tmp_path: Path) -> None:
 
 def test_byte_limit(tmp_path: Path) -> None:
     path = make_pdf(tmp_path / "heavy.pdf")
-    assert "over the limit of 500 bytes" in only_problem(
-        path, LIMITS.model_copy(update={"max_file_bytes": 500})
-    )
+    assert "over the limit of 500 B" in only_problem(path, LIMITS.model_copy(update={"max_file_bytes": 500}))
 
 
 def test_page_limit_keeps_the_first_pages(tmp_path: Path) -> None:
