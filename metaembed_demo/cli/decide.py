@@ -15,7 +15,7 @@ from metaembed_demo.core.arguments import count_of, share_of
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.core.text import clean
 from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.evaluation.advice import Advice, cheapest
+from metaembed_demo.evaluation.advice import Advice, advised
 from metaembed_demo.evaluation.budget_sheet import Corpus, Measured, Row, sheet
 from metaembed_demo.evaluation.budget_study import Labels, Worth, measure, read_labels
 from metaembed_demo.evaluation.decision import Command, Origin, markdown
@@ -79,7 +79,7 @@ def decide(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     command = Command(
         options.encoder, options.share, pages, labels, clean(str(options.index)), options.every_way
     )
-    advice = _advice(worth, options.share)
+    advice = advised(worth, options.share)
     origin = Origin(encoder.name, encoder.fingerprint, corpus.storage, worth)
     found = {
         "pages": pages,
@@ -90,13 +90,6 @@ def decide(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "rows": [row.as_json() for row in rows],
     }
     return found, markdown(origin, advice, _candidates(rows, corpus.storage), pages, command)
-
-
-def _advice(worth: Worth, share: float) -> Advice | str:
-    try:
-        return cheapest(worth, share)
-    except ValueError as error:
-        return str(error)
 
 
 def _candidates(rows: Sequence[Row], storage: str) -> list[Row]:

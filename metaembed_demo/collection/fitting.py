@@ -163,11 +163,7 @@ def ship(path: Path, encoder: Encoder, calibration: FitCalibration) -> None:
 
 @cache
 def _shipped(path: Path) -> dict[str, FitCalibration]:
-    try:
-        rows = disk.read_json(path).values()
-        return {row["fingerprint"]: FitCalibration.from_json(row) for row in rows}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("%s is damaged, so no chances are told: %s", path.name, error)
-        return {}
+    def take(value: dict[str, Any]) -> dict[str, FitCalibration]:
+        return {row["fingerprint"]: FitCalibration.from_json(row) for row in value.values()}
+
+    return disk.read_kept(path, take, "no chances are told") or {}

@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Damaged(ValueError):
@@ -79,6 +84,20 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Damaged(path, "it holds no JSON object")
     return value
+
+
+def read_kept(path: Path, take: Callable[[dict[str, Any]], T | None], otherwise: str) -> T | None:
+    """What `take` makes of the JSON object at `path`; None where there is none, or it is damaged.
+
+    otherwise: what is done then, for the log: "PATH is damaged, so OTHERWISE".
+    """
+    try:
+        return take(read_json(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s is damaged, so %s: %s", path.name, otherwise, error)
+        return None
 
 
 SCRATCH = "metaembed-"

@@ -101,6 +101,14 @@ def cheapest(worth: Worth, share: float = 0.95) -> Advice:
     return Advice(stop, reached, (low, high), memory, speed, safe, sentence, sure, doubts, more)
 
 
+def advised(worth: Worth, share: float) -> Advice | str:
+    """`cheapest`, or why it cannot be told."""
+    try:
+        return cheapest(worth, share)
+    except ValueError as error:
+        return str(error)
+
+
 def _is_safe(worth: Worth, stop: StopWorth, enough: float) -> bool:
     finest = worth.stops[-1]
     if stop is finest:

@@ -6,11 +6,11 @@ assets/climbs.json   key: the hash of all that the ranks depend on, as the dial'
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
@@ -23,7 +23,6 @@ EXAMPLES = 4  # offered on the page
 LENGTH = (12, 60)  # characters of an example; shorter ones say little, longer ones wrap
 LEAST = 3  # places that an answer must climb to be shown
 AnswersOf = Mapping[str, Mapping[str, int]]  # a question as `asked` gives it -> page id -> grade
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,19 +105,16 @@ def write(path: Path, key: str, picked: Sequence[Climb]) -> None:
 
 def read(path: Path, key: str) -> tuple[Climb, ...] | None:
     """The climbs kept at `path`; None where they were measured on something else, or the file is damaged."""
-    try:
-        value = disk.read_json(path)
+
+    def take(value: dict[str, Any]) -> tuple[Climb, ...] | None:
         if value["key"] != key:
             return None
         return tuple(
             Climb(str(each["question"]), str(each["source"]), tuple(map(int, each["ranks"])))
             for each in value["climbs"]
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is damaged, so the examples are measured anew: %s", path.name, error)
-        return None
+
+    return disk.read_kept(path, take, "the examples are measured anew")
 
 
 def examples(picked: Sequence[Climb], beir: Beir) -> tuple[Climb, ...]:

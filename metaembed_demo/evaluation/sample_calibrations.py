@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from metaembed_demo.collection import persistence
 from metaembed_demo.collection.calibration import Auto, Kept
@@ -39,15 +40,12 @@ def write(path: Path, collection: Collection, encoder: Encoder, digests: Mapping
 
 def read(path: Path, fingerprint: str, digests: Mapping[str, str] | None = None) -> Kept:
     """What is shipped at `path`; empty where that is not of this encoder, or of these files, if given."""
-    try:
-        value = disk.read_json(path)
+
+    def take(value: dict[str, Any]) -> Kept:
         fits = value["encoder"] == fingerprint and (digests is None or value["files"] == _hash(digests))
         return Kept.from_json(value["kinds"]) if fits else Kept()
-    except FileNotFoundError:
-        return Kept()
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is damaged, so nothing is calibrated by it: %s", path.name, error)
-        return Kept()
+
+    return disk.read_kept(path, take, "nothing is calibrated by it") or Kept()
 
 
 def shipped(fingerprint: str) -> Kept:

@@ -5,9 +5,9 @@ assets/layout.json   encoder: its fingerprint; layout: what collection/corpus_la
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.corpus_layout import Layout
@@ -17,7 +17,6 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.config import PATHS
 
 NAME = "layout.json"  # beside the shipped samples
-log = logging.getLogger(__name__)
 
 
 def write(path: Path, collection: Collection) -> Layout:
@@ -30,14 +29,11 @@ def write(path: Path, collection: Collection) -> Layout:
 
 def read(path: Path, fingerprint: str) -> Layout | None:
     """What is shipped at `path`; None where that is not of this encoder, or is damaged."""
-    try:
-        value = disk.read_json(path)
+
+    def take(value: dict[str, Any]) -> Layout | None:
         return Layout.from_json(value["layout"]) if value["encoder"] == fingerprint else None
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is damaged, so the sample pages are laid out anew: %s", path.name, error)
-        return None
+
+    return disk.read_kept(path, take, "the sample pages are laid out anew")
 
 
 @lru_cache(4)

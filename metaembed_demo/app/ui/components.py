@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 
 from metaembed_demo.app import theme
+from metaembed_demo.app.server.gradio_uploads import said
 from metaembed_demo.app.server.rate_limit import client_of
 from metaembed_demo.app.server.visitor_cookie import visitor_of
 from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.core.budgets import STOPS, Budget
 
 Updates = dict[Any, Any]  # component -> its new value
 NO_COOKIE = (
@@ -49,6 +51,11 @@ class PageVisits:
             return self.visits.get(visitor, tab, client_of(request))
         except Full as full:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
+
+
+def stop_of(event: gr.EventData) -> Budget:
+    """The stop of the dial that an event names by its number; the nearest one there is."""
+    return STOPS[min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)]
 
 
 def html(name: str, value: str = "", script: str = "") -> gr.HTML:

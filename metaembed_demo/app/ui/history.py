@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 from PIL.Image import Image
 
+from metaembed_demo.app.server.access import MOST_QUERY
 from metaembed_demo.app.server.gradio_uploads import said
 from metaembed_demo.app.views import search_tab
 from metaembed_demo.app.visitors.links import Link
@@ -21,7 +22,6 @@ from metaembed_demo.app.visitors.visitor import Visit
 
 from .components import PageVisits, Updates, html
 
-LONGEST = 12_000  # characters of an address's query, as `access.MOST_QUERY`
 SIDE = 160  # pixels
 TELL = "() => window.metaembed.kept()"  # of web/address.js
 
@@ -78,7 +78,7 @@ class History:
     def go(self, request: gr.Request, event: gr.EventData) -> Updates:
         """The view of an earlier or later address of this tab."""
         visit = self.visits.find(request)
-        query = str(said(event, "query"))[:LONGEST].removeprefix("?")
+        query = str(said(event, "query"))[:MOST_QUERY].removeprefix("?")
         link = Link.parse(dict(parse_qsl(query)))
         link = replace(link, storage=link.storage or "float16")  # which links leave out
         screen = visit.arrive(link, str(said(event, "picture", "")))

@@ -14,9 +14,8 @@ from metaembed_demo.app.visitors.corpus_map import MapScreen
 from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.filters import PageFilter
-from metaembed_demo.core.budgets import STOPS
 
-from .components import PageVisits, Updates, html
+from .components import PageVisits, Updates, html, stop_of
 
 LAYOUTS = 2  # concurrent events, for all visitors together, one of an address
 
@@ -69,8 +68,7 @@ class MapTab:
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         """The dial's stop, chosen beside the map."""
         visit = self.visits.of(request)
-        stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
-        found = self._screen(visit, visit.move(STOPS[stop]))
+        found = self._screen(visit, visit.move(stop_of(event)))
         return {**found, **self._room(visit.map.screen())}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:

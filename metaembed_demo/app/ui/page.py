@@ -42,7 +42,7 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
-from .components import PageVisits, Updates, html
+from .components import PageVisits, Updates, html, stop_of
 from .history import History
 from .map_tab import MapTab
 from .storage_tab import StorageTab
@@ -272,9 +272,8 @@ class Page:
         visit = self.visits.of(request)
         if said(event, "stop", 0) == AUTO:
             return self._screen(visit, visit.set_itself()) or gr.skip()
-        stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
         played = bool(said(event, "played", False))
-        return self._screen(visit, visit.move(STOPS[stop], played)) or gr.skip()
+        return self._screen(visit, visit.move(stop_of(event), played)) or gr.skip()
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -321,8 +320,7 @@ class Page:
     def open_at(self, request: gr.Request, event: gr.EventData) -> Updates:
         """A click in the rank chart: open that page at that stop."""
         visit = self.visits.of(request)
-        stop = min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)
-        return self._screen(visit, visit.open_at(str(said(event, "page")), STOPS[stop])) or gr.skip()
+        return self._screen(visit, visit.open_at(str(said(event, "page")), stop_of(event))) or gr.skip()
 
     def side(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Change side A of the ranks."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .figure import nth
 
-HITS = 10
+HITS = 10  # that are shown; where pages are not all ranked, an answer beyond them has no rank
 TICK = '<span class="judged" title="Judged to answer this question">✓ judged</span>'
 
 

@@ -8,7 +8,8 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Plane:
     vectors: FloatArray
     new: int = 0
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Of its data: other places have another name."""
         told = json.dumps(self.layout.as_json()).encode()
@@ -89,7 +90,7 @@ class CorpusMap:
     opened: str | None = None  # page id
     _plane: Plane | None = None
     _sent: Layout | None = None  # whose groups the browser lists
-    _data: dict[str, str] = field(default_factory=dict)  # name -> JSON, of the plane in use
+    _data: tuple[Plane, str] | None = None  # what the canvas draws of a plane, as JSON
 
     # Planes
 
@@ -148,11 +149,11 @@ class CorpusMap:
             return MapScreen(corpus_map.laying_out(len(pages)), "", "")
         layout, lit = plane.layout, self._lit(plane)
         opened = self.opened if self.opened in pages.pages else None
-        only, name = self.visit.only, self._named(plane)
+        only = self.visit.only
         left_out = [each for each in layout.ids if only and not only.matches(pages.pages[each])]
         told = corpus_map.Told(layout, len(pages), plane.new, lit, left_out)
         base = self.visit._address(MAP, "")[: -len(f"/{MAP}/")]
-        screen = MapScreen(corpus_map.head(told, self.visit._address(MAP, name), base, opened))
+        screen = MapScreen(corpus_map.head(told, self.visit._address(MAP, plane.name), base, opened))
         screen.map_side = self._side(plane, opened) if opened else corpus_map.hint(lit is not None)
         if self._sent is not layout:
             screen.map_list, self._sent = corpus_map.listing(layout), layout
@@ -194,18 +195,12 @@ class CorpusMap:
         self.opened = page_id if page_id in self.visit.collection.pages else None
         return self.screen()
 
-    def _named(self, plane: Plane) -> str:
-        """The name of the plane's data, which is then kept for `data`."""
-        if self._data.get("plane") != str(id(plane)):
-            self._data = {"plane": str(id(plane)), "name": plane.name}
-        return self._data["name"]
-
     def data(self, name: str) -> str | None:
         """What the canvas draws, as JSON; None for another plane."""
         plane, pages = self._plane, self.visit.collection.pages
-        if plane is None or self._data.get("name") != name:
+        if plane is None or plane.name != name:
             return None
-        if name not in self._data:
+        if self._data is None or self._data[0] is not plane:
             found = [pages.get(page_id) for page_id in plane.layout.ids]
             told = corpus_map.data(
                 plane.layout,
@@ -213,8 +208,8 @@ class CorpusMap:
                 [f"{page.source} p. {page.number}" if page else "" for page in found],
                 [page.width / max(page.height, 1) if page else 1.0 for page in found],
             )
-            self._data[name] = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
-        return self._data[name]
+            self._data = plane, json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+        return self._data[1]
 
     # Searching some pages
 

@@ -20,7 +20,7 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.evaluation.advice import Advice, cheapest
+from metaembed_demo.evaluation.advice import Advice, advised
 from metaembed_demo.evaluation.budget_study import Kind, Labels, Worth, measure, read_labels
 from metaembed_demo.evaluation.decision import Origin
 from metaembed_demo.evaluation.known_items import Asked, known_items
@@ -126,12 +126,7 @@ class CorpusStudy:
 
     def _advice(self) -> Advice | str:
         """The recommended budget, or why there is none."""
-        if self.worth is None:
-            return ""
-        try:
-            return cheapest(self.worth, self.share)
-        except ValueError as error:
-            return str(error)
+        return advised(self.worth, self.share) if self.worth else ""
 
     def measure(
         self, kind: QuerySource, collection: Collection, now: Budget, past: Sequence[Query]

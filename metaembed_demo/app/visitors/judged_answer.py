@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from metaembed_demo.app.views.judged import HITS
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.modes import MEANING
@@ -16,7 +17,6 @@ from metaembed_demo.evaluation.climbs import AnswersOf, asked
 
 from .explanation_tabs import ExplanationTabs
 
-HITS = 10  # what is shown; where pages are not all ranked, an answer beyond has no rank
 MOST_PAGES = 5_000  # up to which every page is ranked at every stop
 
 

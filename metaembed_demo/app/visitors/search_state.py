@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL.Image import Image
 
+from metaembed_demo.app.views.judged import HITS
 from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.filters import PageFilter
@@ -26,7 +27,6 @@ from .links import Link, picture_name, trace_json
 from .page_state import REGION_OF, Screen
 from .search_screen import SearchScreen
 
-HITS = 10
 log = logging.getLogger(__name__)
 
 

@@ -9,10 +9,9 @@ function send(filter, focus = -1) {
   trigger("input", { filter });
 }
 
-function close(back) {
-  if (!how()?.open) return;
-  how().open = false;
-  if (back) how().querySelector("summary").focus();
+// Escape and a click elsewhere close it by popover.js.
+function close() {
+  if (how()) how().open = false;
 }
 
 element.addEventListener("click", (event) => {
@@ -53,14 +52,8 @@ element.addEventListener("submit", (event) => {
   send(filter);
 });
 
-element.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && how()?.contains(event.target)) close(true);
-});
 element.addEventListener("focusout", ({ relatedTarget }) => {
-  if (relatedTarget && !how()?.contains(relatedTarget)) close(false);
-});
-document.addEventListener("pointerdown", ({ target }) => {
-  if (!how()?.contains(target)) close(false);
+  if (relatedTarget && !how()?.contains(relatedTarget)) close();
 });
 
 watch("value", () => {
@@ -68,7 +61,7 @@ watch("value", () => {
   element.querySelector(".only-form")?.reset();
   if (!sent) return;
   sent = false;
-  close(false);
+  close();
   const focus = next < 0 ? undefined : chips()[Math.min(next, chips().length - 1)];
   (focus ?? element.querySelector(".only-how summary"))?.focus({ preventScroll: true });
 });

@@ -18,7 +18,7 @@ document.addEventListener("pointerdown", ({ target }) => {
 });
 
 // Escape and a click elsewhere close what opens below its own button, too.
-const OPEN = ".refine[open], .promise[open]";
+const OPEN = ".refine[open], .promise[open], .only-how[open]";
 document.addEventListener("keydown", (event) => {
   const shown = event.key === "Escape" && event.target.closest?.(OPEN);
   if (!shown) return;
