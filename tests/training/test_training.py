@@ -12,6 +12,7 @@ import torch
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini import minilm
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
+from metaembed_demo.encoders.mini.text_path import WIDTH
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
 from metaembed_demo.training.mini.corpora import Document, parse_dictd, parse_sections, parse_wordnet
@@ -128,8 +129,8 @@ def test_token_scores_are_means_of_best_matches() -> None:
 
 def test_the_teacher_reads_texts_without_special_tokens() -> None:
     text, meta = minilm.load(), MetaPath()
-    meta.start_from(text.model, torch.eye(minilm.WIDTH), torch.zeros(minilm.VOCABULARY))
-    teacher = Teacher(meta, [text.cls, text.sep], token_weight=0.5)
+    meta.start_from(text, torch.eye(WIDTH), torch.zeros(text.vocabulary))
+    teacher = Teacher(meta, token_weight=0.5)
     states = text.states([text.tokens(["red", "kite"]), text.tokens([]), text.tokens(["kite"] * 300)])
     reading = teacher.read(states, of_queries=True)
     assert [len(tokens) for tokens in reading.tokens] == [2, 1, 300]
@@ -196,7 +197,7 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
     judged = [row["long"] for row in rows if "long" in row]
     assert [set(figures) for figures in judged] == [
-        {"minilm_single", "minilm_best_chunk"},
+        {"one_vector", "best_chunk"},
         *[{"1x1", "2x4", "4x8", "8x16", "16x64"}] * 2,
     ]
 

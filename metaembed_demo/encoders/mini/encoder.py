@@ -1,6 +1,6 @@
-"""MetaEmbed-Mini: Meta Tokens over a frozen MiniLM, for any CPU.
+"""MetaEmbed-Mini: Meta Tokens over a frozen text encoder, for any CPU.
 
-The text encoder is an unmodified MiniLM. The Meta Tokens (16 per query, 64 per page) pass through copies of
+The text encoder is an unmodified MiniLM, or multilingual-e5-small. The Meta Tokens (16 per query, 64 per page) pass through copies of
 its last layers, where they attend to the text states entering that layer and to one another. Text does not
 attend to Meta Tokens, as in a causal vision-language model. Each Meta Token then pools the final text states
 and the image views by attention, weighted by IDF. The pooled states, rotated to principal directions and
@@ -10,7 +10,7 @@ L2-normalised, are the embedding (paper, section 3.1).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,15 +25,19 @@ from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
 from metaembed_demo.encoders.attribution import Evidence
 
-from . import minilm
+from . import e5, minilm
 from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
-from .minilm import MiniLM, TextStates
+from .text_path import TextPath, TextStates
 
 PAGE_BATCH = 8  # pages per forward pass
 LONG = 1_000  # words; fewer are within the limit of tokens, unless most are serial numbers
 BATCH_TOKENS = 32_768  # of the pages of one pass, padded to the longest; bounds memory for long pages
 # Part of the fingerprint, as vectors depend on it: changes with how words become word pieces.
 READING = "2: normalised words, no unknown pieces but spelled ideographs, 128 windows, repetition"
+
+
+TEXT_PATHS: Mapping[str, Callable[[], TextPath]] = {"minilm": minilm.load, "e5": e5.load}
+NAMES = {"minilm": "MetaEmbed-Mini", "e5": "MetaEmbed-Mini multilingual"}
 
 
 class MetaForward(Protocol):
@@ -45,13 +49,12 @@ class MetaForward(Protocol):
 class Mini:
     """The app's default encoder. Thread-safe."""
 
-    name = "MetaEmbed-Mini"
     device = "CPU"
     dim, r_q, r_c = DIM, R_Q, R_C
-    languages: Sequence[str] = ("en",)  # of MiniLM
 
-    def __init__(self, text: MiniLM, meta: MetaPath, fingerprint: str) -> None:
+    def __init__(self, text: TextPath, meta: MetaPath, fingerprint: str) -> None:
         self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint
+        self.name, self.languages = NAMES[text.name], text.languages
         self._last: tuple[Image, Contents] | None = None  # last query image and its contents
 
     @classmethod
@@ -64,15 +67,15 @@ class Mini:
             )
         meta = load_meta(weights)
         digest = hashlib.sha256(weights.read_bytes() + READING.encode()).hexdigest()
-        return cls(minilm.load(), meta, f"mini-{digest[:16]}")
+        return cls(TEXT_PATHS[meta.config.text_path](), meta, f"mini-{digest[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (64, 384) embedding per page, from its words and views; run `extraction.read` first."""
-        return self._encode([Contents(page.words, page.views) for page in pages], self.meta.pages)
+        return self._encode([Contents(page.words, page.views) for page in pages], self.meta.pages, False)
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (16, 384) embedding per query. OCR words and tags of its image follow the query text."""
-        return self._encode([self._read(query) for query in queries], self.meta.queries)
+        return self._encode([self._read(query) for query in queries], self.meta.queries, True)
 
     def left_out(self, page: Page) -> str:
         """What of a page exceeds the encoder, as the rest of a sentence; "" when nothing does."""
@@ -107,11 +110,11 @@ class Mini:
     @torch.no_grad()
     def _evidence(self, words: Sequence[Word], pictures: Sequence[ViewCells], of_queries: bool) -> Evidence:
         read = Contents(tuple(words), tuple(picture.view for picture in pictures))
-        text = self.text.states([self.text.tokens([word.text for word in words])])
+        text = self.text.states([self.text.tokens([word.text for word in words])], of_queries)
         seen, attention = self.meta.attention(text, [self._image_inputs(read)], of_queries)
         n = len(text.ids[0])
         states, weights = seen.final[0, :n], attention[0, :, :, :n]
-        owner, named = self.text.owners([word.text for word in words]).tolist(), list(words)
+        owner, named = self.text.owners([word.text for word in words], of_queries).tolist(), list(words)
         for at, picture in enumerate(pictures, n):
             cells = torch.from_numpy(picture.cells).flatten(0, 1)
             # First-order split of the view's state over its cells; their mean is exact.
@@ -135,7 +138,7 @@ class Mini:
         )
 
     @torch.inference_mode()
-    def _encode(self, read: Sequence[Contents], path: MetaForward) -> list[Embedding]:
+    def _encode(self, read: Sequence[Contents], path: MetaForward, of_queries: bool) -> list[Embedding]:
         texts = [self.text.tokens([word.text for word in words]) for words, _ in read]
         # Sorted by length to reduce padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -145,7 +148,7 @@ class Mini:
             at = max(0, len(order) - min(PAGE_BATCH, max(1, BATCH_TOKENS // longest)))
             rows, order = order[at:], order[:at]
             images = [self._image_inputs(read[i]) for i in rows]
-            vectors = path(self.text.states([texts[i] for i in rows]), images).numpy()
+            vectors = path(self.text.states([texts[i] for i in rows], of_queries), images).numpy()
             for k, i in enumerate(rows):
                 # A text without a known word and without a picture is like no other: all its cosines are 0.
                 says_something = bool(texts[i] or read[i].views)

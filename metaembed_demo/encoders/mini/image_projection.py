@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from metaembed_demo.core.types import View
 
-from .minilm import WIDTH
+from .text_path import WIDTH
 
 FEATURES, CLASSES = 1280, 1000  # of EfficientNet-Lite2
 SHARPNESS = 1 / 1.2  # exponent of the class probabilities; below 1 it flattens them
@@ -103,7 +103,7 @@ class ImageProjection(nn.Module):
 
         Args:
             rows: (CLASSES, FEATURES) classifier weights.
-            names: (CLASSES, WIDTH) MiniLM embeddings of the class names.
+            names: (CLASSES, WIDTH) the text path's embeddings of the class names.
             described: (CLASSES, WIDTH) embeddings of the names with their descriptions.
         """
         self.mean.copy_(drawings.features.mean(0))

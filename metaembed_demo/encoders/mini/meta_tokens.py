@@ -1,33 +1,35 @@
 """Meta Tokens of MetaEmbed-Mini: their layers, attention pooling and weight file.
 
-Text does not attend to Meta Tokens, so its states are computed once (encoders/mini/minilm.py); image views
+Text does not attend to Meta Tokens, so its states are computed once (encoders/mini/text_path.py); image views
 are appended to them by the image projection. This module holds all weights trained by the project.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
-from transformers import BertModel
 
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import View
 
 from .image_projection import ImageProjection
-from .minilm import KEPT, VOCABULARY, WIDTH, TextStates
+from .clusters import content_clusters
+from .text_path import KEPT, WIDTH, TextPath, TextStates
 
 HEADS = 12
 DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
 QUERY_IDF_SCALE = 1.25  # initial exponent of the IDF weight for queries; 1 for pages
-META_LAYERS = KEPT  # copies of MiniLM's last layers; six gained nothing (assets/README.md)
+META_LAYERS = KEPT  # copies of the text path's last layers; six gained nothing (assets/README.md)
 DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
 VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
@@ -62,11 +64,21 @@ def equal_segments(counts: Sequence[int]) -> torch.Tensor:
 
 
 def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
-    """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped."""
+    """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped.
+
+    Where the text has clusters, the last segments are left for them: a word is within its own cluster, and as far
+    as can be from others. A view keeps its distance from the segment.
+    """
     start, end = segment[:, 0, None], segment[:, 1, None]
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
     outside = torch.maximum(start - last, first - end).clamp(min=0)
-    return (outside / (end - start)).clamp(max=SEGMENT_CAP)
+    found = (outside / (end - start)).clamp(max=SEGMENT_CAP)
+    if text.clusters is None:
+        return found
+    count = PAGE_SIZES[-1]
+    apart = (text.clusters[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
+    by_content = torch.where(text.words[:, None], apart, found[:, -count:])
+    return torch.cat([found[:, :-count], by_content], 1)
 
 
 def repetition(text: TextStates) -> torch.Tensor:
@@ -76,7 +88,7 @@ def repetition(text: TextStates) -> torch.Tensor:
     """
     found = torch.zeros(text.ids.shape)
     for row in (text.mask.sum(1) > DENSE).nonzero().flatten().tolist():
-        counts = torch.bincount(text.ids[row][text.mask[row]], minlength=VOCABULARY)
+        counts = torch.bincount(text.ids[row][text.mask[row]], minlength=int(text.ids[row].max()) + 1)
         found[row] = counts[text.ids[row]].clamp(min=1).log()
     return found
 
@@ -135,24 +147,42 @@ class AttentionPooling(nn.Module):
         return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + bias[:, None]).softmax(-1)
 
 
+@dataclass(frozen=True)
+class MetaConfig:
+    """What a weight file says of itself.
+
+    text_path: the name of the text path whose states it reads.
+    vocabulary: word pieces of that path.
+    by_content: whether the last group of page tokens pools parts by content (`clusters.py`); the others, and
+        otherwise all, pool segments.
+    """
+
+    text_path: str = "minilm"
+    vocabulary: int = 30_522
+    by_content: bool = False
+
+
 class MetaPath(nn.Module):
     """All trained weights: Meta Tokens, their layers, attention pooling, log-IDF, image projection."""
 
     state_length: torch.Tensor
+    state_center: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, config: MetaConfig | None = None) -> None:
         super().__init__()
+        self.config = config or MetaConfig()
         self.query_tokens = nn.Parameter(torch.zeros(R_Q, WIDTH))
         self.page_tokens = nn.Parameter(torch.zeros(R_C, WIDTH))
         self.layers = nn.ModuleList(MetaLayer() for _ in range(META_LAYERS))
         self.pooling = AttentionPooling()
-        self.log_idf = nn.Parameter(torch.zeros(VOCABULARY))  # of each word piece
+        self.log_idf = nn.Parameter(torch.zeros(self.config.vocabulary))  # of each word piece
         self.query_idf_scale = nn.Parameter(torch.tensor(QUERY_IDF_SCALE))
         self.page_idf_scale = nn.Parameter(torch.tensor(1.0))
         # A fixed rotation: training it lost points on out-of-domain texts (assets/README.md).
         self.project = nn.Linear(WIDTH, DIM, bias=False).requires_grad_(False)
         self.image_projection = ImageProjection()
         self.register_buffer("state_length", torch.tensor(1.0))  # norm given to views
+        self.register_buffer("state_center", torch.zeros(WIDTH))  # what all states share
         self.page_segments, self.query_segments = segments(), query_segments()
 
     def pages(self, text: TextStates, images: Sequence[ImageInputs] = ()) -> torch.Tensor:
@@ -166,15 +196,23 @@ class MetaPath(nn.Module):
     def pooled(self, text: TextStates, of_queries: bool) -> torch.Tensor:
         """(B, R, DIM) unit rows by pooling words with all-zero Meta Tokens: the model before training."""
         nothing = torch.zeros(len(text.ids), len(self._side(of_queries)[0]), WIDTH)
-        return self._embedded(nothing, text, of_queries)
+        return self._embedded(nothing, self.parted(text, of_queries), of_queries)
 
     def attention(
         self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool
     ) -> tuple[TextStates, torch.Tensor]:
         """The pooled states (words and views), and the pooling weights (B, HEADS, R, T)."""
+        text = self.parted(text, of_queries)
         seen = self.with_views(text, images)
         bias = self._bias(seen, of_queries)
         return seen, self.pooling.attention(self._meta_states(text, of_queries), seen.final, bias)
+
+    def parted(self, text: TextStates, of_queries: bool) -> TextStates:
+        """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
+        clusters = text.clusters
+        if clusters is None and self.config.by_content and not of_queries:
+            clusters = content_clusters(text.final, text.words, PAGE_SIZES[-1])
+        return replace(text, final=text.final - self.state_center, clusters=clusters)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Meta Tokens, their segments, and the scale of log-IDF."""
@@ -186,6 +224,7 @@ class MetaPath(nn.Module):
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
     def _forward(self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool) -> torch.Tensor:
+        text = self.parted(text, of_queries)
         return self._embedded(self._meta_states(text, of_queries), self.with_views(text, images), of_queries)
 
     def _meta_states(self, text: TextStates, of_queries: bool) -> torch.Tensor:
@@ -233,7 +272,12 @@ class MetaPath(nn.Module):
             (text.ids, torch.full(mask.shape, VIEW)),
             (text.reach, reach),
         ]
-        return TextStates([], *(torch.cat([words, views], 1) for words, views in parts))
+        nothing = torch.zeros(mask.shape, dtype=torch.bool)
+        joined = [torch.cat([words, views], 1) for words, views in (*parts, (text.words, nothing))]
+        clusters = text.clusters
+        if clusters is not None:
+            clusters = torch.cat([clusters, torch.full(mask.shape, -1)], 1)
+        return TextStates([], *joined, clusters)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state dict under its names on disk."""
@@ -242,25 +286,27 @@ class MetaPath(nn.Module):
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Load what `tensors` returned. Raises KeyError or RuntimeError if it is of another model."""
         here = {disk: name for name, disk in ON_DISK.items()}
-        state = {_renamed(name, here): tensor for name, tensor in tensors.items()}
+        state = {"state_center": torch.zeros(WIDTH)}  # weights of before have none
+        state |= {_renamed(name, here): tensor for name, tensor in tensors.items()}
         self.image_projection = ImageProjection(len(state["image_projection.keys"]))
         self.load_state_dict(state)
 
     @torch.no_grad()
     def start_from(
-        self, model: BertModel, embeddings: torch.Tensor, log_idf: torch.Tensor, state_length: float = 1.0
+        self, text: TextPath, embeddings: torch.Tensor, log_idf: torch.Tensor, state_length: float = 1.0
     ) -> None:
-        """Initialise for training: layers from MiniLM's last ones, Meta Tokens as [CLS] + N(0, 1).
+        """Initialise for training: layers from the text path's last ones, Meta Tokens as [CLS] + N(0, 1).
 
         Identical Meta Tokens would stay identical, hence the noise. The projection is the principal
         directions of `embeddings`, largest first, so that a prefix of the dimensions preserves cosines best.
 
         Args:
-            embeddings: (n, WIDTH) MiniLM embeddings of sample texts.
-            log_idf: (VOCABULARY,) log of the inverse document frequency of each word piece.
-            state_length: mean norm of MiniLM's final states, which views are scaled to.
+            embeddings: (n, WIDTH) the path's own embeddings of sample texts, less `state_center`.
+            log_idf: (vocabulary,) log of the weight of each word piece.
+            state_length: mean norm of the path's centred final states, which views are scaled to.
         """
-        for mine, theirs in zip(self._layers(), cast(Any, model).encoder.layer[-META_LAYERS:], strict=True):
+        model = cast(Any, text.model)
+        for mine, theirs in zip(self._layers(), model.encoder.layer[-META_LAYERS:], strict=True):
             attention, output = theirs.attention, theirs.output
             pairs: dict[nn.Module, nn.Module] = {
                 mine.query: attention.self.query,
@@ -274,7 +320,7 @@ class MetaPath(nn.Module):
             }
             for copy, original in pairs.items():
                 copy.load_state_dict(original.state_dict())
-        cls = model.embeddings(input_ids=torch.tensor([[101]]))[0, 0]
+        cls = model.embeddings(inputs_embeds=text.vectors(torch.tensor([[text.cls]])))[0, 0]
         for tokens in (self.query_tokens, self.page_tokens):
             tokens.copy_(cls + torch.randn_like(tokens))
         _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # ascending eigenvalues
@@ -300,16 +346,19 @@ def _renamed(name: str, names: dict[str, str]) -> str:
 
 
 def save_meta(meta: MetaPath, path: Path) -> None:
-    """Write the trained weights as float16 safetensors (about 15 MB)."""
+    """Write the trained weights as float16 safetensors (about 15 MB), with what they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in meta.tensors().items()}, path)
+    tensors = {name: tensor.half().contiguous() for name, tensor in meta.tensors().items()}
+    save_file(tensors, path, {"config": json.dumps(asdict(meta.config))})
 
 
 def load_meta(path: Path) -> MetaPath:
     """Read what `save_meta` wrote. Raises ValueError when the file does not fit this model."""
     try:
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-        meta = MetaPath()
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+        meta = MetaPath(MetaConfig(**json.loads(told.get("config", "{}"))))
         meta.load_tensors(tensors)
     except Exception as error:
         raise ValueError(f"{path.name} does not hold MetaEmbed-Mini weights: {error}") from error

@@ -19,7 +19,7 @@ from metaembed_demo.core.types import FloatArray
 from metaembed_demo.documents.image_tags import class_rows, image_views
 from metaembed_demo.documents.imagenet_labels import CLASSES, label
 from metaembed_demo.encoders.mini.image_projection import CaptionedDrawings, ImageProjection
-from metaembed_demo.encoders.mini.minilm import MiniLM
+from metaembed_demo.encoders.mini.text_path import TextPath
 
 from . import clipart
 
@@ -29,7 +29,7 @@ DESCRIPTION = 0.5  # weight of a class description; its names have 1
 TELL_EVERY = 200  # drawings
 
 
-def fit(projection: ImageProjection, text: MiniLM, data: Path) -> None:
+def fit(projection: ImageProjection, text: TextPath, data: Path) -> None:
     """Fit `projection` to the drawings under `data`, which are downloaded once. Raises RuntimeError."""
     drawings = clipart.training_drawings(clipart.fetch(data))
     features = _features(drawings, data / KEPT)

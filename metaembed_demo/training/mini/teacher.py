@@ -1,4 +1,4 @@
-"""Teacher of MetaEmbed-Mini: MiniLM with late interaction over all tokens.
+"""Teacher of MetaEmbed-Mini: the text path with late interaction over all tokens.
 
 Score: MaxSim over the segments of the untrained `MetaPath`, plus weighted MaxSim over all tokens. It needs no
 labels, so it can score every query against every page of a batch.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
-from metaembed_demo.encoders.mini.minilm import TextStates
+from metaembed_demo.encoders.mini.text_path import TextStates
 from metaembed_demo.training.matryoshka_loss import nested_scores
 
 
@@ -36,16 +36,15 @@ class TeacherStates:
 class Teacher:
     """A frozen copy of the initial `MetaPath`. Special tokens are excluded."""
 
-    def __init__(self, start: MetaPath, special: Sequence[int], token_weight: float) -> None:
+    def __init__(self, start: MetaPath, token_weight: float) -> None:
         self.start = deepcopy(start).requires_grad_(False)
-        self.special, self.token_weight = torch.tensor(special), token_weight
+        self.token_weight = token_weight
 
     @torch.no_grad()
     def read(self, states: TextStates, of_queries: bool) -> TeacherStates:
         """Teacher vectors of a batch of texts."""
-        kept = states.mask & ~torch.isin(states.ids, self.special)
-        unit = F.normalize(states.final, dim=-1)
-        tokens = [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, kept, strict=True)]
+        unit = F.normalize(states.final - self.start.state_center, dim=-1)
+        tokens = [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, states.words, strict=True)]
         return TeacherStates(self.start.pooled(states, of_queries), tokens)
 
     @torch.no_grad()

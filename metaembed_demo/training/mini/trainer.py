@@ -1,7 +1,7 @@
 """Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
 
-MiniLM is frozen; only `MetaPath` is trained. The teacher is MiniLM with unlimited vectors: MaxSim over all
-tokens plus MaxSim over the segments.
+The text path is frozen; only `MetaPath` is trained. The teacher is the text path with unlimited vectors: MaxSim
+over all tokens plus MaxSim over the segments.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.imagenet_labels import categories
-from metaembed_demo.encoders.mini import minilm
-from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
-from metaembed_demo.encoders.mini.minilm import VOCABULARY, MiniLM
+from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
+from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath, save_meta
+from metaembed_demo.encoders.mini.text_path import TextPath
 from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
@@ -32,7 +32,8 @@ from . import corpora, image_captions
 from .dataset import ImageConcept, TrainingExample, TrainingSet, load_questions
 from .teacher import Teacher, TeacherStates
 
-STATES = 200  # sentences for the mean norm of final states
+STATES = 200  # sentences for center and mean norm of final states
+LEAST_WEIGHT = 1e-3  # of a word piece, beside its IDF
 MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 
 
@@ -40,6 +41,10 @@ MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 class Recipe:
     """Hyperparameters. Field names are the command's options."""
 
+    text_path: str = "minilm"  # or "e5"
+    by_content: bool = True  # the last group of page tokens pools parts by content
+    centred: bool = False  # text states less their mean
+    rarity: bool = True  # words weighted by IDF at the start; False: all alike
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
     rate: float = 1e-4  # learning rate of the layers
@@ -70,8 +75,8 @@ class Trainer:
         """`data`: folder of the drawings, downloaded if missing; None: no image projection is fitted."""
         torch.manual_seed(recipe.seed)
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
-        self.text = minilm.load()
-        self.meta = MetaPath()
+        self.text = TEXT_PATHS[recipe.text_path]()
+        self.meta = MetaPath(MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content))
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=0.01)
         self.step = 0
 
@@ -116,25 +121,33 @@ class Trainer:
         """Initialise the weights, and the teacher as a copy of them."""
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
         embeddings = torch.from_numpy(self.text.embed(sample))
-        length = self.text.states([self.text.tokens(s.split()) for s in sample[:STATES]]).final.norm(dim=-1)
-        length = length[length > 0].mean().item()  # padding is 0
-        self.meta.start_from(self.text.model, embeddings, self._log_idf(), length)
+        states = self.text.states([self.text.tokens(s.split()) for s in sample[:STATES]])
+        final = states.final[states.words]
+        if self.recipe.centred:
+            self.meta.state_center.copy_(final.mean(0))
+            embeddings = embeddings - embeddings.mean(0)
+        length = (final - self.meta.state_center).norm(dim=-1).mean().item()
+        self.meta.start_from(self.text, embeddings, self._log_weights(), length)
         if self.data is not None:
             image_captions.fit(self.meta.image_projection, self.text, self.data)
-        special = [self.text.cls, self.text.sep]
-        self.teacher = Teacher(self.meta, special, self.recipe.teacher_tokens)
+        self.teacher = Teacher(self.meta, self.recipe.teacher_tokens)
 
-    def _log_idf(self) -> torch.Tensor:
-        """(VOCABULARY,) log of each word piece's inverse document frequency over `rarity_batches`."""
-        seen = torch.ones(VOCABULARY)
+    def _log_weights(self) -> torch.Tensor:
+        """(vocabulary,) log of each word piece's weight: its IDF over `rarity_batches`, or 1; special ones none."""
+        special = [self.text.cls, self.text.sep]
+        if not self.recipe.rarity:
+            weights = torch.ones(self.text.vocabulary)
+            weights[special] = 0
+            return torch.log(weights + LEAST_WEIGHT)
+        seen = torch.ones(self.text.vocabulary)
         pages = 1
         for seed in range(self.recipe.rarity_batches):
             for example in self.training_set.batch(self.recipe.batch, seed):
                 seen[list(set(self.text.tokens(example.words)))] += 1
                 pages += 1
         idf = torch.log(pages / seen)
-        idf[[self.text.cls, self.text.sep]] = 0
-        return torch.log(idf + 1e-3)
+        idf[special] = 0
+        return torch.log(idf + LEAST_WEIGHT)
 
     def _evaluate(self) -> None:
         for name, examples in self.dev_sets.items():
@@ -214,7 +227,7 @@ class Encoded:
 
 
 def encode(
-    text: MiniLM, meta: MetaPath, examples: Sequence[TrainingExample], teacher: Teacher | None = None
+    text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample], teacher: Teacher | None = None
 ) -> Encoded:
     """Encode pages, sorted by length to reduce padding, and their queries."""
     examples = sorted(examples, key=lambda example: len(example.words))
@@ -228,7 +241,7 @@ def encode(
     foreign = [query for example in examples for query in example.foreign]
     asked = [query for example in examples for query in example.queries] + foreign
     answered = [i for i, example in enumerate(examples) for _ in example.queries]
-    states = text.states([text.tokens(query.split()) for query in asked])
+    states = text.states([text.tokens(query.split()) for query in asked], of_queries=True)
     scores = (
         teacher.scores(teacher.read(states, of_queries=True), TeacherStates.join(taught)) if teacher else None
     )
@@ -237,23 +250,23 @@ def encode(
 
 
 @torch.no_grad()
-def evaluate(text: MiniLM, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
+def evaluate(text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
     """nDCG@5 per budget; each page is the only relevant one for its queries."""
     found = encode(text, meta, examples)
     scores = zip(BUDGETS, nested_scores(found.queries, found.pages), strict=True)
     return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, found.positives) for (r_q, r_c), matrix in scores}
 
 
-def baselines(text: MiniLM, examples: Sequence[TrainingExample]) -> dict[str, float]:
-    """nDCG@5 of MiniLM's single vector, and of its best chunk per page."""
+def baselines(text: TextPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
+    """nDCG@5 of the text path's single vector, and of its best chunk per page."""
     right = torch.tensor([i for i, example in enumerate(examples) for _ in example.queries])
     asked = [query for example in examples for query in example.queries]
     pages = [" ".join(example.words) for example in examples]
-    single = torch.from_numpy(text.embed(asked) @ text.embed(pages).T)
+    single = torch.from_numpy(text.embed(asked, of_queries=True) @ text.embed(pages).T)
     best = torch.from_numpy(best_chunk(text, pages, asked)[0])
     return {
-        "minilm_single": single_answer_ndcg(single, right),
-        "minilm_best_chunk": single_answer_ndcg(best, right),
+        "one_vector": single_answer_ndcg(single, right),
+        "best_chunk": single_answer_ndcg(best, right),
     }
 
 
