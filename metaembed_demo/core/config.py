@@ -112,6 +112,7 @@ class Paths(Settings):
 
     assets: ClassVar[Path] = ROOT / "assets"
     mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
+    multilingual_weights: ClassVar[Path] = ROOT / "assets" / "mini-multilingual.safetensors"
     shipped_samples: ClassVar[Path] = ROOT / "assets" / "samples.npz"
     share_card: ClassVar[Path] = ROOT / "assets" / "share-card.jpg"
     shipped_statistics: ClassVar[Path] = ROOT / "assets" / "token_statistics.npz"

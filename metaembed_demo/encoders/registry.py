@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
-from metaembed_demo.core.config import SPACE, Space
+from metaembed_demo.core.config import PATHS, SPACE, Space
 
 from .base import Encoder
 
 
+# The embedded encoders: "mini" is the default, the others say which text path they have.
+MINI: Mapping[str, Path] = {
+    "mini": PATHS.mini_weights,
+    "mini-english": PATHS.mini_weights,
+    "mini-multilingual": PATHS.multilingual_weights,
+}
+
+
 def load_encoder(name: str = "mini") -> Encoder:
-    """Load "mini", a checkpoint folder, or a hub id "owner/name[@revision]".
+    """Load one of `MINI`, a checkpoint folder, or a hub id "owner/name[@revision]".
 
     Raises:
         ValueError: when there is no such encoder, or it cannot be loaded safely.
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
-    if name == "mini":
+    if name in MINI:
         from metaembed_demo.encoders.mini.encoder import Mini  # imports torch
 
-        return Mini.load()
+        return Mini.load(MINI[name])
     if os.path.isdir(name):
         from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 
@@ -32,7 +42,7 @@ def load_encoder(name: str = "mini") -> Encoder:
 
         return load_vlm(hub[1], hub[2])
     raise ValueError(
-        f"There is no encoder called {name!r}. Use 'mini', the folder of a MetaEmbed checkpoint, "
+        f"There is no encoder called {name!r}. Use {', '.join(MINI)}, the folder of a MetaEmbed checkpoint, "
         "or a hub id: owner/name or owner/name@revision."
     )
 
@@ -42,7 +52,7 @@ def affordable(name: str, space: Space = SPACE) -> tuple[str, str]:
 
     Outside Spaces, `name` is returned unchanged: running a large model on a CPU is the user's choice.
     """
-    if name == "mini" or not space.here or space.zero_gpu:
+    if name in MINI or not space.here or space.zero_gpu:
         return name, ""
     import torch
 

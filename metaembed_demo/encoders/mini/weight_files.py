@@ -23,10 +23,8 @@ def intact_file(model: str, package: str, inside: str, sha256: str, pip_name: st
         FileNotFoundError: when no intact copy is found; the message says what brings one.
     """
     for path in places(package, inside, hub):
-        if path.is_file():
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                    return path
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
     raise FileNotFoundError(f"No intact copy of {model} was found. Install it: pip install {pip_name}")
 
 
