@@ -4,6 +4,8 @@
 - long: long pages of documents that training never sees (`dataset.is_dev`), two natural questions each
 - business: letters, minutes, contracts, invoices and so on, and natural questions; with a text layer
 - business-scans: the same pages and questions, printed and scanned
+- de, fr, es, it, ru, ja, zh: pages of translated documentation, asked for by headings that were left out
+- de-en and so on: the same pages, asked for by the English headings
 - pictures: Open Clip Art drawings kept out of training (`clipart.is_dev`), asked for by their titles
 - pictures-alike: the same, asked for by another drawing of the same title
 
@@ -19,11 +21,9 @@ import argparse
 import hashlib
 import json
 import random
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -37,6 +37,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import KeepInFrame, ListFlowable, PageBreak, Paragraph, Spacer, Table
 
+from benchmarks.quality import language_sets
+from benchmarks.quality.dev_set import DevSet, hashed, plain
 from metaembed_demo.core.config import PATHS, ROOT
 from metaembed_demo.training.mini import clipart, corpora
 from metaembed_demo.training.mini.dataset import DICTIONARIES, is_dev
@@ -56,30 +58,6 @@ FONTS = (("Helvetica", "Helvetica-Bold"), ("Times-Roman", "Times-Bold"))
 ACCENTS = ("#234b8c", "#7a2331", "#2f5d3a", "#3b3f46", "#8a5a12")
 
 Block = dict[str, Any]  # one of: title, text, list, table
-
-
-@dataclass
-class DevSet:
-    """Queries, judgements, and what the corpus is made of; `frozen` is all that the hash covers."""
-
-    queries: list[dict[str, str]] = field(default_factory=list)
-    qrels: list[tuple[str, str]] = field(default_factory=list)  # query id, corpus id
-    frozen: list[Any] = field(default_factory=list)
-
-    def ask(self, text: str, *corpus_ids: str, image: str = "") -> None:
-        key = f"q{len(self.queries) + 1}"
-        self.queries.append({"_id": key, "text": text, **({"image": image} if image else {})})
-        self.qrels += [(key, corpus_id) for corpus_id in corpus_ids]
-
-    def digest(self) -> str:
-        told = json.dumps([self.frozen, self.queries, self.qrels], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    def write(self, folder: Path) -> None:
-        (folder / "qrels").mkdir(parents=True, exist_ok=True)
-        (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.queries))
-        rows = "".join(f"{key}\t{corpus_id}\t1\n" for key, corpus_id in self.qrels)
-        (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
 
 
 # Long pages
@@ -122,12 +100,12 @@ def _cut(document: corpora.Document, rng: random.Random) -> list[list[Block]]:
 def make_long(folder: Path, data: Path) -> DevSet:
     pages = long_pages(corpora.load(corpora.prepare(data)))
     found = DevSet(frozen=[pages])
-    names = {key: f"{_plain(key.split('#')[0])}.pdf#{int(key.split('#')[1]) + 1}" for key in pages}
+    names = {key: f"{plain(key.split('#')[0])}.pdf#{int(key.split('#')[1]) + 1}" for key in pages}
     for line in (OURS / "long.jsonl").read_text().splitlines():
         row = json.loads(line)
         found.ask(row["text"], names[row["page"]])
     for name, keys in groupby(pages, key=lambda key: key.split("#")[0]):
-        draw(folder / f"{_plain(name)}.pdf", name, [pages[key] for key in keys], size=8.5)
+        draw(folder / f"{plain(name)}.pdf", name, [pages[key] for key in keys], size=8.5)
     return found
 
 
@@ -140,7 +118,7 @@ def make_business(folder: Path, data: Path, scanned: bool = False) -> DevSet:
         document = json.loads(line)
         found.frozen.append(document["pages"])
         path = folder / f"{document['name']}.pdf"
-        draw(path, document["kind"], document["pages"], size=9 + int(_hash(document["name"])[0], 16) % 3)
+        draw(path, document["kind"], document["pages"], size=9 + int(hashed(document["name"])[0], 16) % 3)
         if scanned:
             scan_pages(path)
         for question in document["questions"]:
@@ -154,7 +132,7 @@ def scan_pages(path: Path) -> None:
         pages = [page.render(scale=SCAN_DPI / 72).to_pil() for page in document]
     canvas = Canvas(str(path), pagesize=A4, invariant=1)
     for number, page in enumerate(pages):
-        seed = int(_hash(f"{path.stem}-{number}")[:6], 16)
+        seed = int(hashed(f"{path.stem}-{number}")[:6], 16)
         canvas.drawImage(ImageReader(scan(page, seed, tilt=seed % 13 / 10 - 0.6)), 0, 0, *A4)
         canvas.showPage()
     canvas.save()
@@ -162,7 +140,7 @@ def scan_pages(path: Path) -> None:
 
 def draw(path: Path, name: str, pages: Sequence[Sequence[Block]], size: float) -> None:
     """Write pages of blocks as a PDF; a page that is too full is set smaller."""
-    pick = int(_hash(path.stem)[:4], 16)
+    pick = int(hashed(path.stem)[:4], 16)
     font, bold = FONTS[pick % len(FONTS)]
     sheet = styles(font, bold, size, ACCENTS[pick % len(ACCENTS)])
     story: list[Any] = []
@@ -197,7 +175,7 @@ def make_pictures(folder: Path, data: Path, alike: bool = False) -> DevSet:
     groups = dev_groups(clipart.drawings(clipart.fetch(data)))
     found = DevSet()
     for title, drawings in groups.items():
-        ids = [f"{_plain(drawing.name)}.png" for drawing in drawings]
+        ids = [f"{plain(drawing.name)}.png" for drawing in drawings]
         for drawing, corpus_id in zip(drawings, ids, strict=True):
             clipart.render(drawing, folder / corpus_id)
             found.frozen.append([corpus_id, hashlib.sha256(drawing.path.read_bytes()).hexdigest()])
@@ -214,7 +192,7 @@ def dev_groups(drawings: Iterable[clipart.Drawing]) -> dict[str, list[clipart.Dr
     for drawing in drawings:
         if clipart.is_dev(drawing):
             groups.setdefault(drawing.title, []).append(drawing)
-    ordered = sorted(groups, key=lambda title: (len(groups[title]) == 1, _hash(title)))
+    ordered = sorted(groups, key=lambda title: (len(groups[title]) == 1, hashed(title)))
     kept: dict[str, list[clipart.Drawing]] = {}
     for title in ordered:
         room = CANDIDATES - sum(map(len, kept.values()))
@@ -232,6 +210,7 @@ SETS: dict[str, Callable[[Path, Path], DevSet]] = {
     "business-scans": partial(make_business, scanned=True),
     "pictures": make_pictures,
     "pictures-alike": partial(make_pictures, alike=True),
+    **language_sets.SETS,
 }
 
 
@@ -239,12 +218,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=PATHS.cache / "devsets")
     parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="as `train` keeps it")
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS), metavar="SET")
     parser.add_argument("--freeze", action="store_true", help="accept the sets as they come out")
     options = parser.parse_args()
     frozen = json.loads(FROZEN.read_text()) if FROZEN.exists() else {}
-    digests = {name: make(options.out / name, options.data, build) for name, build in SETS.items()}
+    digests = {name: make(options.out / name, options.data, SETS[name]) for name in options.only}
     if options.freeze:
-        FROZEN.write_text(json.dumps(digests, indent=1) + "\n")
+        FROZEN.write_text(json.dumps(frozen | digests, indent=1) + "\n")
     elif changed := [name for name, digest in digests.items() if frozen.get(name) != digest]:
         print(f"Not the frozen dev sets: {', '.join(changed)}. Other package versions?", file=sys.stderr)
         return 1
@@ -259,14 +239,6 @@ def make(folder: Path, data: Path, build: Callable[[Path, Path], DevSet]) -> str
     devset.write(folder)
     print(f"{folder.name}: {len(devset.queries)} queries, {devset.digest()[:16]}", file=sys.stderr)
     return devset.digest()
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _safe(text: str) -> str:

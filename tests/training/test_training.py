@@ -16,7 +16,14 @@ from metaembed_demo.encoders.mini.text_path import WIDTH
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
 from metaembed_demo.training.mini.corpora import Document, parse_dictd, parse_sections, parse_wordnet
-from metaembed_demo.training.mini.dataset import ImageConcept, Question, TrainingSet, is_dev, load_questions
+from metaembed_demo.training.mini.dataset import (
+    HELD_OUT,
+    ImageConcept,
+    Question,
+    TrainingSet,
+    is_dev,
+    load_questions,
+)
 from metaembed_demo.training.mini.teacher import Teacher, token_scores
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, main, single_answer_ndcg
 
@@ -77,6 +84,8 @@ def test_batches_repeat_and_keep_the_dev_set_apart() -> None:
     assert kept
     assert kept == {document.name for document, _ in training_set.dev}
     assert len(training_set.train) == len(made) - len(kept)
+    whole = [Document(HELD_OUT[0], document.name, document.sections) for document in made]
+    assert TrainingSet([*made, *whole]).train == training_set.train
 
 
 def test_a_batch_mixes_pictures_and_foreign_queries() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 HTML_SOURCES: dict[str, str] = {  # package -> glob of its pages
     "python3.11-doc": "usr/share/doc/python3.11/html/**/*.html",
@@ -127,23 +128,35 @@ def _documents(folder: Path) -> Iterator[Document]:
 
 def parse_sections(path: Path, plain: bool) -> list[tuple[str, str]]:
     """(heading, text) sections. `plain` pages (one long PRE) are split by paragraphs instead."""
+    root = page_body(path, _DROP)
+    if root is None:
+        return []
+    if plain:
+        paragraphs = re.split(r"\n\s*\n", root.text_content())
+        return _blocks([" ".join(p.split()) for p in paragraphs])
+    return [(heading, text) for heading, text in headed(root) if len(text.split()) >= 12]
+
+
+def page_body(path: Path, drop: str) -> Any:
+    """The body of an HTML file (an lxml element) without what the XPath `drop` finds; None if unreadable."""
     from lxml import html  # only training needs it
 
     try:
         tree = html.fromstring(path.read_bytes())
     except (ValueError, html.etree.ParserError):
-        return []
-    for element in tree.xpath(_DROP):
+        return None
+    for element in tree.xpath(drop):
         if element.getparent() is not None:
             element.drop_tree()
     body = tree.find(".//body")
-    root = tree if body is None else body
-    if plain:
-        paragraphs = re.split(r"\n\s*\n", root.text_content())
-        return _blocks([" ".join(p.split()) for p in paragraphs])
+    return tree if body is None else body
+
+
+def headed(root: Any) -> list[tuple[str, str]]:
+    """Every (heading, text) section below an lxml element, also empty ones; what precedes has heading ""."""
     sections: list[tuple[str, list[str]]] = [("", [])]
     _walk(root, sections)
-    return [(_clean(h), " ".join("".join(t).split())) for h, t in sections if len("".join(t).split()) >= 12]
+    return [(_clean(heading), " ".join("".join(text).split())) for heading, text in sections]
 
 
 def _walk(element, sections: list[tuple[str, list[str]]]) -> None:  # type: ignore[no-untyped-def]

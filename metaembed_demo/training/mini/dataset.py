@@ -22,6 +22,7 @@ from .corpora import Document
 UNIT_WORDS = 220  # longer sections are split, so that a page can begin inside one
 CLUSTER = 4  # pages per batch from the same document: hard negatives
 DEV_SHARE = 25  # one document in 25 is in the dev set
+HELD_OUT = ("installation-guide-amd64",)  # sources that are kept out of training as a whole
 NOISE_SHARE = 0.15
 DICTIONARIES = ("dict-", "wordnet")
 QUESTIONS = (
@@ -116,7 +117,7 @@ class TrainingSet:
         counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
         self.generic = {heading for heading, n in counts.items() if n > GENERIC}
         split = [(d, self._units(d)) for d in documents]
-        self.train = [(d.source, units) for d, units in split if not is_dev(d) and units]
+        self.train = [(d.source, units) for d, units in split if not is_kept_out(d) and units]
         self.dev = [(d, units) for d, units in split if is_dev(d) and units]
         self.entries = [units for source, units in self.train if source.startswith(DICTIONARIES)]
         self.asked = self._asked(questions)
@@ -286,6 +287,11 @@ class TrainingSet:
 def is_dev(document: Document) -> bool:
     """Whether a document is in the dev set; a hash of its name, so it never changes."""
     return hashlib.sha256(f"{document.source}/{document.name}".encode()).digest()[0] % DEV_SHARE == 0
+
+
+def is_kept_out(document: Document) -> bool:
+    """Whether a document is not trained on, in any language."""
+    return document.source in HELD_OUT or is_dev(document)
 
 
 def starts(unit: Unit) -> str:
