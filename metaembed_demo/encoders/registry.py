@@ -11,7 +11,6 @@ from metaembed_demo.core.config import PATHS, SPACE, Space
 
 from .base import Encoder
 
-
 # The embedded encoders: "mini" is the default, the others say which text path they have.
 MINI: Mapping[str, Path] = {
     "mini": PATHS.mini_weights,

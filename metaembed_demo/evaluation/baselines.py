@@ -1,4 +1,4 @@
-"""What people would use otherwise, on exactly the same words: BM25 and a text path's own vectors, one to all."""
+"""What people would use otherwise, on the same words: BM25 and a text path's own vectors, one to all."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def best_chunk(model: TextPath, texts: Sequence[str], asked: Sequence[str]) -> t
 def token_maxsim(model: TextPath, texts: Sequence[str], asked: Sequence[str]) -> tuple[FloatArray, int]:
     """Scores (queries, n) of late interaction over the final token states, as ColBERT does it.
 
-    Every word piece of query and page is a unit vector, special tokens left out; the model was not trained for
-    it. Also the number of page vectors.
+    Every word piece of query and page is a unit vector, special tokens left out; the model was not trained
+    for it. Also the number of page vectors.
     """
     queries = [model.token_vectors(text.split(), of_query=True) for text in asked]
     starts = np.cumsum([0, *(len(vectors) for vectors in queries)])[:-1]

@@ -152,7 +152,9 @@ def test_segments_go_from_the_whole_to_fine(table: torch.Tensor, tokens: int) ->
 def at(places: list[float], reach: list[float] | None = None) -> TextStates:
     place = torch.tensor([places])
     nothing = torch.zeros_like(place)
-    return TextStates([], nothing, nothing, place, nothing, torch.tensor([reach]) if reach else nothing, nothing)
+    return TextStates(
+        [], nothing, nothing, place, nothing, torch.tensor([reach]) if reach else nothing, nothing
+    )
 
 
 def test_distance_is_zero_inside_and_capped_outside() -> None:

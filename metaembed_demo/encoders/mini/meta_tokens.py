@@ -21,14 +21,13 @@ from torch.nn import functional as F
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import View
 
-from .image_projection import ImageProjection
 from .clusters import content_clusters
+from .image_projection import ImageProjection
 from .text_path import KEPT, WIDTH, TextPath, TextStates
 
 HEADS = 12
 DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
 R_Q, R_C = BUDGETS[-1]
-QUERY_IDF_SCALE = 1.25  # initial exponent of the IDF weight for queries; 1 for pages
 META_LAYERS = KEPT  # copies of the text path's last layers; six gained nothing (assets/README.md)
 DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
@@ -66,8 +65,8 @@ def equal_segments(counts: Sequence[int]) -> torch.Tensor:
 def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
     """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped.
 
-    Where the text has clusters, the last segments are left for them: a word is within its own cluster, and as far
-    as can be from others. A view keeps its distance from the segment.
+    Where the text has clusters, the last segments are left for them: a word is within its own cluster, and as
+    far as can be from others. A view keeps its distance from the segment.
     """
     start, end = segment[:, 0, None], segment[:, 1, None]
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
@@ -176,7 +175,7 @@ class MetaPath(nn.Module):
         self.layers = nn.ModuleList(MetaLayer() for _ in range(META_LAYERS))
         self.pooling = AttentionPooling()
         self.log_idf = nn.Parameter(torch.zeros(self.config.vocabulary))  # of each word piece
-        self.query_idf_scale = nn.Parameter(torch.tensor(QUERY_IDF_SCALE))
+        self.query_idf_scale = nn.Parameter(torch.tensor(1.0))  # exponent of the IDF weight
         self.page_idf_scale = nn.Parameter(torch.tensor(1.0))
         # A fixed rotation: training it lost points on out-of-domain texts (assets/README.md).
         self.project = nn.Linear(WIDTH, DIM, bias=False).requires_grad_(False)
@@ -357,7 +356,7 @@ def load_meta(path: Path) -> MetaPath:
     try:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         meta = MetaPath(MetaConfig(**json.loads(told.get("config", "{}"))))
         meta.load_tensors(tensors)
     except Exception as error:

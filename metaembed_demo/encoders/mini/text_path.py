@@ -36,7 +36,7 @@ class TextStates:
     ids: (B, T) int64 word piece ids; 0 is padding. A prefix counts as the first special token.
     reach: (B, T) float32, half the width around `place`; 0 for words.
     words: (B, T) bool, true for word pieces: neither special tokens, prefixes, views nor padding.
-    clusters: (B, T) int64, the part by content that a piece belongs to (`clusters.py`); None before that is known.
+    clusters: (B, T) int64, the part by content that a piece belongs to (`clusters.py`); None if not known.
     """
 
     layers: list[torch.Tensor]
@@ -111,7 +111,9 @@ class TextPath(ABC):
             length = int(end - start)
             mask[row, :length] = True
             place[row, :length] = (torch.arange(length) + 0.5) / length
-            seen = [id_ for w in windows[row] for id_ in (*[self.cls] * len(prefix), w[0], *w[1 + len(prefix) :])]
+            seen = [
+                id_ for w in windows[row] for id_ in (*[self.cls] * len(prefix), w[0], *w[1 + len(prefix) :])
+            ]
             ids[row, :length] = torch.tensor(seen)
             for layer, state in zip(layers, states, strict=True):
                 layer[row, :length] = state[start:end]

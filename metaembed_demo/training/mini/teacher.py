@@ -44,7 +44,9 @@ class Teacher:
     def read(self, states: TextStates, of_queries: bool) -> TeacherStates:
         """Teacher vectors of a batch of texts."""
         unit = F.normalize(states.final - self.start.state_center, dim=-1)
-        tokens = [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, states.words, strict=True)]
+        tokens = [
+            rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, states.words, strict=True)
+        ]
         return TeacherStates(self.start.pooled(states, of_queries), tokens)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
 
-The text path is frozen; only `MetaPath` is trained. The teacher is the text path with unlimited vectors: MaxSim
-over all tokens plus MaxSim over the segments.
+The text path is frozen; only `MetaPath` is trained. The teacher is the text path with unlimited vectors:
+MaxSim over all tokens plus MaxSim over the segments.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,13 @@ from metaembed_demo.encoders.mini.text_path import TextPath
 from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
-from . import corpora, image_captions
+from . import corpora, image_captions, translations
 from .dataset import ImageConcept, TrainingExample, TrainingSet, load_questions
 from .teacher import Teacher, TeacherStates
 
 STATES = 200  # sentences for center and mean norm of final states
-LEAST_WEIGHT = 1e-3  # of a word piece, beside its IDF
+STATE_WORDS = 40  # of a translated page for the same
+TRANSLATED = 2_800  # pages for the document frequencies
 MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 
 
@@ -44,7 +47,7 @@ class Recipe:
     text_path: str = "minilm"  # or "e5"
     by_content: bool = True  # the last group of page tokens pools parts by content
     centred: bool = False  # text states less their mean
-    rarity: bool = True  # words weighted by IDF at the start; False: all alike
+    rarity: float = 0.5  # exponent of the words' IDF at the start; 0: all alike
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
     rate: float = 1e-4  # learning rate of the layers
@@ -121,33 +124,51 @@ class Trainer:
         """Initialise the weights, and the teacher as a copy of them."""
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
         embeddings = torch.from_numpy(self.text.embed(sample))
-        states = self.text.states([self.text.tokens(s.split()) for s in sample[:STATES]])
+        mixed = [s.split() for s in sample[:STATES]] + [
+            words[:STATE_WORDS] for words in self._translated(STATES)
+        ]
+        states = self.text.states([self.text.tokens(words) for words in mixed])
         final = states.final[states.words]
         if self.recipe.centred:
             self.meta.state_center.copy_(final.mean(0))
             embeddings = embeddings - embeddings.mean(0)
         length = (final - self.meta.state_center).norm(dim=-1).mean().item()
-        self.meta.start_from(self.text, embeddings, self._log_weights(), length)
+        self.meta.start_from(self.text, embeddings, self._log_idf(), length)
+        with torch.no_grad():
+            self.meta.query_idf_scale.fill_(self.recipe.rarity)
+            self.meta.page_idf_scale.fill_(self.recipe.rarity)
         if self.data is not None:
             image_captions.fit(self.meta.image_projection, self.text, self.data)
         self.teacher = Teacher(self.meta, self.recipe.teacher_tokens)
 
-    def _log_weights(self) -> torch.Tensor:
-        """(vocabulary,) log of each word piece's weight: its IDF over `rarity_batches`, or 1; special ones none."""
-        special = [self.text.cls, self.text.sep]
-        if not self.recipe.rarity:
-            weights = torch.ones(self.text.vocabulary)
-            weights[special] = 0
-            return torch.log(weights + LEAST_WEIGHT)
+    def _log_idf(self) -> torch.Tensor:
+        """(vocabulary,) log of each word piece's inverse document frequency over pages of training."""
         seen = torch.ones(self.text.vocabulary)
         pages = 1
-        for seed in range(self.recipe.rarity_batches):
-            for example in self.training_set.batch(self.recipe.batch, seed):
-                seen[list(set(self.text.tokens(example.words)))] += 1
-                pages += 1
+        for words in self._some_pages():
+            seen[list(set(self.text.tokens(words)))] += 1
+            pages += 1
         idf = torch.log(pages / seen)
-        idf[special] = 0
-        return torch.log(idf + LEAST_WEIGHT)
+        idf[[self.text.cls, self.text.sep]] = 0
+        return torch.log(idf + 1e-3)
+
+    def _some_pages(self) -> Iterator[list[str]]:
+        """The pages of `rarity_batches` batches, and translated ones."""
+        for seed in range(self.recipe.rarity_batches):
+            yield from (example.words for example in self.training_set.batch(self.recipe.batch, seed))
+        yield from self._translated(TRANSLATED)
+
+    def _translated(self, count: int) -> list[list[str]]:
+        """`count` translated pages in all, if the text path reads several languages."""
+        if self.data is None or len(self.text.languages) == 1:
+            return []
+        rng = random.Random(self.recipe.seed)
+        documents = sorted(translations.training_documents(self.data), key=lambda _: rng.random())
+        found = []
+        for language in translations.LANGUAGES:
+            pages = chain.from_iterable(translations.pages(each, language, rng) for each in documents)
+            found += [page.text().split() for page in islice(pages, count // len(translations.LANGUAGES))]
+        return found
 
     def _evaluate(self) -> None:
         for name, examples in self.dev_sets.items():
