@@ -45,9 +45,10 @@ class Recipe:
     """Hyperparameters. Field names are the command's options."""
 
     text_path: str = "minilm"  # or "e5"
-    by_content: bool = True  # the last group of page tokens pools parts by content
+    by_content: bool = False  # the last group of page tokens pools parts by content
     centred: bool = False  # text states less their mean
-    rarity: float = 0.5  # exponent of the words' IDF at the start; 0: all alike
+    rarity: float = 1.0  # exponent of the words' IDF on pages at the start; 0: all alike
+    query_rarity: float = 1.25  # the same in queries
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
     rate: float = 1e-4  # learning rate of the layers
@@ -135,7 +136,7 @@ class Trainer:
         length = (final - self.meta.state_center).norm(dim=-1).mean().item()
         self.meta.start_from(self.text, embeddings, self._log_idf(), length)
         with torch.no_grad():
-            self.meta.query_idf_scale.fill_(self.recipe.rarity)
+            self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
         if self.data is not None:
             image_captions.fit(self.meta.image_projection, self.text, self.data)
