@@ -345,10 +345,10 @@ def _where(page: ShownPage, in_language: bool = False) -> str:
 def _movement(places: int) -> str:
     if not places:
         return ""
-    name, arrow, words = ("up", "▲", "up") if places > 0 else ("down", "▼", "down")
+    name, arrow = ("up", "▲") if places > 0 else ("down", "▼")
     return (
-        f'<span class="moved {name}"><span aria-hidden="true">{arrow}{abs(places)}</span>'
-        f'<span class="hidden">moved {words} {plural(abs(places), "place")}</span></span>'
+        f'<span class="moved {name}" role="img" aria-label="moved {name} {plural(abs(places), "place")}">'
+        f"{arrow}{abs(places)}</span>"
     )
 
 
