@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,10 +25,11 @@ from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, Unavailable, Workers
 from metaembed_demo.documents.sandbox.serving import serve
 
-from .corpus_layout import Layout, lay_out
+from .corpus_layout import LEAST, SEED, Layout, lay_out
 
 SECONDS = 300.0  # 2,000 pages take 1 s, compiling PaCMAP for the first time 40 s
 MOST_BYTES = 64 << 20  # of one file that the process writes: compiled code
+log = logging.getLogger(__name__)
 LAYOUTS = Workers(1, nice=10, command=[sys.executable, "-m", "metaembed_demo.collection.layout_worker"])
 
 
@@ -104,6 +106,24 @@ def lay_out_in_process(
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise NotLaidOut("The pages could not be laid out: the answer makes no sense.") from error
+
+
+def load_behind() -> threading.Thread:
+    """Have the process compile PaCMAP, or load what was compiled before: the first map need not wait."""
+    random = np.random.default_rng(SEED)
+
+    def load() -> None:
+        if not LAYOUTS.available:
+            return
+        ids = list(map(str, range(LEAST)))
+        try:
+            lay_out_in_process(ids, random.normal(size=(LEAST, 8)), ["page"] * LEAST, [""] * LEAST)
+        except NotLaidOut as error:
+            log.warning("PaCMAP is compiled at the first map. %s", error)
+
+    thread = threading.Thread(target=load, name="load-pacmap", daemon=True)
+    thread.start()
+    return thread
 
 
 if __name__ == "__main__":
