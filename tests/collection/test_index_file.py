@@ -397,4 +397,4 @@ def test_an_index_dropped_among_documents_is_not_read_as_pictures(packed: Upload
 def test_a_file_that_brings_nothing_says_so() -> None:
     assert "<h2>Nothing new</h2>" in documents_tab.opened("a.zip", 0, 3)
     assert "3 pages of it were here already" in documents_tab.opened("a.zip", 0, 3)
-    assert "<h2>1 page added</h3>" in documents_tab.opened("a.zip", 1, 1)
+    assert "<h2>1 page added</h2>" in documents_tab.opened("a.zip", 1, 1)
