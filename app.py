@@ -7,6 +7,7 @@ import sys
 import time
 
 from metaembed_demo.app.ui.page import build_ui
+from metaembed_demo.collection import layout_worker
 from metaembed_demo.core import logs
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.documents import language
@@ -52,4 +53,5 @@ if __name__ == "__main__":
     maxsim_kernels.load_behind()
     language.load_behind()
     samples.draw_behind()
+    layout_worker.load_behind()
     demo.block_thread()

@@ -84,7 +84,8 @@ def lay_out(
     """The pages `ids` on a plane.
 
     Args:
-        vectors: (n, D) the first vector of each. texts: their words. languages: ISO 639-1 codes or "".
+        vectors: (n, D) the first vector of each, of length 1. texts: their words.
+        languages: ISO 639-1 codes or "".
     """
     n = len(ids)
     room = ROOM * float(np.sqrt(WIDTH * HEIGHT / max(n, 1)))
@@ -112,13 +113,12 @@ def with_new(old: Layout, known: FloatArray, ids: Sequence[str], vectors: FloatA
 
 def _flat(vectors: FloatArray) -> FloatArray:
     """(n, D) -> (n, 2)."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    if len(unit) < LEAST:
-        return _components(unit)
+    if len(vectors) < LEAST:
+        return _components(vectors)
     from pacmap import PaCMAP
 
     # Vectors of length 1: the order of Euclidean distances is that of cosines.
-    found = PaCMAP(n_components=2, n_neighbors=NEIGHBOURS, random_state=SEED).fit_transform(unit)
+    found = PaCMAP(n_components=2, n_neighbors=NEIGHBOURS, random_state=SEED).fit_transform(vectors)
     return np.asarray(found, np.float32)
 
 

@@ -12,7 +12,8 @@ from metaembed_demo.core.text import plural
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.selection import Selection
 
-from .filters import KINDS, Filtered, PageFilter, day_of, type_of
+from .filter_parts import KINDS, day_of, type_of
+from .filters import Filtered, PageFilter
 from .page_store import PageStore
 
 NAMED = 5  # values in a message

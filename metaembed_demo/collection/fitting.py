@@ -149,6 +149,11 @@ def calibration_of(fingerprint: str) -> FitCalibration | None:
     return _measured.get(fingerprint) or _shipped(PATHS.shipped_fit).get(fingerprint)
 
 
+def is_shipped(fingerprint: str) -> bool:
+    """Whether that calibration was made elsewhere, when it was shipped."""
+    return fingerprint not in _measured and fingerprint in _shipped(PATHS.shipped_fit)
+
+
 def keep(fingerprint: str, calibration: FitCalibration) -> None:
     """Use `calibration` for an encoder in this process."""
     _measured[fingerprint] = calibration

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, TimedOut, Unavailable, Worker, Workers
-from metaembed_demo.documents.sandbox.serving import serve
+from metaembed_demo.documents.sandbox.serving import CLOSED, Answer, Request, serve
 
 from .calibration import Kept
 from .index_archive import InTime, Refused
@@ -67,30 +67,28 @@ class Reader(Protocol):
 class IndexRequests:
     """Answers requests about one index file at a time."""
 
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
+    def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._reader: IndexReader | None = None
 
-    def answer(self, request: dict[str, Any]) -> None:
-        """Execute `request` and send exactly one message."""
+    def answer(self, request: Request) -> Answer:
+        """Execute `request`."""
         try:
-            message, blobs = self._answer(request)
+            return self._answer(request)
         except Refused as refused:
-            message, blobs = {"is": "refused", "message": str(refused)}, []
-        protocol.send(self._out, message, blobs)
+            return {"is": "refused", "message": str(refused)}, ()
 
-    def _answer(self, request: dict[str, Any]) -> tuple[protocol.Message, list[bytes]]:
+    def _answer(self, request: Request) -> Answer:
         if request["do"] == "open":
             self._close()
             self._folder = tempfile.TemporaryDirectory(prefix=scratch_prefix(), ignore_cleanup_errors=True)
             file, wanted = Upload(Path(request["path"]), request["name"]), Wanted(*request["wanted"])
             self._reader = IndexReader(file, Path(self._folder.name), wanted, Limits(**request["limits"]))
             kept = self._reader.calibrations.as_json()
-            return {"is": "open", "pages": len(self._reader), "calibrations": kept}, []
+            return {"is": "open", "pages": len(self._reader), "calibrations": kept}, ()
         if request["do"] == "close":
             self._close()
-            return {"is": "closed"}, []
+            return CLOSED, ()
         assert self._reader is not None
         if request["do"] == "picture":
             return {"is": "picture"}, [self._reader.picture(request["at"]).tobytes()]
@@ -227,4 +225,4 @@ def opened(file: Upload, wanted: Wanted, limits: Limits, in_time: InTime) -> Ite
 
 
 if __name__ == "__main__":
-    serve(IndexRequests, Limits().max_archive_bytes)
+    serve(IndexRequests().answer, Limits().max_archive_bytes)

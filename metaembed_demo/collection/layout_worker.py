@@ -11,23 +11,23 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 
 from metaembed_demo.core.config import LIMITS, PATHS, Limits
 from metaembed_demo.core.disk import scratch_prefix
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, Unavailable, Workers
-from metaembed_demo.documents.sandbox.serving import serve
+from metaembed_demo.documents.sandbox.serving import CLOSED, Answer, Request, serve
 
-from .corpus_layout import Layout, lay_out
+from .corpus_layout import LEAST, Layout, lay_out
 
 SECONDS = 300.0  # 2,000 pages take 1 s, compiling PaCMAP for the first time 40 s
 MOST_BYTES = 64 << 20  # of one file that the process writes: compiled code
+log = logging.getLogger(__name__)
 LAYOUTS = Workers(1, nice=10, command=[sys.executable, "-m", "metaembed_demo.collection.layout_worker"])
 
 
@@ -38,21 +38,14 @@ class NotLaidOut(Exception):
 # In the process
 
 
-class LayoutRequests:
-    """Answers requests to lay out pages."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-
-    def answer(self, request: dict[str, Any]) -> None:
-        """Execute `request` and send exactly one message."""
-        message: protocol.Message = {"is": "closed"}
-        if request["do"] == "lay out":
-            with np.load(request["path"], allow_pickle=False) as parts:
-                told = json.loads(parts["told"].tobytes())
-                found = lay_out(told["ids"], parts["vectors"], told["texts"], told["languages"])
-            message = {"is": "layout", "layout": found.as_json()}
-        protocol.send(self._out, message)
+def answer(request: Request) -> Answer:
+    """Lay out pages."""
+    if request["do"] != "lay out":
+        return CLOSED, ()
+    with np.load(request["path"], allow_pickle=False) as parts:
+        told = json.loads(parts["told"].tobytes())
+        found = lay_out(told["ids"], parts["vectors"], told["texts"], told["languages"])
+    return {"is": "layout", "layout": found.as_json()}, ()
 
 
 def _prepare(folder: str) -> None:
@@ -106,6 +99,23 @@ def lay_out_in_process(
         raise NotLaidOut("The pages could not be laid out: the answer makes no sense.") from error
 
 
+def load_behind() -> threading.Thread:
+    """Have the process compile PaCMAP, or load what was compiled before: the first map need not wait."""
+
+    def load() -> None:
+        if not LAYOUTS.available:
+            return
+        ids = list(map(str, range(LEAST)))
+        try:
+            lay_out_in_process(ids, np.eye(LEAST, dtype=np.float32), ["page"] * LEAST, [""] * LEAST)
+        except NotLaidOut as error:
+            log.warning("PaCMAP is compiled at the first map. %s", error)
+
+    thread = threading.Thread(target=load, name="load-pacmap", daemon=True)
+    thread.start()
+    return thread
+
+
 if __name__ == "__main__":
     _prepare(sys.argv[2])
-    serve(LayoutRequests, MOST_BYTES)
+    serve(answer, MOST_BYTES)

@@ -11,7 +11,8 @@ from metaembed_demo.index.qdrant.index import QdrantIndex
 from metaembed_demo.index.qdrant.payload import payload
 
 from .collection import Collection
-from .filters import Filtered, type_of
+from .filter_parts import type_of
+from .filters import Filtered
 from .words_on_qdrant import WordsOnQdrant, push_words
 
 STEP = 1_000  # pages copied at a time

@@ -20,6 +20,32 @@ LABEL_SOURCES: dict[Kind, str] = {
     "known items": "sentences drawn from the pages",
     "session": "searches of a session, unjudged",
 }
+FIT_LABELS = "judged queries of the sample corpus, and queries that no page answers"
+
+
+def now() -> str:
+    """The time in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where figures come from, for exports: the same fields for all of Budget.
+
+    queries: 0 where none were asked; labels: what says which answers are right. measured: when, in UTC.
+    """
+
+    queries: int
+    labels: str
+    pages: int
+    encoder: str
+    fingerprint: str
+    storage: str
+    measured: str = field(default_factory=now)
+    machine: str = field(default_factory=described)
+
+    def as_json(self) -> dict[str, str | int]:
+        return {**vars(self), "versions": versions()}
 
 
 @dataclass(frozen=True)
@@ -30,20 +56,12 @@ class Origin:
     fingerprint: str
     storage: str
     worth: Worth
-    measured: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    measured: str = field(default_factory=now)
 
     def as_json(self) -> dict[str, str | int]:
-        return {
-            "queries": self.worth.queries,
-            "labels": LABEL_SOURCES[self.worth.kind],
-            "pages": self.worth.pages,
-            "encoder": self.encoder,
-            "fingerprint": self.fingerprint,
-            "storage": self.storage,
-            "machine": described(),
-            "versions": versions(),
-            "measured": self.measured,
-        }
+        worth, labels = self.worth, LABEL_SOURCES[self.worth.kind]
+        made_by = self.encoder, self.fingerprint, self.storage
+        return Source(worth.queries, labels, worth.pages, *made_by, self.measured).as_json()
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Upload
 from metaembed_demo.documents.sandbox import protocol
 from metaembed_demo.documents.sandbox.pool import Lost, TimedOut, Unavailable, Workers
-from metaembed_demo.documents.sandbox.serving import serve
+from metaembed_demo.documents.sandbox.serving import CLOSED, Answer, Request, serve
 
 from .label_reader import LABEL_BYTES, LABEL_LINE, LABEL_LINES, MOST_GRADE, BadLabels, Judged, read
 
@@ -27,23 +26,16 @@ LABELS = Workers(2, command=[sys.executable, "-m", "metaembed_demo.evaluation.la
 # In the process
 
 
-class LabelRequests:
-    """Answers requests about two files each."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-
-    def answer(self, request: dict[str, Any]) -> None:
-        """Execute `request` and send exactly one message."""
-        message: protocol.Message = {"is": "closed"}
-        if request["do"] == "read":
-            queries, qrels = (Upload(Path(path), name) for path, name in request["files"])
-            try:
-                texts, judged = read(queries, qrels, Limits(**request["limits"]))
-                message = {"is": "labels", "texts": texts, "qrels": judged}
-            except BadLabels as error:
-                message = {"is": "refused", "message": str(error)}
-        protocol.send(self._out, message)
+def answer(request: Request) -> Answer:
+    """Read two files."""
+    if request["do"] != "read":
+        return CLOSED, ()
+    queries, qrels = (Upload(Path(path), name) for path, name in request["files"])
+    try:
+        texts, judged = read(queries, qrels, Limits(**request["limits"]))
+    except BadLabels as error:
+        return {"is": "refused", "message": str(error)}, ()
+    return {"is": "labels", "texts": texts, "qrels": judged}, ()
 
 
 # In the app
@@ -99,4 +91,4 @@ def unpack(message: protocol.Message, limits: Limits) -> tuple[dict[str, str], J
 
 
 if __name__ == "__main__":
-    serve(LabelRequests, LABEL_BYTES)
+    serve(answer, LABEL_BYTES)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,12 @@ from metaembed_demo.app.visitors.corpus_study import MOST_QUERIES
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Upload, Word
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.mini.encoder import Mini
@@ -59,6 +64,13 @@ def write_labels(folder: Path, rows: str, queries: int = 2) -> list[Upload]:
     return [Upload(folder / name, name) for name in ("qrels.tsv", "queries.jsonl")]
 
 
+def carried(html: str, name: str) -> Any:
+    """The JSON in attribute data-`name`."""
+    found = re.search(rf"data-{name}='([^']*)'", html)
+    assert found, html
+    return json.loads(unescape(found[1]))
+
+
 # Budget
 
 
@@ -91,6 +103,44 @@ def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) 
     assert "overlap@5" in done
     assert "agreement with the finest budget" in done
     assert not re.search("(the|full) quality", done)
+
+
+def test_all_exports_of_the_room_say_the_same_of_where_they_come_from(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(visit.measure("known"))
+    list(visit.measure_ways())
+    (shipped,) = {row["fingerprint"] for row in disk.read_json(PATHS.shipped_fit).values()}
+    found = fitting.calibration_of(shipped)
+    assert found
+    monkeypatch.setitem(fitting._measured, visit.tools.encoder.fingerprint, found)
+    charts = [visit.budget_tab(), visit.sheet(), visit.index_size(), visit.reliability()]
+    told = [carried(chart, "from") for chart in charts]
+    wanted = {
+        "queries",
+        "labels",
+        "pages",
+        "encoder",
+        "fingerprint",
+        "storage",
+        "machine",
+        "versions",
+        "measured",
+    }
+    for each in told:
+        assert wanted <= set(each)
+        assert each["fingerprint"] == visit.tools.encoder.fingerprint
+    queries, worth = [each["queries"] for each in told], visit.study.worth
+    assert worth
+    assert queries == [worth.queries, worth.queries, 0, found.own + found.foreign]
+    monkeypatch.setattr(fitting, "is_shipped", lambda fingerprint: True)
+    assert "shipped" in carried(visit.reliability(), "from")["measured"], "when is not known here"
+    head, *rows = carried(charts[1], "queries")
+    assert len(rows) == worth.queries
+    assert [f"quality {stop}" for stop in STOPS] == head[1:6]
+    assert "quality 16x64 int8 meaning" in head
+    assert all(len(row) == len(head) for row in rows)
+    assert 'data-save="queries"' in charts[1]
 
 
 def test_the_share_changes_the_advice(visit: Visit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -11,8 +12,10 @@ from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
+from metaembed_demo.collection.ranker import Ranker
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.types import Hit
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
@@ -85,6 +88,39 @@ def test_in_other_modes_the_ranks_are_those_of_the_hits(visit: Visit, mode: str)
         visit.move(stop)
         ranks = {hit.page_id: hit.rank for hit in visit.trace.hits} if visit.trace else {}
         assert ranks.get(visit.answer.page_id) == rank
+
+
+@pytest.mark.parametrize("mode", [BOTH, WORDS])
+def test_a_move_of_the_dial_ranks_one_stop_and_a_change_of_the_pages_all(
+    visit: Visit, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked: list[Budget] = []
+    rank = Ranker.hits
+
+    def noted(self: Ranker, k: int) -> list[Hit]:
+        ranked.append(self.budget)
+        return rank(self, k)
+
+    monkeypatch.setattr(Ranker, "hits", noted)
+    visit.rank_by(mode, 0)
+    visit.search(QUESTION)
+    assert len(ranked) == 1 + len(STOPS)
+    for stop in STOPS:
+        ranked.clear()
+        visit.move(stop)
+        assert ranked == [stop], "what is shown, and nothing for the dial"
+    changes: list[Callable[[], object]] = [
+        lambda: visit.rank_by(BOTH, 3),
+        lambda: visit.limit("document:*pdf"),
+        lambda: visit.remove("short3.pdf"),
+        lambda: visit.search(QUESTION),
+        visit.refresh,
+    ]
+    for change in changes:
+        ranked.clear()
+        change()
+        visit.screen()
+        assert len(ranked) == 1 + len(STOPS)
 
 
 def test_nothing_is_claimed_of_another_question_or_without_the_page(visit: Visit) -> None:

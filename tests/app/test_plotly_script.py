@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -22,3 +27,26 @@ def test_plotly_js_is_packed_and_kept_and_nothing_else_is_served() -> None:
     for other in ("/static/plotly.min.js", "/static/", "/static/../package_data/plotly.min.js"):
         assert client.get(other).status_code == 404
     assert client.post(f"/{url}").status_code == 405
+
+
+@pytest.fixture
+def unpacked() -> Iterator[None]:
+    plotly_script._packed.cache_clear()
+    yield
+    plotly_script._packed.cache_clear()
+
+
+@pytest.mark.usefixtures("unpacked")
+def test_two_first_requests_pack_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = list[int]()
+
+    def plain() -> bytes:
+        reads.append(1)
+        time.sleep(0.2)  # long enough for the other one to come
+        return b"script"
+
+    monkeypatch.setattr(plotly_script, "plain", plain)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: plotly_script.packed(), range(2))
+    assert first == second
+    assert len(reads) == 1

@@ -35,7 +35,7 @@ BODY = (
     "up to the mark, add the contents of one sachet and close the lid. Costs fell by 12.5% against the year "
     "before, which the “west wing” explains: its windows were replaced in May & June. "
 )
-SEARCH, EXPLANATION, DIAL = 60_000, 40_000, 27_000  # bytes, at 16x64 with ten hits
+SEARCH, EXPLANATION, DIAL = 60_000, 40_000, 25_000  # bytes, at 16x64 with ten hits
 
 
 def made_page(number: int, title: str) -> Page:

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from metaembed_demo.app import theme
-from metaembed_demo.app.views import alignment_chart, page_map, search_tab
+from metaembed_demo.app.views import alignment_chart, open_page, page_map
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, Word
 from metaembed_demo.index.maxsim import align
@@ -84,7 +84,7 @@ def draw(browser: Browser) -> Iterator[Draw]:
         found, full = made(budget)
         parts = {
             "alignment": alignment_chart.alignment(found, full, budget),
-            "page": search_tab.page(FakePage(), 1, address, overlay=True),
+            "page": open_page.page(FakePage(), 1, address, overlay=True),
             "marks": marks(MAP) if told is None else told,
         }
         page.goto(ORIGIN)

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from metaembed_demo.collection.corpus_layout import NONE, Layout, lay_out, with_new
-from metaembed_demo.collection.layout_worker import lay_out_in_process
+from metaembed_demo.collection import layout_worker
+from metaembed_demo.collection.corpus_layout import LEAST, NONE, Layout, lay_out, with_new
+from metaembed_demo.collection.layout_worker import NotLaidOut, lay_out_in_process
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.evaluation import sample_layout
@@ -85,6 +86,25 @@ def test_what_is_shipped_is_of_the_shipped_samples() -> None:
     assert sorted(found.ids) == sorted(row[0] for row in head["pages"])
     assert closest(found.places) > 0.9 * found.room
     assert sample_layout.read(PATHS.assets / sample_layout.NAME, "another") is None
+
+
+def test_loading_behind_lays_out_enough_pages_for_pacmap(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+
+    def fail(ids: list[str], *of: object) -> None:
+        asked.append(len(ids))
+        assert [len(each) for each in of] == [len(ids)] * 3  # type: ignore[arg-type]
+        raise NotLaidOut("No process starts.")
+
+    monkeypatch.setattr(layout_worker, "lay_out_in_process", fail)
+    layout_worker.load_behind().join()
+    assert asked == [LEAST]
+    assert "No process starts" in caplog.text, "which only delays the first map"
+    monkeypatch.setattr(layout_worker.LAYOUTS, "available", False)
+    layout_worker.load_behind().join()
+    assert asked == [LEAST], "not in the app itself"
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from metaembed_demo.collection import index_file
 from metaembed_demo.collection.calibration import Auto
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.facets import NoPageLeft
-from metaembed_demo.collection.filters import LONGEST, PageFilter
+from metaembed_demo.collection.filter_parts import LONGEST
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.push_qdrant import open_remote, push, search_there
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import search

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
-from metaembed_demo.collection.filters import LONGEST, MOST_PARTS
+from metaembed_demo.collection.filter_parts import LONGEST, MOST_PARTS
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.logs import plain

@@ -7,6 +7,7 @@ browsers keep it.
 from __future__ import annotations
 
 import gzip
+import threading
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 PATH = f"/static/plotly-{version('plotly')}.min.js"
 META = f'<meta name="plotly" content="{PATH[1:]}">'  # relative, as the page may be below a path
+PACKING = threading.Lock()
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 
 
@@ -32,8 +34,13 @@ async def serve(request: Request) -> Response:
     return Response(body, media_type="text/javascript", headers=headers)
 
 
-@cache
 def packed() -> bytes:
+    with PACKING:  # two first requests that meet pack once
+        return _packed()
+
+
+@cache
+def _packed() -> bytes:
     return gzip.compress(plain(), 9)
 
 

@@ -19,15 +19,13 @@ from metaembed_demo.app.server.gradio_api import Endpoints
 from metaembed_demo.app.server.gradio_uploads import UploadRoute, said, uploads
 from metaembed_demo.app.server.launch import options, secrets
 from metaembed_demo.app.server.rate_limit import client_of
-from metaembed_demo.app.views import documents_tab, search_tab
 from metaembed_demo.app.views import examples as example_chips
-from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
-from metaembed_demo.app.visitors.jobs import in_turn
+from metaembed_demo.app.views import search_tab
 from metaembed_demo.app.visitors.links import Link
-from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
+from metaembed_demo.app.visitors.page_state import Screen
 from metaembed_demo.app.visitors.pool_reading import refine_open_search
 from metaembed_demo.app.visitors.registry import Visits
-from metaembed_demo.app.visitors.shares import INDEX_JOBS, SEARCHES
+from metaembed_demo.app.visitors.shares import SEARCHES
 from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
@@ -36,13 +34,13 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.evaluation.climbs import AnswersOf, Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
 from .components import PageVisits, Updates, html, stop_of
+from .documents_room import INDEXING, DocumentsRoom
 from .history import History
 from .map_tab import MapTab
 from .storage_tab import StorageTab
@@ -50,13 +48,9 @@ from .survey_tabs import SurveyTabs
 
 TESTS = 2  # concurrent events, for all visitors together, one of an address
 SEARCHING = {"concurrency_id": "search", "concurrency_limit": SEARCHES}
-# As many as are read in turn, page by page; see app/visitors/jobs.py.
-INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
-# Tabs that are told the progress of uploads; those are indexed in threads of their own.
-FOLLOWING = {"concurrency_id": "follow", "concurrency_limit": 12}
 # Short events skip the queue, which takes longer than a move of the dial. On ZeroGPU the encoder needs it.
 DIRECT = {"queue": SPACE.zero_gpu}
-DROP_PICTURE, DROP_FILES = "Drop a picture", "Drop PDFs, pictures or a zip, or choose files"
+DROP_PICTURE = "Drop a picture"
 
 
 class Page:
@@ -65,9 +59,8 @@ class Page:
     def __init__(self, visits: Visits, base: Collection) -> None:
         self.visits, self.tools = PageVisits(visits), visits.tools
         self.all = visits
-        names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
-        self.encoders = Encoders(list(names), visits.tools, base)
         self.storage_tab = StorageTab(self.visits)
+        self.documents = DocumentsRoom(self.visits, base)
         self.api = Api(visits, base)
         self._turn = 0  # see `views.drop`
 
@@ -85,7 +78,7 @@ class Page:
             self.survey_tabs = SurveyTabs(self.visits)
             self.survey_tabs.lay_out()
             with gr.Tab("Documents", id="documents", render_children=True):
-                self._lay_out_documents()
+                self.documents.lay_out(self.storage_tab)
         self.footer = html("footer")
         self.marks = html("marks", script="page_highlights.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
@@ -135,33 +128,19 @@ class Page:
                 with gr.Tab("Timing", id="timing", render_children=True):
                     self.timing = html("timing")
 
-    def _lay_out_documents(self) -> None:
-        with gr.Row(elem_id="documents-columns"):
-            with gr.Column(elem_id="documents-add"):
-                self.drop = html("drop", search_tab.drop(DROP_FILES, many=True), script="file_drop.js")
-                gr.HTML(documents_tab.limits(LIMITS), apply_default_css=False)
-                self.news = html("news", script="documents.js")
-                self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel", size="sm")
-                self.encoder = html("encoders", script="encoder_choice.js")
-                self.storage_tab.lay_out_index_file()
-            with gr.Column(elem_id="documents-list"):
-                self.listing = html("listing", script="documents.js")
-                self.statistics = html("statistics")
-
     # Wiring
 
     def wire(self, demo: gr.Blocks) -> None:
         # First, so that the endpoints get the API names and not the page's handlers.
         Endpoints(self.api, secrets(SERVER)[CALL]).wire(SEARCHING, INDEXING)
         search_outputs = [*self.regions.values(), self.r_q, self.r_c, self.text]
+        room = self.documents
         documents_outputs = [
             *self.regions.values(),
             self.r_q,
             self.r_c,
-            self.news,
-            self.listing,
-            self.statistics,
-            self.cancel,
+            *room.regions,
+            room.cancel,
             self.rooms,
         ]
 
@@ -176,13 +155,11 @@ class Page:
         searching = {**looking, **asking}
         self.survey_tabs.wire(on, self.rooms, self._screen, search_outputs)
         self.map_tab.wire(on, self.rooms, self._screen, search_outputs, DIRECT)
-        self.storage_tab.wire(on, self._documents_tab, documents_outputs, self.news)
-        documents = {"outputs": documents_outputs}
-        arriving = [*search_outputs, self.news, self.listing, self.statistics]
-        arriving += [self.rooms, self.tabs, self.encoder]
+        self.storage_tab.wire(on, room.updates, documents_outputs, room.news)
+        arriving = [*search_outputs, *room.regions, self.rooms, self.tabs, room.encoder]
         arrived = self.history.wire(on, demo, self, arriving)
-        following = {"show_progress": "hidden", "api_visibility": "private", **FOLLOWING}
-        arrived.then(self.index, None, documents_outputs, **following)
+        room.wire(on, self._screen, documents_outputs, DIRECT)
+        room.follow(arrived)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.
         on(self.picture.upload, self.show_picture, [self.text], **{**searching, "queue": True})
@@ -210,14 +187,8 @@ class Page:
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
-        on(self.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
-        on(self.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
-        on(self.listing.select, self.open_document, [], outputs=[self.listing], **DIRECT)
-        on(self.listing.delete, self.remove, [], **documents)
-        on(self.encoder.submit, self.switch, [], outputs=[*documents_outputs, self.encoder], **INDEXING)
-        on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
-        received = on(self.drop.upload, self.receive, [], **documents)
-        received.then(self.index, None, documents_outputs, **following)
+        on(room.news.submit, self.act, [], outputs=[*documents_outputs, self.text])
+        on(room.listing.submit, self.act, [], outputs=[*documents_outputs, self.text])
         demo.unload(self.leave)
         gradio_compat.hide_last_event(demo)
 
@@ -227,10 +198,10 @@ class Page:
         """All of the page at the view that `link` names."""
         updates = {
             **self._screen(visit, screen),
-            **self._documents_tab(visit, visit.documents_tab(), whole=False),
+            **self.documents.updates(visit, visit.documents_tab(), whole=False),
         }
         places = {self.rooms: gr.Tabs(selected=link.room), self.tabs: gr.Tabs(selected=link.tab)}
-        return {**updates, **places, self.encoder: self._choice(visit)}
+        return {**updates, **places, self.documents.encoder: self.documents.choice(visit)}
 
     def leave(self, request: gr.Request) -> None:
         """The tab was closed or reloaded, or the connection was lost."""
@@ -359,44 +330,8 @@ class Page:
         if name == "documents":
             return {self.rooms: gr.Tabs(selected="documents")}
         if name in ("restore", "clear", "undo"):
-            return self._documents_tab(visit, getattr(visit, name)())
+            return self.documents.updates(visit, getattr(visit, name)())
         return gr.skip()
-
-    def open_document(self, request: gr.Request, event: gr.EventData) -> Updates:
-        """Show a document as a row of pages."""
-        return {self.listing: self.visits.of(request).shelf.open(str(said(event, "document")))}
-
-    def remove(self, request: gr.Request, event: gr.EventData) -> Updates:
-        visit = self.visits.of(request)
-        return self._documents_tab(visit, visit.remove(str(said(event, "source"))))
-
-    def receive(self, request: gr.Request, event: gr.EventData) -> Updates:
-        visit = self.visits.of(request)
-        return self._documents_tab(visit, visit.receive(uploads(event)))
-
-    def index(self, request: gr.Request) -> Iterator[Updates]:
-        visit = self.visits.of(request)
-        yield gr.skip()  # without any answer Gradio would empty the page
-        for tab in visit.index_pending():
-            yield self._documents_tab(visit, tab)
-
-    def switch(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Switch to another encoder or resolution."""
-        visit = self.visits.of(request)
-        name, tokens = str(said(event, "value")), int(said(event, "tokens", 0))
-        for tab in in_turn(visit.session, visit.stop, switch(visit, self.encoders, name, tokens)):
-            yield {**self._documents_tab(visit, tab), self.encoder: self._choice(visit, tab.busy)}
-
-    def _choice(self, visit: Visit, busy: bool = False) -> str:
-        name, tokens = self.encoders.choice(visit.tools)
-        limits = self.encoders.limits(name)
-        return documents_tab.encoders(self.encoders.names, name, busy) + documents_tab.resolutions(
-            name, limits, tokens, busy
-        )
-
-    def stop(self, request: gr.Request) -> Updates:
-        self.visits.of(request).cancel()
-        return {self.cancel: gr.Button("Stopping…", interactive=False)}
 
     # Regions to components
 
@@ -406,18 +341,6 @@ class Page:
         updates: Updates = {self.regions[name]: html for name, html in changed.items()}
         if "dial" in changed:
             updates |= {self.r_q: visit.budget.r_q, self.r_c: visit.budget.r_c}
-        return updates
-
-    def _documents_tab(self, visit: Visit, tab: DocumentsTab, whole: bool = True) -> Updates:
-        updates: Updates = {}
-        for name in ("news", "listing", "statistics"):
-            html = getattr(tab, name)
-            if html is not None:
-                updates[getattr(self, name)] = html
-        if whole:
-            updates[self.cancel] = gr.Button("Cancel", visible=tab.busy, interactive=True)
-            if tab.listing is not None:  # the pages changed, so the search results may have too
-                updates |= self._screen(visit, visit.screen())
         return updates
 
 

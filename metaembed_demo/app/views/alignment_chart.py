@@ -59,7 +59,7 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
         f'tokens by {columns} candidate tokens. Arrow keys move from cell to cell.">'
         f'<svg viewBox="0 0 {columns} {rows}" preserveAspectRatio="none" aria-hidden="true"></svg>'
         f"<i class='cursor' hidden></i></div>"
-        f'<div class="gains" aria-hidden="true">{_gains(found.gains, rows)}</div>'
+        f'<div class="gains" aria-hidden="true">{_gains(found.gains)}</div>'
         f'<div class="axis-g">gain, max 1</div>'
         f"</div>"
         f'<p class="reading" aria-live="polite">{_sentence(best, found)}</p>'
@@ -132,13 +132,12 @@ def _margin(side: str, size: int, reach: int) -> str:
     return "".join(parts)
 
 
-def _gains(gains: FloatArray, rows: int) -> str:
-    """One bar per query token; its length is the token's maximum cosine, with 1 at full width."""
-    bars = []
-    for i in range(rows):
-        width = min(max(float(gains[i]), 0.0), 1.0) * 100 if i < len(gains) else 0.0
-        bars.append(f'<i class="g{group_of(i, "query").index}" style="width:{width:.1f}%"></i>')
-    return "".join(f"<span>{bar}</span>" for bar in bars)
+def _gains(gains: FloatArray) -> str:
+    """One bar per query token in use; its length is the token's maximum cosine, with 1 at full width."""
+    return "".join(
+        f'<span><i class="g{group_of(i, "query").index}" style="width:{width * 100:.1f}%"></i></span>'
+        for i, width in enumerate(np.clip(gains, 0, 1).tolist())
+    )
 
 
 def _table(found: Alignment, budget: Budget) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.ranker import Automatic
-from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, position, reach
+from metaembed_demo.core.budgets import STOPS, Budget, position, reach
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.evaluation.quality_curve import Curve
 
@@ -176,7 +176,7 @@ def _chart(heights: list[float] | None, lit: int) -> str:
     ys = [100 - h for h in heights]
     edges = [ys[0], *((a + b) / 2 for a, b in pairwise(ys)), ys[-1]]
     bands = "".join(
-        f'<polygon class="band{" on" if i < lit else ""}" style="--shade:{GROUPS[i].shade}" points="'
+        f'<polygon class="band g{i}{" on" if i < lit else ""}" points="'
         f"{i * 20},100 {i * 20},{edges[i]:.1f} {xs[i]:.0f},{ys[i]:.1f} {i * 20 + 20},{edges[i + 1]:.1f} "
         f'{i * 20 + 20},100"/>'
         for i in range(5)
@@ -211,7 +211,7 @@ def _column(
         )
     marks = (" on" if lit else "") + (" here" if here else "")
     return (
-        f'<span class="stop{marks}" data-stop="{i}" aria-hidden="true" style="--shade:{GROUPS[i].shade}" '
+        f'<span class="stop g{i}{marks}" data-stop="{i}" aria-hidden="true" '
         f'data-words="{_words(stop, [size] * 5, curve)}{_answers_words(answer)}">'
         f'<span class="plot">{point}</span><span class="track"></span>'
         f'<span class="name num">{budget_text(stop.r_q, stop.r_c)}</span>'

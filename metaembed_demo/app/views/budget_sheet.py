@@ -18,7 +18,6 @@ from .storage_control import NAMES as KIND_NAMES
 SIZES = {10_000: "10 thousand", 100_000: "100 thousand", 10**6: "1 million", 10**7: "10 million"}
 COLUMNS = {"memory": "Memory", "disk": "Disk", "quality": "Quality", "latency": "Latency"}
 ALL = "all"
-SAVE = save_buttons("PNG", "JSON", "CSV")
 WHAT = (
     "Measured: on this machine, these pages. Computed: arithmetic from measured parts, as docs/scale.md has "
     "it. GB is 10⁹ bytes. An index that is made for a stop alone keeps that stop’s vectors; one for "
@@ -69,7 +68,8 @@ def sheet(
     title = f"What each way takes and gives at {_pages(shown.pages)}"
     body = f"{_controls(shown)}{_table(drawn, shown, quality)}{_legend(drawn)}"
     actions = _actions(decision, every, bool(running))
-    drawing = figure("sheet", title, body, data, csv, save=SAVE, more=more)
+    save = save_buttons("PNG", "JSON", "CSV", *(["Queries"] if "data-queries" in more else []))
+    drawing = figure("sheet", title, body, data, csv, save=save, more=more)
     return f'<section class="budget-sheet">{drawing}{actions}{running}</section>'
 
 

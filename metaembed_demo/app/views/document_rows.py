@@ -11,7 +11,8 @@ from metaembed_demo.core.text import plural
 
 from .documents_tab import ShownDocument
 from .html import safe
-from .search_tab import PICTURE, THUMBNAIL, Action, Address, ShownPage, lightbox, state
+from .open_page import lightbox
+from .search_tab import PICTURE, THUMBNAIL, Action, Address, ShownPage, state
 
 OWN, SAMPLES = "Yours", "Samples"
 

@@ -21,11 +21,7 @@ ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 
 def save_buttons(*kinds: str) -> str:
     """The last line of a chart: a button for each kind of file."""
-    buttons = "".join(
-        f'<button type="button" data-save="{kind.lower()}" aria-label="Save this figure as {kind}">{kind}'
-        "</button>"
-        for kind in kinds
-    )
+    buttons = "".join(f'<button type="button" data-save="{kind.lower()}">{kind}</button>' for kind in kinds)
     return (
         '<div class="chart-foot" role="group" aria-label="Save this figure" data-undrawn>'
         f"<span>Save</span>{buttons}</div>"

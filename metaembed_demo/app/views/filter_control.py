@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from metaembed_demo.collection.facets import Facets
-from metaembed_demo.collection.filters import KINDS, MOST_NUMBER, PageFilter
+from metaembed_demo.collection.filter_parts import KINDS, MOST_NUMBER
+from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import plural
 

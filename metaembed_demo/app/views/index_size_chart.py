@@ -19,7 +19,12 @@ MEMORY_TICKS = {10**3: "1 KB", 10**6: "1 MB", 10**9: "1 GB", 10**12: "1 TB"}
 
 
 def scale(
-    bytes_per_page: Sequence[int], pages: int, dim: int | None = None, kept: str = "fp16", at: int = 0
+    bytes_per_page: Sequence[int],
+    pages: int,
+    dim: int | None = None,
+    kept: str = "fp16",
+    at: int = 0,
+    more: str = "",
 ) -> str:
     """Memory of an index at every stop by number of pages, next to the paper's figures.
 
@@ -28,6 +33,7 @@ def scale(
         pages: in the index.
         dim: components of a vector; needed if `bytes_per_page` are not those of float16.
         kept: name of the storage kind. at: pages that the paper's figures are scaled to; 0: the paper's own.
+        more: attributes, see `figure.origin`.
     """
     if len(bytes_per_page) != len(STOPS) or pages < 1:
         return nothing(
@@ -51,7 +57,7 @@ def scale(
     )
     files = _files(bytes_per_page, pages, dim, kept, at)
     drawn = _plot(bytes_per_page, pages, at)
-    return plot.chart("scale", _finding(pages, bytes_per_page), drawn, tables, files, note)
+    return plot.chart("scale", _finding(pages, bytes_per_page), drawn, tables, files, note, more)
 
 
 def _plot(bytes_per_page: Sequence[int], pages: int, at: int) -> plot.Plot:

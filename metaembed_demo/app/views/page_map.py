@@ -129,10 +129,10 @@ def query_words(query: Evidence) -> dict[str, Any]:
 def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict[str, Any]) -> str:
     """Data for the overlay: words with their shares and boxes, and the evidence of the query's tokens.
 
-    Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and type: 0 a
-    word, 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read with doubt. Weak words
-    are omitted; picture cells never are, so that the outlines of all of them can be drawn. `asked`:
-    `by_word`.
+    Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and, where it
+    is not a plain word, type: 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read
+    with doubt. Weak words are omitted; picture cells never are, so that the outlines of all of them can be
+    drawn. `asked`: `by_word`.
 
     Args:
         reading_at: the URL of `reading`.
@@ -146,7 +146,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
     weights = np.round(shares[kept].astype(np.float64) * 1000, 1).tolist()
     boxes = np.rint(np.array([found.words[i].box for i in kept]).reshape(-1, 4) * 1000).astype(int).tolist()
     rows = [
-        [i, weight, group, *box, 2 if is_cell[i] else _mark(found.words[i])]
+        [i, weight, group, *box, *([2] if is_cell[i] else _mark(found.words[i]))]
         for i, weight, group, box in zip(kept, weights, (groups[kept] + 1).tolist(), boxes, strict=True)
     ]
     data = json_attribute("map", {"map": rows, "asked": by_word(found, alignment), **query})
@@ -170,9 +170,9 @@ def by_word(found: Explanation, alignment: Alignment) -> list[list[Any]]:
     ]
 
 
-def _mark(word: Word) -> int:
-    """1 for what a picture shows, 3 for a word in doubt, 0 for others."""
-    return 1 if word.kind == "visual" else 3 * is_doubtful(word)
+def _mark(word: Word) -> list[int]:
+    """1 for what a picture shows, 3 for a word in doubt, nothing for others."""
+    return [1] if word.kind == "visual" else [3] if is_doubtful(word) else []
 
 
 def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:

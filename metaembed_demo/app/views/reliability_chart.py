@@ -17,11 +17,12 @@ Z = 1.96  # of a 95% interval
 HEAD = ["stop", "predicted", "found", "low", "high", "queries"]
 
 
-def reliability(fit: FitCalibration | None, current: int) -> str:
+def reliability(fit: FitCalibration | None, current: int, more: str = "") -> str:
     """Predicted chance against found share, at every stop; the current one with its intervals.
 
     Args:
         fit: the calibration of the encoder, None without one. current: the stop in use, 0 to 4.
+        more: attributes, see `figure.origin`.
     """
     if fit is None or not any(fit.reliability):
         text = "The chances of this encoder's hits were not tried on judged queries."
@@ -36,7 +37,7 @@ def reliability(fit: FitCalibration | None, current: int) -> str:
     head = ["Stop", "Predicted", "Found", "95% interval", "Queries"]
     tables = as_table("All values as a table", head, _cells(rows))
     title, files = _finding(fit, current), plot.records(HEAD, rows)
-    return plot.chart("reliability", title, _plot(fit, current), tables, files, note)
+    return plot.chart("reliability", title, _plot(fit, current), tables, files, note, more)
 
 
 def error(bins: Bins) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from metaembed_demo.core.budgets import GROUPS, Group
 
 
@@ -23,7 +25,8 @@ def score_bar(gains: Sequence[float], top: float, side: str = "query") -> str:
         for part, group in zip(parts, GROUPS, strict=True)
         if part > 0
     )
-    words = f"Score by groups of {side} tokens: {', '.join(f'{gain:.2f}' for gain in gains)}"
+    told = ", ".join(f"{gain:.2f}" for gain in np.trim_zeros(np.asarray(gains), "b"))
+    words = f"Score by groups of {side} tokens: {told or '0.00'}"
     return f'<span class="bar" role="img" aria-label="{words}">{cells}</span>'
 
 
@@ -35,8 +38,7 @@ def _tokens(word: str, group: Group, side: str) -> str:
 def legend(reach: int) -> str:
     """The legend of the five shades; groups beyond `reach` (1 to 5) are dimmed."""
     keys = "".join(
-        f'<span class="key{"" if g.index < reach else " off"}" style="--shade:{g.shade}">'
-        f"{g.label('query')}</span>"
+        f'<span class="key g{g.index}{"" if g.index < reach else " off"}">{g.label("query")}</span>'
         for g in GROUPS
     )
     return f'<p class="legend">Query tokens {keys}</p>'

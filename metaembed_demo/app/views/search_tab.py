@@ -51,12 +51,6 @@ Address = Callable[[str, str], str]  # page id, file name -> URL
 THUMBNAIL, PICTURE = "thumbnail.jpg", "page.jpg"  # file names served by app/server/pictures.py
 
 
-TRACE = (
-    '<span class="copy-trace"><button type="button" class="quiet" data-copy="trace">Copy trace</button>'
-    '<span class="copied" role="status"></span></span>'
-)
-
-
 @dataclass(frozen=True)
 class Action:
     """A button for the next step: its label, and the name and value that the page's script sends."""
@@ -319,7 +313,7 @@ def _card(
         f'<img src="{address(page.id, THUMBNAIL)}" alt="">'
         f'</span></span><span class="hit-rank num">{hit.rank}</span>'
         f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
-        f'<span class="hit-where">{_where(page, in_language)}{TICK if judged else ""}</span>'
+        f'<span class="hit-where">{where(page, in_language)}{TICK if judged else ""}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
     )
 
@@ -336,7 +330,7 @@ def _shares(trace: Trace, hit: Hit) -> str:
     return f'<span class="share num">{told}</span>' if told else ""
 
 
-def _where(page: ShownPage, in_language: bool = False) -> str:
+def where(page: ShownPage, in_language: bool = False) -> str:
     language = f"<span>{safe(language_name(page.language))}</span>" if in_language and page.language else ""
     place = f'<span class="file">{safe(page.source)}</span><span class="num">p. {page.number}</span>'
     return place + language
@@ -345,72 +339,10 @@ def _where(page: ShownPage, in_language: bool = False) -> str:
 def _movement(places: int) -> str:
     if not places:
         return ""
-    name, arrow, words = ("up", "▲", "up") if places > 0 else ("down", "▼", "down")
+    name, arrow = ("up", "▲") if places > 0 else ("down", "▼")
     return (
-        f'<span class="moved {name}"><span aria-hidden="true">{arrow}{abs(places)}</span>'
-        f'<span class="hidden">moved {words} {plural(abs(places), "place")}</span></span>'
-    )
-
-
-def page(
-    shown: ShownPage,
-    rank: int,
-    address: Address,
-    overlay: bool = False,
-    met: Sequence[Word] = (),
-    judged: bool = False,
-) -> str:
-    """The open page with its overlay; a click shows it at full size.
-
-    Args:
-        address: gives the URL of its picture.
-        overlay: whether the encoder gives evidence for an overlay.
-        met: the words that the query meets literally, which are marked.
-        judged: whether it is judged to answer the question.
-    """
-    where = f"Page {shown.number} of {shown.source}"
-    also = ""
-    if shown.also:
-        places = ", ".join(f"{safe(source)} p. {number}" for source, number in shown.also)
-        also = f'<p class="also">The same page is also in {places}.</p>'
-    shape = "wide" if shown.width > shown.height else "tall"
-    return (
-        '<section class="page" aria-label="Chosen page">'
-        f'<div class="section-head"><h2><span class="rank num">{rank}</span> {safe(shown.title)}</h2>'
-        f'<p class="hit-where">{_where(shown)}{TICK if judged else ""}</p>{TRACE}</div>'
-        f'<button type="button" class="picture {shape}" aria-label="Open {safe(where)} at full size">'
-        f'<span class="sheet" style="--w:{shown.width};--h:{shown.height}">'
-        f'<img src="{address(shown.id, PICTURE)}" width="{shown.width}" '
-        f'height="{shown.height}" alt="{safe(where)}: {safe(shown.title)}">'
-        '<svg class="outlines" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        '<svg class="overlay" viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
-        f"{word_marks.marks(met)}</span></button>{word_marks.switch(overlay, met)}{also}{_how_read(shown)}"
-        f"{lightbox(where)}</section>"
-    )
-
-
-def lightbox(where: str) -> str:
-    """The dialog of a page at full size, see web/lightbox.js. where: the page's name."""
-    zooms = "".join(
-        f'<button type="button" data-zoom="{way}" aria-label="Zoom {way}">{sign}</button>'
-        for way, sign in (("out", chr(0x2212)), ("in", "+"))
-    )
-    return (
-        f'<dialog class="lightbox" aria-label="{safe(where)}"><form method="dialog"><p>{safe(where)}</p>'
-        f'{zooms}<output class="num" aria-live="polite">100%</output><button>Close</button></form>'
-        f'<div class="lightbox-room" tabindex="0" role="group" aria-label="The page; plus and minus zoom, '
-        'arrow keys move it"></div></dialog>'
-    )
-
-
-def _how_read(shown: ShownPage) -> str:
-    """What was read how, and why, and the page's language."""
-    told = [*shown.reading, *([f"Its language: {language_name(shown.language)}."] if shown.language else [])]
-    if not told:
-        return ""
-    items = "".join(f"<li>{safe(sentence)}</li>" for sentence in told)
-    return (
-        f'<details class="how-read hint"><summary>How this page was read</summary><ul>{items}</ul></details>'
+        f'<span class="moved {name}" role="img" aria-label="moved {name} {plural(abs(places), "place")}">'
+        f"{arrow}{abs(places)}</span>"
     )
 
 

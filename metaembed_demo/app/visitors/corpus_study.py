@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from metaembed_demo.app.views import budget_tab
+from metaembed_demo.app.views.figure import origin
 from metaembed_demo.app.views.index_size_chart import scale
+from metaembed_demo.app.views.reliability_chart import reliability
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.advice import Advice, advised
 from metaembed_demo.evaluation.budget_study import Kind, Labels, Worth, measure, read_labels
-from metaembed_demo.evaluation.decision import Origin
+from metaembed_demo.evaluation.decision import FIT_LABELS, Origin, Source
 from metaembed_demo.evaluation.known_items import Asked, known_items
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.evaluation.search_times import scoring_times
@@ -36,6 +39,7 @@ from .decision_sheet import DecisionSheet
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
 CURVES: dict[Kind, str] = {"labels": "of your queries", "known items": "queries drawn from these pages"}
+SHIPPED = "not here: shipped with the encoder"
 QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
 
@@ -122,7 +126,22 @@ class CorpusStudy:
         """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
         index = collection.index
         sizes = [index.bytes_per_page(stop) for stop in STOPS]
-        return scale(sizes, max(len(collection), 1), index.dim, kept, self.sheet.at(collection))
+        made_by = self.encoder.name, self.encoder.fingerprint, index.storage
+        told = Source(0, "none: arithmetic on the index's layout", len(collection), *made_by).as_json()
+        pages, at = max(len(collection), 1), self.sheet.at(collection)
+        return scale(sizes, pages, index.dim, kept, at, origin({**told, "sheet_pages": at}))
+
+    def reliability(self, now: Budget) -> str:
+        """How well the chances of this encoder's hits hold."""
+        encoder, told = self.encoder, ""
+        fit = fitting.calibration_of(encoder.fingerprint)
+        if fit is not None:
+            queries, made_by = fit.own + fit.foreign, (encoder.name, encoder.fingerprint, "float16")
+            source = Source(queries, FIT_LABELS, fit.pages, *made_by, "when the sample corpus was read")
+            if fitting.is_shipped(encoder.fingerprint):
+                source = replace(source, measured=SHIPPED, machine=SHIPPED)
+            told = origin(source.as_json())
+        return reliability(fit, round(position(now)), told)
 
     def _advice(self) -> Advice | str:
         """The recommended budget, or why there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 from metaembed_demo.app.views import budget_sheet
 from metaembed_demo.app.views.budget_sheet import ALL, COLUMNS, Shown, checked
@@ -16,7 +17,7 @@ from metaembed_demo.core.config import SERVER
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.evaluation.advice import Advice
 from metaembed_demo.evaluation.budget_sheet import MOST_PAGES, Corpus, Measured, Row, sheet
-from metaembed_demo.evaluation.budget_study import Labels
+from metaembed_demo.evaluation.budget_study import Labels, Worth
 from metaembed_demo.evaluation.decision import QUALITY, Command, Origin, markdown
 from metaembed_demo.evaluation.known_items import Asked
 from metaembed_demo.evaluation.search_times import ScoringTimes
@@ -92,10 +93,19 @@ class DecisionSheet:
             labels = self.asked.names if isinstance(self.asked, Labels) else None
             command = Command(SERVER.encoder, share, pages, labels, every_way=bool(self.ways))
             decision = markdown(made, advice, candidates(rows, shown), pages, command)
-            told = origin({**made.as_json(), "sheet_pages": pages})
+            told = origin({**made.as_json(), "sheet_pages": pages}, per_query(made.worth, self.ways))
         every = "Measure every storage, words and Auto too" if made and self.asked and not self.ways else ""
         quality = QUALITY[made.worth.kind] if made else "nDCG@5"
         return budget_sheet.sheet(rows, shown, quality, decision, every, running, told)
+
+
+def per_query(worth: Worth, ways: Mapping[Way, WayWorth]) -> list[list[Any]]:
+    """CSV rows, a header and one row a query: what the stops gave, and the other ways where measured."""
+    measured = {way: found.each for way, found in ways.items() if len(found.each) == len(worth.texts)}
+    heads = [f"quality {' '.join(filter(None, (way.name, way.storage, way.mode)))}" for way in measured]
+    head, *rows = worth.per_query()
+    more = [[round(each[at], 4) for each in measured.values()] for at in range(len(rows))]
+    return [[*head, *heads], *([*row, *others] for row, others in zip(rows, more, strict=True))]
 
 
 def candidates(rows: list[Row], shown: Shown) -> list[Row]:

@@ -14,8 +14,9 @@ from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.app.views.rank_ribbons import Side, Titled, ribbons
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.facets import NoPageLeft
-from metaembed_demo.collection.filters import EVERY
+from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import MEANING
+from metaembed_demo.collection.ranker import How, Ranker
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
 from metaembed_demo.core.types import FloatArray, Query, Trace
@@ -40,6 +41,23 @@ class Ranked:
     ranks: dict[str, int]
 
 
+@dataclass(frozen=True, eq=False)
+class BestRanked:
+    """The best pages of `trace`'s query among `ids` at the five stops, ranked and scored as `how` says."""
+
+    trace: Trace
+    how: tuple[How, str, int]  # then the storage kind, and how many of the best are rescored
+    ids: tuple[str, ...]
+    ranks: Ranks
+
+    def serves(self, trace: Trace, how: tuple[How, str, int], ids: tuple[str, ...]) -> bool:
+        """Whether a search for the same query would give the same."""
+        same = (
+            self.trace.query_vectors is trace.query_vectors and self.trace.second_query is trace.second_query
+        )
+        return same and (self.how, self.ids) == (how, ids)
+
+
 @dataclass
 class ExplanationTabs:
     """State of one visitor's evidence tabs."""
@@ -54,6 +72,7 @@ class ExplanationTabs:
     _verdict: tuple[object, Verdict] | None = None
     _query_words: tuple[Evidence, dict[str, Any]] | None = None  # of the last query
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
+    _best: BestRanked | None = None
 
     @property
     def explains(self) -> bool:
@@ -151,20 +170,37 @@ class ExplanationTabs:
         with collection.lock:
             return [self._ranked(collection, trace, stop) for stop in STOPS]
 
+    def best_ranks(self, collection: Collection, trace: Trace, how: How, k: int) -> Ranks:
+        """The ranks of the best `k` pages at each of the five stops, as searches of this kind find them.
+
+        Cached for the last query. The caller holds the collection's lock.
+        """
+        index, vectors = collection.index, trace.query_vectors
+        ids, scored = _searched(collection, how.only), (how, index.storage, index.rescore)
+        if self._best is not None and self._best.serves(trace, scored, ids):
+            return self._best.ranks
+        found, unread = Ranks(), False
+        for stop in STOPS if ids else ():
+            budget = stop.clip(len(vectors), index.r_c)
+            ranker = Ranker(collection, vectors, trace.query_text, budget, how, trace.second_query)
+            found.append({hit.page_id: hit.rank for hit in ranker.hits(k)})
+            unread |= bool(ranker.unread)
+        found = found or [{} for _ in STOPS]
+        # While the complement is to read pages, its part is missing.
+        self._best = None if unread else BestRanked(trace, scored, ids, found)
+        return found
+
     def forget_ranks(self) -> None:
         """Drop cached rankings after a change of the scoring."""
         self._ranks.clear()
+        self._best = None
 
     def _ranked(self, collection: Collection, trace: Trace, budget: Budget) -> dict[str, int]:
         """Page id -> rank at `budget`. Cached for the last KEPT_RANKS queries and budgets."""
         index, vectors = collection.index, trace.query_vectors
         budget = budget.clip(len(vectors), index.r_c)
         how = index.storage, index.rescore
-        try:
-            chosen = collection.select(trace.only or EVERY)
-            ids = tuple(index.ids if chosen is None else chosen)
-        except NoPageLeft:  # removed in another tab
-            ids = ()
+        ids = _searched(collection, trace.only or EVERY)
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
@@ -207,6 +243,15 @@ class ExplanationTabs:
                     found, alignment, page_map_module.testing(*step), trace.by_full_vectors
                 )
         yield self.page_map(trace)
+
+
+def _searched(collection: Collection, only: PageFilter) -> tuple[str, ...]:
+    """The ids of the pages that a filter allows."""
+    try:
+        chosen = collection.select(only)
+    except NoPageLeft:  # removed in another tab
+        return ()
+    return tuple(collection.index.ids if chosen is None else chosen)
 
 
 def nearest(budget: Budget) -> int:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from metaembed_demo.app.views.judged import HITS
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.facets import NoPageLeft
 from metaembed_demo.collection.modes import MEANING
-from metaembed_demo.collection.ranker import How, Ranker
+from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import alignment_in, explain_hit
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Hit, Trace
@@ -87,14 +86,4 @@ def _ranks(collection: Collection, trace: Trace, tabs: ExplanationTabs, how: How
     """Page id -> rank at each stop: of all pages by meaning, of the best hits otherwise."""
     if how.mode == MEANING and len(collection) <= MOST_PAGES:
         return tabs.all_ranks(collection, trace)
-    found = []
-    for stop in STOPS:
-        budget = stop.clip(len(trace.query_vectors), collection.index.r_c)
-        try:
-            hits = Ranker(
-                collection, trace.query_vectors, trace.query_text, budget, how, trace.second_query
-            ).hits(HITS)
-        except NoPageLeft:  # removed in another tab
-            hits = []
-        found.append({hit.page_id: hit.rank for hit in hits})
-    return found
+    return tabs.best_ranks(collection, trace, how, HITS)

@@ -8,7 +8,7 @@ from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
-from metaembed_demo.app.views import filter_control, search_tab, storage_control, visit_mark
+from metaembed_demo.app.views import filter_control, open_page, search_tab, storage_control, visit_mark
 from metaembed_demo.app.views.alignment_chart import alignment
 from metaembed_demo.app.views.budget_dial import Setting, dial, readout
 from metaembed_demo.app.views.judged import ranks_told
@@ -143,7 +143,7 @@ class SearchScreen:
         rank, explains = self._rank(page, trace), self.explanation_tabs.explains
         judged = answer is not None and page.id in answer.pages
         met = words[page.id]
-        screen.page = search_tab.page(page, rank, self._address, overlay=explains, met=met, judged=judged)
+        screen.page = open_page.page(page, rank, self._address, overlay=explains, met=met, judged=judged)
         screen.link = self._link(trace, chosen)
         self.explanation_tabs.follow(page, trace)
         screen.marks = self.explanation_tabs.marks(trace, self._address)

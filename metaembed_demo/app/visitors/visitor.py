@@ -8,11 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from metaembed_demo.app.views import budget_tab, documents_tab, storage_control
-from metaembed_demo.app.views.reliability_chart import reliability
-from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
-from metaembed_demo.core.budgets import position
 from metaembed_demo.core.types import Upload
 from metaembed_demo.evaluation.quality_curve import Curve
 
@@ -78,8 +75,7 @@ class Visit(SearchState):
 
     def reliability(self) -> str:
         """How well the chances of this encoder's hits hold."""
-        at = round(position(self.budget))
-        return reliability(fitting.calibration_of(self.tools.encoder.fingerprint), at)
+        return self.study.reliability(self.budget)
 
     def index_size(self) -> str:
         """The index size at each stop, at the current storage kind."""

@@ -1,18 +1,14 @@
 // At a first visit the page shows itself once: the first example is asked in the mode of its claim, and the dial goes
 // from 1x1 to 16x64. These are the visitor's own controls and the server's answers; each step waits for its answer.
-// Any input stops it. `?still` in the address, a query in it, or an earlier visit: nothing is played.
+// Any input stops it.
 (() => {
-  const KEY = "metaembed-tour"; // the tour ends with it, and both are shown once
+  const { first } = window.metaembed; // the tour ends with it
   const STOP_MS = 1200, LOOK_MS = 50;
   const INPUTS = ["keydown", "pointerdown", "touchstart", "wheel", "drop"];
   const find = (what) => document.querySelector(what);
   const field = () => find("#query textarea, #query input");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-
-  let seen = true; // where storage is off it would play at every visit
-  try { seen = localStorage.getItem(KEY) === "seen"; } catch { /* seen */ }
-  const address = new URLSearchParams(location.search);
-  if (seen || address.has("still") || address.has("q")) return;
+  if (!first.plays) return;
 
   let over = false, hint = null, asked = "";
   function end(event) {
@@ -56,17 +52,17 @@
     await until(() => find("#results .state, #results .hit") && find("#dial [role=slider]"));
     const chip = find("#examples [data-mode]");
     if (!chip || !find("#results .state.ready") || field()?.value || !field()?.checkVisibility()) return;
-    try { localStorage.setItem(KEY, "seen"); } catch { /* played again at the next visit */ }
+    first.end();
     const tour = find("#tour .tour");
     if (tour) tour.hidden = true;
-    const question = chip.dataset.query, last = names().length - 1, first = calm.matches ? last : 0;
-    if (first !== last) {
+    const question = chip.dataset.query, last = names().length - 1, from = calm.matches ? last : 0;
+    if (from !== last) {
       press("Home");
-      await until(() => drawn(first));
+      await until(() => drawn(from));
     }
     ask(chip);
-    await until(() => answered(question, first));
-    for (let stop = first + 1; stop <= last; stop += 1) {
+    await until(() => answered(question, from));
+    for (let stop = from + 1; stop <= last; stop += 1) {
       await pause(STOP_MS);
       press("ArrowRight");
       await until(() => answered(question, stop));
@@ -74,7 +70,7 @@
     // Below 900 pixels opening a hit scrolls to its page, away from the dial.
     const answer = find("#results .hit:has(.judged)");
     if (answer && !answer.hasAttribute("aria-current") && innerWidth >= 900) answer.click();
-    await pause(first === last ? 0 : STOP_MS / 2);
+    await pause(from === last ? 0 : STOP_MS / 2);
     point();
   }
 

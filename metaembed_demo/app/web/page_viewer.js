@@ -6,7 +6,7 @@ let word = null; // a word to outline
 
 const on = () => element.querySelector(".overlay-switch input")?.checked;
 
-const [WORD, NAME, CELL, DOUBT] = [0, 1, 2, 3]; // types of rows in `map`
+const [NAME, CELL, DOUBT] = [1, 2, 3]; // types of rows in `map`; a plain word has none
 
 // [word, share in thousandths, group 1..5, x0, y0, x1, y1, type], the largest share first
 function marks() {
@@ -16,7 +16,7 @@ function marks() {
   const group = (at) => asked.group ?? shared.map()?.map.find((each) => each[0] === at)?.[2] ?? 5;
   return shared.pairs(asked.row ?? reading.read[asked.column]).map(([at, weight]) => {
     const [x0, y0, x1, y1, text, name, confidence] = reading.words[at];
-    const word = confidence === undefined ? WORD : DOUBT;
+    const word = confidence === undefined ? undefined : DOUBT;
     return [at, weight, group(at), x0, y0, x1, y1, text ? (name ? NAME : word) : CELL];
   });
 }

@@ -39,7 +39,22 @@ window.metaembed = (() => {
       return done;
     }
   }
+  // A first visit plays itself (landing.js), and has the tour (tour.js) until its first search. With `?still` or a query
+  // in the address nothing is played, nor where storage is off, because it would be at every visit.
+  const VISITED = "metaembed-tour";
+  let seen = null; // null: storage is off
+  try { seen = localStorage.getItem(VISITED) === "seen"; } catch { /* off */ }
+  const address = new URLSearchParams(location.search);
+  const first = {
+    seen: () => seen === true,
+    plays: seen === false && !address.has("still") && !address.has("q"),
+    end() {
+      seen = true;
+      try { localStorage.setItem(VISITED, "seen"); } catch { /* a first visit again */ }
+    },
+  };
   return {
+    first,
     copy, // a text to the clipboard; whether that went well
     reading, // words of the page and token readings; null until `load` has fetched them
     load,

@@ -14,20 +14,16 @@ import queue
 import shutil
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from metaembed_demo.core import logs
 
 from . import protocol
 
-
-class Handler(Protocol):
-    """Answers the requests that one kind of process knows."""
-
-    def answer(self, request: dict[str, Any]) -> None:
-        """Execute `request` and send exactly one message."""
-        ...
+Request = dict[str, Any]
+Answer = tuple[protocol.Message, Sequence[bytes]]
+CLOSED: protocol.Message = {"is": "closed"}  # to "close", which follows every file
 
 
 def limit_resources(megabytes: int, file_bytes: int) -> None:
@@ -46,10 +42,10 @@ def limit_resources(megabytes: int, file_bytes: int) -> None:
             resource.setrlimit(name, (most, most))
 
 
-def serve(make: Callable[[BinaryIO], Handler], file_bytes: int) -> None:
+def serve(answer: Callable[[Request], Answer], file_bytes: int) -> None:
     """Answer requests over stdin and stdout until the app closes the pipe or exits.
 
-    make: the handler that writes its answers to the given stream. file_bytes: of one file it may write.
+    answer: executes a request. file_bytes: of one file it may write.
     """
     # Output of libraries and child processes must not corrupt the message stream.
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -69,7 +65,6 @@ def serve(make: Callable[[BinaryIO], Handler], file_bytes: int) -> None:
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    handler = make(answers)
     protocol.send(answers, {"is": "ready"})
     while True:
-        handler.answer(waiting.get())
+        protocol.send(answers, *answer(waiting.get()))
