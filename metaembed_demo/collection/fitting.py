@@ -32,6 +32,7 @@ from .modes import MEANING
 from .page_words import written
 from .stored_page import StoredPage
 
+MOST_NAMED = 3  # languages of an encoder that are named
 NOTHING = 0.15  # chance of the best hit below which nothing fits well: as likely a foreign query as not
 Verdict = Literal["fits", "words", "nothing"]
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class UnreadLanguage:
         'Mini reads English; this question seems to be in German. Words are still searched.'
         """
         known = " and ".join(map(language_name, self.reads))
+        if len(self.reads) > MOST_NAMED:
+            known = f"{len(self.reads)} languages"
         it = language_name(self.language) if self.language else "another language"
         words = "Words can still be searched" if mode == MEANING else "Words are still searched"
         return f"{self.encoder} reads {known}; this question seems to be in {it}. {words}."

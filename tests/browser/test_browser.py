@@ -10,10 +10,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route, expect
-from reportlab.lib.pagesizes import A5
-from reportlab.pdfgen.canvas import Canvas
 
-from tests.support.browsing import Opener, ask, room, settings
+from tests.support.browsing import Opener, ask, make_pdf, room, settings
 
 STOPS = ["1×1", "2×4", "4×8", "8×16", "16×64"]
 
@@ -23,16 +21,6 @@ def page_count(page: Page) -> int:
     found = re.search(r"([\d,]+) pages?$", page.inner_text(".top .status"))
     assert found
     return int(found[1].replace(",", ""))
-
-
-def make_pdf(path: Path, pages: list[str]) -> Path:
-    canvas = Canvas(str(path), pagesize=A5)
-    for text in pages:
-        for line, words in enumerate(re.findall(r"(?:\S+\s*){1,7}", text)):
-            canvas.drawString(40, 540 - 18 * line, words)
-        canvas.showPage()
-    canvas.save()
-    return path
 
 
 def make_picture(path: Path) -> Path:

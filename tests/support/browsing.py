@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import Page
+from reportlab.lib.pagesizes import A5
+from reportlab.pdfgen.canvas import Canvas
 
 START_S = 600  # the first start indexes the sample corpus; later ones read the kept index
 ANSWER_MS = 60_000
@@ -43,3 +47,14 @@ def settings(page: Page) -> None:
     """Open storage and the free sliders. They stay open until a click elsewhere or Escape."""
     if page.get_attribute(".more", "aria-expanded") == "false":
         page.click(".more")
+
+
+def make_pdf(path: Path, pages: list[str]) -> Path:
+    """A PDF with one text a page."""
+    canvas = Canvas(str(path), pagesize=A5)
+    for text in pages:
+        for line, words in enumerate(re.findall(r"(?:\S+\s*){1,7}", text)):
+            canvas.drawString(40, 540 - 18 * line, words)
+        canvas.showPage()
+    canvas.save()
+    return path

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from metaembed_demo.app.server.gradio_uploads import said, uploads
-from metaembed_demo.app.views import documents_tab, search_tab
+from metaembed_demo.app.views import documents_tab, language_note, search_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.jobs import in_turn
 from metaembed_demo.app.visitors.page_state import DocumentsTab, Screen
@@ -16,7 +16,7 @@ from metaembed_demo.app.visitors.shares import INDEX_JOBS
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, SERVER
-from metaembed_demo.encoders.registry import affordable
+from metaembed_demo.encoders.registry import affordable, offered
 
 from .components import PageVisits, Updates, html
 from .storage_tab import StorageTab
@@ -33,8 +33,7 @@ class DocumentsRoom:
 
     def __init__(self, visits: PageVisits, base: Collection) -> None:
         self.visits = visits
-        names = dict.fromkeys([affordable(SERVER.encoder)[0], *SERVER.encoders])
-        self.encoders = Encoders(list(names), visits.tools, base)
+        self.encoders = Encoders(offered(affordable(SERVER.encoder)[0], SERVER.encoders), visits.tools, base)
 
     def lay_out(self, storage_tab: StorageTab) -> None:
         with gr.Row(elem_id="documents-columns"):
@@ -59,10 +58,11 @@ class DocumentsRoom:
     ) -> None:
         """Args: the page's functions to wire an event and show a screen, all outputs of the room, and what
         makes an event skip the queue."""
+        outputs = [*outputs, self.encoder]
         self._screen, self._outputs = screen, outputs
         on(self.listing.select, self.open_document, [], outputs=[self.listing], **direct)
         on(self.listing.delete, self.remove, [], outputs=outputs)
-        on(self.encoder.submit, self.switch, [], outputs=[*outputs, self.encoder], **INDEXING)
+        on(self.encoder.submit, self.switch, [], outputs=outputs, **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
         self.follow(on(self.drop.upload, self.receive, [], outputs=outputs))
 
@@ -99,8 +99,10 @@ class DocumentsRoom:
     def choice(self, visit: Visit, busy: bool = False) -> str:
         name, tokens = self.encoders.choice(visit.tools)
         limits = self.encoders.limits(name)
-        return documents_tab.encoders(self.encoders.names, name, busy) + documents_tab.resolutions(
-            name, limits, tokens, busy
+        return (
+            language_note.of_pages(visit.tools.encoder.name, visit.unread_languages(), visit.tools.reader)
+            + documents_tab.encoders(self.encoders.names, name, busy)
+            + documents_tab.resolutions(name, limits, tokens, busy)
         )
 
     def stop(self, request: gr.Request) -> Updates:
@@ -117,5 +119,5 @@ class DocumentsRoom:
         if whole:
             updates[self.cancel] = gr.Button("Cancel", visible=tab.busy, interactive=True)
             if tab.listing is not None:  # the pages changed, so the search results may have too
-                updates |= self._screen(visit, visit.screen())
+                updates |= self._screen(visit, visit.screen()) | {self.encoder: self.choice(visit, tab.busy)}
         return updates

@@ -34,6 +34,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.encoders.registry import affordable, multilingual_beside
 from metaembed_demo.evaluation.climbs import AnswersOf, Climb
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.explain import sample_statistics
@@ -378,6 +379,7 @@ def build_ui(
         len(base) > 0,
         explainer(encoder),
         notice,
+        multilingual_beside(affordable(SERVER.encoder)[0]),
         sample_statistics=known,
         answers=answers or {},
     )

@@ -5,17 +5,20 @@ from __future__ import annotations
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Hit, Trace
 
+from . import language_note
 from .html import safe
 
 WHAT = '<p class="hint">A token: the mean cosine. Fits: how often such a first page answers.</p>'
 
 
-def note(trace: Trace) -> str:
-    """What is said above the hits: that nothing fits well, or that the encoder does not read the language."""
+def note(trace: Trace, reader: str = "") -> str:
+    """What is said above the hits: that nothing fits well, or that the encoder does not read the language.
+
+    reader: the name of an encoder that may read it; "" for none.
+    """
     if trace.unread_language is not None:
-        return (
-            f'<div class="note" role="status"><p>{safe(trace.unread_language.sentence(trace.mode))}</p></div>'
-        )
+        told = safe(trace.unread_language.sentence(trace.mode))
+        return f'<div class="note" role="status"><p>{told}</p>{language_note.switch(reader)}</div>'
     if trace.fit is None or trace.fit.verdict != "nothing":
         return ""
     share = percent(trace.fit.first)

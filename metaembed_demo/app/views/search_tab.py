@@ -227,6 +227,7 @@ def results(
     met: Mapping[str, Sequence[Word]] | None = None,
     judged: Container[str] = (),
     beyond: Hit | None = None,
+    reader: str = "",
 ) -> str:
     """The hits as a list of cards.
 
@@ -240,6 +241,7 @@ def results(
         met: page id -> the words that the query meets literally, marked on the thumbnail.
         judged: ids of the pages judged to answer this question, which get a tick.
         beyond: the judged answer where it is not among the hits; shown below them.
+        reader: the encoder to offer where the one in use does not read the question's language.
     """
     several = languages is not None and len(languages) > 1
     top = max((hit.score for hit in trace.hits), default=1.0)
@@ -264,7 +266,7 @@ def results(
         f'<section class="results" aria-label="Results"{" data-moved" if trace.movement else ""}>'
         '<div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
-        f"{_views()}</div>{_searched(trace)}{fit_note.note(trace)}<ol>{cards}</ol>"
+        f"{_views()}</div>{_searched(trace)}{fit_note.note(trace, reader)}<ol>{cards}</ol>"
         f"{legend(reach(trace.budget))}{fit_note.WHAT if trace.fit else ''}</section>"
     )
 

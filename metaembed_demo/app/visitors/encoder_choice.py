@@ -14,7 +14,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.reencode import no_room, reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.encoders.registry import load_encoder
+from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
 from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.page_cache import PageCache
 
@@ -57,16 +57,16 @@ class Encoders:
             )
         with self._lock:  # loading two large models at once may exhaust memory
             if (name, 0) not in self._tools:
-                self._tools[name, 0] = made = self._with(self._load(name))
+                self._tools[name, 0] = made = self._with(self._load(name), multilingual_beside(name))
                 made.complements.add(name, made.encoder)
             if (name, tokens) not in self._tools:
                 encoder: Any = self._tools[name, 0].encoder
                 if tokens not in getattr(encoder, "resolutions", ()):
                     raise ValueError(f"{name} cannot read pages at {tokens} visual tokens.")
-                self._tools[name, tokens] = self._with(encoder.at(tokens))
+                self._tools[name, tokens] = self._with(encoder.at(tokens), multilingual_beside(name))
             return self._tools[name, tokens]
 
-    def _with(self, encoder: Encoder) -> Tools:
+    def _with(self, encoder: Encoder, reader: str) -> Tools:
         plain = next(iter(self._tools.values()))
         # The quality curve was measured with the first encoder.
         return replace(
@@ -75,6 +75,7 @@ class Encoders:
             explainer=explainer(encoder),
             curve=None,
             notice="",
+            reader=reader,
             token_statistics=PageCache(KNOWN),
             sample_statistics={},
         )

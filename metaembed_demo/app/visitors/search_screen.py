@@ -135,6 +135,7 @@ class SearchScreen:
             words,
             judged=answer.pages if answer else (),
             beyond=beyond(trace, answer),
+            reader=self.tools.reader,
         )
         if trace.alignment is None or chosen is None or chosen not in pages:
             self._open_tab(trace, None, screen)

@@ -29,6 +29,7 @@ class Tools:
     samples: bool = True  # whether there is a sample corpus to restore
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
+    reader: str = ""  # the name of an encoder that reads more languages; "" for none
     token_statistics: PageCache[PageStatistics] = field(default_factory=lambda: PageCache(KNOWN))
     sample_statistics: Known = field(default_factory=dict)  # of the sample pages, shipped
     complements: Complements = field(default_factory=Complements)  # for query refinement

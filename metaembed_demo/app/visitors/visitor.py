@@ -11,6 +11,7 @@ from metaembed_demo.app.views import budget_tab, documents_tab, storage_control
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import storage_of
 from metaembed_demo.core.types import Upload
+from metaembed_demo.encoders.base import Reader
 from metaembed_demo.evaluation.quality_curve import Curve
 
 from .corpus_map import CorpusMap
@@ -138,6 +139,14 @@ class Visit(SearchState):
         """Stop indexing, for all uploads, or the switch to another encoder. What was done stays."""
         self.stop.set()
         uploads_of(self.session).cancel()
+
+    def unread_languages(self) -> dict[str, int]:
+        """ISO 639-1 code -> number of pages, of languages that the encoder does not read; the most first."""
+        encoder = self.tools.encoder
+        if not isinstance(encoder, Reader):
+            return {}
+        spoken = self.collection.facets().languages
+        return {code: count for code, count in spoken.items() if code not in encoder.languages}
 
     def remove(self, source: str) -> DocumentsTab:
         """Remove a document and repeat the open search. An unknown `source` is ignored."""

@@ -21,8 +21,16 @@ function lay() {
   for (const each of element.querySelectorAll("[data-as]")) each.setAttribute("aria-pressed", each.dataset.as === as);
 }
 
+// Another encoder reads all pages; the hits follow by themselves when it is done.
+function askReader(button) {
+  button.disabled = true;
+  button.textContent = "Reading all pages again…";
+  document.dispatchEvent(new CustomEvent("metaembed:reader", { detail: button.dataset.value }));
+}
+
 element.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]");
+  if (action?.dataset.action === "reader") return askReader(action);
   if (action) return trigger("submit", { action: action.dataset.action, value: action.dataset.value || "" });
   const way = event.target.closest("[data-as]");
   if (way) {
