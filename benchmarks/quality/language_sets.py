@@ -13,13 +13,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import Flowable, PageBreak, Paragraph
+from reportlab.platypus import Flowable, KeepInFrame, PageBreak, Paragraph
 
 from benchmarks.quality import wesnoth
 from benchmarks.quality.dev_set import DevSet, hashed
@@ -38,12 +39,15 @@ WHOLE = {
 PAGES = 150  # of a language
 MOST_PAGES = 8  # of a document
 MOST_QUESTIONS = 2  # about a page
+MOST_OF_WESNOTH = 40  # whose names tell its pages from all others
 LEAST_WORDS = 25  # below a heading that is asked for
 LEAST_LETTERS = {"ja": 5, "zh": 4}  # of such a heading; others 8
 FONT = ("fonts-wqy-microhei", "usr/share/fonts/truetype/wqy/wqy-microhei.ttc")  # has all seven scripts
-COMMON = frozenset(
-    ["a", "about", "all", "an", "and", "any", "are", "at", "be", "by", "can", "do", "does", "for", "from", "get", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "more", "new", "not", "of", "on", "or", "other", "others", "our", "out", "over", "so", "some", "that", "the", "their", "them", "then", "there", "these", "this", "to", "up", "use", "used", "using", "was", "we", "what", "when", "where", "which", "who", "why", "will", "with", "you", "your", "introduction", "overview", "options", "general", "description", "example", "examples", "note", "notes", "see", "also", "reference"]
-)
+_COMMON = """a about all an and any are at be by can do does for from get has have how i if in into is it
+its more new not of on or other others our out over so some that the their them then there these this to up
+use used using was we what when where which who why will with you your introduction overview options general
+description example examples note notes see also reference"""
+COMMON = frozenset(_COMMON.split())
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Asked:
     document: Translations
     page: Page
     sections: list[int]
+
+    def has(self, document: Translations, section: int) -> bool:
+        return self.document == document and any(at == section for at, _, _ in self.page.parts)
 
     def headings(self, language: str) -> list[str]:
         return [self.document.sections[at][language][0] for at in self.sections]
@@ -67,10 +74,12 @@ def make(folder: Path, data: Path, language: str, asked_in: str) -> DevSet:
     face = font(data)
     for name, pages in sorted(by_document.items()):
         draw(folder / f"{name}.pdf", face, pages)
-        for number, asked in enumerate(pages, 1):
+        for asked in pages:
             found.frozen.append(asked.page.text(asked.headings(language)))
-            for question in asked.headings(asked_in):
-                found.ask(question, f"{name}.pdf#{number}")
+            for at, question in zip(asked.sections, asked.headings(asked_in), strict=True):
+                # A long section may go on on another page.
+                answers = [n for n, page in enumerate(pages, 1) if page.has(asked.document, at)]
+                found.ask(question, *(f"{name}.pdf#{n}" for n in answers))
     return found
 
 
@@ -84,16 +93,20 @@ def dev_documents(data: Path) -> list[Translations]:
 
 
 def chosen(documents: Sequence[Translations], language: str) -> list[Asked]:
-    """PAGES pages with questions, as evenly from the sources as can be."""
+    """PAGES pages: those with questions, as evenly from the sources as can be, then others."""
+    found = candidates(documents, language)
     by_source: dict[str, list[Asked]] = defaultdict(list)
-    for asked in candidates(documents, language):
-        by_source[asked.document.source].append(asked)
+    for asked in found:
+        if asked.sections:
+            by_source[asked.document.source].append(asked)
+    del by_source[wesnoth.PACKAGE][MOST_OF_WESNOTH:]
     turns = (asked for turn in zip_longest(*by_source.values()) for asked in turn if asked)
-    return list(islice(turns, PAGES))
+    others = (page for page in found if not page.sections and page.document.source != wesnoth.PACKAGE)
+    return list(islice(chain(turns, others), PAGES))
 
 
 def candidates(documents: Sequence[Translations], language: str) -> list[Asked]:
-    """All pages with questions, in an order by hash; no question is another page's words or heading."""
+    """All pages in an order by hash, each with questions that stand on no other page."""
     pages = [(document, page) for document in documents for page in _some_pages(document, language)]
     texts = [page.text().casefold() for _, page in pages]
     english = Counter(
@@ -101,18 +114,20 @@ def candidates(documents: Sequence[Translations], language: str) -> list[Asked]:
     )
     found = []
     for number, (document, page) in enumerate(pages):
-        sections = [
-            at
-            for at, heading, text in page.parts
-            if translations.words(text, language) >= LEAST_WORDS
-            and telling(document.sections[at][ENGLISH][0], heading, language)
-            and english[document.sections[at][ENGLISH][0].casefold()] == 1
-            and document.sections[at][ENGLISH][0].casefold() not in texts[number]
-            and not any(heading.casefold() in other for n, other in enumerate(texts) if n != number)
-        ]
-        if sections:
-            kept = sorted(sections, key=lambda at: hashed(document.sections[at][ENGLISH][0]))
-            found.append(Asked(document, page, kept[:MOST_QUESTIONS]))
+        shares: dict[int, float] = {}
+        for at, heading, text in page.parts:
+            translation = document.sections[at][ENGLISH][0]
+            share = said(heading, page.text([heading]), language)
+            if (
+                translations.words(text, language) >= LEAST_WORDS
+                and share < 1
+                and telling(translation, heading, language)
+                and english[translation.casefold()] == 1
+                and translation.casefold() not in texts[number]
+                and not any(heading.casefold() in other for n, other in enumerate(texts) if n != number)
+            ):
+                shares[at] = share
+        found.append(Asked(document, page, sorted(shares, key=shares.__getitem__)[:MOST_QUESTIONS]))
     return sorted(found, key=lambda asked: hashed(asked.page.text()))
 
 
@@ -122,6 +137,13 @@ def telling(english: str, heading: str, language: str) -> bool:
     letters = len(re.findall(r"[^\W\d_]", heading))
     same = heading.casefold() == english.casefold()
     return len(content) >= 2 and not same and letters >= LEAST_LETTERS.get(language, 8)
+
+
+def said(heading: str, text: str, language: str) -> float:
+    """Share of a heading's words, in DENSE languages of its pairs of letters, that a text has."""
+    pattern = r"(?=([^\W_]{2}))" if language in DENSE else r"([^\W_]{3,})"
+    asked, there = (set(re.findall(pattern, string.casefold())) for string in (heading, text))
+    return len(asked & there) / max(1, len(asked))
 
 
 def _some_pages(document: Translations, language: str) -> list[Page]:
@@ -139,19 +161,20 @@ def font(data: Path) -> str:
 
 
 def draw(path: Path, face: str, pages: Iterable[Asked]) -> None:
-    """Write pages as a PDF with a text layer, without the headings that are asked for."""
+    """Write pages as a PDF, without the headings that are asked for; full ones are set smaller."""
     story: list[Flowable] = []
     for asked in pages:
         sheet = styles(face, face, size=9)
         for style in sheet.values():
             style.wordWrap = "CJK" if asked.page.language in DENSE else None
         without = asked.headings(asked.page.language)
-        for _, heading, text in asked.page.parts:
-            if heading and heading not in without:
-                story.append(Paragraph(escape(heading), sheet["h2"]))
-            if text:
-                story.append(Paragraph(escape(text), sheet["body"]))
-        story.append(PageBreak())
+        flow = [
+            Paragraph(escape(words), sheet[style])
+            for _, heading, text in asked.page.parts
+            for words, style in (("" if heading in without else heading, "h2"), (text, "body"))
+            if words
+        ]
+        story += [KeepInFrame(A4[0] - 104, A4[1] - 110, flow, mode="shrink"), PageBreak()]
     build(path, path.stem, story[:-1], footer(""))
 
 

@@ -51,7 +51,7 @@ def parse(text: str) -> Iterator[tuple[str, list[str]]]:
 def translated(
     catalogues: Sequence[gettext.NullTranslations], name: str, text: list[str]
 ) -> tuple[str, str] | None:
-    """Name and text by the catalogues, of which the first that knows a string counts; None if one is unknown."""
+    """Name and text by the catalogues, the first that knows a string counts; None if a string is unknown."""
     found: list[str | None] = []
     for string in (name, *text):
         known = (catalogue.gettext(string) for catalogue in catalogues)

@@ -14,7 +14,7 @@ from benchmarks.quality import devsets, language_sets, wesnoth
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.training.mini.corpora import HTML_SOURCES
 from metaembed_demo.training.mini.dataset import HELD_OUT
-from metaembed_demo.training.mini.translations import LANGUAGES, SOURCES, Translations
+from metaembed_demo.training.mini.translations import LANGUAGES, SOURCES, Page, Translations
 
 TOOLS = ("knife", "chisel", "plane", "saw", "file", "drill")
 
@@ -46,16 +46,41 @@ def test_only_headings_that_say_something_ask() -> None:
         assert language_sets.telling(english, other, language) is tells, english
 
 
+def test_how_much_of_a_heading_a_text_says() -> None:
+    assert language_sets.said("Das Netzwerk prüfen", "so wird das Netzwerk gebaut", "de") == pytest.approx(
+        2 / 3
+    )
+    assert language_sets.said("设置网络", "网络可以设置", "zh") == pytest.approx(2 / 3)
+
+
+def test_a_long_section_is_answered_by_each_of_its_pages(tmp_path: Path, face: str) -> None:
+    english, german = ("Sharpening a blade", "stone " * 900), ("Klingen schleifen", "Stein " * 900)
+    long = Translations("toy", "knife.html", [{"en": english, "de": german}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_sets, "dev_documents", lambda data: [long])
+        found = language_sets.SETS["de"](tmp_path, tmp_path)
+    assert [row["text"] for row in found.queries] == ["Klingen schleifen"]
+    assert len(found.frozen) == len(found.qrels) > 2
+
+
 def test_questions_belong_to_one_page_and_sources_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language_sets, "PAGES", 4)
     twice = [document("awl", "other"), document("awl", "copy")]  # the same heading on two pages
     documents = [*map(document, TOOLS), document("rasp", "other"), document("adze", "other"), *twice]
     asked = language_sets.chosen(documents, "de")
     assert sorted(row.document.source for row in asked) == ["other", "other", "toy", "toy"]
+    assert [row.sections for row in asked] == [[0]] * 4
     for row in asked:
-        assert row.sections == [0]
         assert "awl" not in row.document.name
         assert row.headings("en")[0] not in row.page.text()
+
+
+def test_a_full_page_stays_one_page(tmp_path: Path, face: str) -> None:
+    parts = [(at, f"Kopf {at}", "Wort") for at in range(90)]
+    full = language_sets.Asked(document("saw"), Page("de", parts), [])
+    language_sets.draw(tmp_path / "a.pdf", face, [full, full])
+    with pdfium.PdfDocument(tmp_path / "a.pdf") as pdf:
+        assert [page.get_textpage().get_text_range().count("Kopf") for page in pdf] == [90, 90]
 
 
 def test_own_language_and_english_ask_for_the_same_pages(

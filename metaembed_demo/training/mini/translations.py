@@ -26,7 +26,7 @@ PART = 150  # words, where a section may be cut
 SAME_LETTERS = 0.3  # share from which a section counts as left in English
 
 _DROP = (
-    "//script|//style|//nav|//header|//footer|//aside|//form|//*[@class='MAC']"  # LibreOffice for macOS
+    "//script|//style|//nav|//header|//footer|//aside|//form|//*[@class='MAC']"
     "|//*[contains(@class,'navheader') or contains(@class,'navfooter') or contains(@class,'docnav')"
     " or contains(@class,'related') or @id='banner' or @id='title' or @class='toc']"
 )
