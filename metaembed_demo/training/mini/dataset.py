@@ -166,9 +166,19 @@ class TrainingSet:
                     found.append((units, at, asked))
         return found
 
-    def _answer(self, rng: random.Random) -> TrainingExample:
-        """A page that contains a unit with questions, at a random position."""
-        units, at, asked = rng.choice(self.asked)
+    def questioned(self, seed: int) -> dict[str, list[TrainingExample]]:
+        """Package -> a page for each unit with natural questions, to compare models that are not trained."""
+        rng, found = random.Random(seed), dict[str, list[TrainingExample]]()
+        sources = {id(units): source for source, units in self.train}
+        for asked in self.asked:
+            found.setdefault(sources[id(asked[0])], []).append(self._answer(rng, asked))
+        return found
+
+    def _answer(
+        self, rng: random.Random, chosen: tuple[list[Unit], int, list[str]] | None = None
+    ) -> TrainingExample:
+        """A page that contains a unit with questions, by default any, at a random position."""
+        units, at, asked = chosen or rng.choice(self.asked)
         target = rng.choice((150, 350, 600, 600))
         start, size = at, units[at].size
         before = (target - size) * rng.random()
