@@ -1,7 +1,7 @@
-"""How both Minis find pages in seven languages: `python -m benchmarks.quality.languages` writes languages.json.
+"""Both Minis in seven languages: `python -m benchmarks.quality.languages` writes languages.json.
 
-Each dev set of `language_sets.py` is searched by meaning with questions in the language of its pages, and with
-the same questions in English; BM25 stands beside.
+Each dev set of `language_sets.py` is searched by meaning with questions in the language of its pages, and
+with the same questions in English; BM25 stands beside.
 """
 
 from __future__ import annotations

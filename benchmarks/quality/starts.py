@@ -1,9 +1,9 @@
 """What the Meta Tokens start from: `python -m benchmarks.quality.starts` writes starts.json.
 
 Untrained Minis of both text paths, whose last 48 page tokens pool slices or parts by content, with words
-weighted by IDF to the power of 0, 0.5 or 1: nDCG@5 at the five budgets on each dev set, and on natural questions
-of training's documents, each package a set. IDF and centre come from the other sets, so none is fitted to
-itself. A row that is in the file already is not measured again.
+weighted by IDF to the power of 0, 0.5 or 1: nDCG@5 at the five budgets on each dev set, and on natural
+questions of training's documents, each package a set. IDF and centre come from the other sets, so none is
+fitted to itself. A row that is in the file already is not measured again.
 """
 
 from __future__ import annotations
