@@ -65,7 +65,6 @@ class Header:
     layers: int
     heads: int
     inner: int
-    vocabulary: int
     positions: int
     types: int
     epsilon: float
@@ -189,9 +188,10 @@ def _header(file: Any) -> tuple[Header, int]:
     changes, size = _take(file, "iI")
     del changes
     file.seek(size, 1)  # of the normalisation, which `normalised` and NFKC do as well
-    return Header(
-        *sizes, epsilon, list(zip(pieces, scores.tolist(), strict=True)), cls, sep, unknown
-    ), file.tell()
+    known = list(zip(pieces, scores.tolist(), strict=True))
+    hidden, layers, heads, inner, _, positions, types = sizes
+    header = Header(hidden, layers, heads, inner, positions, types, epsilon, known, cls, sep, unknown)
+    return header, file.tell()
 
 
 def _tensors(mapped: mmap.mmap, at: int) -> dict[str, NDArray[Any]]:

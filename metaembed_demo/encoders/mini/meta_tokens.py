@@ -264,19 +264,21 @@ class MetaPath(nn.Module):
             pieces = int(text.mask[i].sum())
             first = max(0, pieces - row.tag_pieces - 2)  # 2: [CLS] and [SEP]
             reach[i, :n] = (1 - first / pieces) / 2
-        parts = [
-            (text.final, final),
-            (text.mask, mask),
-            (text.place, 1 - reach),
-            (text.ids, torch.full(mask.shape, VIEW)),
-            (text.reach, reach),
-        ]
-        nothing = torch.zeros(mask.shape, dtype=torch.bool)
-        joined = [torch.cat([words, views], 1) for words, views in (*parts, (text.words, nothing))]
-        clusters = text.clusters
-        if clusters is not None:
-            clusters = torch.cat([clusters, torch.full(mask.shape, -1)], 1)
-        return TextStates([], *joined, clusters)
+
+        def both(words: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+            return torch.cat([words, views], 1)
+
+        return replace(
+            text,
+            layers=[],
+            final=both(text.final, final),
+            mask=both(text.mask, mask),
+            place=both(text.place, 1 - reach),
+            ids=both(text.ids, torch.full(mask.shape, VIEW)),
+            reach=both(text.reach, reach),
+            words=both(text.words, torch.zeros_like(mask)),
+            clusters=None if text.clusters is None else both(text.clusters, torch.full(mask.shape, -1)),
+        )
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The state dict under its names on disk."""

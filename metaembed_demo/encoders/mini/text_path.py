@@ -165,8 +165,8 @@ class TextPath(ABC):
     def token_vectors(self, words: Sequence[str], of_query: bool = False) -> FloatArray:
         """Final states of all word pieces, (n, WIDTH) float32 unit rows; the first one for an empty text."""
         states = self.states([self.tokens(words)], of_query)
-        words = states.words[0]
-        kept = states.final[0, words] if words.any() else states.final[0, :1]
+        own = states.words[0]
+        kept = states.final[0, own] if own.any() else states.final[0, :1]
         return np.asarray(F.normalize(kept.float(), dim=-1).numpy(), np.float32)
 
 
