@@ -25,7 +25,7 @@ from metaembed_demo.documents.sandbox.serving import CLOSED, Answer, Request, se
 
 from .corpus_layout import LEAST, Layout, lay_out
 
-SECONDS = 300.0  # 2,000 pages take 1 s, compiling PaCMAP for the first time 40 s
+SECONDS = 300.0  # 2,000 pages take 1 s, compiling PaCMAP for the first time 40 s; see `load_behind`
 MOST_BYTES = 64 << 20  # of one file that the process writes: compiled code
 log = logging.getLogger(__name__)
 LAYOUTS = Workers(1, nice=10, command=[sys.executable, "-m", "metaembed_demo.collection.layout_worker"])

@@ -135,7 +135,7 @@ def _margin(side: str, size: int, reach: int) -> str:
 def _gains(gains: FloatArray) -> str:
     """One bar per query token in use; its length is the token's maximum cosine, with 1 at full width."""
     return "".join(
-        f'<span><i class="g{group_of(i, "query").index}" style="width:{width * 100:.1f}%"></i></span>'
+        f"<span><i class=g{group_of(i, 'query').index} style=width:{width * 100:.1f}%></i></span>"
         for i, width in enumerate(np.clip(gains, 0, 1).tolist())
     )
 
