@@ -27,17 +27,18 @@ from metaembed_demo.training.mini.translations import LANGUAGES
 
 OUT = RESULTS / "languages.json"
 ENCODERS = ("mini-multilingual", "mini-english")
+ENGLISH = ("business", "long")
 FIGURES = ("ndcg@5", "recall@5")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
-    parser.add_argument("--languages", nargs="+", default=LANGUAGES)
+    parser.add_argument("--sets", nargs="+", default=(*LANGUAGES, *ENGLISH))
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     encoders = {name: load_encoder(name) for name in ENCODERS}
-    for language in options.languages:
+    for language in options.sets:
         for name, encoder in encoders.items():
             for kind, row in measure(options.devsets, language, encoder).items():
                 found.setdefault(kind, {"bm25": row.pop("bm25")})[name] = row
@@ -47,8 +48,12 @@ def main() -> None:
 
 
 def measure(devsets: Path, language: str, encoder: Encoder) -> dict[str, dict[str, Any]]:
-    """The rows of a language's two sets, whose pages are the same: name of the set -> figures."""
-    kinds = {kind: load_beir(devsets / kind) for kind in (language, f"{language}-en")}
+    """The rows of a language's two sets, whose pages are the same: name of the set -> figures.
+
+    `language` may be an English set, which is alone.
+    """
+    names = [name for name in (language, f"{language}-en") if (devsets / name).is_dir()]
+    kinds = {name: load_beir(devsets / name) for name in names}
     report = Report()
     collection = collect(kinds[language], encoder, report)
     assert not report.problems, report.problems
