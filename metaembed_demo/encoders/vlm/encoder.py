@@ -302,6 +302,7 @@ def create(
     projection: int | None = None,
     bias: bool = False,
     rank: int = RANK,
+    both: bool = False,
     prompts: Prompts = Prompts(),  # noqa: B008
     settings: Vlm = SETTINGS,
 ) -> VLM:
@@ -309,6 +310,7 @@ def create(
 
     model: a base model from AutoModel; changed in place, as is `processor`.
     name: the model's hub id or folder, which adapter checkpoints refer to.
+    both: append the Meta Tokens of queries and of pages to every input, as the published reference does.
     Trainable: LoRA on the language model's linear layers, the Meta Token embeddings and the projection.
 
     Raises:
@@ -324,7 +326,7 @@ def create(
         if projection is None
         else nn.Linear(model.config.get_text_config().hidden_size, projection, bias)
     )
-    manifest = Manifest(name, revision, r_q, r_c, projection, bias, False, prompts)
+    manifest = Manifest(name, revision, r_q, r_c, projection, bias, both, prompts)
     return VLM(wrapped, processor, linear, manifest, settings=settings)
 
 
