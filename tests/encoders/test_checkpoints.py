@@ -384,6 +384,86 @@ def test_an_incomplete_checkpoint_says_what_is_missing(
         load_vlm(saved)
 
 
+def changed(file: Path, change: str, ends: str) -> str:
+    """Drop, add or reshape a tensor in a file; its name."""
+    state = load_file(file)
+    name = next(key for key in sorted(state) if key.endswith(ends))
+    if change == "missing":
+        del state[name]
+    elif change == "unexpected":
+        name = f"{name.rsplit('.', 1)[0]}.invented.weight"
+        state[name] = torch.zeros(2)
+    else:
+        state[name] = torch.zeros(*state[name].shape[:-1], state[name].shape[-1] + 1)
+    save_file(state, file, {"format": "pt"})
+    return name
+
+
+CHANGES = {"missing": "missing", "unexpected": "of no part of the model", "mismatched": "of another shape"}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("file", "ends"),
+    [
+        ("ours/adapter_model.safetensors", "lora_B.weight"),
+        ("ours/adapter_model.safetensors", "trainable_tokens_delta"),
+        ("ours/projection.safetensors", "weight"),
+        ("base/model.safetensors", "mlp.up_proj.weight"),
+    ],
+)
+def test_a_checkpoint_with_other_tensors_than_its_model_is_refused(
+    saved: Path, file: str, ends: str, change: str
+) -> None:
+    name = changed(saved.parent / file, change, ends).split("layers.")[-1]
+    with pytest.raises(
+        ValueError, match=rf"does not fit its model: 1 tensors are {CHANGES[change]} \(.*{name}"
+    ):
+        load_vlm(saved)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_merged_checkpoint_with_other_tensors_is_refused(tmp_path: Path, change: str) -> None:
+    save_vlm(encoder("qwen2_vl", rank=2), tmp_path, merged=True)
+    name = changed(tmp_path / "model.safetensors", change, "mlp.up_proj.weight").split("layers.")[-1]
+    with pytest.raises(ValueError, match=rf"{CHANGES[change]} \(.*{name}"):
+        load_vlm(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "ends", "said"),
+    [
+        ("missing", "1.self_attn.q_proj.lora_B.weight", r"missing \(.*1\.self_attn\.q_proj\.lora_B"),
+        ("unexpected", "0.self_attn.q_proj.lora_A.weight", r"of no part of the model .*q_proj\.lora_A"),
+        (
+            "unexpected",
+            "custom_text_proj.modules_to_save.bias",
+            r"of no part of the model .*custom_text_proj",
+        ),
+        ("mismatched", "prompt_embed_tokens.modules_to_save.weight", r"prompt_embed_tokens.*\(8, 33\), not"),
+        (
+            "mismatched",
+            "custom_text_proj.modules_to_save.weight",
+            r"custom_text_proj.*\(7, 33\), not \(7, 32\)",
+        ),
+        ("mismatched", "0.self_attn.q_proj.lora_A.weight", r"q_proj.lora_A: \(2, 33\), not \(2, 32\)"),
+    ],
+)
+def test_a_reference_with_other_tensors_is_refused(tmp_path: Path, change: str, ends: str, said: str) -> None:
+    reference(tmp_path, "qwen2_vl", "bias")
+    changed(tmp_path / "adapter_model.safetensors", change, ends)
+    with pytest.raises(ValueError, match=said):
+        load_vlm(tmp_path)
+
+
+def test_a_reference_that_lacks_a_layer_is_refused(tmp_path: Path) -> None:
+    reference(tmp_path, "qwen2_vl", "bias")
+    for half in "AB":
+        changed(tmp_path / "adapter_model.safetensors", "missing", f"1.mlp.down_proj.lora_{half}.weight")
+    with pytest.raises(ValueError, match=r"missing \(language_model\.layers\.1\.mlp\.down_proj\.lora_A"):
+        load_vlm(tmp_path)
+
+
 def test_a_damaged_file_is_named(saved: Path) -> None:
     (saved / "adapter_model.safetensors").write_bytes(b"\0" * 40)
     with pytest.raises(ValueError, match=r"adapter_model.safetensors is damaged"):

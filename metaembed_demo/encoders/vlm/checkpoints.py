@@ -40,6 +40,7 @@ from .encoder import VLM, Manifest
 from .multi_vector_encoder import MultiVector
 from .prompts import Prompts
 from .published_layout import TABLE, base_identity, linear, published_encoder
+from .whole import refuse_other_tensors
 
 
 def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS) -> VLM | MultiVector:
@@ -47,7 +48,8 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
 
     Raises:
         FileNotFoundError: when it, or its backbone, cannot be found or is incomplete.
-        ValueError: when its layout is unknown, or it cannot be loaded safely.
+        ValueError: when its layout is unknown, it cannot be loaded safely, or a tensor is missing, belongs to
+            no part of the model, or has another shape.
     """
     folder = checkpoint_folder(str(source), revision)
     refuse_unsafe(folder)
@@ -93,23 +95,39 @@ def _load_own(folder: Path, settings: Vlm) -> VLM:
     if (folder / ADAPTER).is_file():
         backbone.require_package("peft", "An adapter checkpoint")
         _require(folder, ADAPTER_WEIGHTS)
-        from peft import PeftModel
-
         base = backbone.load_model(manifest.backbone, manifest.revision, settings)
         backbone.ensure_embedding_rows(base, max(known[name] for name in names) + 1)
-        model: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+        model = _adapted(base, folder)
         whole = identity(folder) + base_identity(base, manifest.backbone)
     else:
         model = backbone.load_model(str(folder), None, settings)
         whole = identity(folder)
-    return VLM(model, processor, _projection(folder, manifest), manifest, whole, settings)
+    projection = _projection(folder, manifest, model.config.get_text_config().hidden_size)
+    return VLM(model, processor, projection, manifest, whole, settings)
 
 
-def _projection(folder: Path, manifest: Manifest) -> nn.Linear | None:
+def _adapted(base: Any, folder: Path) -> Any:
+    """`base` wrapped by PEFT with the adapter in `folder`, in place. Raises ValueError unless it is whole."""
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = False
+    model = get_peft_model(base, config)
+    stored = load_file(folder / ADAPTER_WEIGHTS)
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    refuse_other_tensors(str(folder / ADAPTER_WEIGHTS), stored, expected)
+    set_peft_model_state_dict(model, stored)
+    return model.eval()
+
+
+def _projection(folder: Path, manifest: Manifest, hidden: int) -> nn.Linear | None:
     if manifest.projection is None:
         return None
     _require(folder, PROJECTION)
-    return linear(load_file(folder / PROJECTION))
+    stored = load_file(folder / PROJECTION)
+    expected = nn.Linear(hidden, manifest.projection, manifest.bias).state_dict()
+    refuse_other_tensors(str(folder / PROJECTION), stored, expected)
+    return linear(stored)
 
 
 def _require(folder: Path, name: str) -> None:

@@ -286,7 +286,8 @@ class VLM:
             "frames": [asdict(frame) for frame in self.reader.frames.values()],
             "image": self.processor.image_processor.to_json_string(),
             "text": self.settings.max_text_tokens,
-            "precision": [str(getattr(self.network.model, "dtype", "")), self.settings.quantization],
+            "numerics": backbone.numerics(self.network.model, self.processor),
+            "quantization": self.settings.quantization,
         }
         return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
 
