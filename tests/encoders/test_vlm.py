@@ -22,7 +22,7 @@ from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.backbone import limit_resolution, page_tokens, query_tokens
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
-from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
+from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader, around
 from tests.support.tiny_vlm import (
     BACKBONES,
     CAUSAL,
@@ -212,8 +212,37 @@ def test_several_threads_get_the_same() -> None:
 
 
 def test_the_prompt_does_not_print_the_date() -> None:
-    frame = shared("mllama").reader.frames[True, False]
-    assert "26 Jul 2024" in frame.before
+    assert "26 Jul 2024" in shared("mllama").reader.frames["query"]["text"]
+
+
+def written(made: VLM, item: Item, of_queries: bool) -> str:
+    """What the tokens before the Meta Tokens say."""
+    (row,) = made.inputs([item], of_queries)[0]["input_ids"].tolist()
+    meta = made.meta(of_queries)
+    assert row[-len(meta) :] == meta
+    tokens = made.processor.tokenizer.convert_ids_to_tokens(row[: -len(meta)])
+    return "".join(tokens).replace("Ġ", " ").replace("Ċ", "\n")
+
+
+@EVERY
+@pytest.mark.parametrize("side", ["query", "candidate"])
+def test_frames_are_read_verbatim(name: str, side: str) -> None:
+    made = shared(name)
+    frames = made.reader.frames[side]
+    assert written(made, Item("words", None), side == "query") == around(frames["text"], "words")
+    for kind, text in (("image", ""), ("both", "words")):
+        found = written(made, Item(text, picture(1)), side == "query").rstrip("\n")
+        assert found.endswith(
+            around(frames[kind], text).rstrip("\n")[-7:]
+        )  # the picture's place may be spelt out
+        assert text in found
+
+
+def test_the_generation_prompt_is_there_where_it_is_asked_for() -> None:
+    _, processor = BACKBONES["qwen2_vl"].build()
+    with_it, without = (Reader(processor, Prompts(generation=on), 100).frames for on in (True, False))
+    assert with_it["query"]["text"] == without["query"]["text"] + "<|im_start|>assistant\n"
+    assert without["candidate"]["text"].endswith("user\n{text}<|im_end|>\n")
 
 
 def test_a_template_that_drops_the_text_is_refused() -> None:
@@ -419,10 +448,8 @@ def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:
 def test_a_pages_caption_stands_before_the_instruction() -> None:
     model = shared("qwen2_vl")
 
-    def written(text: str) -> str:
-        inputs, _ = model.inputs([Item(text, picture(1))], False)
-        tokens = model.processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
-        return "".join(tokens).replace("Ġ", " ").replace("Ċ", "\n")
+    def said(text: str) -> str:
+        return written(model, Item(text, picture(1)), False)
 
-    assert "A red kite\nDescribe the image." in written("A red kite")
-    assert written("A red kite").replace("A red kite\n", "") == written("")
+    assert "A red kite\nDescribe the image." in said("A red kite")
+    assert said("A red kite").replace("A red kite\n", "") == said("")

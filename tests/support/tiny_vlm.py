@@ -109,6 +109,7 @@ def _qwen(family: str, tied: bool) -> tuple[Any, Any]:
             "<|vision_end|>",
             "<|image_pad|>",
             "<|video_pad|>",
+            "<|endoftext|>",
         ],
         eos_token="<|im_end|>",
     )

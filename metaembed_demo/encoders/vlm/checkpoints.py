@@ -6,7 +6,8 @@
     prefix: `prompt_embed_tokens.weight` ((r_q + r_c), hidden), query tokens first; and
     `custom_text_proj.weight`, `.bias` if there is a projection. PEFT may insert `modules_to_save.` or
     `modules_to_save.default.` before `weight` and `bias`. Prompts are not part of that layout: they come from
-    an optional `metaembed.json` with "prompts", "r_q", "r_c"; by default ours, with r_q 16;
+    an optional `metaembed.json` with "frames" or "prompts", "r_q", "r_c"; by default those of the reference's
+    code where the tokenizer is Qwen's, else by the chat template, with r_q 16;
 (d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_encoder.py.
 """
 
@@ -38,7 +39,7 @@ from .checkpoint_files import (
 )
 from .encoder import VLM, Manifest
 from .multi_vector_encoder import MultiVector
-from .prompts import Prompts
+from .prompts import Prompts, checked_frames
 from .published_layout import TABLE, base_identity, linear, published_encoder
 from .whole import refuse_other_tensors
 
@@ -81,7 +82,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
     if vlm.network.projection is not None:
         weights = {key: value.contiguous() for key, value in vlm.network.projection.state_dict().items()}
         save_file(weights, folder / PROJECTION)
-    manifest = replace(vlm.manifest, versions=_versions())
+    manifest = replace(vlm.manifest, frames=vlm.reader.frames, versions=_versions())
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
@@ -142,8 +143,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(
             f"{folder / MANIFEST} has the unknown field {sorted(unknown)[0]!r}; it may need a newer version."
         )
+    frames = stored.get("frames", {})
+    if frames:
+        checked_frames(frames, str(folder / MANIFEST))
+    # Manifests without frames are of a time when every prompt ended with the generation prompt.
+    prompts = {"generation": not frames, **stored.get("prompts", {})}
     try:
-        return Manifest(**{**stored, "prompts": Prompts(**stored.get("prompts", {}))})
+        return Manifest(**{**stored, "prompts": Prompts(**prompts), "frames": frames})
     except TypeError as error:
         raise ValueError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 

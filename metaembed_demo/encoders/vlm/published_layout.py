@@ -16,7 +16,7 @@ from metaembed_demo.core.config import Vlm
 from . import backbone
 from .checkpoint_files import ADAPTER, MANIFEST, identity, read_json
 from .encoder import VLM, Manifest
-from .prompts import Prompts
+from .prompts import Frames, Prompts, checked_frames, has_reference_tokens, reference_frames
 from .whole import refuse_incomplete, refuse_other_tensors
 
 TABLE = re.compile(r"(?:^|\.)prompt_embed_tokens\.(?:modules_to_save\.(?:\w+\.)?)?weight$")
@@ -63,6 +63,7 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
     whole = identity(folder) + (base_identity(model, where) if adapter else "")
     model = _reference_lora(model, processor, adapter, keys, (r_q, r_c), where)
     projection = linear(head) if head else None
+    prompts = Prompts(**stored.get("prompts", {}))
     manifest = Manifest(
         where if adapter else source,
         adapter.get("revision"),
@@ -71,9 +72,17 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
         projection.out_features if projection else None,
         "bias" in head,
         True,
-        Prompts(**stored.get("prompts", {})),
+        prompts,
+        _frames(stored, prompts, processor, folder),
     )
     return VLM(model, processor, projection, manifest, whole, settings)
+
+
+def _frames(stored: Mapping[str, Any], prompts: Prompts, processor: Any, folder: Path) -> Frames:
+    """The manifest's frames, else the reference's on Qwen, else none, for those of the chat template."""
+    if frames := stored.get("frames"):
+        return checked_frames(frames, str(folder / MANIFEST))
+    return reference_frames(prompts) if has_reference_tokens(processor) else {}
 
 
 def reference_weights(keys: Mapping[str, Path]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
