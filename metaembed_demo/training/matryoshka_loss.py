@@ -11,14 +11,19 @@ from metaembed_demo.core.budgets import BUDGETS
 
 
 def nested_scores(
-    queries: torch.Tensor, pages: torch.Tensor, budgets: Sequence[tuple[int, int]] = BUDGETS
+    queries: torch.Tensor,
+    pages: torch.Tensor,
+    budgets: Sequence[tuple[int, int]] = BUDGETS,
+    normalize: bool = True,
 ) -> list[torch.Tensor]:
-    """MaxSim divided by r_q: one (B_q, B_p) matrix per budget.
+    """MaxSim, one (B_q, B_p) matrix per budget.
 
     queries (B_q, R_q, D), pages (B_p, R_c, D), unit rows.
+    normalize: divide by r_q, so that one temperature fits all budgets; the published recipe does not.
     """
     similarity = torch.einsum("qid,pjd->qpij", queries, pages)
-    return [similarity[..., :r_q, :r_c].amax(3).mean(2) for r_q, r_c in budgets]
+    best = [similarity[..., :r_q, :r_c].amax(3) for r_q, r_c in budgets]
+    return [scores.mean(2) if normalize else scores.sum(2) for scores in best]
 
 
 def mmr_loss(

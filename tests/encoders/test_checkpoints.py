@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +157,65 @@ def test_the_manifest_says_what_the_encoder_is(tmp_path: Path) -> None:
     assert manifest.versions["transformers"] == hf.__version__
 
 
+SEEN = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>"
+REFERENCE = {  # of the reference's code
+    "query": {
+        "text": "<|im_start|>user\nQuery: {text}<|im_end|><|endoftext|>",
+        "image": f"{SEEN}Query: Describe the image.<|im_end|><|endoftext|>",
+        "both": SEEN + "Query: {text}<|im_end|><|endoftext|>",
+    },
+    "candidate": {
+        "text": "<|im_start|>user\n{text}<|im_end|><|endoftext|>",
+        "image": f"{SEEN}Describe the image.<|im_end|><|endoftext|>",
+        "both": SEEN + "{text}<|im_end|><|endoftext|>",
+    },
+}
+
+
+def test_prompts_come_back_verbatim(tmp_path: Path) -> None:
+    made = encoder("qwen2_vl", source=saved_backbone("qwen2_vl", tmp_path / "base"), rank=2)
+    save_vlm(made, tmp_path / "ours")
+    said = json.loads((tmp_path / "ours/metaembed.json").read_text())
+    assert said["frames"] == made.reader.frames
+    (tmp_path / "ours/chat_template.jinja").write_text("{{ messages[0].content[-1].text }} changed since")
+    assert loaded(tmp_path / "ours").reader.frames == made.reader.frames
+    said["frames"]["candidate"]["text"] = "{text}<|im_end|>"
+    (tmp_path / "ours/metaembed.json").write_text(json.dumps(said))
+    again = loaded(tmp_path / "ours")
+    (row,) = again.inputs([Item("page", None)], False)[0]["input_ids"].tolist()
+    tokens = again.processor.tokenizer.convert_ids_to_tokens(row[:-64])
+    assert "".join(tokens) == "page<|im_end|>"
+
+
+def test_a_manifest_of_the_time_before_frames_keeps_its_generation_prompt(saved: Path) -> None:
+    said = json.loads((saved / "metaembed.json").read_text())
+    del said["frames"], said["prompts"]["generation"]
+    (saved / "metaembed.json").write_text(json.dumps(said))
+    assert all(f.endswith("Assistant:") for f in loaded(saved).reader.frames["query"].values())
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ({"query": {"text": "{text}"}}, "has no query.image"),
+        ({"query": {"text": "none"}}, "needs {text} once"),
+    ],
+)
+def test_frames_without_a_place_for_the_text_are_refused(saved: Path, frames: Any, said: str) -> None:
+    manifest = json.loads((saved / "metaembed.json").read_text())
+    (saved / "metaembed.json").write_text(json.dumps({**manifest, "frames": frames}))
+    with pytest.raises(ValueError, match=said):
+        load_vlm(saved)
+
+
+def test_a_references_manifest_may_have_frames(tmp_path: Path) -> None:
+    reference(tmp_path, "qwen2_vl", "")
+    said = json.loads((tmp_path / "metaembed.json").read_text())
+    frames = {side: {kind: f"{text}\n" for kind, text in REFERENCE[side].items()} for side in REFERENCE}
+    (tmp_path / "metaembed.json").write_text(json.dumps({**said, "frames": frames}))
+    assert loaded(tmp_path).reader.frames == frames
+
+
 def reference(
     folder: Path, name: str, head: str, prefix: str = "base_model.model."
 ) -> tuple[str, dict[str, Any]]:
@@ -187,8 +245,8 @@ def reference(
 
 
 def reference_vectors(base: str, state: dict[str, Any], item: Item, of_query: bool) -> np.ndarray:
-    """Reimplements the reference with only our prompt: replaces the last embeddings by the table, adds LoRA
-    to the weights, keeps a slice."""
+    """Reimplements the reference with only our reader of prompts: replaces the last embeddings by the table,
+    adds LoRA to the weights, keeps a slice."""
     model, processor = hf.AutoModel.from_pretrained(base), hf.AutoProcessor.from_pretrained(base)
     by_end = {key.rsplit("prompt", 1)[-1].rsplit("custom", 1)[-1]: value for key, value in state.items()}
     table = next(value for key, value in by_end.items() if "embed_tokens" in key)
@@ -201,7 +259,8 @@ def reference_vectors(base: str, state: dict[str, Any], item: Item, of_query: bo
                 w for key, w in state.items() if key.endswith(f"{path.split('.', 1)[-1]}.lora_B.weight")
             )
             part.weight.data += up @ down * 3  # lora_alpha / r
-    inputs = Reader(processor, Prompts(), 100).read([item], of_query, [1] * len(table))
+    frames = REFERENCE if "Qwen" in type(processor).__name__ else None
+    inputs = Reader(processor, Prompts(), 100, frames).read([item], of_query, [1] * len(table))
     embedding = model.get_input_embeddings()
     table = table * getattr(embedding, "embed_scale", 1)  # Gemma's, which the reference applies to all rows
     embedding.register_forward_hook(lambda _, __, out: torch.cat([out[:, : -len(table)], table[None]], 1))
@@ -234,6 +293,9 @@ def test_the_published_reference_is_read(name: str, head: str, prefix: str, tmp_
     np.testing.assert_allclose(made.embed([Item("", page)], False)[0].vectors, expected, atol=CLOSE)
     expected = reference_vectors(base, state, Item(query, None), True)
     np.testing.assert_allclose(made.encode_queries([Query(query)])[0].vectors, expected, atol=CLOSE)
+    expected = reference_vectors(base, state, Item(query, None), False)  # a candidate of text alone
+    np.testing.assert_allclose(made.embed([Item(query, None)], False)[0].vectors, expected, atol=CLOSE)
+    assert (made.reader.frames == REFERENCE) == name.startswith("qwen")
     if name != "idefics3":
         return
     save_vlm(made, tmp_path / "ours")  # round trip through our own layout
@@ -323,7 +385,8 @@ def test_a_changed_checkpoint_has_another_fingerprint(saved: Path, changed: str)
     before, settings = loaded(saved).fingerprint, Vlm()
     if changed == "manifest":
         said = json.loads((saved / "metaembed.json").read_text())
-        (saved / "metaembed.json").write_text(json.dumps({**said, "prompts": asdict(Prompts(query="? "))}))
+        said["frames"]["query"]["text"] = "? {text}"
+        (saved / "metaembed.json").write_text(json.dumps(said))
     elif changed == "resolution":
         settings = Vlm(max_visual_tokens=4)
     else:
@@ -382,6 +445,86 @@ def test_an_incomplete_checkpoint_says_what_is_missing(
     (saved / file).unlink()
     with pytest.raises(error, match=message):
         load_vlm(saved)
+
+
+def changed(file: Path, change: str, ends: str) -> str:
+    """Drop, add or reshape a tensor in a file; its name."""
+    state = load_file(file)
+    name = next(key for key in sorted(state) if key.endswith(ends))
+    if change == "missing":
+        del state[name]
+    elif change == "unexpected":
+        name = f"{name.rsplit('.', 1)[0]}.invented.weight"
+        state[name] = torch.zeros(2)
+    else:
+        state[name] = torch.zeros(*state[name].shape[:-1], state[name].shape[-1] + 1)
+    save_file(state, file, {"format": "pt"})
+    return name
+
+
+CHANGES = {"missing": "missing", "unexpected": "of no part of the model", "mismatched": "of another shape"}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("file", "ends"),
+    [
+        ("ours/adapter_model.safetensors", "lora_B.weight"),
+        ("ours/adapter_model.safetensors", "trainable_tokens_delta"),
+        ("ours/projection.safetensors", "weight"),
+        ("base/model.safetensors", "mlp.up_proj.weight"),
+    ],
+)
+def test_a_checkpoint_with_other_tensors_than_its_model_is_refused(
+    saved: Path, file: str, ends: str, change: str
+) -> None:
+    name = changed(saved.parent / file, change, ends).split("layers.")[-1]
+    with pytest.raises(
+        ValueError, match=rf"does not fit its model: 1 tensors are {CHANGES[change]} \(.*{name}"
+    ):
+        load_vlm(saved)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_merged_checkpoint_with_other_tensors_is_refused(tmp_path: Path, change: str) -> None:
+    save_vlm(encoder("qwen2_vl", rank=2), tmp_path, merged=True)
+    name = changed(tmp_path / "model.safetensors", change, "mlp.up_proj.weight").split("layers.")[-1]
+    with pytest.raises(ValueError, match=rf"{CHANGES[change]} \(.*{name}"):
+        load_vlm(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "ends", "said"),
+    [
+        ("missing", "1.self_attn.q_proj.lora_B.weight", r"missing \(.*1\.self_attn\.q_proj\.lora_B"),
+        ("unexpected", "0.self_attn.q_proj.lora_A.weight", r"of no part of the model .*q_proj\.lora_A"),
+        (
+            "unexpected",
+            "custom_text_proj.modules_to_save.bias",
+            r"of no part of the model .*custom_text_proj",
+        ),
+        ("mismatched", "prompt_embed_tokens.modules_to_save.weight", r"prompt_embed_tokens.*\(8, 33\), not"),
+        (
+            "mismatched",
+            "custom_text_proj.modules_to_save.weight",
+            r"custom_text_proj.*\(7, 33\), not \(7, 32\)",
+        ),
+        ("mismatched", "0.self_attn.q_proj.lora_A.weight", r"q_proj.lora_A: \(2, 33\), not \(2, 32\)"),
+    ],
+)
+def test_a_reference_with_other_tensors_is_refused(tmp_path: Path, change: str, ends: str, said: str) -> None:
+    reference(tmp_path, "qwen2_vl", "bias")
+    changed(tmp_path / "adapter_model.safetensors", change, ends)
+    with pytest.raises(ValueError, match=said):
+        load_vlm(tmp_path)
+
+
+def test_a_reference_that_lacks_a_layer_is_refused(tmp_path: Path) -> None:
+    reference(tmp_path, "qwen2_vl", "bias")
+    for half in "AB":
+        changed(tmp_path / "adapter_model.safetensors", "missing", f"1.mlp.down_proj.lora_{half}.weight")
+    with pytest.raises(ValueError, match=r"missing \(language_model\.layers\.1\.mlp\.down_proj\.lora_A"):
+        load_vlm(tmp_path)
 
 
 def test_a_damaged_file_is_named(saved: Path) -> None:

@@ -19,12 +19,13 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, Query
+from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.export import export_multi_vector
 from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector, pooled
 from metaembed_demo.index.maxsim import maxsim
-from tests.encoders.test_checkpoints import reference
+from tests.encoders.test_checkpoints import CHANGES, changed, reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,26 @@ def test_sentence_transformers_gives_the_same_vectors(name: str, tmp_path: Path)
             < CLOSE
         )
     assert apart(arrays(model.encode_query(as_inputs(queries()), batch_size=1)), expected[1]) < CLOSE
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_one_with_other_tensors_than_its_model_is_refused(tmp_path: Path, change: str) -> None:
+    export_multi_vector(encoder("qwen2_vl"), tmp_path)
+    name = changed(tmp_path / "model.safetensors", change, "mlp.up_proj.weight").split("layers.")[-1]
+    with pytest.raises(ValueError, match=rf"{CHANGES[change]} \(.*{name}"):
+        load_vlm(tmp_path)
+    assert "checking" not in hf.PreTrainedModel.from_pretrained.__qualname__, "patched for this load alone"
+
+
+def test_its_fingerprint_tells_attention_and_dtype(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_multi_vector(encoder("qwen2_vl"), tmp_path)
+    before = load_vlm(tmp_path).fingerprint
+    assert load_vlm(tmp_path).fingerprint == before
+    monkeypatch.setattr(backbone, "needs_eager", lambda config: True)
+    eager = load_vlm(tmp_path)
+    assert isinstance(eager, MultiVector)
+    assert eager.model[0].auto_model.config._attn_implementation == "eager"
+    assert eager.fingerprint != before
 
 
 def test_it_needs_no_code_of_ours(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,16 +20,19 @@ from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.backbone import limit_resolution, page_tokens, query_tokens
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
-from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
+from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader, around
 from tests.support.tiny_vlm import (
     BACKBONES,
     CAUSAL,
+    PALIGEMMA_2,
     apart,
     encoder,
     pages,
     picture,
     queries,
+    saved_backbone,
     shared,
     tokenizer,
 )
@@ -207,8 +212,37 @@ def test_several_threads_get_the_same() -> None:
 
 
 def test_the_prompt_does_not_print_the_date() -> None:
-    frame = shared("mllama").reader.frames[True, False]
-    assert "26 Jul 2024" in frame.before
+    assert "26 Jul 2024" in shared("mllama").reader.frames["query"]["text"]
+
+
+def written(made: VLM, item: Item, of_queries: bool) -> str:
+    """What the tokens before the Meta Tokens say."""
+    (row,) = made.inputs([item], of_queries)[0]["input_ids"].tolist()
+    meta = made.meta(of_queries)
+    assert row[-len(meta) :] == meta
+    tokens = made.processor.tokenizer.convert_ids_to_tokens(row[: -len(meta)])
+    return "".join(tokens).replace("Ġ", " ").replace("Ċ", "\n")
+
+
+@EVERY
+@pytest.mark.parametrize("side", ["query", "candidate"])
+def test_frames_are_read_verbatim(name: str, side: str) -> None:
+    made = shared(name)
+    frames = made.reader.frames[side]
+    assert written(made, Item("words", None), side == "query") == around(frames["text"], "words")
+    for kind, text in (("image", ""), ("both", "words")):
+        found = written(made, Item(text, picture(1)), side == "query").rstrip("\n")
+        assert found.endswith(
+            around(frames[kind], text).rstrip("\n")[-7:]
+        )  # the picture's place may be spelt out
+        assert text in found
+
+
+def test_the_generation_prompt_is_there_where_it_is_asked_for() -> None:
+    _, processor = BACKBONES["qwen2_vl"].build()
+    with_it, without = (Reader(processor, Prompts(generation=on), 100).frames for on in (True, False))
+    assert with_it["query"]["text"] == without["query"]["text"] + "<|im_start|>assistant\n"
+    assert without["candidate"]["text"].endswith("user\n{text}<|im_end|>\n")
 
 
 def test_a_template_that_drops_the_text_is_refused() -> None:
@@ -309,8 +343,10 @@ def test_on_zerogpu_a_gpu_is_asked_for_by_the_number_of_items(monkeypatch: pytes
 def test_fingerprints_differ_when_vectors_would() -> None:
     made = shared("idefics3")
 
-    def again(settings: Vlm = made.settings, identity: str = "x", **said: Any) -> str:
+    def again(settings: Vlm = made.settings, identity: str = "x", kind: str = "", **said: Any) -> str:
         _, processor = BACKBONES["idefics3"].build()
+        if kind:
+            processor.image_processor.__class__ = type(kind, (type(processor.image_processor),), {})
         processor.tokenizer.add_special_tokens({"additional_special_tokens": query_tokens() + page_tokens()})
         manifest = replace(made.manifest, **said)
         return VLM(made.network.model, processor, None, manifest, identity, settings).fingerprint
@@ -326,10 +362,28 @@ def test_fingerprints_differ_when_vectors_would() -> None:
         again(Vlm(max_visual_tokens=4)),
         again(Vlm(max_text_tokens=10)),
         again(Vlm(quantization="8bit")),
+        *other_numerics(again),
     ]
     assert len(set(fingerprints)) == len(fingerprints)
     assert again() == fingerprints[0]
     assert again(versions={"torch": "9"}) == fingerprints[0]
+
+
+def other_numerics(again: Callable[..., str]) -> list[str]:
+    """Fingerprints with another attention, dtype and kind of image processor."""
+    model, found = shared("idefics3").network.model, []
+    config = model.config.get_text_config()
+    before, dtype = config._attn_implementation, model.dtype
+    try:
+        config._attn_implementation = "eager"
+        found.append(again())
+    finally:
+        config._attn_implementation = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.get_base_model()), "dtype", torch.bfloat16)
+        found.append(again())
+        assert model.dtype != dtype
+    return [*found, again(kind="Idefics3ImageProcessor")]
 
 
 def test_training_changes_the_fingerprint() -> None:
@@ -357,13 +411,32 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_fastest_attention_that_a_backbone_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     able, unable = SimpleNamespace(_supports_flash_attn=True), SimpleNamespace(_supports_flash_attn=False)
-    assert backbone.attention_implementation(able) == "sdpa"
+    qwen, pali, pali_2 = (
+        made.make(False)[0] for made in (BACKBONES["qwen2_vl"], BACKBONES["paligemma"], PALIGEMMA_2)
+    )
+    chosen = backbone.attention_implementation
+    assert [chosen(able, config) for config in (qwen, pali, pali_2)] == ["sdpa", "sdpa", "eager"]
     monkeypatch.setattr(backbone, "installed", lambda package: True)
     monkeypatch.setattr(backbone, "device_name", lambda: "cuda")
-    assert (backbone.attention_implementation(able), backbone.attention_implementation(unable)) == (
-        "flash_attention_2",
-        "sdpa",
-    )
+    assert (chosen(able, qwen), chosen(unable, qwen)) == ("flash_attention_2", "sdpa")
+    assert [chosen(able, config) for config in (pali, pali_2)] == ["sdpa", "eager"]
+
+
+def test_paligemma_2_caps_the_logits_of_its_attention(tmp_path: Path) -> None:
+    made = encoder("paligemma_2", source=saved_backbone("paligemma_2", tmp_path / "base"), rank=2)
+    save_vlm(made, tmp_path / "ours")
+    again = load_vlm(tmp_path / "ours")
+    assert isinstance(again, VLM)
+    config = again.network.model.config
+    assert {config._attn_implementation, config.text_config._attn_implementation} == {"eager"}
+    assert apart(again.encode_pages(pages()), made.encode_pages(pages())) < CLOSE
+    uncapped = encoder("paligemma_2", rank=2)
+    for part in uncapped.network.model.modules():
+        if hasattr(part, "attn_logit_softcapping"):
+            part.attn_logit_softcapping = None
+    assert apart(uncapped.encode_pages(pages()), made.encode_pages(pages())) > 0
+    (few,) = made.embed([Item("hello", None)], True, 4)
+    assert apart([few], [Embedding(made.encode_queries([Query("hello")])[0].vectors[:4])]) < CLOSE
 
 
 def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:
@@ -375,10 +448,8 @@ def test_a_text_model_is_no_backbone(tmp_path: Any) -> None:
 def test_a_pages_caption_stands_before_the_instruction() -> None:
     model = shared("qwen2_vl")
 
-    def written(text: str) -> str:
-        inputs, _ = model.inputs([Item(text, picture(1))], False)
-        tokens = model.processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
-        return "".join(tokens).replace("Ġ", " ").replace("Ċ", "\n")
+    def said(text: str) -> str:
+        return written(model, Item(text, picture(1)), False)
 
-    assert "A red kite\nDescribe the image." in written("A red kite")
-    assert written("A red kite").replace("A red kite\n", "") == written("")
+    assert "A red kite\nDescribe the image." in said("A red kite")
+    assert said("A red kite").replace("A red kite\n", "") == said("")

@@ -20,7 +20,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from metaembed_demo.core.types import Embedding, Page, Query, Word
-from metaembed_demo.encoders.vlm.backbone import drop_video_processors
+from metaembed_demo.encoders.vlm.backbone import drop_video_processors, needs_eager
 from metaembed_demo.encoders.vlm.encoder import VLM, create
 
 drop_video_processors()
@@ -76,7 +76,8 @@ class Backbone:
         """A base model and its processor."""
         config, processor = self.make(tied)
         torch.manual_seed(seed)
-        model = hf.AutoModel.from_config(config, attn_implementation="sdpa").eval()
+        attention = "eager" if needs_eager(config) else "sdpa"
+        model = hf.AutoModel.from_config(config, attn_implementation=attention).eval()
         for path, weight in model.named_parameters():
             if path.endswith("_gate"):  # Mllama's, closed until trained: its text would not see pictures
                 torch.nn.init.ones_(weight)
@@ -108,6 +109,7 @@ def _qwen(family: str, tied: bool) -> tuple[Any, Any]:
             "<|vision_end|>",
             "<|image_pad|>",
             "<|video_pad|>",
+            "<|endoftext|>",
         ],
         eos_token="<|im_end|>",
     )
@@ -143,12 +145,12 @@ def _qwen(family: str, tied: bool) -> tuple[Any, Any]:
     return config, made
 
 
-def _paligemma(tied: bool) -> tuple[Any, Any]:
+def _paligemma(tied: bool, text_kind: str = "gemma") -> tuple[Any, Any]:
     tokens = tokenizer(["<image>"], bos="<bos>", bos_token="<bos>", eos_token="<eos>")
     image = SiglipImageProcessorPil(size={"height": 32, "width": 32})
     image.image_seq_length = 16
     made = hf.PaliGemmaProcessor(image, tokens)
-    text = TEXT | {"model_type": "gemma", "vocab_size": len(tokens) + SPARE, "head_dim": 16}
+    text = TEXT | {"model_type": text_kind, "vocab_size": len(tokens) + SPARE, "head_dim": 16}
     sight = SIGLIP | {"model_type": "siglip_vision_model", "projection_dim": WIDTH}
     config = hf.PaliGemmaConfig(
         text_config=text,
@@ -241,6 +243,7 @@ BACKBONES = {
     "smolvlm": Backbone(lambda tied: _idefics("SmolVLM", tied)),
     "modernvbert": Backbone(lambda tied: _idefics("ModernVBert", tied), causal=False),
 }
+PALIGEMMA_2 = Backbone(lambda tied: _paligemma(tied, "gemma2"))  # its classes are PaliGemma's
 CAUSAL = [name for name, made in BACKBONES.items() if made.causal]
 
 
@@ -256,7 +259,7 @@ def picture(seed: int, width: int = 60, height: int = 90) -> Image.Image:
 
 def encoder(name: str, tied: bool = False, source: str = "", **kwargs: Any) -> VLM:
     """Meta Tokens and LoRA in a tiny backbone, as if trained: LoRA's second matrix is not zero."""
-    model, processor = BACKBONES[name].build(tied)
+    model, processor = (PALIGEMMA_2 if name == "paligemma_2" else BACKBONES[name]).build(tied)
     vlm = create(model, processor, source or f"tiny/{name}", **{"projection": 8, **kwargs})
     for path, weight in vlm.network.named_parameters():
         if "lora_B" in path:
@@ -272,7 +275,7 @@ def shared(name: str) -> VLM:
 
 def saved_backbone(name: str, folder: Path, tied: bool = False) -> str:
     """A tiny backbone and its processor as a folder, like one from the hub."""
-    model, processor = BACKBONES[name].build(tied)
+    model, processor = (PALIGEMMA_2 if name == "paligemma_2" else BACKBONES[name]).build(tied)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)

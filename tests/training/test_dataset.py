@@ -229,9 +229,10 @@ def test_processes_share_a_batch() -> None:
     assert [share([4, 5, 6, 7], process, 2) for process in (0, 1)] == [[4, 5], [6, 7]]
 
 
-def test_hard_negatives_are_no_page_of_the_batch_and_come_once() -> None:
+def test_hard_negatives_are_no_page_of_the_batch_and_come_once_where_all_are_compared() -> None:
     asked = [("p", "qxy"), ("q", "xz"), ("r", "")]
     examples = [Example(StoredItem("?"), StoredItem(page), tuple(map(StoredItem, no))) for page, no in asked]
-    found = [[side.text for side in sides] for sides in hard_negatives(examples, 2)]
-    assert found == [["x"], ["z"], []]
+    for own, expected in ((False, [["x"], ["z"], []]), (True, [["x"], ["x", "z"], []])):
+        found = [[side.text for side in sides] for sides in hard_negatives(examples, 2, own)]
+        assert found == expected
     assert hard_negatives(examples, 0) == [[], [], []]

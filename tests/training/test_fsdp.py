@@ -16,7 +16,8 @@ from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.training.vlm import dataset, fsdp
 from metaembed_demo.training.vlm import trainer as trainer_module
-from metaembed_demo.training.vlm.trainer import Recipe, Trainer
+from metaembed_demo.training.vlm.recipe import Recipe
+from metaembed_demo.training.vlm.trainer import Trainer
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 

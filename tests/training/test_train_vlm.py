@@ -22,7 +22,8 @@ from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini.trainer import single_answer_ndcg
 from metaembed_demo.training.vlm.dataset import Example, StoredItem
 from metaembed_demo.training.vlm.grad_cache import LossConfig, chunks, losses
-from metaembed_demo.training.vlm.trainer import Recipe, Trainer, main
+from metaembed_demo.training.vlm.recipe import Recipe
+from metaembed_demo.training.vlm.trainer import Trainer, main
 from tests.support import tiny_vlm
 from tests.support.run_two_ranks import finished, two_ranks
 
@@ -55,7 +56,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def encoder(name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, dropout: float = 0.0) -> VLM:
+def encoder(
+    name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, dropout: float = 0.0, both: bool = True
+) -> VLM:
     model, processor = tiny_vlm.BACKBONES[name].build()
     with torch.no_grad():
         for weight in model.parameters():
@@ -65,7 +68,9 @@ def encoder(name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, d
         if hasattr(part, "attention_dropout"):
             part.attention_dropout = dropout
     torch.manual_seed(1)
-    return encoder_module.create(model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection)
+    return encoder_module.create(
+        model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection, both=both
+    )
 
 
 def squares(folder: Path) -> list[Example]:
@@ -110,21 +115,35 @@ def plain(trainer: Trainer, rows: list[int]) -> torch.Tensor:
             vectors = trainer.encoder.vectors([sides[i].item() for i in part], of_queries)
             found |= dict(zip(part, vectors, strict=True))
         made.append(torch.stack([found[i] for i in range(len(sides))]))
-    scores = nested_scores(made[0], made[1], trainer.recipe.budgets)
-    loss = mmr_loss(scores, torch.arange(len(queries)), temperature=trainer.recipe.temperature)
+    recipe = trainer.recipe
+    scores = nested_scores(made[0], made[1], recipe.budgets, recipe.normalize)
+    if recipe.own_negatives:
+        scores = [matrix.masked_fill(trainer.left_out(rows), -math.inf) for matrix in scores]
+    loss = mmr_loss(scores, torch.arange(len(queries)), temperature=recipe.temperature)
+    loss = loss / len(scores) if recipe.mean else loss
     loss.backward()
     return loss.detach()
 
 
+OURS: dict[str, Any] = {"normalize": True, "mean": False, "own_negatives": False, "both": False}
+
+
 @pytest.mark.parametrize(
-    ("name", "checkpointing"), [("qwen2_vl", False), ("qwen2_vl", True), ("idefics3", True), ("mllama", True)]
+    ("name", "options"),
+    [
+        ("qwen2_vl", {}),
+        ("qwen2_vl", {"checkpointing": True}),
+        ("qwen2_vl", OURS),
+        ("idefics3", {"checkpointing": True}),
+        ("mllama", {"checkpointing": True}),
+    ],
 )
 def test_gradients_of_chunks_are_those_of_the_whole_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, checkpointing: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any]
 ) -> None:
     examples = mixed(tmp_path)
-    recipe = Recipe(batch=8, chunk=3, temperature=1.0, **SMALL | {"checkpointing": checkpointing})
-    trainer = Trainer(recipe, encoder(name), examples, tmp_path)
+    recipe = Recipe(batch=8, chunk=3, temperature=1.0, **SMALL | options)
+    trainer = Trainer(recipe, encoder(name, both=recipe.both), examples, tmp_path)
     trainer.encoder.network.train()
     rows = list(range(8))
     expected = plain(trainer, rows)
@@ -172,11 +191,81 @@ def test_chunks_are_encoded_again_with_the_same_dropout(tmp_path: Path) -> None:
 def test_hard_negatives_are_in_the_loss() -> None:
     """One query, its page at cosine 1 and a hard negative at 0: log(1 + exp(-1 / temperature))."""
     query, page, hard = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]]).split(1)
-    config = LossConfig(((1, 1),), (2.0,), 0.5)
+    config = LossConfig(((1, 1),), (2.0,), 0.5, mean=False)
     alone = losses(query, page, torch.tensor([0]), config, 1)
     both = losses(query, torch.cat([page, hard]), torch.tensor([0]), config, 1)
     assert alone.tolist() == [0.0]
     assert both.tolist() == [pytest.approx(2 * math.log(1 + math.exp(-2)))]
+
+
+def published(
+    queries: torch.Tensor, pages: torch.Tensor, hard: list[list[torch.Tensor]], groups: list[tuple[int, int]]
+) -> float:
+    """The loss as the published configuration describes it, one score at a time.
+
+    InfoNCE of each query over the batch's positives and its own hard negatives, of MaxSim as a sum over 0.03,
+    the mean over queries, then over groups.
+    """
+    total = 0.0
+    for r_q, r_c in groups:
+        for i, query in enumerate(queries):
+            compared = [*pages, *hard[i]]
+            sums = [
+                sum(max(float(a @ b) for b in page[:r_c]) for a in query[:r_q]) / 0.03 for page in compared
+            ]
+            top = max(sums)
+            total += top + math.log(sum(math.exp(x - top) for x in sums)) - sums[i]
+    return total / len(queries) / len(groups)
+
+
+def test_the_default_loss_is_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = mixed(tmp_path)
+    groups = [(1, 1), (2, 4), (4, 8)]
+    trainer = Trainer(Recipe(batch=8, chunk=8, **SMALL), encoder(), examples, tmp_path)
+    _, shown = trainer.local_batch(list(range(8)))
+    torch.manual_seed(4)
+    q, p = (
+        torch.nn.functional.normalize(torch.randn(n, r, 64), dim=-1) for n, r in ((8, 4), (len(shown), 8))
+    )
+    rest, answers = iter(range(8, len(shown))), {example.positive for example in examples}
+    of = [[next(rest) for side in example.negatives if side not in answers] for example in examples]
+    assert sum(map(len, of)) == len(shown) - 8 > 3
+    expected = published(q, p[:8], [[p[i] for i in rows] for rows in of], groups)
+    monkeypatch.setattr(trainer.cache, "vectors", lambda sides, of_queries: (q if of_queries else p, []))
+    monkeypatch.setattr(trainer.cache, "backward", lambda *_: None)
+    found = trainer.gradients(list(range(8)))
+    assert float(found.sum()) == pytest.approx(expected, rel=1e-5)
+    config = LossConfig(SMALL["budgets"], SMALL["weights"], 0.03)
+    with_all = losses(q, p, torch.arange(8), config, 8)
+    assert float(with_all.sum()) > expected + 0.01, "more negatives, a greater loss"
+
+
+def test_the_defaults_are_those_of_the_published_configuration() -> None:
+    recipe = Recipe()
+    assert (recipe.temperature, recipe.normalize, recipe.mean) == (0.03, False, True)
+    assert (recipe.own_negatives, recipe.both, recipe.rank, recipe.projection) == (True, True, 32, 0)
+    assert (recipe.budgets, recipe.weights) == (((1, 1), (2, 4), (4, 8), (8, 16), (16, 64)), (1.0,) * 5)
+
+
+def test_meta_tokens_may_learn_at_a_rate_of_their_own(tmp_path: Path) -> None:
+    """Adam's first step moves a weight by its rate, whatever its gradient."""
+    for meta_rate, ratio in ((0.0, 1.0), (1e-2, 10.0)):
+        recipe = Recipe(batch=8, chunk=4, warmup=1, rate=1e-3, meta_rate=meta_rate, **SMALL)
+        trainer = Trainer(recipe, encoder(), mixed(tmp_path), tmp_path)
+        before = {name: weight.detach().clone() for name, weight in trainer.weights.items()}
+        trainer.encoder.network.train()
+        trainer.train_step(list(range(8)))
+        moved = {n: float((w.detach() - before[n]).abs().max()) for n, w in trainer.weights.items()}
+        (rows,) = (step for name, step in moved.items() if "trainable_tokens_delta" in name)
+        (head,) = (step for name, step in moved.items() if "projection" in name)
+        assert rows / head == pytest.approx(ratio, rel=0.05)
+    with pytest.raises(ValueError, match="meta_rate is -1"):
+        Recipe(meta_rate=-1)
+
+
+def test_tables_have_to_be_appended_as_the_encoder_was_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="both is True, but the encoder was made with False"):
+        Trainer(Recipe(batch=8, **SMALL), encoder(both=False), mixed(tmp_path), tmp_path)
 
 
 def test_a_trainer_uses_as_many_hard_negatives_as_the_recipe_says(tmp_path: Path) -> None:
@@ -204,7 +293,9 @@ def test_gradients_reach_lora_meta_tokens_and_projection_alone(tmp_path: Path) -
 
 def test_small_steps_are_not_rounded_away_in_bf16(tmp_path: Path) -> None:
     model, processor = tiny_vlm.BACKBONES["qwen2_vl"].build()
-    made = encoder_module.create(model.bfloat16(), processor, "tiny", r_q=4, r_c=8, rank=4, projection=4)
+    made = encoder_module.create(
+        model.bfloat16(), processor, "tiny", r_q=4, r_c=8, rank=4, projection=4, both=True
+    )
     recipe = Recipe(batch=8, chunk=4, warmup=1, rate=1e-6, **SMALL)
     trainer = Trainer(recipe, made, mixed(tmp_path), tmp_path)
     assert {weight.dtype for weight in trainer.weights.values()} == {torch.float32}

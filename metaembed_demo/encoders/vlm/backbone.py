@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +21,8 @@ from transformers.processing_utils import ProcessorMixin
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.extras import install
+
+from .whole import refuse_report
 
 R_Q, R_C = BUDGETS[-1]
 RANK = 32  # of LoRA, as in the published reference
@@ -55,14 +57,22 @@ def require_package(package: str, purpose: str) -> None:
         raise ValueError(f"{purpose} needs the package {package}: {install('vlm')}")
 
 
-def load_model(source: str, revision: str | None, settings: Vlm, device: str = "") -> Any:
+def load_model(
+    source: str,
+    revision: str | None,
+    settings: Vlm,
+    device: str = "",
+    beside: Collection[re.Pattern[str]] = (),
+) -> Any:
     """The base model (no language-modelling head) at `source`, a folder or a hub id, in eval mode.
 
-    bfloat16 with a GPU, else float32. `device` "": the GPU if there is one.
+    bfloat16 with a GPU, else float32. `device` "": the GPU if there is one. beside: patterns of tensors that
+    `source` may have besides the model's.
 
     Raises:
         FileNotFoundError: when there is no such model, or it has no safetensors.
-        ValueError: when a setting is unknown, or needs hardware or a package that is missing.
+        ValueError: when a setting is unknown, or needs hardware or a package that is missing; when a tensor
+            is missing, belongs to no part of the model, or has another shape.
     """
     try:
         config = AutoConfig.from_pretrained(source, revision=revision, **SAFE)
@@ -78,7 +88,9 @@ def load_model(source: str, revision: str | None, settings: Vlm, device: str = "
         "revision": revision,
         "use_safetensors": True,
         "dtype": torch.bfloat16 if device_name() == "cuda" else torch.float32,
-        "attn_implementation": attention_implementation(model_class),
+        "attn_implementation": attention_implementation(model_class, config),
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # they are refused below, by name
         **quantization_options(settings.quantization),
         **SAFE,
     }
@@ -88,18 +100,43 @@ def load_model(source: str, revision: str | None, settings: Vlm, device: str = "
     elif settings.quantization:
         chosen["device_map"] = {"": torch.cuda.current_device()}  # one GPU per training process
     try:
-        model = AutoModel.from_pretrained(source, **chosen)
+        model, report = AutoModel.from_pretrained(source, **chosen)
     except OSError as error:
         raise FileNotFoundError(
             f"The backbone {source} cannot be loaded: {error}. Pickled weights are refused: they run code."
         ) from error
+    refuse_report(source, report, beside)
     model.eval()
     return model if "device_map" in chosen else model.to(device or device_name())
 
 
-def attention_implementation(model_class: Any) -> str:
-    flash = installed("flash_attn") and device_name() == "cuda"
+def attention_implementation(model_class: Any, config: Any) -> str:
+    """The fastest attention that computes what the backbone was trained with.
+
+    PaliGemma attends in both directions within its prompt, which flash attention turns causal without a word.
+    Only eager attention caps logits, as Gemma 2 in PaliGemma 2 does.
+    """
+    if needs_eager(config):
+        return "eager"
+    flash = installed("flash_attn") and device_name() == "cuda" and config.model_type != "paligemma"
     return "flash_attention_2" if flash and model_class._supports_flash_attn else "sdpa"
+
+
+def needs_eager(config: Any) -> bool:
+    """Whether a backbone caps the logits of its attention."""
+    return bool(getattr(config.get_text_config(), "attn_logit_softcapping", None))
+
+
+def numerics(model: Any, processor: Any) -> str:
+    """What vectors depend on besides weights and inputs: attention, dtype, and the kinds of processors."""
+    config = model.config
+    names = sorted(getattr(config, "sub_configs", ()))
+    attention = [
+        str(getattr(part, "_attn_implementation", ""))
+        for part in (config, *(getattr(config, n) for n in names))
+    ]
+    kinds = [processor, *(getattr(processor, name, None) for name in ("image_processor", "tokenizer"))]
+    return f"{attention} {getattr(model, 'dtype', '')} {[type(kind).__name__ for kind in kinds]}"
 
 
 def quantization_options(bits: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@
     prefix: `prompt_embed_tokens.weight` ((r_q + r_c), hidden), query tokens first; and
     `custom_text_proj.weight`, `.bias` if there is a projection. PEFT may insert `modules_to_save.` or
     `modules_to_save.default.` before `weight` and `bias`. Prompts are not part of that layout: they come from
-    an optional `metaembed.json` with "prompts", "r_q", "r_c"; by default ours, with r_q 16;
+    an optional `metaembed.json` with "frames" or "prompts", "r_q", "r_c"; by default those of the reference's
+    code where the tokenizer is Qwen's, else by the chat template, with r_q 16;
 (d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_encoder.py.
 """
 
@@ -38,8 +39,9 @@ from .checkpoint_files import (
 )
 from .encoder import VLM, Manifest
 from .multi_vector_encoder import MultiVector
-from .prompts import Prompts
+from .prompts import Prompts, checked_frames
 from .published_layout import TABLE, base_identity, linear, published_encoder
+from .whole import refuse_other_tensors
 
 
 def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS) -> VLM | MultiVector:
@@ -47,7 +49,8 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
 
     Raises:
         FileNotFoundError: when it, or its backbone, cannot be found or is incomplete.
-        ValueError: when its layout is unknown, or it cannot be loaded safely.
+        ValueError: when its layout is unknown, it cannot be loaded safely, or a tensor is missing, belongs to
+            no part of the model, or has another shape.
     """
     folder = checkpoint_folder(str(source), revision)
     refuse_unsafe(folder)
@@ -79,7 +82,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
     if vlm.network.projection is not None:
         weights = {key: value.contiguous() for key, value in vlm.network.projection.state_dict().items()}
         save_file(weights, folder / PROJECTION)
-    manifest = replace(vlm.manifest, versions=_versions())
+    manifest = replace(vlm.manifest, frames=vlm.reader.frames, versions=_versions())
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
@@ -93,23 +96,39 @@ def _load_own(folder: Path, settings: Vlm) -> VLM:
     if (folder / ADAPTER).is_file():
         backbone.require_package("peft", "An adapter checkpoint")
         _require(folder, ADAPTER_WEIGHTS)
-        from peft import PeftModel
-
         base = backbone.load_model(manifest.backbone, manifest.revision, settings)
         backbone.ensure_embedding_rows(base, max(known[name] for name in names) + 1)
-        model: Any = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+        model = _adapted(base, folder)
         whole = identity(folder) + base_identity(base, manifest.backbone)
     else:
         model = backbone.load_model(str(folder), None, settings)
         whole = identity(folder)
-    return VLM(model, processor, _projection(folder, manifest), manifest, whole, settings)
+    projection = _projection(folder, manifest, model.config.get_text_config().hidden_size)
+    return VLM(model, processor, projection, manifest, whole, settings)
 
 
-def _projection(folder: Path, manifest: Manifest) -> nn.Linear | None:
+def _adapted(base: Any, folder: Path) -> Any:
+    """`base` wrapped by PEFT with the adapter in `folder`, in place. Raises ValueError unless it is whole."""
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = False
+    model = get_peft_model(base, config)
+    stored = load_file(folder / ADAPTER_WEIGHTS)
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    refuse_other_tensors(str(folder / ADAPTER_WEIGHTS), stored, expected)
+    set_peft_model_state_dict(model, stored)
+    return model.eval()
+
+
+def _projection(folder: Path, manifest: Manifest, hidden: int) -> nn.Linear | None:
     if manifest.projection is None:
         return None
     _require(folder, PROJECTION)
-    return linear(load_file(folder / PROJECTION))
+    stored = load_file(folder / PROJECTION)
+    expected = nn.Linear(hidden, manifest.projection, manifest.bias).state_dict()
+    refuse_other_tensors(str(folder / PROJECTION), stored, expected)
+    return linear(stored)
 
 
 def _require(folder: Path, name: str) -> None:
@@ -124,8 +143,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(
             f"{folder / MANIFEST} has the unknown field {sorted(unknown)[0]!r}; it may need a newer version."
         )
+    frames = stored.get("frames", {})
+    if frames:
+        checked_frames(frames, str(folder / MANIFEST))
+    # Manifests without frames are of a time when every prompt ended with the generation prompt.
+    prompts = {"generation": not frames, **stored.get("prompts", {})}
     try:
-        return Manifest(**{**stored, "prompts": Prompts(**stored.get("prompts", {}))})
+        return Manifest(**{**stored, "prompts": Prompts(**prompts), "frames": frames})
     except TypeError as error:
         raise ValueError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 

@@ -28,7 +28,7 @@ from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 from . import backbone
 from .backbone import R_C, R_Q, RANK
-from .prompts import Inputs, Item, Prompts, Reader
+from .prompts import Frames, Inputs, Item, Prompts, Reader
 
 CPU_BATCH = 4
 MAX_BATCH = 32
@@ -50,7 +50,8 @@ class Manifest:
     projection: int | None = None  # output dimensions; None: no projection
     bias: bool = False
     both: bool = False  # append query and page tokens to every input, as the published reference does
-    prompts: Prompts = field(default_factory=Prompts)
+    prompts: Prompts = field(default_factory=Prompts)  # what frames are made of where there are none
+    frames: Frames = field(default_factory=dict)  # the prompts verbatim, as `Reader.frames`
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; informative
 
 
@@ -103,7 +104,7 @@ class VLM:
         kept = {backbone.limit_resolution(_own_resolution(processor), tokens) for tokens in RESOLUTIONS}
         # Valid arguments of `at`; empty when the checkpoint has one resolution.
         self.resolutions = tuple(sorted(tokens for tokens in kept if tokens < self.max_visual_tokens))
-        self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens)
+        self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens, manifest.frames)
         self.r_q, self.r_c = manifest.r_q, manifest.r_c
         self.dim = manifest.projection or int(model.config.get_text_config().hidden_size)
         self.name = f"MetaEmbed on {manifest.backbone.rstrip('/').rsplit('/', 1)[-1]}"
@@ -131,7 +132,8 @@ class VLM:
         view.settings = self.settings.model_copy(update={"max_visual_tokens": tokens})
         view.processor = _own_resolution(self.processor)
         view.max_visual_tokens = backbone.limit_resolution(view.processor, tokens)
-        view.reader = Reader(view.processor, self.manifest.prompts, self.settings.max_text_tokens)
+        view.reader = copy(self.reader)
+        view.reader.processor = view.processor
         view.fingerprint = view._fingerprint()
         return view
 
@@ -282,11 +284,12 @@ class VLM:
         """A hash, 16 hex digits, of everything the vectors depend on."""
         state = {
             "weights": self._identity,
-            "manifest": asdict(replace(self.manifest, versions={})),
-            "frames": [asdict(frame) for frame in self.reader.frames.values()],
+            "manifest": asdict(replace(self.manifest, versions={}, prompts=Prompts(), frames={})),
+            "frames": self.reader.frames,
             "image": self.processor.image_processor.to_json_string(),
             "text": self.settings.max_text_tokens,
-            "precision": [str(getattr(self.network.model, "dtype", "")), self.settings.quantization],
+            "numerics": backbone.numerics(self.network.model, self.processor),
+            "quantization": self.settings.quantization,
         }
         return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
 
@@ -302,6 +305,7 @@ def create(
     projection: int | None = None,
     bias: bool = False,
     rank: int = RANK,
+    both: bool = False,
     prompts: Prompts = Prompts(),  # noqa: B008
     settings: Vlm = SETTINGS,
 ) -> VLM:
@@ -309,6 +313,7 @@ def create(
 
     model: a base model from AutoModel; changed in place, as is `processor`.
     name: the model's hub id or folder, which adapter checkpoints refer to.
+    both: append the Meta Tokens of queries and of pages to every input, as the published reference does.
     Trainable: LoRA on the language model's linear layers, the Meta Token embeddings and the projection.
 
     Raises:
@@ -324,7 +329,7 @@ def create(
         if projection is None
         else nn.Linear(model.config.get_text_config().hidden_size, projection, bias)
     )
-    manifest = Manifest(name, revision, r_q, r_c, projection, bias, False, prompts)
+    manifest = Manifest(name, revision, r_q, r_c, projection, bias, both, prompts)
     return VLM(wrapped, processor, linear, manifest, settings=settings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import backbone
 from .encoder import VLM
+from .prompts import KINDS, TEXT
 
 ST_MODULES = "sentence_transformers.base.modules"
 # The Transformer module reads every input as one message.
@@ -40,9 +41,9 @@ TEMPLATE = """\
 {%- endfor -%}
 {%- set text = said.text | trim -%}
 {%- if task is defined and task == 'query' -%}
-{%- if said.pictured -%}QUERY_PICTURED{%- else -%}QUERY_TEXT{%- endif -%}QUERY_TOKENS
+QUERY_FRAME
 {%- else -%}
-{%- if said.pictured -%}PAGE_PICTURED{%- else -%}PAGE_TEXT{%- endif -%}PAGE_TOKENS
+CANDIDATE_FRAME
 {%- endif -%}"""
 
 
@@ -106,32 +107,33 @@ def _check_expressible(vlm: VLM) -> None:
 def _text(vlm: VLM) -> dict[str, Any]:
     """Tokenizer options for rendered prompts, which already contain <bos>."""
     bos = vlm.processor.tokenizer.bos_token
-    if bos and all(frame.before.startswith(bos) for frame in vlm.reader.frames.values()):
+    written = [frame for frames in vlm.reader.frames.values() for frame in frames.values()]
+    if bos and all(frame.startswith(bos) for frame in written):
         return {"padding_side": "left"}  # transformers detects <bos> and rejects add_special_tokens
     return {"padding_side": "left", "add_special_tokens": False}
 
 
 def _save_processor(vlm: VLM, folder: Path) -> None:
     """Save the processor with a chat template that renders our frames."""
-    reader, sides = vlm.reader, {"QUERY": True, "PAGE": False}
     template = TEMPLATE
-    for name, of_queries in sides.items():
-        for modality, pictured in (("PICTURED", True), ("TEXT", False)):
-            frame = reader.frames[of_queries, pictured]
-            # Jinja parses the ASCII form (!a) of a string as Python does. A page image has no text.
-            text = "" if pictured and not of_queries else "{{ text }}"
-            written = f"{{{{ {frame.before!a} }}}}{text}{{{{ {frame.after!a} }}}}"
-            template = template.replace(f"{name}_{modality}", written)
-        tokens = vlm.meta(of_queries)
-        template = template.replace(
-            f"{name}_TOKENS", "".join(vlm.processor.tokenizer.convert_ids_to_tokens(tokens))
-        )
+    for side, frames in vlm.reader.frames.items():
+        text, image, both = (_jinja(frames[kind]) for kind in KINDS)
+        tokens = vlm.processor.tokenizer.convert_ids_to_tokens(vlm.meta(side == "query"))
+        chosen = ("{%- if not said.pictured -%}", text, "{%- elif text -%}", both, "{%- else -%}", image)
+        written = "".join([*chosen, "{%- endif -%}", *tokens])
+        template = template.replace(f"{side.upper()}_FRAME", written)
     known = vlm.processor.chat_template
     vlm.processor.chat_template = template
     try:
         vlm.processor.save_pretrained(folder)
     finally:
         vlm.processor.chat_template = known
+
+
+def _jinja(frame: str) -> str:
+    before, mark, after = frame.partition(TEXT)
+    # Jinja parses the ASCII form (!a) of a string as Python does.
+    return f"{{{{ {before!a} }}}}{'{{ text }}' if mark else ''}{{{{ {after!a} }}}}"
 
 
 def _masks(vlm: VLM) -> list[dict[str, Any]]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from transformers import AutoConfig
 
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
-from . import backbone, checkpoint_files
+from . import backbone, checkpoint_files, whole
 
 BATCH = 4
 
@@ -53,14 +54,19 @@ class MultiVector:
         from sentence_transformers import MultiVectorEncoder
 
         backbone.drop_video_processors()
-        model = MultiVectorEncoder(
-            str(folder),
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True},
-        )
-        # The sizes are written as tuples: an index that is saved already bears this fingerprint.
+        try:
+            with whole.checking(str(folder)):
+                model = MultiVectorEncoder(
+                    str(folder),
+                    trust_remote_code=False,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, **_attention(folder)},
+                )
+        except RuntimeError as error:  # torch's, of a module beside the backbone
+            raise ValueError(f"{folder} does not fit its model: {error}") from error
         digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {PAGE_SIZES} {QUERY_SIZES}".encode())
+        if (inner := getattr(model[0], "auto_model", None)) is not None:
+            digest.update(backbone.numerics(inner, model[0].processor).encode())
         for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
             digest.update(path.read_bytes())
         return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
@@ -98,6 +104,16 @@ class MultiVector:
                 vectors = encode([inputs[i] for i in rows], batch_size=BATCH, show_progress_bar=False)
             found |= {i: v.float().cpu().numpy() for i, v in zip(rows, vectors, strict=True)}
         return [found[i] for i in range(len(inputs))]
+
+
+def _attention(folder: Path) -> dict[str, str]:
+    """from_pretrained arguments for a backbone that is right with eager attention alone."""
+    inner = folder / str(checkpoint_files.read_json(folder / "modules.json")[0].get("path", ""))
+    try:
+        config = AutoConfig.from_pretrained(inner, trust_remote_code=False)
+    except (OSError, ValueError):  # no transformers model; sentence-transformers says what it lacks
+        return {}
+    return {"attn_implementation": "eager"} if backbone.needs_eager(config) else {}
 
 
 def pooled(vectors: FloatArray, levels: Sequence[int]) -> FloatArray:

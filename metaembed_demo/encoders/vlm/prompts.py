@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,21 @@ import torch
 from PIL.Image import Image
 
 MARK = "\u27e6content\u27e7"  # placeholder for the text when rendering a frame
+TEXT = "{text}"  # the same in a frame
+SIDES, KINDS = ("query", "candidate"), ("text", "image", "both")
 TODAY = "26 Jul 2024"  # fixed date for templates that print it, so vectors are reproducible
 Inputs = dict[str, torch.Tensor]  # processor outputs, model inputs
+# Prompts verbatim: side -> kind of item -> the prompt, with TEXT where the item's text stands.
+Frames = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Instruction with a page's image, and prefix of a query's text."""
+    """What frames are made of: an instruction with a page's image, and a prefix of a query's text."""
 
     page: str = "Describe the image."
     query: str = "Query: "
+    generation: bool = False  # end with the chat template's generation prompt
 
 
 @dataclass(frozen=True)
@@ -31,28 +36,59 @@ class Item:
     image: Image | None
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A rendered chat template, split at the text."""
+def checked_frames(frames: Frames, where: str) -> Frames:
+    """`frames` of the manifest `where`. Raises ValueError when one is missing or has no place for text."""
+    for side in SIDES:
+        for kind in KINDS:
+            frame = frames.get(side, {}).get(kind)
+            if not isinstance(frame, str):
+                raise ValueError(f'{where}: "frames" has no {side}.{kind}; it takes {KINDS} of {SIDES}.')
+            if kind == "text" and frame.count(TEXT) != 1:
+                raise ValueError(f"{where}: the frame {side}.{kind} needs {TEXT} once: {frame!r}.")
+    return frames
 
-    before: str
-    after: str
-    silent: bool = False  # the template drops text beside an image
 
-    def around(self, text: str) -> str:
-        return self.before + ("" if self.silent else text) + self.after
+def reference_frames(prompts: Prompts) -> Frames:
+    """The published reference's own frames on Qwen's backbones: one user message, and no system message."""
+    start, end = "<|im_start|>user\n", "<|im_end|><|endoftext|>"
+    seen = f"{start}<|vision_start|><|image_pad|><|vision_end|>"
+    prefixes = (prompts.query, "")
+    return {
+        side: {
+            "text": f"{start}{prefix}{TEXT}{end}",
+            "image": f"{seen}{prefix}{prompts.page}{end}",
+            "both": f"{seen}{prefix}{TEXT}{end}",
+        }
+        for side, prefix in zip(SIDES, prefixes, strict=True)
+    }
+
+
+def has_reference_tokens(processor: Any) -> bool:
+    """Whether the tokenizer has all special tokens of `reference_frames`."""
+    known = processor.tokenizer.get_vocab()
+    return {
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|vision_start|>",
+        "<|image_pad|>",
+    } <= known.keys()
+
+
+def around(frame: str, text: str) -> str:
+    before, mark, after = frame.partition(TEXT)
+    return before + (text if mark else "") + after
 
 
 class Reader:
     """Items to processor inputs, on the CPU, with Meta Tokens at the end."""
 
-    def __init__(self, processor: Any, prompts: Prompts, max_text_tokens: int) -> None:
+    def __init__(
+        self, processor: Any, prompts: Prompts, max_text_tokens: int, frames: Frames | None = None
+    ) -> None:
+        """frames: a checkpoint's, verbatim; by default made from the chat template and `prompts`."""
         self.processor, self.prompts, self.max_text_tokens = processor, prompts, max_text_tokens
-        self.frames = {
-            (of_queries, pictured): self._frame(of_queries, pictured)
-            for of_queries in (False, True)
-            for pictured in (False, True)
-        }
+        self.frames: Frames = frames or self._made_frames()
         special = [str(token) for token in processor.tokenizer.added_tokens_decoder.values() if token.special]
         self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
 
@@ -63,11 +99,11 @@ class Reader:
         after a prompt (PaliGemma: a line break).
         """
         pictured = items[0].image is not None
-        frame = self.frames[of_queries, pictured]
-        texts = [self._clean(item.text) for item in items]
-        if pictured and not of_queries:  # the caption precedes the instruction on its own line
-            texts = [f"{text}\n" if text else "" for text in texts]
-        texts = [frame.around(text) for text in texts]
+        frames = self.frames["query" if of_queries else "candidate"]
+        texts = []
+        for item in items:
+            text = self._clean(item.text)
+            texts.append(around(frames["text" if not pictured else "both" if text else "image"], text))
         kwargs: dict[str, Any] = {
             "padding": True,
             "padding_side": "left",
@@ -98,16 +134,21 @@ class Reader:
         )
         return text[: found["offset_mapping"][-1][1]].strip()
 
-    def _frame(self, of_queries: bool, pictured: bool) -> Frame:
-        """The frame of queries or pages, with or without an image. A page image is followed by a prompt."""
-        text = self.prompts.query + MARK if of_queries else MARK + self.prompts.page if pictured else MARK
-        rendered = self._rendered(text, pictured)
-        if MARK not in rendered:
-            if not of_queries and pictured:
-                return Frame(rendered, "", silent=True)
-            raise ValueError("The chat template of this checkpoint drops the user's text.")
-        before, after = rendered.split(MARK)
-        return Frame(before, after)
+    def _made_frames(self) -> Frames:
+        """A page's image is followed by the instruction, and preceded by its caption on a line of its own."""
+        query, page = self.prompts.query + MARK, MARK + self.prompts.page
+        frames: dict[str, dict[str, str]] = {}
+        for side, text, pictured in zip(SIDES, (query, MARK), (query, page), strict=True):
+            said, seen = self._rendered(text, False), self._rendered(pictured, True)
+            if MARK not in said or (MARK not in seen and side == "query"):
+                raise ValueError("The chat template of this checkpoint drops the user's text.")
+            caption = TEXT if side == "query" else f"{TEXT}\n"
+            frames[side] = {
+                "text": said.replace(MARK, TEXT),
+                "image": seen.replace(MARK, ""),
+                "both": seen.replace(MARK, caption),  # without text where a template drops it beside an image
+            }
+        return frames
 
     def _rendered(self, text: str, pictured: bool) -> str:
         """One user message rendered with the chat template, or in the processor's own format without one."""
@@ -120,7 +161,7 @@ class Reader:
             [{"role": "user", "content": content}],
             chat_template=template,
             tokenize=False,
-            add_generation_prompt=True,
+            add_generation_prompt=self.prompts.generation,
             date_string=TODAY,
         )
         first = self._first_tokens()

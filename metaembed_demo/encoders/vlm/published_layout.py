@@ -16,10 +16,12 @@ from metaembed_demo.core.config import Vlm
 from . import backbone
 from .checkpoint_files import ADAPTER, MANIFEST, identity, read_json
 from .encoder import VLM, Manifest
-from .prompts import Prompts
+from .prompts import Frames, Prompts, checked_frames, has_reference_tokens, reference_frames
+from .whole import refuse_incomplete, refuse_other_tensors
 
 TABLE = re.compile(r"(?:^|\.)prompt_embed_tokens\.(?:modules_to_save\.(?:\w+\.)?)?weight$")
 HEAD = re.compile(r"(?:^|\.)custom_text_proj\.(?:modules_to_save\.(?:\w+\.)?)?(weight|bias)$")
+ORIGINAL = re.compile(r"\.original_module\.")  # PEFT's copy of what it replaces
 LORA = re.compile(r"\.lora_([AB])\.(?:\w+\.)?weight$")
 
 
@@ -35,7 +37,8 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
     """Load layout (c). Both sets of Meta Tokens become special tokens appended to every input.
 
     Raises:
-        ValueError: when the number of Meta Tokens does not fit, or the LoRA does not fit the backbone.
+        ValueError: when the number of Meta Tokens does not fit, or a tensor is missing, belongs to no part of
+            the model, or has another shape.
         FileNotFoundError: when the backbone cannot be found.
     """
     table, head = reference_weights(keys)
@@ -50,7 +53,8 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
             f'Put a {MANIFEST} beside the weights with {{"r_q": ..., "r_c": ...}}. '
             "A table shared by queries and pages is not supported."
         )
-    model = backbone.load_model(where, adapter.get("revision"), settings)
+    model = backbone.load_model(where, adapter.get("revision"), settings, beside=(TABLE, HEAD))
+    _refuse_misfits(folder, keys, table, head, model.config.get_text_config().hidden_size, bool(adapter))
     own = any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
     processor = backbone.load_processor(
         str(folder) if own else where, None if own else adapter.get("revision")
@@ -59,6 +63,7 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
     whole = identity(folder) + (base_identity(model, where) if adapter else "")
     model = _reference_lora(model, processor, adapter, keys, (r_q, r_c), where)
     projection = linear(head) if head else None
+    prompts = Prompts(**stored.get("prompts", {}))
     manifest = Manifest(
         where if adapter else source,
         adapter.get("revision"),
@@ -67,9 +72,17 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
         projection.out_features if projection else None,
         "bias" in head,
         True,
-        Prompts(**stored.get("prompts", {})),
+        prompts,
+        _frames(stored, prompts, processor, folder),
     )
     return VLM(model, processor, projection, manifest, whole, settings)
+
+
+def _frames(stored: Mapping[str, Any], prompts: Prompts, processor: Any, folder: Path) -> Frames:
+    """The manifest's frames, else the reference's on Qwen, else none, for those of the chat template."""
+    if frames := stored.get("frames"):
+        return checked_frames(frames, str(folder / MANIFEST))
+    return reference_frames(prompts) if has_reference_tokens(processor) else {}
 
 
 def reference_weights(keys: Mapping[str, Path]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -77,6 +90,46 @@ def reference_weights(keys: Mapping[str, Path]) -> tuple[torch.Tensor, dict[str,
     table = next(_tensor(keys, key) for key in keys if TABLE.search(key))
     head = {found[1]: _tensor(keys, key) for key in keys if (found := HEAD.search(key))}
     return table, head
+
+
+def _refuse_misfits(
+    folder: Path,
+    keys: Mapping[str, Path],
+    table: torch.Tensor,
+    head: Mapping[str, torch.Tensor],
+    hidden: int,
+    adapter: bool,
+) -> None:
+    """Raises ValueError for a table or projection of another width, or for unknown tensors of an adapter."""
+    shapes = {"prompt_embed_tokens.weight": table} | {f"custom_text_proj.{k}": w for k, w in head.items()}
+    weight = head.get("weight")
+    outputs = 0 if weight is None else len(weight)
+    expected = {"prompt_embed_tokens.weight": torch.empty(len(table), hidden)}
+    if head:
+        expected["custom_text_proj.weight"] = torch.empty(outputs, hidden)
+    if "bias" in head:
+        expected["custom_text_proj.bias"] = torch.empty(outputs)
+    refuse_other_tensors(str(folder), shapes, expected)
+    roles: dict[str, str] = {}
+    strange = []
+    for key in keys:
+        part = HEAD.search(key)
+        role = part[1] if part else "table" if TABLE.search(key) else ""
+        second = bool(role) and roles.setdefault(role, key) != key
+        other = not role and ".lora_" not in key and not ORIGINAL.search(key)
+        if second or (adapter and other):  # a whole model's other tensors have been checked
+            strange.append(key)
+    refuse_incomplete(str(folder), unexpected=strange)
+
+
+def _refuse_gaps(source: str, found: Mapping[tuple[str, str], Any], linear: list[str], language: str) -> None:
+    """Raises ValueError when LoRA has one half of a pair, or lacks a layer while others have it."""
+    pairs = {path for path, _ in found}
+    missing = [f"{path}.lora_{half}" for path in pairs for half in "AB" if (path, half) not in found]
+    leaves = {path.rsplit(".", 1)[-1] for path in pairs}
+    alike = [p for p in linear if p.startswith(f"{language}.") and p.rsplit(".", 1)[-1] in leaves]
+    missing += [f"{path}.lora_A" for path in alike if path not in pairs]
+    refuse_incomplete(source, missing)
 
 
 def _reference_lora(
@@ -92,29 +145,37 @@ def _reference_lora(
     Module paths of the reference's class are matched by suffix: `model.layers.0.self_attn.q_proj` is our
     `language_model.layers.0.self_attn.q_proj`.
     """
+    source = str(next(iter(keys.values())).parent)
     linear = [path for path, part in model.named_modules() if isinstance(part, nn.Linear)]
     language = backbone.language_model(model)[0]
     found: dict[tuple[str, str], torch.Tensor] = {}
     for key in keys:
         if side := LORA.search(key):
-            found[same_module(key[: side.start()], linear, language), side[1]] = _tensor(keys, key)
+            place = same_module(key[: side.start()], linear, language), side[1]
+            if place in found:
+                refuse_incomplete(source, unexpected=[key])
+            found[place] = _tensor(keys, key)
         elif ".lora_" in key:
             raise ValueError(
                 f"{key} belongs to a LoRA variant that is not supported; merge it into the model first."
             )
     if not found:
+        refuse_incomplete(source, ["LoRA of every layer"] if adapter else [])
         return model
+    if not adapter.get("layers_to_transform"):
+        _refuse_gaps(source, found, linear, language)
     targets = sorted({path for path, _ in found})
     ids = processor.tokenizer.convert_tokens_to_ids(backbone.query_tokens(r[0]) + backbone.page_tokens(r[1]))
     rank, alpha = int(adapter["r"]), int(adapter["lora_alpha"])
     wrapped = backbone.with_lora(model, ids, rank, alpha, targets, name, bool(adapter.get("use_rslora")))
     for (path, half), weight in found.items():
         part = wrapped.get_submodule(f"base_model.model.{path}")
-        place = (part.lora_A if half == "A" else part.lora_B)["default"].weight
-        if place.shape != weight.shape:
-            raise ValueError(f"LoRA of {path} is {tuple(weight.shape)}; {name} takes {tuple(place.shape)}.")
+        slot = (part.lora_A if half == "A" else part.lora_B)["default"].weight
+        if slot.shape != weight.shape:
+            shapes = f"{path}.lora_{half}: {tuple(weight.shape)}, not {tuple(slot.shape)}"
+            refuse_incomplete(source, mismatched=[shapes])
         with torch.no_grad():
-            place.copy_(weight)
+            slot.copy_(weight)
     return wrapped
 
 

@@ -364,12 +364,33 @@ def share(rows: Sequence[int], process: int, processes: int) -> list[int]:
     return list(rows[process * part : (process + 1) * part])
 
 
-def hard_negatives(examples: Sequence[Example], count: int) -> list[list[StoredItem]]:
-    """At most `count` hard negatives per example of a batch, without pages already in the batch."""
+def hard_negatives(examples: Sequence[Example], count: int, own: bool = True) -> list[list[StoredItem]]:
+    """At most `count` hard negatives per example of a batch, without pages that are positives in the batch.
+
+    own: each is compared with its own query alone, so two examples may have the same one; else every query is
+        compared with all of them, and a page is among them once.
+    """
     seen = {example.positive.key() for example in examples} if count else set()
     found: list[list[StoredItem]] = []
     for example in examples:
         new = {side.key(): side for side in example.negatives[:count]}
         found.append([side for key, side in new.items() if key not in seen])
-        seen |= set(new)
+        if not own:
+            seen |= set(new)
+    return found
+
+
+def owners(hard: Sequence[Sequence[StoredItem]], processes: int) -> list[int]:
+    """The query (its row in the batch) of each page of a batch; -1: a positive, compared with all queries.
+
+    In the order of pages: for each process its positives, then the hard negatives of its queries.
+
+    >>> page = StoredItem("a page")
+    >>> owners([[page], [], [page, page], []], 2)
+    [-1, -1, 0, -1, -1, 2, 2]
+    """
+    found: list[int] = []
+    for process in range(processes):
+        rows = share(range(len(hard)), process, processes)
+        found += [-1] * len(rows) + [i for i in rows for _ in hard[i]]
     return found

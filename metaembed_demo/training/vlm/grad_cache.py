@@ -25,11 +25,13 @@ BLOCK = 1 << 26  # similarities per block of the loss: 256 MB, and as much for g
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Budgets (r_q, r_c), the weight of each budget's loss, and the score temperature."""
+    """Budgets (r_q, r_c), the weight of each budget's loss, and how scores become logits."""
 
     budgets: tuple[tuple[int, int], ...]
     weights: tuple[float, ...]
     temperature: float
+    normalize: bool = False  # divide MaxSim by r_q
+    mean: bool = True  # of the budgets' losses; else their sum
 
 
 class GradCache:
@@ -115,21 +117,30 @@ def chunks(sides: Sequence[StoredItem], size: int) -> list[list[int]]:
 
 
 def losses(
-    queries: torch.Tensor, pages: torch.Tensor, positives: torch.Tensor, config: LossConfig, asked: int
+    queries: torch.Tensor,
+    pages: torch.Tensor,
+    positives: torch.Tensor,
+    config: LossConfig,
+    asked: int,
+    left_out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(budgets,) weighted loss per budget: the sum over these queries divided by `asked`, the batch size.
 
     queries (n, r_q, dim), pages (m, r_c, dim), positives (n,) page of each query. Gradients, if required, are
     added to `.grad`. Computed in blocks of queries, as n x m x r_q x r_c similarities may not fit in memory.
+    left_out: (n, m) bool, the pages that a query is not compared with.
     """
     total = torch.zeros(len(config.budgets), device=queries.device)
     size = max(1, BLOCK // (len(pages) * queries.shape[1] * pages.shape[1]))
+    share = 1 / len(config.budgets) if config.mean else 1
     for start in range(0, len(queries), size):
         block = slice(start, start + size)
-        scores = nested_scores(queries[block], pages, config.budgets)
+        scores = nested_scores(queries[block], pages, config.budgets, config.normalize)
+        if left_out is not None:
+            scores = [matrix.masked_fill(left_out[block], -torch.inf) for matrix in scores]
         each = torch.stack(
             [
-                mmr_loss([matrix], positives[block], None, config.temperature, positive_weight=weight)
+                mmr_loss([matrix], positives[block], None, config.temperature, positive_weight=weight * share)
                 for matrix, weight in zip(scores, config.weights, strict=True)
             ]
         ) * (len(positives[block]) / asked)

@@ -1,7 +1,6 @@
 """Train MetaEmbed on a vision-language model: `accelerate launch -m metaembed_demo train-vlm`.
 
-Recipe of the paper (arXiv 2509.18095): MMR over all budgets, temperature 0.03, in-batch and hard negatives,
-LoRA of rank 32, batches of thousands, on one GPU with GradCache (training/vlm/grad_cache.py).
+By the recipe of training/vlm/recipe.py, in batches of thousands on one GPU with GradCache (grad_cache.py).
 
 Why not the trainer and cached loss of sentence-transformers (6.2): its collator puts a whole column of the
 batch on the GPU. A page of 1,280 visual tokens in Qwen2-VL has 24 MB of patches, so 1,000 pages take 24 GB;
@@ -11,21 +10,19 @@ example; MMEB mixes both. Its loss would have to be replaced for nested budgets.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.encoders.vlm import backbone, checkpoints
 from metaembed_demo.encoders.vlm import encoder as encoder_module
@@ -34,40 +31,9 @@ from metaembed_demo.encoders.vlm.encoder import VLM
 from . import dataset, fsdp
 from .dataset import Batches, Example, StoredItem
 from .grad_cache import GradCache, LossConfig, gathered, losses
+from .recipe import FREE, Recipe, parser
 
-FREE = {"chunk", "checkpointing", "save_every", "log_every"}  # may change on resume: no effect on the weights
 SEED = 1_000_003
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Hyperparameters. Field names are the command's options."""
-
-    steps: int = 1000
-    batch: int = 1024  # examples, over all processes
-    chunk: int = 8  # pages or queries encoded at once; bounds GPU memory
-    rate: float = 1e-4
-    warmup: int = 50  # steps
-    temperature: float = 0.03  # of the scores
-    budgets: tuple[tuple[int, int], ...] = BUDGETS
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)  # of each budget's loss
-    negatives: int = 1  # maximum hard negatives per query
-    rank: int = backbone.RANK  # of LoRA
-    projection: int = 0  # vector dimensions; 0: no projection
-    checkpointing: bool = True  # gradient checkpointing: less memory, a third more time
-    bf16: bool = True
-    clip: float = 1.0  # gradient norm
-    seed: int = 1
-    save_every: int = 50
-    log_every: int = 1
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for invalid values."""
-        for name in ("steps", "batch", "chunk", "rate", "temperature", "rank", "save_every", "log_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0.")
-        if len(self.weights) != len(self.budgets):
-            raise ValueError(f"There are {len(self.budgets)} budgets, but {len(self.weights)} weights.")
 
 
 class Trainer:
@@ -104,12 +70,24 @@ class Trainer:
         self.weights = {name: w for name, w in network.named_parameters() if w.requires_grad}
         for weight in self.weights.values():
             weight.data = weight.data.float()  # bf16 would round small updates away
-        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=recipe.rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, weight_decay=0.01)
         self.cache = GradCache(encoder, self.accelerator, recipe.chunk, bool(sharded))
+        self._kept: tuple[list[int], list[list[StoredItem]]] = [], []
         self.step = 0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The optimiser's groups: the Meta Tokens' embeddings, and all other weights."""
+        rows = {name for name in self.weights if "trainable_tokens_delta" in name}
+        scale = self.recipe.meta_rate / self.recipe.rate or 1.0
+        return [
+            {"params": [w for name, w in self.weights.items() if name in rows], "scale": scale},
+            {"params": [w for name, w in self.weights.items() if name not in rows], "scale": 1.0},
+        ]
 
     def _check(self) -> None:
         recipe, encoder = self.recipe, self.encoder
+        if recipe.both != encoder.manifest.both:
+            raise ValueError(f"both is {recipe.both}, but the encoder was made with {encoder.manifest.both}.")
         r_q, r_c = (max(sizes) for sizes in zip(*recipe.budgets, strict=True))
         if r_q > encoder.r_q or r_c > encoder.r_c:
             raise ValueError(f"A budget of ({r_q}, {r_c}), but {encoder.r_q} and {encoder.r_c} Meta Tokens.")
@@ -144,7 +122,7 @@ class Trainer:
         torch.manual_seed((self.recipe.seed * SEED + self.step) * SEED + self.accelerator.process_index)
         rate = self._rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         each = self.gradients(rows)
         norm = clip_grad_norm_(self.weights.values(), self.recipe.clip)
@@ -171,8 +149,10 @@ class Trainer:
         asked.requires_grad_()
         everything = everything.detach().requires_grad_()
         positives = torch.arange(first, first + len(queries), device=asked.device)
-        config = LossConfig(self.recipe.budgets, self.recipe.weights, self.recipe.temperature)
-        each = losses(asked, everything, positives, config, len(rows))
+        recipe = self.recipe
+        config = LossConfig(recipe.budgets, recipe.weights, recipe.temperature, recipe.normalize, recipe.mean)
+        left_out = self.left_out(rows).to(asked.device) if recipe.own_negatives else None
+        each = losses(asked, everything, positives, config, len(rows), left_out)
         assert asked.grad is not None
         assert everything.grad is not None
         # Includes gradients from other processes' queries.
@@ -192,12 +172,28 @@ class Trainer:
 
     def local_batch(self, rows: Sequence[int]) -> tuple[list[StoredItem], list[StoredItem]]:
         """This process's queries, and its pages: positives in order, then hard negatives."""
-        hard = dataset.hard_negatives([self.examples[i] for i in rows], self.recipe.negatives)
+        hard = self._hard(rows)
         part = self.accelerator.process_index, self.accelerator.num_processes
         own = [self.examples[i] for i in dataset.share(rows, *part)]
         mine = dataset.share(range(len(rows)), *part)
         pages = [example.positive for example in own] + [side for i in mine for side in hard[i]]
         return [example.query for example in own], pages
+
+    def left_out(self, rows: Sequence[int]) -> torch.Tensor:
+        """(queries of this process, pages of all) bool: the hard negatives of other queries."""
+        processes = self.accelerator.num_processes
+        owners = torch.tensor(dataset.owners(self._hard(rows), processes))
+        mine = torch.tensor(dataset.share(range(len(rows)), self.accelerator.process_index, processes))
+        return (owners >= 0) & (owners != mine[:, None])
+
+    def _hard(self, rows: Sequence[int]) -> list[list[StoredItem]]:
+        """Hard negatives of each query of the batch; kept for the step, as keys of images take time."""
+        if self._kept[0] != list(rows):
+            examples = [self.examples[i] for i in rows]
+            recipe = self.recipe
+            hard = dataset.hard_negatives(examples, recipe.negatives, recipe.own_negatives)
+            self._kept = list(rows), hard
+        return self._kept[1]
 
     def _log(self, row: dict[str, Any]) -> None:
         if not self.accelerator.is_main_process:
@@ -282,33 +278,6 @@ def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | N
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Command-line parser: the recipe's fields, and paths."""
-    made = argparse.ArgumentParser(prog="python -m metaembed_demo train-vlm", description=__doc__)
-    made.add_argument("--backbone", required=True, help="a hub id or a folder: Qwen/Qwen2.5-VL-3B-Instruct")
-    made.add_argument("--revision", help="of the backbone on the hub")
-    made.add_argument("--data", nargs="+", required=True, type=Path, help="files or folders; see docs")
-    made.add_argument("--images", type=Path, help="what pictures' paths are relative to; default: their file")
-    made.add_argument("--out", required=True, type=Path, help="folder of log, checkpoints and model")
-    made.add_argument("--report", nargs="*", default=[], choices=["tensorboard", "wandb"])
-    for name, value in asdict(Recipe()).items():
-        option = f"--{name.replace('_', '-')}"
-        if name == "budgets":
-            made.add_argument(option, nargs="+", type=_budget, default=value, metavar="RQxRC")
-        elif name == "weights":
-            made.add_argument(option, nargs="+", type=float, help="one for each budget; default: 1")
-        elif isinstance(value, bool):
-            made.add_argument(option, action=argparse.BooleanOptionalAction, default=value)
-        else:
-            made.add_argument(option, type=type(value), default=value)
-    return made
-
-
-def _budget(text: str) -> tuple[int, int]:
-    r_q, r_c = map(int, text.split("x"))
-    return r_q, r_c
-
-
 def train(options: dict[str, Any]) -> None:
     """One run with the command's options.
 
@@ -346,6 +315,7 @@ def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VL
         r_c=max(r_c for _, r_c in recipe.budgets),
         projection=recipe.projection or None,
         rank=recipe.rank,
+        both=recipe.both,
     )
 
 
