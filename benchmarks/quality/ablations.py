@@ -25,7 +25,7 @@ from torch.nn.utils import parametrize
 from benchmarks import RESULTS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, equal_segments
-from metaembed_demo.training.mini import corpora, dataset
+from metaembed_demo.training.mini import batch_states, corpora, dataset
 from metaembed_demo.training.mini.dataset import CLUSTER, TrainingExample, TrainingSet
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, evaluate, image_concepts
 
@@ -104,7 +104,7 @@ def mined(trainer: Trainer) -> None:
 
 
 def _whole(trainer: Trainer, page: Sequence[TrainingExample]) -> torch.Tensor:
-    return encode(trainer.text, trainer.meta, page).pages[:, 0]
+    return encode(trainer.meta, batch_states.read(trainer.text, page, None, by_content=False))[1][:, 0]
 
 
 def replace_batch(course: TrainingSet, batch: Callable[[int, int], list[TrainingExample]]) -> TrainingSet:
@@ -184,9 +184,7 @@ def train(change: Change, start: Trainer, course: TrainingSet) -> dict[str, Any]
         trainer.optimizer = torch.optim.AdamW(trainer.parameter_groups(), weight_decay=0.01)
         losses = []
         for trainer.step in range(STEPS):
-            loss, _ = trainer.train_step(
-                trainer.training_set.batch(trainer.recipe.batch, trainer.batch_seed())
-            )
+            loss, _ = trainer.train_step(trainer.batch())
             losses.append(loss)
     ends = {name: evaluate(trainer.text, trainer.meta, pages) for name, pages in start.dev_sets.items()}
     return {

@@ -549,7 +549,11 @@ def test_load_encoder_takes_a_folder(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("minni", ValueError, "Use mini, mini-english, mini-multilingual, the folder of a MetaEmbed checkpoint"),
+        (
+            "minni",
+            ValueError,
+            "Use mini, mini-english, mini-multilingual, the folder of a MetaEmbed checkpoint",
+        ),
         ("/no/such/folder", FileNotFoundError, "There is no folder /no/such/folder"),
         ("a b/c", ValueError, "There is no encoder called 'a b/c'"),
     ],

@@ -25,7 +25,7 @@ from metaembed_demo.training.mini.dataset import (
     load_questions,
 )
 from metaembed_demo.training.mini.teacher import Teacher, token_scores
-from metaembed_demo.training.mini.trainer import Recipe, Trainer, main, single_answer_ndcg
+from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, main, single_answer_ndcg
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +216,37 @@ def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     for name, tensor in trainer.meta.state_dict().items():
         torch.testing.assert_close(again.meta.state_dict()[name], tensor)
     assert not any(p.requires_grad for p in again.text.model.parameters())
+
+
+def test_states_of_distinct_batches_are_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(
+        steps=4,
+        batch=4,
+        distinct=2,
+        by_content=True,
+        temperature_rate=30.0,
+        warmup=1,
+        sample=60,
+        rarity_batches=2,
+    )
+    trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
+    trainer._initialise()
+    first = [trainer.batch()]
+    trainer.step = 1
+    first.append(trainer.batch())
+    monkeypatch.setattr(trainer.text, "states", None)  # none is computed again
+    for trainer.step in (2, 3):
+        again, before = trainer.batch(), first[trainer.step - 2]
+        assert torch.equal(again.positives, before.positives)
+        torch.testing.assert_close(again.teacher, before.teacher)
+        for mine, other in zip(encode(trainer.meta, again), encode(trainer.meta, before), strict=True):
+            torch.testing.assert_close(mine, other, atol=2e-3, rtol=0)
+    before = trainer.log_temperature.clone()
+    trainer.step = 0
+    trainer.train_step(first[0])
+    assert (trainer.log_temperature != before).all()
 
 
 def test_export_without_a_checkpoint_and_missing_data_are_reported(

@@ -30,14 +30,14 @@ from metaembed_demo.encoders.mini.text_path import TextPath
 from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 
-from . import corpora, image_captions, translations
+from . import batch_states, corpora, image_captions, translations
+from .batch_states import BatchStates
 from .dataset import ImageConcept, TrainingExample, TrainingSet, load_questions
-from .teacher import Teacher, TeacherStates
+from .teacher import Teacher
 
 STATES = 200  # sentences for center and mean norm of final states
 STATE_WORDS = 40  # of a translated page for the same
 TRANSLATED = 2_800  # pages for the document frequencies
-MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class Recipe:
     query_rarity: float = 1.25  # the same in queries
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
+    distinct: int = 0  # batches, seen again and again, whose states are kept on disk; 0: each step a new one
     rate: float = 1e-4  # learning rate of the layers
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
     look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
     rarity_rate: float = 10.0  # times `rate`, for log-IDF
     warmup: int = 10  # steps
     mmr: bool = True  # False: only the finest budget, as in the paper's ablation
-    temperature: float = 0.04  # of the scores
+    temperature: float = 0.04  # of the scores; the start, where it is trained
+    temperature_rate: float = 0.0  # times `rate`; 0: it is not trained, else for each budget apart
     teacher_temperature: float = 0.06
     teacher_tokens: float = 0.6  # weight of token MaxSim in the teacher's score; segments have 1
     positive_weight: float = 0.3  # of InfoNCE; the teacher's KL has 1
@@ -81,6 +83,8 @@ class Trainer:
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = TEXT_PATHS[recipe.text_path]()
         self.meta = MetaPath(MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content))
+        start = torch.full((len(BUDGETS),), math.log(recipe.temperature))
+        self.log_temperature = torch.nn.Parameter(start, requires_grad=recipe.temperature_rate > 0)
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=0.01)
         self.step = 0
 
@@ -100,6 +104,8 @@ class Trainer:
             ):
                 factor = recipe.look_rate
             rates.setdefault(factor, []).append(parameter)
+        if recipe.temperature_rate:
+            rates.setdefault(recipe.temperature_rate, []).append(self.log_temperature)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
 
     def run(self) -> None:
@@ -111,7 +117,7 @@ class Trainer:
             self._evaluate()
         while self.step < self.recipe.steps:
             start = time.perf_counter()
-            loss, scale = self.train_step(self.training_set.batch(self.recipe.batch, self.batch_seed()))
+            loss, scale = self.train_step(self.batch())
             self.step += 1
             seconds = time.perf_counter() - start
             self._log({"step": self.step, "loss": loss, "segment_scale": scale, "seconds": seconds})
@@ -176,7 +182,19 @@ class Trainer:
             self._log({"step": self.step, name: evaluate(self.text, self.meta, examples)})
 
     def batch_seed(self) -> int:
-        return self.recipe.seed * 1_000_003 + self.step
+        distinct = self.recipe.distinct
+        return self.recipe.seed * 1_000_003 + (self.step % distinct if distinct else self.step)
+
+    def batch(self) -> BatchStates:
+        """The states of the step's batch, from the disk if they were computed before."""
+        path = self.folder / "states" / f"{self.batch_seed()}.pt"
+        found = batch_states.kept(path) if self.recipe.distinct else None
+        if found is None:
+            examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
+            found = batch_states.read(self.text, examples, self.teacher, self.recipe.by_content)
+            if self.recipe.distinct:
+                batch_states.keep(found, path)
+        return found
 
     @cached_property
     def dev_sets(self) -> dict[str, list[TrainingExample]]:
@@ -187,20 +205,22 @@ class Trainer:
         }
         return {name: examples for name, examples in kinds.items() if examples}
 
-    def train_step(self, examples: Sequence[TrainingExample]) -> tuple[float, float]:
+    def train_step(self, batch: BatchStates) -> tuple[float, float]:
+        """One step; the loss, and the mean segment scale."""
         recipe = self.recipe
         warm = min(1.0, (self.step + 1) / recipe.warmup)
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * warm * max(cosine, 0.02)
         # float32: bf16 autocast is much slower on CPUs without bf16 instructions.
-        found = encode(self.text, self.meta, examples, self.teacher)
-        scores = nested_scores(found.queries, found.pages)
+        queries, pages = encode(self.meta, batch)
+        scores = nested_scores(queries, pages)
+        scores = [each / t for each, t in zip(scores, self.log_temperature.exp(), strict=True)]
         loss = mmr_loss(
             scores if recipe.mmr else scores[-1:],
-            found.positives,
-            found.teacher,
-            recipe.temperature,
+            batch.positives,
+            batch.teacher,
+            1.0,  # divided by it already
             recipe.teacher_temperature,
             recipe.positive_weight,
         )
@@ -221,7 +241,12 @@ class Trainer:
             log.write(line + "\n")
 
     def _save(self) -> None:
-        state = {"meta": self.meta.tensors(), "optimizer": self.optimizer.state_dict(), "step": self.step}
+        state = {
+            "meta": self.meta.tensors(),
+            "log_temperature": self.log_temperature.data,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
         partial = self.folder / "checkpoint.part"
         torch.save(state, partial)
         partial.rename(self.folder / "checkpoint.pt")
@@ -233,50 +258,23 @@ class Trainer:
             return False
         state = torch.load(path, weights_only=True)
         self.meta.load_tensors(state["meta"])
+        self.log_temperature.data.copy_(state["log_temperature"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         return True
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """queries (Q, R_q, D), pages (P, R_c, D), positives (Q,) page of each query or -1, teacher (Q, P)."""
-
-    queries: torch.Tensor
-    pages: torch.Tensor
-    positives: torch.Tensor
-    teacher: torch.Tensor | None
-
-
-def encode(
-    text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample], teacher: Teacher | None = None
-) -> Encoded:
-    """Encode pages, sorted by length to reduce padding, and their queries."""
-    examples = sorted(examples, key=lambda example: len(example.words))
-    vectors: list[torch.Tensor] = []
-    taught: list[TeacherStates] = []
-    for start in range(0, len(examples), MICRO_BATCH):
-        part = examples[start : start + MICRO_BATCH]
-        states = text.states([text.tokens(example.words) for example in part])
-        vectors.append(meta.pages(states))
-        taught += [teacher.read(states, of_queries=False)] if teacher else []
-    foreign = [query for example in examples for query in example.foreign]
-    asked = [query for example in examples for query in example.queries] + foreign
-    answered = [i for i, example in enumerate(examples) for _ in example.queries]
-    states = text.states([text.tokens(query.split()) for query in asked], of_queries=True)
-    scores = (
-        teacher.scores(teacher.read(states, of_queries=True), TeacherStates.join(taught)) if teacher else None
-    )
-    positives = torch.tensor(answered + [-1] * len(foreign))
-    return Encoded(meta.queries(states), torch.cat(vectors), positives, scores)
+def encode(meta: MetaPath, batch: BatchStates) -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries (Q, R_q, D) and pages (P, R_c, D)."""
+    return meta.queries(batch.queries), torch.cat([meta.pages(states) for states in batch.pages])
 
 
 @torch.no_grad()
 def evaluate(text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
     """nDCG@5 per budget; each page is the only relevant one for its queries."""
-    found = encode(text, meta, examples)
-    scores = zip(BUDGETS, nested_scores(found.queries, found.pages), strict=True)
-    return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, found.positives) for (r_q, r_c), matrix in scores}
+    batch = batch_states.read(text, examples, None, by_content=False)  # the Meta Tokens' path makes the parts
+    scores = zip(BUDGETS, nested_scores(*encode(meta, batch)), strict=True)
+    return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, batch.positives) for (r_q, r_c), matrix in scores}
 
 
 def baselines(text: TextPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
