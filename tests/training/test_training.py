@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.encoders.mini import minilm
-from metaembed_demo.encoders.mini.meta_tokens import MetaPath
+from metaembed_demo.encoders.mini import adapters, minilm
+from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
 from metaembed_demo.encoders.mini.text_path import WIDTH
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
@@ -247,6 +248,30 @@ def test_states_of_distinct_batches_are_computed_once(
     trainer.step = 0
     trainer.train_step(first[0])
     assert (trainer.log_temperature != before).all()
+
+
+def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
+    recipe = Recipe(
+        steps=3, batch=4, lora=4, rate=1e-3, warmup=1, sample=60, rarity_batches=2, dev_every=9, dev_pages=2
+    )
+    trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
+    trainer.run()
+    save_meta(trainer.meta, tmp_path / "mini.safetensors", adapters.tensors(trainer.text))
+    words = ["bread", "is", "baked"]
+    merged = Mini.load(tmp_path / "mini.safetensors").text
+    tokens = trainer.text.tokens(words)
+    with torch.no_grad():
+        mine, other, before = (text.states([tokens]).final for text in (trainer.text, merged, trainer.frozen))
+    torch.testing.assert_close(mine, other, atol=5e-3, rtol=0)
+    assert (mine - before).abs().max() > 0.02
+    again = Trainer(recipe, TrainingSet(documents()), tmp_path)
+    assert again.resume()
+    with torch.no_grad():
+        torch.testing.assert_close(again.text.states([tokens]).final, mine)
+    with pytest.raises(ValueError, match=r"no layer layer\.9"):
+        adapters.load(
+            trainer.frozen, {"adapter.layer.9.down": torch.zeros(1), "adapter.layer.9.up": torch.zeros(1)}
+        )
 
 
 def test_export_without_a_checkpoint_and_missing_data_are_reported(

@@ -27,7 +27,7 @@ def content_clusters(states: torch.Tensor, words: torch.Tensor, count: int) -> t
     found = torch.full(words.shape, -1, dtype=torch.int64)
     for row, keep in enumerate(words):
         if keep.any():
-            found[row, keep] = torch.from_numpy(_clusters(states[row, keep].numpy(), count))
+            found[row, keep] = torch.from_numpy(_clusters(states[row, keep].detach().numpy(), count))
     return found
 
 

@@ -25,7 +25,7 @@ from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
 from metaembed_demo.encoders.attribution import Evidence
 
-from . import e5, minilm
+from . import adapters, e5, minilm
 from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
 from .text_path import TextPath, TextStates
 
@@ -65,9 +65,11 @@ class Mini:
                 f"The Mini weights are missing: {weights}. Check the file out again, "
                 "or train them: python -m metaembed_demo train"
             )
-        meta = load_meta(weights)
+        meta, changes = load_meta(weights)
         digest = hashlib.sha256(weights.read_bytes() + READING.encode()).hexdigest()
-        return cls(TEXT_PATHS[meta.config.text_path](), meta, f"mini-{digest[:16]}")
+        text = TEXT_PATHS[meta.config.text_path]()
+        adapters.load(text, changes)
+        return cls(text, meta, f"mini-{digest[:16]}")
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (64, 384) embedding per page, from its words and views; run `extraction.read` first."""

@@ -62,6 +62,8 @@ class TextPath(ABC):
     page_prefix: Sequence[int] = ()
     query_prefix: Sequence[int] = ()
 
+    trained: bool = False  # whether gradients reach its adapters (`adapters.py`)
+
     def __init__(self, model: BertModel) -> None:
         self.model = model.eval().requires_grad_(False)
 
@@ -94,9 +96,12 @@ class TextPath(ABC):
         owners = self._pieces(words)[1]
         return len(words) if len(owners) <= self.most_tokens else owners[self.most_tokens]
 
-    @torch.no_grad()
     def states(self, token_lists: Sequence[Sequence[int]], of_queries: bool = False) -> TextStates:
         """Encode texts given as token ids. An empty text is one window without word pieces."""
+        with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
+            return self._states(token_lists, of_queries)
+
+    def _states(self, token_lists: Sequence[Sequence[int]], of_queries: bool) -> TextStates:
         prefix = self._prefix(of_queries)
         windows = [self._windows(tokens, prefix) for tokens in token_lists]
         states = self._run([window for group in windows for window in group])

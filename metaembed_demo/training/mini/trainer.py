@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -24,6 +24,7 @@ import torch
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.imagenet_labels import categories
+from metaembed_demo.encoders.mini import adapters
 from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
 from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath, save_meta
 from metaembed_demo.encoders.mini.text_path import TextPath
@@ -52,7 +53,8 @@ class Recipe:
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
     distinct: int = 0  # batches, seen again and again, whose states are kept on disk; 0: each step a new one
-    rate: float = 1e-4  # learning rate of the layers
+    lora: int = 0  # rank of the text path's adapters, which are trained too; 0: it stays frozen
+    rate: float = 1e-4  # learning rate of the layers and the adapters
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
     look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
     rarity_rate: float = 10.0  # times `rate`, for log-IDF
@@ -83,6 +85,8 @@ class Trainer:
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = TEXT_PATHS[recipe.text_path]()
         self.meta = MetaPath(MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content))
+        self.frozen = TEXT_PATHS[recipe.text_path]() if recipe.lora else self.text  # what the teacher reads
+        self.adapters = adapters.attach(self.text, recipe.lora) if recipe.lora else []
         start = torch.full((len(BUDGETS),), math.log(recipe.temperature))
         self.log_temperature = torch.nn.Parameter(start, requires_grad=recipe.temperature_rate > 0)
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=0.01)
@@ -104,6 +108,8 @@ class Trainer:
             ):
                 factor = recipe.look_rate
             rates.setdefault(factor, []).append(parameter)
+        if self.adapters:
+            rates.setdefault(1.0, []).extend(self.adapters)
         if recipe.temperature_rate:
             rates.setdefault(recipe.temperature_rate, []).append(self.log_temperature)
         return [{"params": p, "lr": recipe.rate * f, "base": recipe.rate * f} for f, p in rates.items()]
@@ -130,22 +136,22 @@ class Trainer:
     def _initialise(self) -> None:
         """Initialise the weights, and the teacher as a copy of them."""
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
-        embeddings = torch.from_numpy(self.text.embed(sample))
+        embeddings = torch.from_numpy(self.frozen.embed(sample))
         mixed = [s.split() for s in sample[:STATES]] + [
             words[:STATE_WORDS] for words in self._translated(STATES)
         ]
-        states = self.text.states([self.text.tokens(words) for words in mixed])
+        states = self.frozen.states([self.frozen.tokens(words) for words in mixed])
         final = states.final[states.words]
         if self.recipe.centred:
             self.meta.state_center.copy_(final.mean(0))
             embeddings = embeddings - embeddings.mean(0)
         length = (final - self.meta.state_center).norm(dim=-1).mean().item()
-        self.meta.start_from(self.text, embeddings, self._log_idf(), length)
+        self.meta.start_from(self.frozen, embeddings, self._log_idf(), length)
         with torch.no_grad():
             self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
         if self.data is not None:
-            image_captions.fit(self.meta.image_projection, self.text, self.data)
+            image_captions.fit(self.meta.image_projection, self.frozen, self.data)
         self.teacher = Teacher(self.meta, self.recipe.teacher_tokens)
 
     def _log_idf(self) -> torch.Tensor:
@@ -186,15 +192,18 @@ class Trainer:
         return self.recipe.seed * 1_000_003 + (self.step % distinct if distinct else self.step)
 
     def batch(self) -> BatchStates:
-        """The states of the step's batch, from the disk if they were computed before."""
+        """The states of the step's batch; of the frozen path from the disk if they were computed before."""
         path = self.folder / "states" / f"{self.batch_seed()}.pt"
+        examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
         found = batch_states.kept(path) if self.recipe.distinct else None
         if found is None:
-            examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
-            found = batch_states.read(self.text, examples, self.teacher, self.recipe.by_content)
+            found = batch_states.read(self.frozen, examples, self.teacher, self.recipe.by_content)
             if self.recipe.distinct:
                 batch_states.keep(found, path)
-        return found
+        if not self.adapters:
+            return found
+        live = batch_states.read(self.text, examples, None, self.recipe.by_content)
+        return replace(live, teacher=found.teacher)
 
     @cached_property
     def dev_sets(self) -> dict[str, list[TrainingExample]]:
@@ -226,7 +235,7 @@ class Trainer:
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.meta.parameters(), recipe.clip)
+        torch.nn.utils.clip_grad_norm_([*self.meta.parameters(), *self.adapters], recipe.clip)
         self.optimizer.step()
         scales: list[torch.Tensor] = [
             v for n, v in self.meta.named_parameters() if n.endswith("segment_scale")
@@ -243,6 +252,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "meta": self.meta.tensors(),
+            "adapters": adapters.tensors(self.text),
             "log_temperature": self.log_temperature.data,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -258,6 +268,7 @@ class Trainer:
             return False
         state = torch.load(path, weights_only=True)
         self.meta.load_tensors(state["meta"])
+        adapters.load(self.text, state["adapters"])
         self.log_temperature.data.copy_(state["log_temperature"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
@@ -337,5 +348,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not trainer.resume():
         print(f"metaembed_demo train: there is no checkpoint in {run} to export.", file=sys.stderr)
         return 2
-    save_meta(trainer.meta, out)
+    save_meta(trainer.meta, out, adapters.tensors(trainer.text))
     return 0
