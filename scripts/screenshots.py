@@ -273,7 +273,10 @@ def shoot(page: Page, part: str | None, file: Path) -> None:
     page.wait_for_timeout(700)
     taken = page.screenshot(clip=around(page, part), full_page=True) if part else page.screenshot()
     picture = Image.open(io.BytesIO(taken)).convert("RGB")
-    drawn = picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
+    # The median cut is truer, but drops shades that few pixels of a small picture have.
+    method = Image.Quantize.MAXCOVERAGE if picture.width < NARROW else Image.Quantize.MEDIANCUT
+    palette = picture.quantize(COLOURS, method)
+    drawn = picture.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
     drawn.save(file, lossless=True)
 
 
