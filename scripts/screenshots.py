@@ -286,7 +286,8 @@ def take(browser: Browser, address: str, size: tuple[int, int], scheme: Scheme, 
 
     if not wanted or "landing" in wanted:
         page = visit(browser, f"{address}/", size, scheme)
-        shoot(page, landing(page), file("landing"))
+        landing(page)
+        shoot(page, None, file("landing"))
         page.context.close()
     page = visit(browser, address, size, scheme)
     for name, view in VIEWS.items():
