@@ -47,6 +47,14 @@ def frames(page: Page, cdp: CDPSession, address: str) -> list[tuple[float, Image
     return [(at - first, drawn) for at, drawn in found]
 
 
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """Frames in a row, whose palette has the colours of all of them."""
+    sheet = Image.new("RGB", (SHOWN[0] * len(pictures), SHOWN[1]))
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (SHOWN[0] * i, 0))
+    return sheet
+
+
 def save(found: list[tuple[float, Image.Image]]) -> int:
     """Write the recording; returns its bytes. Frames closer than a step are left out, the last one stays."""
     step = 1 / FRAMES_A_SECOND
@@ -56,9 +64,9 @@ def save(found: list[tuple[float, Image.Image]]) -> int:
             kept.append((at, drawn))
     times = [at for at, _ in kept] + [max(LENGTH_S, kept[-1][0] + 2)]
     shown = [round((after - at) * 1000) for at, after in pairwise(times)]
-    palette = kept[len(kept) // 2][1].quantize(COLOURS)
-    drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for _, picture in kept]
-    drawn[0].save(OUT, save_all=True, append_images=drawn[1:], duration=shown, loop=0, optimize=True)
+    palette = side_by_side([kept[i][1] for i in (0, len(kept) // 2, -1)]).quantize(COLOURS)
+    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for _, picture in kept]
+    pictures[0].save(OUT, save_all=True, append_images=pictures[1:], duration=shown, loop=0, optimize=True)
     return OUT.stat().st_size
 
 

@@ -1,11 +1,13 @@
 """Take the pictures of docs/screenshots: `python -m scripts.screenshots`. Starts the app on the sample
 corpus.
 
-Those of single tabs and rooms are taken in both modes, at 1280 and at 390 pixels.
+Every view is taken at 1280, 1920 and 390 pixels, light and dark; names of views in the command line
+limit it to those.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
@@ -14,15 +16,26 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
-from benchmarks._browser import launch
+from benchmarks._browser import WAIT_MS, launch
 from metaembed_demo.core.config import ROOT
 
 OUT = ROOT / "docs" / "screenshots"
-QUERY = "how do I descale it?"
-WAIT_MS = 120_000
+QUERY, OTHER_QUERY = "how do I descale it?", "when does the blue lamp come on?"
+PICTURED = "a cat looking at me"
+SIZES = ((1280, 800), (1920, 1080), (390, 844))
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+COLOURS = 128  # of a picture
+MARGIN = 16  # px above and below a part
+TALL = 1160  # px of a window whose evidence is shown
+NARROW = 900  # px; below it the page lies under its hits, as web/search.css has it
+FIELD = "#query textarea, #query input"
+Scheme = Literal["light", "dark"]
+View = Callable[[Page], str | None]  # brings it up; tells which element to take, or the viewport
 
 
 @contextmanager
@@ -54,149 +67,249 @@ def served() -> Iterator[str]:
         app.wait(30)
 
 
-def visit(browser: Browser, address: str, width: int, height: int, scheme: str, scale: float = 2) -> Page:
+def visit(
+    browser: Browser, address: str, size: tuple[int, int], scheme: Scheme = "light", scale: float = 1
+) -> Page:
+    """A new visitor's page, without the landing unless `address` ends in a slash."""
+    touch = size[0] < NARROW
     page = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        device_scale_factor=scale,
+        has_touch=touch,
+        is_mobile=touch,
     ).new_page()
     page.set_default_timeout(WAIT_MS)
-    page.goto(f"{address}/?still")  # without the landing
+    page.goto(address if address.endswith("/") else f"{address}/?still")
     page.wait_for_selector("#dial [role=slider]")
     return page
 
 
-def ask(page: Page, stop: int) -> None:
-    """Ask the query and move the dial to `stop`, 0 to 4."""
-    page.fill("#query textarea, #query input", QUERY)
-    page.press("#query textarea, #query input", "Enter")
-    page.wait_for_selector(".hit")
-    if stop != 4:
-        page.locator(".stop").nth(stop).click()
-        page.wait_for_function(f"document.querySelectorAll('.legend .off').length === {4 - stop}")
+def ask(page: Page, query: str = QUERY) -> None:
+    page.evaluate("document.querySelectorAll('.hit').forEach((hit) => { hit.dataset.old = '1'; })")
+    page.fill(FIELD, query)
+    page.press(FIELD, "Enter")
+    page.wait_for_selector(".hit:not([data-old])")
+    page.wait_for_selector("#marks [data-map]", state="attached")
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_timeout(500)
-
-
-def broken_files(folder: Path) -> list[str]:
-    """A picture that is fine and three files that are not, each for its own reason."""
-    good = next(iter(sorted((ROOT / "sample_corpus").rglob("*.jpg"))), None)
-    pdf = next(iter(sorted((ROOT / "sample_corpus").rglob("*.pdf"))))
-    (folder / "minutes.pdf").write_bytes(pdf.read_bytes()[: pdf.stat().st_size // 2])
-    (folder / "photo.jpg").write_bytes(b"")
-    (folder / "notes.png").write_text("These are notes, not a picture.", encoding="utf-8")
-    found = [folder / name for name in ("minutes.pdf", "photo.jpg", "notes.png")]
-    return [str(path) for path in ([good] if good else []) + found]
 
 
 def tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
-    page.wait_for_timeout(300)
 
 
-def cell(page: Page) -> None:
+def evidence(page: Page, name: str) -> str | None:
+    """A tab of the evidence: beside its page in a taller window, or alone where it lies under it."""
+    tab(page, name)
+    if page.viewport_size and page.viewport_size["width"] >= NARROW:
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": TALL})
+        return None
+    return "#evidence"
+
+
+def start(page: Page) -> None:
+    page.wait_for_selector("#results .state")
+
+
+def landing(page: Page) -> None:
+    page.wait_for_selector("#your-turn")
+
+
+def search(page: Page) -> None:
+    ask(page)
+
+
+def as_grid(page: Page) -> None:
+    page.click("[data-as=grid]")
+
+
+def opened(page: Page) -> None:
+    page.click("[data-as=list]")
+    page.locator(".hit").nth(1).click()
+    page.wait_for_selector(".hit[aria-current] .hit-rank:text-is('2')")
+    page.wait_for_timeout(1500)  # it scrolls there on a phone
+    page.locator(".hit").first.click()
+    page.wait_for_selector(".hit[aria-current] .hit-rank:text-is('1')")
+    page.wait_for_timeout(1500)
+
+
+def full_size(page: Page) -> None:
+    page.click(".page .picture")
+    page.wait_for_selector(".lightbox[open] img")
+
+
+def settings(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.evaluate("scrollTo(0, 0)")
+    page.click(".more")
+
+
+def refinement(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.click(".refine summary")
+
+
+def pages_only(page: Page) -> None:
+    page.keyboard.press("Escape")
+    page.click(".only-how summary")
+
+
+def alignment(page: Page) -> str | None:
     """The first row's maximum, by keyboard: what both of its tokens read."""
+    page.keyboard.press("Escape")
+    part = evidence(page, "Alignment")
     page.locator(".cells").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
+    return part
 
 
-def tested(page: Page) -> None:
+def page_map(page: Page) -> str | None:
+    part = evidence(page, "Page map")
     page.click("#pagemap [data-action=test]")
     page.wait_for_selector(".chart-deletion")
+    return part
 
 
-def two_queries(page: Page) -> None:
+def ranks(page: Page) -> str | None:
+    part = evidence(page, "Ranks")
     page.click("#ranks [data-action=pin]")
     page.wait_for_selector("#ranks [data-action=unpin]")
-    page.fill("#query textarea, #query input", "when does the blue lamp come on?")
-    page.press("#query textarea, #query input", "Enter")
+    ask(page, OTHER_QUERY)
     page.wait_for_selector("#ranks h3:has-text('this query share')")
+    return part
 
 
-def measured(page: Page) -> None:
+def timing(page: Page) -> str | None:
+    return evidence(page, "Timing")
+
+
+def photograph(page: Page) -> None:
+    """A picture, which is marked cell by cell."""
+    tab(page, "Alignment")
+    ask(page, PICTURED)
+    page.locator(".hit").first.click()
+    page.wait_for_timeout(1500)  # it scrolls there on a phone
+
+
+def corpus_map(page: Page) -> None:
+    tab(page, "Map")
+    page.wait_for_selector(".map-frame[data-drawn]")
+    page.wait_for_timeout(8000)  # thumbnails
+
+
+def budget(page: Page) -> str:
+    tab(page, "Budget")
     page.click("#worth [data-action=known]")
-    page.wait_for_selector("#worth .advice")
+    page.wait_for_selector("#worth:has(.advice) [data-action=known]:not(:disabled)")
+    page.wait_for_selector("#sheet [data-decision]")
+    return "main"
 
 
-def read(page: Page) -> None:
-    page.click("#token-statistics [data-action=read]")
+def tokens(page: Page) -> str:
+    tab(page, "Tokens")
     page.wait_for_selector("#token-statistics .chart-specialisation")
+    return "main"
 
 
-TABS: dict[str, Callable[[Page], None]] = {
-    "Alignment": cell,
-    "Page map": tested,
-    "Ranks": two_queries,
-    "Timing": lambda page: None,
-}
-ROOMS: dict[str, Callable[[Page], None]] = {"Budget": measured, "Tokens": read}
-
-
-def take_tabs(browser: Browser, address: str, width: int, scheme: str) -> None:
-    """Each evidence tab beside its page, then the rooms; whole pages at one pixel a pixel."""
-    page = visit(browser, address, width, 900, scheme, scale=1)
-    ask(page, 4)
-    for name, make in TABS.items():
-        tab(page, name)
-        make(page)
-        shoot(page, name, width, scheme)
-    for name, make in ROOMS.items():
-        tab(page, name)
-        make(page)
-        shoot(page, name, width, scheme)
-    page.close()
-
-
-def shoot(page: Page, name: str, width: int, scheme: str) -> None:
-    for plot in page.locator(".plot:visible").all():  # they are drawn when they come into view
-        plot.scroll_into_view_if_needed()
-        plot.locator(".main-svg").first.wait_for()
-    page.wait_for_timeout(500)
-    file = OUT / f"{name.lower().replace(' ', '-')}-{scheme}-{width}.png"
-    part = page.locator("#stage" if name in TABS and width > 900 else "#evidence" if name in TABS else "main")
-    part.first.screenshot(path=file)
-
-
-def take(browser: Browser, address: str) -> None:
-    page = visit(browser, address, 1280, 960, "light")
-    page.screenshot(path=OUT / "start-light-1280.png")
-    ask(page, 4)
-    page.screenshot(path=OUT / "search-light-1280.png")
-    page.close()
-
-    page = visit(browser, address, 1280, 960, "dark")
-    ask(page, 2)
-    page.screenshot(path=OUT / "search-dark-1280.png")
-    page.close()
-
-    page = visit(browser, address, 390, 844, "light")
-    ask(page, 4)
-    page.screenshot(path=OUT / "search-390.png")
-    page.locator("#page").scroll_into_view_if_needed()
-    page.evaluate("document.querySelector('#page').scrollIntoView()")
-    page.wait_for_timeout(300)
-    page.screenshot(path=OUT / "page-390.png")
-    page.close()
-
-    page = visit(browser, address, 1280, 960, "light")
-    page.get_by_role("tab", name="Documents", exact=True).click()
+def documents(page: Page) -> None:
+    tab(page, "Documents")
     with tempfile.TemporaryDirectory() as folder:
-        page.set_input_files("#drop input[type=file]", broken_files(Path(folder)))
+        page.set_input_files("#drop input[type=file]", four_files(Path(folder)))
         page.wait_for_selector(".outcome")
-    page.wait_for_timeout(500)
-    page.screenshot(path=OUT / "documents-1280.png")
-    page.close()
+
+
+def four_files(folder: Path) -> list[str]:
+    """A picture that is fine and three files that are not, each for its own reason."""
+    samples = ROOT / "sample_corpus"
+    good, pdf = (next(iter(sorted(samples.rglob(f"*.{kind}")))) for kind in ("jpg", "pdf"))
+    Image.open(good).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "mirrored.jpg")
+    (folder / "minutes.pdf").write_bytes(pdf.read_bytes()[: pdf.stat().st_size // 2])
+    (folder / "photo.jpg").write_bytes(b"")
+    (folder / "notes.png").write_text("These are notes, not a picture.", encoding="utf-8")
+    return [str(file) for file in sorted(folder.iterdir())]
+
+
+# One after the other on a visitor's page, but for the landing.
+VIEWS: dict[str, View] = {
+    "start": start,
+    "search": search,
+    "grid": as_grid,
+    "page": opened,
+    "full-size": full_size,
+    "settings": settings,
+    "refine": refinement,
+    "only": pages_only,
+    "alignment": alignment,
+    "page-map": page_map,
+    "ranks": ranks,
+    "timing": timing,
+    "photograph": photograph,
+    "map": corpus_map,
+    "budget": budget,
+    "tokens": tokens,
+    "documents": documents,
+}
+
+
+def around(page: Page, part: str) -> FloatRect:
+    """The rows of the whole page that `part` takes, at the page's width."""
+    box = page.locator(part).first.bounding_box()
+    assert box is not None
+    assert page.viewport_size is not None
+    top = max(0, box["y"] - MARGIN)
+    height = box["y"] + box["height"] + MARGIN - top
+    return {"x": 0, "y": top, "width": page.viewport_size["width"], "height": height}
+
+
+def shoot(page: Page, part: str | None, file: Path) -> None:
+    """Save the viewport or the whole of `part`, in a palette as WebP: a fifth of the bytes of a PNG."""
+    if part:
+        for plot in page.locator("[data-plot]:visible").all():  # drawn when they come into view
+            plot.evaluate("plot => plot.scrollIntoView({ block: 'center' })")
+            plot.locator(".main-svg").first.wait_for()
+        page.evaluate("scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(700)
+    taken = page.screenshot(clip=around(page, part), full_page=True) if part else page.screenshot()
+    picture = Image.open(io.BytesIO(taken)).convert("RGB")
+    # The median cut is truer, but drops shades that few pixels of a small picture have.
+    method = Image.Quantize.MAXCOVERAGE if picture.width < NARROW else Image.Quantize.MEDIANCUT
+    palette = picture.quantize(COLOURS, method)
+    drawn = picture.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")
+    drawn.save(file, lossless=True)
+
+
+def take(browser: Browser, address: str, size: tuple[int, int], scheme: Scheme, wanted: list[str]) -> None:
+    def file(name: str) -> Path:
+        return OUT / f"{name}-{scheme}-{size[0]}.webp"
+
+    if not wanted or "landing" in wanted:
+        page = visit(browser, f"{address}/", size, scheme)
+        landing(page)
+        shoot(page, None, file("landing"))
+        page.context.close()
+    page = visit(browser, address, size, scheme)
+    for name, view in VIEWS.items():
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        part = view(page)
+        if not wanted or name in wanted:
+            shoot(page, part, file(name))
+    page.context.close()
+    print(f"{size[0]} pixels, {scheme}", flush=True)
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with served() as address, sync_playwright() as playwright:
         browser = launch(playwright)
-        take(browser, address)
-        for width in (1280, 390):
-            for scheme in ("light", "dark"):
-                take_tabs(browser, address, width, scheme)
+        for size in SIZES:
+            for scheme in SCHEMES:
+                take(browser, address, size, scheme, sys.argv[1:])
         browser.close()
-    print(f"Wrote {len(list(OUT.glob('*.png')))} pictures to {OUT.relative_to(ROOT)}")
+    files = list(OUT.glob("*.webp"))
+    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    print(f"{len(files)} pictures in {OUT.relative_to(ROOT)}, {size_mb:.1f} MB")
 
 
 if __name__ == "__main__":

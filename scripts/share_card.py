@@ -1,4 +1,4 @@
-"""Make assets/share-card.jpg from a real search: `python -m scripts.share_card`. Starts the app."""
+"""Make assets/share-card.jpg from the landing's end: `python -m scripts.share_card`. Starts the app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks._browser import launch
 from metaembed_demo.app.server.share_card import SIZE
 from metaembed_demo.core.config import PATHS
 
-from .screenshots import ask, served, visit
+from .screenshots import landing, served, visit
 
 MOST = 200_000  # bytes; some sites take no more
 VIEW = 1.25  # pixels of the page for one of the card, so that a whole search is in it
@@ -20,11 +20,9 @@ VIEW = 1.25  # pixels of the page for one of the card, so that a whole search is
 def main() -> None:
     with served() as address, sync_playwright() as playwright:
         browser = launch(playwright)
-        width, height = (round(VIEW * side) for side in SIZE)
-        page = visit(browser, address, width, height, "light", 1)
-        ask(page, 4)
-        page.wait_for_selector("#marks [data-map]", state="attached")
-        page.evaluate("document.querySelector('#tour .tour')?.remove(); scrollTo(0, 0)")
+        page = visit(browser, f"{address}/", (round(VIEW * SIZE[0]), round(VIEW * SIZE[1])))
+        landing(page)
+        page.evaluate("document.activeElement.blur(); document.querySelector('#your-turn').remove()")
         page.wait_for_timeout(1500)
         taken = Image.open(io.BytesIO(page.screenshot()))
         browser.close()

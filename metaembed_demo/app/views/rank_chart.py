@@ -162,7 +162,7 @@ def _plot(lines: Sequence[Line], current: int, chosen: Line | None) -> plot.Plot
         annotations=[_name(line, rows, line is chosen, 42) for line in lines]
         + [plot.note("Rank", 0, 1, xshift=-36, yshift=8, yanchor="bottom")],
     )
-    short = [_name(line, rows, line is chosen, 18)["text"] for line in lines]
+    short = [_name(line, rows, line is chosen, 16)["text"] for line in lines]
     narrow = {f"annotations[{i}].text": text for i, text in enumerate(short)}
     traces = [_trace(i, line, rows, current, line is chosen) for i, line in enumerate(lines)]
     traces.sort(key=lambda trace: trace["line"]["color"] == plot.ACCENT)  # the open page on top

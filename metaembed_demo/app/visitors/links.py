@@ -27,6 +27,12 @@ TABS = ("alignment", "page-map", "ranks", "timing")
 NOW_IN = {"compare": "ranks"}  # tabs of older links
 LONGEST = 1000  # characters of a query in a link
 WORDS = 50  # words of an explanation in a trace
+ICON = (  # in place of the words on a phone
+    '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">'
+    '<path d="M10 14a4 4 0 0 0 5.7 0l3.6-3.6a4 4 0 0 0-5.7-5.7l-1.1 1.2'
+    'm1.5 4.1a4 4 0 0 0-5.7 0l-3.6 3.6a4 4 0 0 0 5.7 5.7l1.1-1.2"'
+    ' fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round"/></svg>'
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,7 @@ def link(
     copied = f" {json_attribute('trace', record)}" if record is not None else ""
     return (
         f'<div class="link" {json_attribute("link", params)}{copied}>'
-        '<button type="button" class="quiet" data-copy="link">Copy link</button>'
+        f'<button type="button" class="quiet" data-copy="link">{ICON}<span>Copy link</span></button>'
         '<span class="copied" role="status"></span></div>'
     )
 

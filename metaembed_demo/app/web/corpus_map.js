@@ -1,6 +1,6 @@
-// Draws all pages on a canvas: as sheets, as thumbnails from 22 px on, hits larger and with their rank. Thumbnails
+// Draws all pages on a canvas: as sheets, as thumbnails from 12 px on, hits larger and with their rank. Thumbnails
 // are fetched when they are in view, a few at a time, and the last ones kept. The server sends places and hits.
-const THUMB = 22, KEPT = 500, AT_ONCE = 6, TALL = 160; // px; thumbnails; requests; px of a kept thumbnail
+const THUMB = 12, KEPT = 500, AT_ONCE = 6, TALL = 160; // px; thumbnails; requests; px of a kept thumbnail
 const MOST = 60, EASE_MS = 250, CLICK = 5, STEP = 60; // zoom against the whole map; of moving emphasis; px; px
 const frame = element.querySelector(".map-frame"), canvas = frame.querySelector("canvas"), ctx = canvas.getContext("2d");
 const tip = frame.querySelector(".map-tip"), chosenBar = frame.querySelector(".map-chosen");
@@ -8,7 +8,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let map = null, from = "", shown = {}; // the plane, its address, what is lit
 let view = { x: 0, y: 0, scale: 1 }, whole = 1, box = { w: 0, h: 0 };
 let lit = new Map(), begun = 0, before = new Map(), leftOut = new Set(), chosen = new Set();
-let lasso = null, selecting = false, colors = {}, waiting = false;
+let upright = false, lasso = null, selecting = false, colors = {}, waiting = false;
 const texts = new Map(), thumbs = new Map(), wanted = []; // what is drawn -> a canvas; id -> a bitmap, or null while it is fetched
 let fetching = 0;
 
@@ -67,7 +67,7 @@ function paint() {
   const dpr = devicePixelRatio || 1;
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
   ctx.clearRect(0, 0, box.w, box.h);
-  const side = map.room * 950 * view.scale, thumbnails = side >= THUMB;
+  const side = map.room * 950 * view.scale;
   const seen = [], lights = [];
   for (let i = 0; i < map.ids.length; i++) {
     const x = sx(map.places[i][0]), y = sy(map.places[i][1]);
@@ -77,12 +77,12 @@ function paint() {
   lights.sort((a, b) => glow(a) - glow(b)); // the first hit on top
   wanted.length = 0;
   ctx.lineWidth = 1;
-  if (thumbnails) for (const i of seen) page(i, false);
+  if (side >= THUMB && seen.length + lights.length <= KEPT) for (const i of seen) page(i, false);
   else plain(seen);
   for (const i of lights) page(i, true);
   labels();
   for (const i of lights) badge(i);
-  if (shown.query) diamond(sx(shown.query[0] * 1000), sy(shown.query[1] * 1000));
+  if (shown.query) diamond(sx(shown.query[+upright] * 1000), sy(shown.query[+!upright] * 1000));
   if (lasso) loop();
   load();
   if (!calm.matches && performance.now() - begun < EASE_MS) draw();
@@ -237,6 +237,8 @@ async function show() {
     if (from !== asked) return;
     if (!answer?.ok) { from = ""; return; }
     map = await answer.json();
+    upright = canvas.clientHeight > canvas.clientWidth; // neither axis means anything
+    if (upright) map.places.forEach((place) => place.reverse());
     map.labels = map.names.map((name, group) => {
       const own = map.places.filter((_, i) => map.groups[i] === group);
       return { name, count: own.length, x: own.reduce((sum, [x]) => sum + x, 0) / own.length, top: Math.min(...own.map(([, y]) => y)) };
