@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.support.browsing import ANSWER_MS, Opener, ask, make_pdf, room
 
 PAGES = {
-    "wasser.pdf": "Den Wasserkocher entkalken Sie mit Essig. Warten Sie danach eine ganze Stunde lang.",
+    "wasser.pdf": "Den Wasserkocher soll man mit Essig entkalken. Danach muss man eine Stunde warten.",
     "urlaub.pdf": "Der Antrag auf Urlaub muss vier Wochen vorher bei der Abteilung eingereicht werden.",
 }
 QUESTION = "Wie bekomme ich Kalk aus dem Kessel heraus?"
