@@ -62,7 +62,7 @@ def test_the_dial_tells_the_rank_of_the_judged_answer_as_searches_find_it(visit:
             assert "<li class=beyond>" not in str(screen.results)
         else:
             assert visit.answer.page_id not in ranks
-            assert str(screen.results).count("<li class=beyond>") == 1
+            assert str(screen.results).count('<li class=beyond>') == 1
         assert str(screen.results).count("✓ judged") == 1
     assert told(screen.dial)[-1] == "1st"
     assert "✓ judged" in str(visit.choose(visit.answer.page_id).page)

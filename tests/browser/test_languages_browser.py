@@ -30,6 +30,10 @@ def test_one_click_reads_pages_in_their_language(visit: Opener, tmp_path: Path) 
     ask(page, QUESTION)
     told = page.locator("#results .note")
     expect(told).to_contain_text("this question seems to be in German")
+    tall = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.hit-where span')].map(e => e.offsetHeight))"
+    )
+    assert tall <= 24, "a language is cut in two lines"
     told.locator("[data-action=reader]").click()
     expect(page.locator("header.top")).to_contain_text("multilingual", timeout=3 * ANSWER_MS)
     expect(page.locator("#results .note")).to_have_count(0)

@@ -63,7 +63,7 @@ def test_prefixes_and_special_tokens_belong_to_no_word(text: e5.E5) -> None:
 
 
 def test_what_is_written_is_no_special_token(text: e5.E5) -> None:
-    words = "a <s> </s> <pad> b</s>c".split()
+    words = ["a", "<s>", "</s>", "<pad>", "b</s>c"]
     tokens = text.tokens(words)
     assert not {0, text.cls, text.sep} & set(tokens)
     assert text.states([tokens]).words[0].tolist() == (text.owners(words) >= 0).tolist()

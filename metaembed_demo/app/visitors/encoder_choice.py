@@ -11,8 +11,8 @@ from typing import Any
 
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode
 from metaembed_demo.collection.progress import Progress
+from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
