@@ -235,9 +235,11 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
             vectors, _ = encode(encoder, beir, list(judgements.judged))
             result["baselines"] = [auto_row(collection, encoder, vectors, judgements)]
     if options.baselines:
-        from metaembed_demo.evaluation.baselines import baselines
+        from metaembed_demo.evaluation.baselines import baselines, text_path_of
 
-        result.setdefault("baselines", []).extend(baselines(collection, beir, judgements))
+        result.setdefault("baselines", []).extend(
+            baselines(collection, beir, judgements, text_path_of(encoder))
+        )
     result["gains"] = gains(result["budgets"])
     if how.mode != MEANING:
         vectors, _ = encode(encoder, beir, list(judgements.judged))

@@ -185,6 +185,15 @@ class Collection:
             self._drop(gone)
             return len(gone)
 
+    def drop(self, gone: Sequence[str]) -> None:
+        """Remove pages by their ids, from all documents."""
+        with self.lock:
+            self._selecting.changed()
+            for page_id in gone:
+                for place in self.pages[page_id].places:
+                    self._drop_place(place)
+            self._drop(gone)
+
     def clear(self) -> None:
         """Remove every page."""
         with self.lock:

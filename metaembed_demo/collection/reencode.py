@@ -4,44 +4,88 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
 from metaembed_demo.core.config import LIMITS, Limits
-from metaembed_demo.core.types import Page
+from metaembed_demo.core.types import Embedding, FloatArray, Page
 from metaembed_demo.documents.extraction import recompute_views
 from metaembed_demo.encoders.base import Encoder
 
 from . import memory
 from .collection import Collection
+from .convert_storage import storage_of
 from .indexing import ENCODE_BATCH
 from .progress import Progress
 from .stored_page import StoredPage
 
 
 def reencode(
-    collection: Collection, encoder: Encoder, stop: threading.Event
+    collection: Collection,
+    encoder: Encoder,
+    stop: threading.Event,
+    known: Collection | None = None,
+    made: Collection | None = None,
 ) -> Iterator[Progress | Collection]:
     """Encode every page of `collection` with `encoder`. Yields the progress, and finally the new collection.
 
     The old collection is not changed, so it can be searched meanwhile; an index never mixes embeddings of two
-    encoders. If `stop` is set, no new collection is yielded. Pages added to the old collection meanwhile are
-    not in the new one.
+    encoders. If `stop` is set, no new collection is yielded. Pages added to or removed from the old one
+    meanwhile are added and removed in the new one.
+
+    Args:
+        known: a collection of `encoder`, whose vectors are taken for pages that it has alike.
+        made: the result of an earlier run, which is brought up to date.
     """
-    with collection.lock:
-        pages = list(collection.pages.values())
-    found = Collection.for_encoder(encoder)
-    for start in range(0, len(pages), ENCODE_BATCH):
+    found = Collection.for_encoder(encoder) if made is None else made
+    while ids := missing(found, collection):
         if stop.is_set():
             return
-        batch = pages[start : start + ENCODE_BATCH]
-        embeddings = encoder.encode_pages([opened(page) for page in batch])
-        for page, embedding in zip(batch, embeddings, strict=True):
+        with collection.lock:
+            batch = [collection.pages[each] for each in ids[:ENCODE_BATCH] if each in collection.pages]
+        if not batch:
+            continue
+        for page, embedding in zip(batch, _embeddings(batch, encoder, known), strict=True):
             found.put(page, embedding)
-        done = start + len(batch)
-        yield Progress(done, len(pages), batch[-1].source, batch[-1].number)
+        yield Progress(len(found), len(found) + len(ids) - len(batch), batch[-1].source, batch[-1].number)
     yield found
+
+
+def missing(made: Collection, old: Collection) -> list[str]:
+    """Ids of `old` that `made` lacks. What `old` no longer has, or has under other names, leaves `made`."""
+    with old.lock, made.lock:
+        now = {page_id: page.places for page_id, page in old.pages.entries()}
+        made.drop([page_id for page_id, page in made.pages.entries() if now.get(page_id) != page.places])
+        return [page_id for page_id in now if page_id not in made.pages]
+
+
+def _embeddings(pages: Sequence[StoredPage], encoder: Encoder, known: Collection | None) -> list[Embedding]:
+    held = {page.id: vectors for page in pages if (vectors := _vectors(page, known)) is not None}
+    new = [page for page in pages if page.id not in held]
+    made = iter(encoder.encode_pages([opened(page) for page in new]) if new else ())
+    return [Embedding(held[page.id]) if page.id in held else next(made) for page in pages]
+
+
+def _vectors(page: StoredPage, known: Collection | None) -> FloatArray | None:
+    if known is None:
+        return None
+    with known.lock:
+        alike = known.pages.get(page.id)
+        # An id does not cover all that was encoded.
+        return known.index.vectors([page.id])[0] if alike and alike.digest == page.digest else None
+
+
+def keep_as(made: Collection, old: Collection) -> None:
+    """Store the vectors of `made` as those of `old`, if it has the pages that takes."""
+    if not (old.index.in_process and made.index.in_process):
+        return
+    if storage_of(old) != storage_of(made):
+        try:
+            made.index = made.index.stored_as(storage_of(old), old.index.has_full)
+        except ValueError:  # a codebook takes some pages
+            return
+    made.index.recall, made.index.rescore = old.index.recall, old.index.rescore
 
 
 def no_room(collection: Collection, encoder: Encoder, limits: Limits = LIMITS) -> str:

@@ -11,6 +11,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.documents.extraction import read_image
+from metaembed_demo.encoders.base import Encoder
 
 from .beir import Beir, Judgements
 from .evaluate import quality
@@ -54,6 +55,12 @@ def baselines(
         row(f"{model.title}, best chunk of {CHUNK_WORDS} words", chunked, vector_bytes * chunks / len(texts)),
         row(f"{model.title}, MaxSim over every token", late, vector_bytes * tokens / len(texts)),
     ]
+
+
+def text_path_of(encoder: Encoder) -> str:
+    """The text path to compare `encoder` with: its own, or MiniLM for one that has none."""
+    text = getattr(encoder, "text", None)
+    return str(text.name) if text is not None else "minilm"
 
 
 def query_text(query: Query) -> str:

@@ -13,8 +13,10 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.app.visitors.encoder_choice import Encoders, switch
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.tools import Tools
+from metaembed_demo.app.visitors.upload_queue import uploads_of
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.reencode import opened
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.config import Space
 from metaembed_demo.core.types import Page, Word
@@ -24,7 +26,7 @@ from metaembed_demo.encoders.vlm.checkpoints import save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM, create
 from metaembed_demo.encoders.vlm.prompts import Item
 from tests.support import tiny_vlm
-from tests.support.app_server import Tab, serve
+from tests.support.app_server import Served, Tab, serve
 from tests.support.dummy_encoder import DummyEncoder
 
 pytestmark = pytest.mark.slow
@@ -113,6 +115,66 @@ def test_a_stop_changes_nothing(visit: Visit, encoders: Encoders) -> None:
     *_, last = steps
     assert "Stopped" in str(last.news)
     assert visit.collection.fingerprint == "dummy-1"
+
+
+def test_what_is_uploaded_or_removed_meanwhile_is_as_the_visitor_left_it(
+    visit: Visit, encoders: Encoders
+) -> None:
+    mine = page("kettle", 9, "mine.pdf")
+    steps = switch(visit, encoders, "other")
+    while "4 of 5" not in str(next(steps).news):
+        pass
+    visit.collection.put(mine, visit.tools.encoder.encode_pages([opened(mine)])[0])
+    visit.collection.drop(["p1"])
+    visit.collection.note_place("p2", ("copy.pdf", 1))
+    list(steps)
+    assert visit.collection.fingerprint == "other-1"
+    assert sorted(visit.collection.pages) == ["p2", "p3", "p4", "p5", "p9"]
+    assert visit.collection.sources() == {"guide.pdf", "copy.pdf", "mine.pdf"}
+    visit.search("kettle")
+    assert visit.chosen == "p9"
+
+
+def test_a_switch_waits_for_an_upload(visit: Visit, encoders: Encoders) -> None:
+    uploads = uploads_of(visit.session)
+    uploads._idle.clear()  # files are being read
+    steps = switch(visit, encoders, "other")
+    for _ in range(8):
+        assert next(steps).busy
+    assert visit.collection.fingerprint == "dummy-1"
+    uploads._idle.set()
+    assert "5 pages encoded again" in str(list(steps)[-1].news)
+    assert visit.collection.fingerprint == "other-1"
+
+
+def test_a_second_click_reads_nothing_twice(visit: Visit, encoders: Encoders) -> None:
+    steps = switch(visit, encoders, "other")
+    next(steps)
+    (told,) = switch(visit, encoders, "other")
+    assert told.news is None
+    assert told.busy
+    list(steps)
+    assert visit.collection.fingerprint == "other-1"
+    list(switch(visit, encoders, "mini"))
+    assert visit.collection.fingerprint == "dummy-1", "the next one is taken"
+
+
+def test_storage_comes_along(visit: Visit, encoders: Encoders) -> None:
+    visit.collection.index = visit.collection.index.stored_as("binary")
+    visit.collection.index.recall = 0.9
+    list(switch(visit, encoders, "other"))
+    assert (visit.collection.index.storage, visit.collection.index.recall) == ("binary", 0.9)
+    visit.search("boat")
+    assert visit.chosen == "p3"
+
+
+def test_pages_known_under_an_encoder_are_not_read_again(
+    visit: Visit, encoders: Encoders, base: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(switch(visit, encoders, "other"))
+    monkeypatch.setattr(DummyEncoder, "encode_pages", lambda *_: pytest.fail("they are known"))
+    list(switch(visit, encoders, "mini"))
+    np.testing.assert_array_equal(visit.collection.index.vectors(["p3"]), base.index.vectors(["p3"]))
 
 
 def test_samples_come_back_under_the_other_encoder(visit: Visit, encoders: Encoders) -> None:
@@ -263,6 +325,20 @@ def test_a_served_page_takes_the_choice(tmp_path: Path) -> None:
         assert "4 pages encoded again" in told
         assert "at most 256 visual tokens a page" in told
         assert 'data-tokens=\\"256\\" aria-pressed=\\"true\\"' in told
+
+
+def test_what_changes_the_documents_is_answered_with_the_encoders(small: Served) -> None:
+    tab = Tab(small.address)
+    tab.send(None, "load")
+    for name, event, told in (
+        ("listing", "submit", {"action": "clear", "value": ""}),
+        ("news", "submit", {"action": "undo", "value": ""}),
+        ("storage", "submit", {"value": "int8"}),
+        ("results", "apply", {"value": "mini-multilingual-2"}),
+    ):
+        answer = tab.send(name, event, told)
+        assert '"success":true' in answer.replace(" ", ""), answer
+    assert "There is no encoder called mini-multilingual-2 here" in answer
 
 
 def test_the_resolutions_are_shown_where_there_are_some() -> None:

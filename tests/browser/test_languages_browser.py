@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.support.browsing import ANSWER_MS, Opener, ask, make_pdf, room
+from tests.support.browsing import ANSWER_MS, Opener, ask, make_pdf, room, still
 
 PAGES = {
     "wasser.pdf": "Den Wasserkocher soll man mit Essig entkalken. Danach muss man eine Stunde warten.",
@@ -25,10 +25,15 @@ def test_one_click_reads_pages_in_their_language(visit: Opener, tmp_path: Path) 
     page.set_input_files("#drop input[type=file]", files)
     note = page.locator("#encoders .note")
     expect(note).to_contain_text("2 pages are in languages that MetaEmbed-Mini", timeout=ANSWER_MS)
-    room(page, "Search")
+    page.goto(still(page.url.split("?")[0]))  # the note above the hits needs no visit of this room
+    page.wait_for_selector("#dial [role=slider]", state="attached")
     ask(page, QUESTION)
     told = page.locator("#results .note")
     expect(told).to_contain_text("this question seems to be in German")
+    tall = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.hit-where span')].map(e => e.offsetHeight))"
+    )
+    assert tall <= 24, "a language is cut in two lines"
     told.locator("[data-action=reader]").click()
     expect(page.locator("header.top")).to_contain_text("multilingual", timeout=3 * ANSWER_MS)
     expect(page.locator("#results .note")).to_have_count(0)

@@ -18,6 +18,7 @@ from metaembed_demo.cli import commands
 from metaembed_demo.cli.programs import PROGRAMS
 from metaembed_demo.core.config import ROOT
 from metaembed_demo.core.types import Page, Word
+from metaembed_demo.evaluation import baselines
 from metaembed_demo.evaluation import speed as bench_module
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import read_by
@@ -258,13 +259,29 @@ def test_an_interrupted_index_keeps_what_was_done(pictures: Path, tmp_path: Path
     assert ok(capfd, "search", tmp_path / "ix", "cat")["pages"] == 2
 
 
-def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None:
+def judged(pictures: Path) -> None:
     queries = [{"_id": "1", "text": "energy chart"}, {"_id": "2", "text": "sleeping cat"}]
     (pictures / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
     (pictures / "qrels").mkdir()
     (pictures / "qrels" / "test.tsv").write_text(
         "query-id\tcorpus-id\tscore\n1\tenergy-chart.png\t1\n2\ttwin-cat.png#1\t1\n2\tgone.pdf#4\t1\n"
     )
+
+
+def test_baselines_are_of_the_encoders_own_text_path(pictures: Path, monkeypatch, capfd) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(baselines, "baselines", lambda *args: asked.append(args[-1]) or [])
+    multilingual = Chatty()
+    multilingual.text = types.SimpleNamespace(name="e5")
+    judged(pictures)
+    for encoder in (Chatty(), multilingual):
+        monkeypatch.setattr(commands, "load_encoder", lambda name, found=encoder: found)
+        ok(capfd, "eval", pictures, "--baselines")
+    assert asked == ["minilm", "e5"]
+
+
+def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None:
+    judged(pictures)
     status, out, err = run(capfd, "eval", pictures, "--json", "--index", tmp_path / "kept")
     assert status == 0
     found = json.loads(out)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.extraction import read, recompute_views
 from metaembed_demo.encoders.attribution import Evidence
@@ -15,6 +16,14 @@ from metaembed_demo.encoders.mini.encoder import Mini
 
 BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12
+FOREIGN = (
+    "Den Kessel entkalken. Чтобы удалить накипь, налейте уксус. 水壶除垢：加入醋。 やかんの水垢 123 😀 </s>"
+)
+
+
+@pytest.fixture(scope="module", params=["mini", "mini-multilingual"])
+def encoder(request: pytest.FixtureRequest, mini: Mini) -> Mini:
+    return mini if request.param == "mini" else Mini.load(PATHS.multilingual_weights)
 
 
 def page(text: str) -> Page:
@@ -69,10 +78,10 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         Evidence(found.words, found.attention, found.states[:2], found.owner, found.out, found.lengths)
 
 
-@pytest.mark.parametrize("text", ["", "Steam.", TEXT, TEXT * 20])
-def test_evidence_reproduces_minis_vectors(mini: Mini, text: str) -> None:
-    (embedding,) = mini.encode_pages([page(text)])
-    found = mini.page_evidence(page(text), [])
+@pytest.mark.parametrize("text", ["", "Steam.", TEXT, TEXT * 20, FOREIGN])
+def test_evidence_reproduces_minis_vectors(encoder: Mini, text: str) -> None:
+    (embedding,) = encoder.encode_pages([page(text)])
+    found = encoder.page_evidence(page(text), [])
     expected = found.vectors() if text else 0.0  # without a word a page is like no other
     np.testing.assert_allclose(embedding.vectors, expected, atol=1e-4)
     assert len(found.words) == len(text.split())
@@ -80,9 +89,9 @@ def test_evidence_reproduces_minis_vectors(mini: Mini, text: str) -> None:
     np.testing.assert_allclose(total, 1.0 if text else 0.0, atol=1e-4)
 
 
-def test_contributions_sum_to_the_cosine(mini: Mini) -> None:
-    query = mini.encode_queries([Query("how much water fits?")])[0].vectors
-    found = mini.page_evidence(page(TEXT), [])
+def test_contributions_sum_to_the_cosine(encoder: Mini) -> None:
+    query = encoder.encode_queries([Query("how much water fits?")])[0].vectors
+    found = encoder.page_evidence(page(TEXT), [])
     everything = Evidence(
         (*found.words, Word("[mark]", BOX)),
         found.attention,
@@ -114,12 +123,12 @@ def test_query_evidence(mini: Mini) -> None:
     assert found.read()[0].argmax() == 3, "rare words weigh more"
 
 
-def test_image_cells_sum_to_the_view(mini: Mini) -> None:
+def test_image_cells_sum_to_the_view(encoder: Mini) -> None:
     found_page = picture()
     pictures = recompute_views(found_page)
     assert len(pictures) == 1
-    found = mini.page_evidence(found_page, pictures)
-    (embedding,) = mini.encode_pages([found_page.with_words(found_page.words, [pictures[0].view])])
+    found = encoder.page_evidence(found_page, pictures)
+    (embedding,) = encoder.encode_pages([found_page.with_words(found_page.words, [pictures[0].view])])
     np.testing.assert_allclose(found.vectors(), embedding.vectors, atol=1e-3)
     cells = [word for word in found.words if not word.text]
     assert len(cells) == np.prod(pictures[0].cells.shape[:2])

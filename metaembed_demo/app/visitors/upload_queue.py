@@ -136,7 +136,8 @@ class UploadQueue:
 
     def _index(self, batch: Batch) -> Indexed:
         began, session = None, self.session
-        encoder = session.tools.encoder if session.tools else batch.encoder
+        with session.lock:  # a switch to another encoder is over, or waits for this batch
+            encoder = session.tools.encoder if session.tools else batch.encoder
         for at in index(session, encoder, batch.files, batch.refused, self.stop):
             if isinstance(at, Indexed):
                 return at

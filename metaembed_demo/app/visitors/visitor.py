@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from metaembed_demo.app.views import budget_tab, documents_tab, storage_control
@@ -33,6 +33,7 @@ class Visit(SearchState):
     study: CorpusStudy = field(init=False)  # the tabs Budget and Tokens
     map: CorpusMap = field(init=False)
     shelf: Shelf = field(init=False)
+    switching: bool = field(default=False, init=False)  # to another encoder
     used: float = 0.0  # time of this tab's last event, on the session's clock
     _told: int = field(default=0, init=False)  # uploads whose result this tab shows
     _following: bool = field(default=False, init=False)
@@ -184,11 +185,18 @@ class Visit(SearchState):
         tab.news, tab.busy = None, uploads_of(self.session).busy
         return tab
 
-    def take_over(self, tools: Tools, collection: Collection, base: Collection) -> None:
-        """Switch to another encoder and its vectors of the same pages, and repeat the open search."""
-        self.storage_choice.stop.set()  # a conversion of the old index
-        self.session.removal = None  # vectors of the other encoder
+    def take_over(
+        self, tools: Tools, collection: Collection, base: Collection, ready: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Switch to another encoder and its vectors of the same pages, and repeat the open search.
+
+        Nothing, and false, unless `ready` says that they are all. An upload that begins then waits for it.
+        """
         with self.session.lock:
+            if not ready():
+                return False
+            self.storage_choice.stop.set()  # a conversion of the old index
+            self.session.removal = None  # vectors of the other encoder
             old, before = self.tools, self.session.base
             left = list(self.collection.pages.values())
             self.session.tools, self.session.collection, self.session.base = tools, collection, base
@@ -196,6 +204,7 @@ class Visit(SearchState):
         if tools is not old:
             old.forget(before, left)
         self._ask_again(tools, asked)
+        return True
 
     def follow(self) -> None:
         """Switch to the encoder that another tab of this visitor has chosen."""

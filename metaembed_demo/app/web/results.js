@@ -25,7 +25,7 @@ function lay() {
 function askReader(button) {
   button.disabled = true;
   button.textContent = "Reading all pages again…";
-  document.dispatchEvent(new CustomEvent("metaembed:reader", { detail: button.dataset.value }));
+  trigger("apply", { value: button.dataset.value });
 }
 
 element.addEventListener("click", (event) => {

