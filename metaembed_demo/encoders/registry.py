@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Iterable
 
 from metaembed_demo.core.config import SPACE, Space
 
 from .base import Encoder
+
+log = logging.getLogger(__name__)
+_placed: dict[str, Encoder] = {}
 
 
 def load_encoder(name: str = "mini") -> Encoder:
@@ -17,6 +22,8 @@ def load_encoder(name: str = "mini") -> Encoder:
         ValueError: when there is no such encoder, or it cannot be loaded safely.
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
+    if name in _placed:
+        return _placed[name]
     if name == "mini":
         from metaembed_demo.encoders.mini.encoder import Mini  # imports torch
 
@@ -35,6 +42,18 @@ def load_encoder(name: str = "mini") -> Encoder:
         f"There is no encoder called {name!r}. Use 'mini', the folder of a MetaEmbed checkpoint, "
         "or a hub id: owner/name or owner/name@revision."
     )
+
+
+def place(names: Iterable[str]) -> None:
+    """Load encoders before the app is served, as ZeroGPU needs; `load_encoder` gives these from then on.
+
+    One that cannot be loaded is logged; `load_encoder` then says why.
+    """
+    for name in names:
+        try:
+            _placed[name] = load_encoder(name)
+        except Exception:  # one checkpoint must not keep the others from visitors
+            log.exception("The encoder %s did not load", name)
 
 
 def affordable(name: str, space: Space = SPACE) -> tuple[str, str]:
