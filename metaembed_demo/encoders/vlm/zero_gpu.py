@@ -47,4 +47,4 @@ def apart(run: Callable[[], Result]) -> Result:
 
 def free_bytes(total: int, model: Any) -> int:
     """Of a lent GPU's `total` bytes, those beside the weights of `model`."""
-    return total - sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    return total - apart(lambda: sum(w.numel() * w.element_size() for w in model.parameters()))
