@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import signal
 import sys
 import time
 
+if os.environ.get("SPACES_ZERO_GPU") and importlib.util.find_spec("spaces"):
+    import spaces  # noqa: F401  # before torch, which it teaches about ZeroGPU
+
 from metaembed_demo.app.ui.page import build_ui
 from metaembed_demo.collection import layout_worker
 from metaembed_demo.core import logs
-from metaembed_demo.core.config import SERVER
+from metaembed_demo.core.config import SERVER, SPACE
 from metaembed_demo.documents import language
-from metaembed_demo.encoders.registry import affordable, load_encoder
+from metaembed_demo.encoders.registry import MINI, affordable, load_encoder, place
+from metaembed_demo.evaluation.later_samples import LaterSamples
 from metaembed_demo.evaluation.sample_corpus import open_samples
 from metaembed_demo.index import maxsim_kernels
 
@@ -24,10 +30,19 @@ def say(line: str) -> None:
 
 
 name, notice = affordable(SERVER.encoder)
+if SPACE.zero_gpu:  # weights that are moved to the GPU later would be moved there at every call
+    place([name, *(other for other in SERVER.encoders if other != name)])
 encoder = load_encoder(name)
-samples = open_samples(encoder, tell=say)
+later = LaterSamples(encoder, tell=say) if SPACE.zero_gpu and name not in MINI else None
+samples = later.samples if later else open_samples(encoder, tell=say)
 demo, options = build_ui(
-    encoder, samples.collection, samples.curve, samples.examples, notice, answers=samples.answers
+    encoder,
+    samples.collection,
+    samples.curve,
+    samples.examples,
+    notice,
+    answers=samples.answers,
+    told=later.progress if later else None,
 )
 
 if __name__ == "__main__":
@@ -52,6 +67,9 @@ if __name__ == "__main__":
     say(f"Ready in  {time.perf_counter() - STARTED:.1f} s ({seconds:.1f} s before serving)")
     maxsim_kernels.load_behind()
     language.load_behind()
-    samples.draw_behind()
+    if later:
+        later.fill_behind()
+    else:
+        samples.draw_behind()
     layout_worker.load_behind()
     demo.block_thread()

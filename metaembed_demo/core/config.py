@@ -167,6 +167,7 @@ class Vlm(Settings):
     max_visual_tokens: NonNegativeInt = 0  # per page or picture; 0: the checkpoint's default
     max_text_tokens: NonNegativeInt = 1024
     batch: NonNegativeInt = 0  # 0: by free GPU memory
+    dtype: str = ""  # "": by device; "bfloat16", "float16", "float32"
     quantization: str = ""  # "", "8bit", "4bit"
     device_map: str = ""  # "": one device; "auto": all
 

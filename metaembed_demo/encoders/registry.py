@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from metaembed_demo.core.config import PATHS, SPACE, Space
 
 from .base import Encoder
 
+log = logging.getLogger(__name__)
+_placed: dict[str, Encoder] = {}
 # The embedded encoders: "mini" is the default, the others say which text path they have.
 MINI: Mapping[str, Path] = {
     "mini": PATHS.mini_weights,
@@ -42,6 +45,8 @@ def load_encoder(name: str = "mini") -> Encoder:
         ValueError: when there is no such encoder, or it cannot be loaded safely.
         FileNotFoundError: when its weights are missing; the message says what to do.
     """
+    if name in _placed:
+        return _placed[name]
     if name in MINI:
         from metaembed_demo.encoders.mini.encoder import Mini  # imports torch
 
@@ -60,6 +65,18 @@ def load_encoder(name: str = "mini") -> Encoder:
         f"There is no encoder called {name!r}. Use {', '.join(MINI)}, the folder of a MetaEmbed checkpoint, "
         "or a hub id: owner/name or owner/name@revision."
     )
+
+
+def place(names: Iterable[str]) -> None:
+    """Load encoders before the app is served, as ZeroGPU needs; `load_encoder` gives these from then on.
+
+    One that cannot be loaded is logged; `load_encoder` then says why.
+    """
+    for name in names:
+        try:
+            _placed[name] = load_encoder(name)
+        except Exception:  # one checkpoint must not keep the others from visitors
+            log.exception("The encoder %s did not load", name)
 
 
 def affordable(name: str, space: Space = SPACE) -> tuple[str, str]:

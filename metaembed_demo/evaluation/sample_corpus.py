@@ -85,7 +85,7 @@ def open_samples(
         tell: gets a line of text as the work goes on.
         shipped: what `build` wrote.
     """
-    beir = _open_corpus(corpus)
+    beir = open_corpus(corpus)
     folder = cache / f"samples-{_short_hash(encoder.fingerprint)}"
     found = _shipped(beir, encoder, folder, shipped)
     calibrations = shipped.with_name(sample_calibrations.NAME)
@@ -109,6 +109,12 @@ def open_samples(
     for page in collection.pages.values():
         page.thumbnail  # noqa: B018  # cached: made here, not while the first visitor waits
     return Samples(collection, curve, examples, _answers(beir, collection), report)
+
+
+def read_samples(encoder: Encoder, corpus: Path, cache: Path, tell: Tell) -> Collection:
+    """The pages of the sample corpus alone: from the cache if that is up to date, else read now and kept."""
+    keep = _place(cache / f"samples-{_short_hash(encoder.fingerprint)}", tell)
+    return _collect(open_corpus(corpus), encoder, keep, tell)[0]
 
 
 def build(out: Path = PATHS.shipped_samples, tell: Tell = print) -> dict[str, Any]:
@@ -156,7 +162,8 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 
 
-def _open_corpus(corpus: Path) -> Beir:
+def open_corpus(corpus: Path) -> Beir:
+    """The sample corpus; without its questions where they cannot be read."""
     try:
         return load_beir(corpus)
     except ValueError as error:

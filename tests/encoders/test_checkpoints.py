@@ -91,7 +91,8 @@ def test_a_loaded_adapter_copies_no_table(
 ) -> None:
     made = encoder(name, tied, saved_backbone(name, tmp_path / "base", tied), rank=2)
     save_vlm(made, tmp_path / "ours")
-    again = loaded(tmp_path / "ours")
+    again = load_vlm(tmp_path / "ours", trainable=True)
+    assert isinstance(again, VLM)
     weight = input_embedding(again.network.model).weight
     merge_token_rows(again.network.model, False)  # as PEFT has it
     counted = Table(monkeypatch, len(weight))
@@ -106,14 +107,15 @@ def test_a_loaded_adapter_copies_no_table(
     assert weight.data_ptr() == at
     lora = [part for part in again.network.model.modules() if hasattr(part, "lora_A")]
     assert lora
-    assert not any(part.merged for part in lora), "LoRA cannot be merged over quantised weights"
+    assert not any(part.merged for part in lora), "as it has to be over quantised weights"
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_merged_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
     base = saved_backbone("qwen2_vl", tmp_path / "base", tied)
     save_vlm(encoder("qwen2_vl", tied, base, rank=2), tmp_path / "ours")
-    made = loaded(tmp_path / "ours")
+    made = load_vlm(tmp_path / "ours", trainable=True)
+    assert isinstance(made, VLM)
     weights = [w for key, w in made.network.named_parameters() if "trainable_tokens_delta" in key]
     (delta,) = weights
     settled = rows_of(made)
@@ -129,7 +131,8 @@ def test_merged_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
     torch.testing.assert_close(rows_of(made), settled + 0.1)
     expected = made.encode_pages(pages()), made.encode_queries(queries())
     save_vlm(made, tmp_path / "trained")
-    again = loaded(tmp_path / "trained")
+    again = load_vlm(tmp_path / "trained", trainable=True)
+    assert isinstance(again, VLM)
     assert apart(again.encode_pages(pages()), expected[0]) < 1e-5
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # PEFT warns of what is merged already
@@ -137,6 +140,29 @@ def test_merged_rows_are_saved_and_trained(tied: bool, tmp_path: Path) -> None:
     for found in (again, loaded(tmp_path / "merged")):
         assert apart(found.encode_pages(pages()), expected[0]) < CLOSE
         assert apart(found.encode_queries(queries()), expected[1]) < CLOSE
+
+
+@pytest.mark.parametrize("layout", ["ours", "reference"])
+def test_lora_is_merged_for_serving(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if layout == "ours":
+        base = saved_backbone("qwen2_vl", tmp_path / "base")
+        save_vlm(encoder("qwen2_vl", source=base, rank=2), tmp_path)
+    else:
+        reference(tmp_path, "qwen2_vl", "bias")
+    kept = load_vlm(tmp_path, trainable=True)
+    served = loaded(tmp_path)
+    assert isinstance(kept, VLM)
+    assert hasattr(kept.network.model, "peft_config")
+    assert not any(hasattr(part, "lora_A") for part in served.network.model.modules())
+    assert not served.network.training
+    assert apart(served.encode_pages(pages()), kept.encode_pages(pages())) < CLOSE
+    assert apart(served.encode_queries(queries()), kept.encode_queries(queries())) < CLOSE
+    assert served.fingerprint != kept.fingerprint, "in bfloat16 a merged weight is rounded"
+    monkeypatch.setattr("metaembed_demo.encoders.vlm.backbone.quantization_options", lambda *_: {})
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")
+    quantised = load_vlm(tmp_path, settings=Vlm(quantization="4bit"))
+    assert isinstance(quantised, VLM)
+    assert hasattr(quantised.network.model, "peft_config")
 
 
 def test_a_backbone_with_its_language_head_is_loaded_without(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.quantizers.quantizers_utils import should_convert_module
 
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoders.base import Encoder
-from metaembed_demo.encoders.vlm import backbone
+from metaembed_demo.encoders.vlm import backbone, hardware, zero_gpu
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.backbone import limit_resolution, page_tokens, query_tokens
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
@@ -302,10 +303,10 @@ def test_the_batch_is_chosen_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> 
     made, _ = scarce(room=9, batch=0)
     page = Item("", picture(0))
     assert made._batch_size(page) == encoder_module.CPU_BATCH
-    monkeypatch.setattr(made, "_device", lambda: torch.device("cuda"))
+    made.device = "CUDA"
     each = made.bytes_for(page)
     for free, expected in ((0, 1), (10 * each, 5), (10**6 * each, encoder_module.MAX_BATCH)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, free))
         assert made._batch_size(page) == expected
 
 
@@ -319,25 +320,14 @@ def test_a_large_picture_is_planned_to_take_more_than_a_small_one_and_a_text(nam
     assert (large > small) == name.startswith("qwen")
 
 
-def test_on_zerogpu_a_gpu_is_asked_for_by_the_number_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def lend(duration: Any) -> Any:
-        def around(run: Any) -> Any:
-            def called(*args: Any) -> Any:
-                asked.append(duration(*args))
-                return run(*args)
-
-            return called
-
-        return around
-
-    monkeypatch.setattr(backbone, "installed", lambda package: package == "spaces")
-    monkeypatch.setitem(__import__("sys").modules, "spaces", SimpleNamespace(GPU=lend))
-    made, _ = scarce(room=9)
-    assert len(made.encode_queries([Query("a"), Query("b")])) == 2
-    made.encode_queries([Query("a")])
-    assert asked == [13, 12]
+def test_a_lent_gpu_has_room_for_more_than_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = scarce(room=9, batch=0)
+    made.device = "CUDA"
+    weights = sum(weight.numel() * weight.element_size() for weight in made.network.parameters())
+    page = Item("", picture(0))
+    monkeypatch.setattr(zero_gpu, "active", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, weights + 10 * made.bytes_for(page)))
+    assert made._batch_size(page) == 5
 
 
 def test_fingerprints_differ_when_vectors_would() -> None:
@@ -400,7 +390,78 @@ def test_quantization_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setattr(backbone, "installed", lambda package: False)
     with pytest.raises(ValueError, match=message):
-        backbone.quantization_options(bits)
+        backbone.quantization_options(bits, torch.bfloat16, [])
+
+
+@EVERY
+def test_only_the_language_model_is_quantised(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbone, "installed", lambda package: True)
+    monkeypatch.setattr(backbone, "device_name", lambda: "cuda")
+    model, _ = BACKBONES[name].build()
+    kept = backbone.unquantized(type(model), model.config)
+    chosen = backbone.quantization_options("4bit", torch.float16, kept)["quantization_config"]
+    assert chosen.bnb_4bit_compute_dtype == torch.float16
+    language = f"{backbone.language_model(model)[0]}."
+    for path, part in model.named_modules():
+        if isinstance(part, torch.nn.Linear):
+            converted = should_convert_module(path, chosen.llm_int8_skip_modules)
+            assert converted == path.startswith(language), path
+
+
+@pytest.mark.parametrize(
+    ("device", "able", "dtype"),
+    [
+        ("cuda", (9, 0), torch.bfloat16),
+        ("cuda", (8, 0), torch.bfloat16),
+        ("cuda", (7, 5), torch.float16),
+        ("mps", True, torch.bfloat16),
+        ("mps", False, torch.float32),
+        ("cpu", True, torch.bfloat16),
+        ("cpu", False, torch.float32),
+    ],
+)
+def test_the_dtype_is_what_the_device_computes_fast(
+    device: str, able: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: able)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: able)
+    monkeypatch.setattr(hardware, "cpu_has_bf16", lambda: able)
+    assert hardware.dtype_on(device) == dtype
+    assert hardware.dtype_on(device, "float32") == torch.float32
+    with pytest.raises(
+        ValueError, match="METAEMBED_VLM_DTYPE is 'half'; it takes bfloat16, float16, float32"
+    ):
+        hardware.dtype_on(device, "half")
+
+
+def test_apples_gpu_is_taken_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert hardware.device_name() == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert hardware.device_name() == "cuda"
+    monkeypatch.undo()
+    assert hardware.device_name() in ("cpu", "cuda", "mps")
+
+
+def test_a_model_is_loaded_in_the_chosen_dtype(tmp_path: Path) -> None:
+    base = saved_backbone("qwen2_vl", tmp_path / "base")
+    for name, dtype in hardware.DTYPES.items():
+        assert backbone.load_model(base, None, Vlm(dtype=name)).dtype == dtype
+
+
+@EVERY
+def test_queries_are_encoded_without_padding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = shared(name), []
+    monkeypatch.setattr(
+        made, "_run", lambda inputs, keep: seen.append(inputs) or made._unless_out_of_memory(inputs, keep)
+    )
+    asked = [*queries(), Query("hallo"), Query("five more words are here")]
+    expected = [made.encode_queries([query])[0] for query in asked]
+    seen.clear()
+    found = made.encode_queries(asked)
+    assert all(inputs["attention_mask"].all() for inputs in seen)
+    assert max(len(inputs["input_ids"]) for inputs in seen) == 2, "of equal length, together"
+    assert apart(found, expected) < CLOSE
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

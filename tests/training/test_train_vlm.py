@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from metaembed_demo.core.config import VLM as SETTINGS
+from metaembed_demo.core.config import Vlm
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
@@ -57,7 +61,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def encoder(
-    name: str = "qwen2_vl", rank: int = 4, projection: int | None = 4, dropout: float = 0.0, both: bool = True
+    name: str = "qwen2_vl",
+    rank: int = 4,
+    projection: int | None = 4,
+    dropout: float = 0.0,
+    both: bool = True,
+    settings: Vlm = SETTINGS,
 ) -> VLM:
     model, processor = tiny_vlm.BACKBONES[name].build()
     with torch.no_grad():
@@ -69,7 +78,7 @@ def encoder(
             part.attention_dropout = dropout
     torch.manual_seed(1)
     return encoder_module.create(
-        model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection, both=both
+        model, processor, "tiny", r_q=4, r_c=8, rank=rank, projection=projection, both=both, settings=settings
     )
 
 
@@ -348,10 +357,35 @@ def test_another_run_s_checkpoint_is_refused(tmp_path: Path) -> None:
     other = Recipe(steps=1, batch=4, chunk=2, temperature=0.1, **SMALL)
     with pytest.raises(ValueError, match=r"trained with temperature 0\.03, not 0\.1"):
         Trainer(other, encoder(), examples, tmp_path / "run").resume()
-    with pytest.raises(ValueError, match="has seen 42 examples, not 40"):
+    with pytest.raises(ValueError, match=r"another set of data \(42 examples \w+, not 40 examples"):
         Trainer(recipe, encoder(), examples[:40], tmp_path / "run").resume()
-    with pytest.raises(ValueError, match="belongs to another backbone"):
+    with pytest.raises(ValueError, match=r"another set of data \(42 examples \w+, not 42 examples"):
+        Trainer(recipe, encoder(), examples[::-1], tmp_path / "run").resume()
+    with pytest.raises(ValueError, match="has other weights than this run"):
         Trainer(recipe, encoder(projection=5), examples, tmp_path / "run").resume()
+    with pytest.raises(ValueError, match=r"another backbone \(tiny None, not else None\)"):
+        Trainer(recipe, of_backbone("else"), examples, tmp_path / "run").resume()
+    with pytest.raises(
+        ValueError, match=r"another resolution or prompt \(at most 24 visual .*, not at most 8"
+    ):
+        Trainer(recipe, encoder(settings=Vlm(max_visual_tokens=8)), examples, tmp_path / "run").resume()
+
+
+def of_backbone(name: str) -> VLM:
+    made = encoder()
+    made.manifest = replace(made.manifest, backbone=name)
+    return made
+
+
+def test_a_backbone_whose_files_changed_is_another(tmp_path: Path) -> None:
+    base = tiny_vlm.saved_backbone("qwen2_vl", tmp_path / "base")
+    recipe, examples = Recipe(steps=1, batch=4, chunk=8, **SMALL), squares(tmp_path)
+    Trainer(recipe, of_backbone(base), examples, tmp_path / "run").run()
+    assert Trainer(recipe, of_backbone(base), examples, tmp_path / "run").resume()
+    state = load_file(tmp_path / "base/model.safetensors")
+    save_file({k: w + 0.01 for k, w in state.items()}, tmp_path / "base/model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="another backbone"):
+        Trainer(recipe, of_backbone(base), examples, tmp_path / "run").resume()
 
 
 @torch.no_grad()

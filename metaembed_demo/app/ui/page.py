@@ -353,6 +353,7 @@ def build_ui(
     examples: Sequence[Climb] = (),
     notice: str = "",
     answers: AnswersOf | None = None,
+    told: Callable[[], str] | None = None,
 ) -> tuple[gr.Blocks, dict[str, Any]]:
     """Build the page. Returns it with its options for `launch`.
 
@@ -363,6 +364,7 @@ def build_ui(
         examples: questions offered under the query box, the landing's first.
         notice: why the configured encoder is not in use; shown on top.
         answers: the judged questions, and the pages that answer them.
+        told: what of the sample corpus is still being made ready; shown on top, "" when nothing is.
 
     Raises:
         ValueError: when `base` was made by another encoder.
@@ -377,12 +379,13 @@ def build_ui(
         encoder,
         curve,
         examples,
-        len(base) > 0,
+        len(base) > 0 or told is not None,
         explainer(encoder),
         notice,
         multilingual_beside(affordable(SERVER.encoder)[0]),
         sample_statistics=known,
         answers=answers or {},
+        told=told or str,
     )
     visits = Visits(tools, base, folder)
     page = Page(visits, base)

@@ -198,7 +198,11 @@ class SearchScreen:
 
     def _header(self) -> str:
         encoder = self.tools.encoder
-        pages, notice, kept = len(self.collection), self.tools.notice, storage_of(self.collection)
+        pages, notice, kept = (
+            len(self.collection),
+            self.tools.notice or self.tools.told(),
+            storage_of(self.collection),
+        )
         return search_tab.header(encoder.name, encoder.device, pages, notice, kept)
 
     @property

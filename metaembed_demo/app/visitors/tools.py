@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.collection.collection import Collection
@@ -30,6 +30,7 @@ class Tools:
     explainer: Explainer | None = None  # None when the encoder gives no evidence
     notice: str = ""  # why the configured encoder is not in use
     reader: str = ""  # the name of an encoder that reads more languages; "" for none
+    told: Callable[[], str] = str  # what is still being made ready
     token_statistics: PageCache[PageStatistics] = field(default_factory=lambda: PageCache(KNOWN))
     sample_statistics: Known = field(default_factory=dict)  # of the sample pages, shipped
     complements: Complements = field(default_factory=Complements)  # for query refinement

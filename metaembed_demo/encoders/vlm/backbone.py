@@ -22,6 +22,8 @@ from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.extras import install
 
+from . import zero_gpu
+from .hardware import device_name, dtype_on
 from .whole import refuse_report
 
 R_Q, R_C = BUDGETS[-1]
@@ -43,10 +45,6 @@ def page_tokens(r: int = R_C) -> list[str]:
     return [f"<|meta_page_{i}|>" for i in range(r)]
 
 
-def device_name() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
@@ -66,8 +64,8 @@ def load_model(
 ) -> Any:
     """The base model (no language-modelling head) at `source`, a folder or a hub id, in eval mode.
 
-    bfloat16 with a GPU, else float32. `device` "": the GPU if there is one. beside: patterns of tensors that
-    `source` may have besides the model's.
+    device: "" is the fastest there is; the dtype is that of hardware.dtype_on, unless a setting says.
+    beside: patterns of tensors that `source` may have besides the model's.
 
     Raises:
         FileNotFoundError: when there is no such model, or it has no safetensors.
@@ -84,14 +82,15 @@ def load_model(
     model_class: Any = MODEL_MAPPING.get(type(config), None)
     if model_class is None:
         raise ValueError(f"transformers has no base model for {config.model_type!r}, the backbone {source}.")
+    dtype = dtype_on(device_name(), settings.dtype)
     chosen: dict[str, Any] = {
         "revision": revision,
         "use_safetensors": True,
-        "dtype": torch.bfloat16 if device_name() == "cuda" else torch.float32,
+        "dtype": dtype,
         "attn_implementation": attention_implementation(model_class, config),
         "output_loading_info": True,
         "ignore_mismatched_sizes": True,  # they are refused below, by name
-        **quantization_options(settings.quantization),
+        **quantization_options(settings.quantization, dtype, unquantized(model_class, config)),
         **SAFE,
     }
     if settings.device_map:
@@ -107,7 +106,10 @@ def load_model(
         ) from error
     refuse_report(source, report, beside)
     model.eval()
-    return model if "device_map" in chosen else model.to(device or device_name())
+    if "device_map" in chosen:
+        return model
+    # On ZeroGPU the encoder is moved when it is whole: what is recorded there can hardly be worked with.
+    return model.to(device or ("cpu" if zero_gpu.active() else device_name()))
 
 
 def attention_implementation(model_class: Any, config: Any) -> str:
@@ -139,8 +141,19 @@ def numerics(model: Any, processor: Any) -> str:
     return f"{attention} {getattr(model, 'dtype', '')} {[type(kind).__name__ for kind in kinds]}"
 
 
-def quantization_options(bits: str) -> dict[str, Any]:
-    """from_pretrained arguments for 4- or 8-bit weights; Meta Tokens and LoRA stay unquantised."""
+def unquantized(model_class: Any, config: Any) -> list[str]:
+    """Names of all parts but the language model, the vision tower among them, which few bits blur."""
+    with torch.device("meta"):
+        model = model_class(config)
+    language = language_model(model)[0]
+    return [name for name, _ in model.named_children() if name != language]
+
+
+def quantization_options(bits: str, dtype: torch.dtype, kept: list[str]) -> dict[str, Any]:
+    """from_pretrained arguments for 4- or 8-bit weights of all modules but `kept`, computing in `dtype`.
+
+    Meta Tokens and LoRA stay unquantised too.
+    """
     if not bits:
         return {}
     if bits not in ("4bit", "8bit"):
@@ -151,10 +164,13 @@ def quantization_options(bits: str) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     if bits == "8bit":
-        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)}
     return {
         "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=kept,  # of both kinds, in spite of its name
         )
     }
 
@@ -339,6 +355,14 @@ def merge_token_rows(model: Any, merged: bool) -> None:
             part.merge()
         else:
             part.unmerge()
+
+
+def merged(model: Any) -> Any:
+    """LoRA and Meta Tokens written into the backbone, in place; the transformers model that it becomes."""
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    merge_token_rows(model, False)  # PEFT merges them, and warns of merged ones
+    return model.merge_and_unload().eval()
 
 
 def checkpoint_activations(model: Any) -> None:

@@ -44,8 +44,12 @@ from .published_layout import TABLE, base_identity, linear, published_encoder
 from .whole import refuse_other_tensors
 
 
-def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS) -> VLM | MultiVector:
+def load_vlm(
+    source: str | Path, revision: str | None = None, settings: Vlm = SETTINGS, trainable: bool = False
+) -> VLM | MultiVector:
     """Load a checkpoint of any layout from a folder, or from a hub id at a revision.
+
+    trainable: keep LoRA beside the backbone, to go on training; else it is merged into unquantised weights.
 
     Raises:
         FileNotFoundError: when it, or its backbone, cannot be found or is incomplete.
@@ -58,13 +62,13 @@ def load_vlm(source: str | Path, revision: str | None = None, settings: Vlm = SE
         return MultiVector.load(folder, name=str(source))
     keys = weight_keys(folder)
     if any(TABLE.search(key) for key in keys):
-        return published_encoder(folder, keys, str(source), settings)
+        return published_encoder(folder, keys, str(source), settings, trainable)
     if not (folder / MANIFEST).is_file():
         raise ValueError(
             f"{source} is not a MetaEmbed checkpoint: it has no {MANIFEST}, no prompt_embed_tokens among its "
             "weights, and no modules.json. A plain vision-language model has to be trained first."
         )
-    return _load_own(folder, settings)
+    return _load_own(folder, settings, trainable)
 
 
 def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
@@ -86,7 +90,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
-def _load_own(folder: Path, settings: Vlm) -> VLM:
+def _load_own(folder: Path, settings: Vlm, trainable: bool) -> VLM:
     manifest = read_manifest(folder)
     processor = backbone.load_processor(str(folder))
     names = backbone.query_tokens(manifest.r_q) + backbone.page_tokens(manifest.r_c)
@@ -99,6 +103,8 @@ def _load_own(folder: Path, settings: Vlm) -> VLM:
         base = backbone.load_model(manifest.backbone, manifest.revision, settings)
         backbone.ensure_embedding_rows(base, max(known[name] for name in names) + 1)
         model = _adapted(base, folder)
+        if not (trainable or settings.quantization):
+            model = backbone.merged(model)
         whole = identity(folder) + base_identity(base, manifest.backbone)
     else:
         model = backbone.load_model(str(folder), None, settings)

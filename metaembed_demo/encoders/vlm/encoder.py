@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
-from . import backbone
+from . import backbone, zero_gpu
 from .backbone import R_C, R_Q, RANK
 from .prompts import Frames, Inputs, Item, Prompts, Reader
 
@@ -34,9 +34,6 @@ CPU_BATCH = 4
 MAX_BATCH = 32
 RESOLUTIONS = (256, 576, 768, 1024, 1280)  # selectable maxima of visual tokens per page
 SHARE = 0.5  # of the free GPU memory planned for a batch
-GPU_SECONDS = (10.0, 1.5)  # requested from ZeroGPU: constant, and per item
-
-Run = TypeVar("Run", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,9 @@ class VLM:
     ) -> None:
         """`identity` identifies the weights; empty: a hash of the trainable ones."""
         self.network = Network(model, projection).eval()
-        if projection is not None:
+        if zero_gpu.active():
+            self.network.to("cuda")
+        elif projection is not None:
             projection.to(self._device())
         self.processor, self.manifest, self.settings = processor, manifest, settings
         self.max_visual_tokens = backbone.limit_resolution(processor, settings.max_visual_tokens)
@@ -111,7 +110,7 @@ class VLM:
         self.device = self._device().type.upper()
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
-        self._run = on_gpu(self._unless_out_of_memory)
+        self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
         self._lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
@@ -155,9 +154,22 @@ class VLM:
         for pictured in (False, True):  # separate prompts
             rows = [i for i, item in enumerate(items) if (item.image is not None) == pictured]
             rows.sort(key=lambda i: _length(items[i]))  # similar lengths need little padding
-            for batch, vectors in self._batches(items, rows, of_queries, r):
-                found |= {i: Embedding(vectors[k].copy()) for k, i in enumerate(batch)}
+            for group in self._unpadded(items, rows) if of_queries else [rows]:
+                for batch, vectors in self._batches(items, group, of_queries, r):
+                    found |= {i: Embedding(vectors[k].copy()) for k, i in enumerate(batch)}
         return [found[i] for i in range(len(items))]
+
+    def _unpadded(self, items: Sequence[Item], rows: Sequence[int]) -> list[list[int]]:
+        """`rows` of queries in groups that need no padding, which changes vectors in bfloat16.
+
+        Texts of equal length; pictures one by one.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        with self._lock:
+            for i in rows:
+                alone = i if items[i].image is not None else -1
+                groups.setdefault((alone, self.reader.length(items[i].text)), []).append(i)
+        return list(groups.values())
 
     def merge(self) -> Any:
         """LoRA and Meta Tokens written into the backbone, in place; the transformers model that it becomes.
@@ -169,9 +181,7 @@ class VLM:
             raise ValueError(
                 "Quantised weights cannot be merged. Unset METAEMBED_VLM_QUANTIZATION and load again."
             )
-        if hasattr(self.network.model, "merge_and_unload"):
-            backbone.merge_token_rows(self.network.model, False)  # PEFT merges them, and warns of merged ones
-            self.network.model = self.network.model.merge_and_unload()
+        self.network.model = backbone.merged(self.network.model)
         return self.network.model
 
     def inputs(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> tuple[Inputs, slice]:
@@ -247,9 +257,11 @@ class VLM:
     def _batch_size(self, largest: Item) -> int:
         if self.settings.batch > 0:
             return self.settings.batch
-        if self._device().type != "cuda":
+        if self.device != "CUDA":
             return CPU_BATCH
-        free, _ = torch.cuda.mem_get_info(self._device())
+        free, total = torch.cuda.mem_get_info()
+        if zero_gpu.active():  # the weights are in memory only while a GPU is lent
+            free = zero_gpu.free_bytes(total, self.network)
         return int(min(max(free * SHARE // self.bytes_for(largest), 1), MAX_BATCH))
 
     def bytes_for(self, item: Item) -> int:
@@ -267,7 +279,7 @@ class VLM:
             patches = vision.max_num_tiles * ((vision.image_size // vision.patch_size) ** 2 + 1)
         words = min(len(item.text), self.settings.max_text_tokens)
         rows = (visual + words + 64 + self.r_q + self.r_c) * _width(text) + patches * _width(vision)
-        return rows * (2 if self._device().type == "cuda" else 4)
+        return rows * (4 if self.device == "CPU" else 2)
 
     def _visual_tokens(self, item: Item) -> int:
         """Upper bound of this image's visual tokens; fewer for small images with dynamic resolution."""
@@ -290,6 +302,7 @@ class VLM:
             "text": self.settings.max_text_tokens,
             "numerics": backbone.numerics(self.network.model, self.processor),
             "quantization": self.settings.quantization,
+            "merged": not hasattr(self.network.model, "peft_config"),
         }
         return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
 
@@ -341,19 +354,6 @@ def trained(network: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(weight.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def on_gpu(run: Run) -> Run:
-    """`run(inputs, keep)` on a GPU requested from ZeroGPU for the time its items need; elsewhere `run`."""
-    if not backbone.installed("spaces"):
-        return run
-    import spaces
-
-    def seconds(inputs: Inputs, keep: slice) -> int:
-        return round(GPU_SECONDS[0] + GPU_SECONDS[1] * len(inputs["input_ids"]))
-
-    wrapped: Run = spaces.GPU(duration=seconds)(run)
-    return wrapped
 
 
 def _own_resolution(processor: Any) -> Any:

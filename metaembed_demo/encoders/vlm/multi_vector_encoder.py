@@ -14,9 +14,10 @@ from PIL import Image
 from transformers import AutoConfig
 
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
+from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
-from . import backbone, checkpoint_files, whole
+from . import backbone, checkpoint_files, whole, zero_gpu
 
 BATCH = 4
 
@@ -33,19 +34,18 @@ class MultiVector:
     def __init__(self, model: Any, name: str, fingerprint: str) -> None:
         """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes."""
         self.model, self.name, self.fingerprint = model, name, fingerprint
-        self.device = torch.device(model.device).type.upper()
         self._lock = Lock()  # tokenizers are not thread-safe
+        self._run = self._encoded
         self.reads_pictures = bool({"image", "message"} & set(model.modalities))
-        queries = self._vectors(["short", "a longer text than that"], of_queries=True)
-        sizes = ((64, 64), (160, 90))
-        pictures = [Image.new("RGB", size, "white") for size in sizes]
-        pages = self._vectors(
-            pictures if self.reads_pictures else ["short", "a longer text"], of_queries=False
-        )
+        queries, pages = zero_gpu.apart(self._probed)
         counts = {len(vectors) for vectors in queries}, {len(vectors) for vectors in pages}
         self.constant = all(len(count) == 1 for count in counts)
         self.r_q, self.r_c = (len(queries[0]), len(pages[0])) if self.constant else BUDGETS[-1]
         self.dim = int(pages[0].shape[1])
+        if zero_gpu.active():  # the probes ran on the CPU: no GPU is lent before the app is served
+            model.to("cuda")
+            self._run = zero_gpu.lent(self._encoded, lambda inputs, of_queries: len(inputs))
+        self.device = torch.device(model.device).type.upper()
 
     @classmethod
     def load(cls, folder: Path, name: str) -> MultiVector:
@@ -54,13 +54,15 @@ class MultiVector:
         from sentence_transformers import MultiVectorEncoder
 
         backbone.drop_video_processors()
+        dtype = backbone.dtype_on(backbone.device_name(), SETTINGS.dtype)
         try:
             with whole.checking(str(folder)):
                 model = MultiVectorEncoder(
                     str(folder),
                     trust_remote_code=False,
                     local_files_only=True,
-                    model_kwargs={"use_safetensors": True, **_attention(folder)},
+                    device="cpu" if zero_gpu.active() else None,
+                    model_kwargs={"use_safetensors": True, "dtype": dtype, **_attention(folder)},
                 )
         except RuntimeError as error:  # torch's, of a module beside the backbone
             raise ValueError(f"{folder} does not fit its model: {error}") from error
@@ -80,6 +82,13 @@ class MultiVector:
         """One (r_q, dim) embedding per query. Raises ValueError for an image if the model reads only text."""
         return self._embeddings([self._input(query) for query in queries], of_queries=True)
 
+    def _probed(self) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Vectors of queries and of pages, of different lengths."""
+        queries = self._vectors(["short", "a longer text than that"], of_queries=True)
+        pictures = [Image.new("RGB", size, "white") for size in ((64, 64), (160, 90))]
+        pages = pictures if self.reads_pictures else ["short", "a longer text"]
+        return queries, self._vectors(pages, of_queries=False)
+
     def _input(self, query: Query) -> Any:
         if query.image is None:
             return query.text
@@ -95,15 +104,20 @@ class MultiVector:
 
     def _vectors(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:
         """The model's vectors, (n, dim) float32 per input."""
-        encode = self.model.encode_query if of_queries else self.model.encode_document
         types = [type(item) for item in inputs]
         found: dict[int, FloatArray] = {}
         for each in dict.fromkeys(types):  # not every model accepts mixed batches
             rows = [i for i, other in enumerate(types) if other is each]
             with self._lock:
-                vectors = encode([inputs[i] for i in rows], batch_size=BATCH, show_progress_bar=False)
-            found |= {i: v.float().cpu().numpy() for i, v in zip(rows, vectors, strict=True)}
+                vectors = self._run([inputs[i] for i in rows], of_queries)
+            found |= dict(zip(rows, vectors, strict=True))
         return [found[i] for i in range(len(inputs))]
+
+    def _encoded(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:
+        """Vectors of inputs of one type. Queries go one by one, as padding changes vectors in bfloat16."""
+        encode = self.model.encode_query if of_queries else self.model.encode_document
+        size = 1 if of_queries else BATCH
+        return [v.float().cpu().numpy() for v in encode(inputs, batch_size=size, show_progress_bar=False)]
 
 
 def _attention(folder: Path) -> dict[str, str]:

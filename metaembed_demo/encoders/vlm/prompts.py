@@ -120,6 +120,11 @@ class Reader:
         inputs.pop("labels", None)  # PaliGemma's language-modelling labels
         return append(inputs, meta)
 
+    def length(self, query: str) -> int:
+        """Tokens of the prompt of a query in words."""
+        prompt = around(self.frames["query"]["text"], self._clean(query))
+        return len(self.processor.tokenizer(prompt, add_special_tokens=False).input_ids)
+
     def _clean(self, text: str) -> str:
         """Text without special tokens, which could pass for image or Meta Tokens, truncated."""
         text = self._special.sub(" ", text).strip()

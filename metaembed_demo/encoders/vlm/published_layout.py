@@ -33,8 +33,12 @@ def linear(weights: Mapping[str, torch.Tensor]) -> nn.Linear:
     return linear
 
 
-def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm) -> VLM:
+def published_encoder(
+    folder: Path, keys: Mapping[str, Path], source: str, settings: Vlm, trainable: bool = False
+) -> VLM:
     """Load layout (c). Both sets of Meta Tokens become special tokens appended to every input.
+
+    trainable: keep LoRA beside the backbone; else it is merged into unquantised weights.
 
     Raises:
         ValueError: when the number of Meta Tokens does not fit, or a tensor is missing, belongs to no part of
@@ -62,6 +66,8 @@ def published_encoder(folder: Path, keys: Mapping[str, Path], source: str, setti
     backbone.add_meta_tokens(model, processor, r_q, r_c, table)
     whole = identity(folder) + (base_identity(model, where) if adapter else "")
     model = _reference_lora(model, processor, adapter, keys, (r_q, r_c), where)
+    if not (trainable or settings.quantization):
+        model = backbone.merged(model)
     projection = linear(head) if head else None
     prompts = Prompts(**stored.get("prompts", {}))
     manifest = Manifest(
@@ -207,4 +213,6 @@ def _tensor(keys: Mapping[str, Path], key: str) -> torch.Tensor:
 
 def base_identity(model: Any, source: str) -> str:
     """Identifies a backbone's weights: the hub commit, or a hash of the folder."""
-    return identity(Path(source)) if Path(source).is_dir() else str(model.config._commit_hash)
+    return (
+        identity(Path(source)) if Path(source).is_dir() else str(getattr(model.config, "_commit_hash", None))
+    )

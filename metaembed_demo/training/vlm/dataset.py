@@ -79,6 +79,13 @@ class StoredItem:
             digest.update(b"\0bytes" + self._bytes(self.picture))
         return digest.hexdigest()
 
+    def mark(self) -> str:
+        """What tells this item from others, its image unread: the text, and the image's name and size."""
+        picture = self.picture
+        if isinstance(picture, TableImage):
+            return f"{self.text}\0{picture.row}"
+        return f"{self.text}\0{picture.name} {picture.stat().st_size}" if picture else self.text
+
     def _opened(self, picture: Path | TableImage) -> Image.Image:
         source = picture if isinstance(picture, Path) else io.BytesIO(self._bytes(picture))
         try:
@@ -277,6 +284,16 @@ def _colpali(table: Any, file: Path, folder: Path) -> Iterator[Example]:
             yield Example(
                 StoredItem(query, None, where), StoredItem("", TableImage(table, row, folder), where)
             )
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """A hash of all examples, in order: their texts, and names and sizes of their images."""
+    found = hashlib.sha256()
+    for example in examples:
+        for item in (example.query, example.positive, *example.negatives):
+            found.update(item.mark().encode("utf-8", "surrogatepass") + b"\1")
+        found.update(b"\2")
+    return found.hexdigest()
 
 
 class Batches:

@@ -10,6 +10,7 @@ example; MMEB mixes both. Its loss would have to be replaced for nested budgets.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.encoders.vlm import backbone, checkpoints
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.published_layout import base_identity
 
 from . import dataset, fsdp
 from .dataset import Batches, Example, StoredItem
@@ -216,7 +219,7 @@ class Trainer:
             state = {
                 "step": self.step,
                 "recipe": json.dumps(asdict(self.recipe)),
-                "examples": len(self.examples),
+                "belongs": self._belongs,
                 "data": self.batches.state(),
                 "weights": {name: w.detach().cpu() for name, w in self.weights.items()},
                 "optimizer": self.optimizer.state_dict(),
@@ -235,7 +238,7 @@ class Trainer:
         """Restore the last checkpoint in the run's folder; False if there is none.
 
         Raises:
-            ValueError: when its recipe, data or weights differ from this run's.
+            ValueError: when its recipe, backbone, data, resolution or prompts differ from this run's.
         """
         if not (found := self._checkpoints()):
             return False
@@ -257,11 +260,32 @@ class Trainer:
                 f"{path} was trained with {other[0]} {before.get(other[0])}, not {now[other[0]]}. "
                 "Give the same recipe, or another --out."
             )
-        if state["examples"] != len(self.examples):
-            raise ValueError(f"{path} has seen {state['examples']} examples, not {len(self.examples)}.")
+        for name, was in state["belongs"].items():
+            if was != (new := self._belongs[name]):
+                raise ValueError(
+                    f"{path} was trained on another {name} ({was}, not {new}). Give the same, "
+                    "or another --out."
+                )
         shapes = {name: weight.shape for name, weight in state["weights"].items()}
         if shapes != {name: weight.shape for name, weight in self.weights.items()}:
-            raise ValueError(f"{path} belongs to another backbone. Give the same one, or another --out.")
+            raise ValueError(
+                f"{path} has other weights than this run. Give the same options, or another --out."
+            )
+
+    @cached_property
+    def _belongs(self) -> dict[str, str]:
+        """What a run is resumed with alone: its backbone's weights, its data, and how both sides are read."""
+        encoder = self.encoder
+        source = encoder.manifest.backbone
+        weights = base_identity(encoder.network.model, source)[:16]
+        reading = [encoder.reader.frames, encoder.processor.image_processor.to_json_string()]
+        reading += [encoder.settings.max_text_tokens]
+        read = hashlib.sha256(json.dumps(reading, sort_keys=True).encode()).hexdigest()[:8]
+        return {
+            "backbone": f"{source} {weights}",
+            "set of data": f"{len(self.examples)} examples {dataset.digest(self.examples)[:8]}",
+            "resolution or prompt": f"at most {encoder.max_visual_tokens} visual tokens {read}",
+        }
 
 
 def new_accelerator(recipe: Recipe, report: Sequence[str] = (), folder: Path | None = None) -> Any:
