@@ -44,7 +44,7 @@ def main() -> None:
                 found.setdefault(kind, {"bm25": row.pop("bm25")})[name] = row
                 row.pop("bm25", None)
                 print(kind, name, row["ndcg@5"], flush=True)
-        OUT.write_text(json.dumps(found, indent=1) + "\n")
+            OUT.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def measure(devsets: Path, language: str, encoder: Encoder) -> dict[str, dict[str, Any]]:
