@@ -353,7 +353,7 @@ def test_bm25_ranks_the_page_with_the_rare_word_first() -> None:
 
 def test_the_best_chunk_is_the_greatest_cosine_of_a_page() -> None:
     class Model:
-        def embed(self, texts, max_tokens):
+        def embed(self, texts, max_tokens, of_queries=False):
             return np.array(
                 [[float("gold" in t.split()), float("lead" in t.split())] for t in texts], np.float32
             )
@@ -366,7 +366,7 @@ def test_the_best_chunk_is_the_greatest_cosine_of_a_page() -> None:
 
 def test_token_maxsim_sums_each_query_tokens_best_match() -> None:
     class Model:
-        def token_vectors(self, words):
+        def token_vectors(self, words, of_query=False):
             known = {"red": [1.0, 0.0], "kite": [0.0, 1.0], "both": [0.6, 0.8]}
             return np.array([known[word] for word in words], np.float32)
 

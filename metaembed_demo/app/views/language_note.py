@@ -32,9 +32,8 @@ def of_pages(encoder: str, unread: Mapping[str, int], reader: str) -> str:
     named = [f"{language_name(code)} ({count:,})" for code, count in list(unread.items())[:MOST]]
     more = f" and {plural(len(unread) - MOST, 'other language')}" if len(unread) > MOST else ""
     count = sum(unread.values())
-    told = (
-        f"{plural(count, 'page')} {'is' if count == 1 else 'are'} in languages that {encoder} does not read"
-    )
+    are = "is in a language" if count == 1 else "are in languages"
+    told = f"{plural(count, 'page')} {are} that {encoder} does not read"
     return (
         f'<div class="note" role="status"><p>{safe(told)}: {safe(", ".join(named))}{more}. '
         f"Their words are searched all the same.</p>{switch(reader)}</div>"
