@@ -112,10 +112,12 @@ def encoders(names: Sequence[str], now: str, busy: bool = False) -> str:
         f'aria-pressed="{"true" if name == now else "false"}">{safe(PurePosixPath(name).name)}</button>'
         for name in names
     )
+    both = {"mini", "mini-multilingual"} <= set(names)
+    reads = "mini reads English, mini-multilingual about ninety languages. " if both else ""
     return (
         '<section class="encoders"><h2>Encoder</h2>'
-        f'<div class="control"><span class="stops">{buttons}</span></div><p class="hint">Another encoder '
-        "reads every page again; until it is done, nothing changes.</p></section>"
+        f'<div class="control"><span class="stops">{buttons}</span></div><p class="hint">{reads}Another '
+        "encoder reads every page again; until it is done, nothing changes.</p></section>"
     )
 
 
