@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 
 from benchmarks import RESULTS
 from metaembed_demo.core.config import PATHS
+from metaembed_demo.encoders.mini.adapters import LowRank
 from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, equal_segments
 from metaembed_demo.training.mini import batch_states, corpora, dataset
 from metaembed_demo.training.mini.dataset import CLUSTER, TrainingExample, TrainingSet
@@ -46,18 +47,6 @@ class Change:
     course: Callable[[Trainer], None] | None = None
 
 
-class LowRank(nn.Module):
-    """A weight that may only change by a product of two thin matrices (LoRA, Hu et al. 2021)."""
-
-    def __init__(self, weight: torch.Tensor) -> None:
-        super().__init__()
-        self.down = nn.Parameter(torch.randn(RANK, weight.shape[1]) / weight.shape[1] ** 0.5)
-        self.up = nn.Parameter(torch.zeros(weight.shape[0], RANK))
-
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        return weight + self.up @ self.down
-
-
 def no_segments(trainer: Trainer) -> None:
     for name, parameter in trainer.meta.named_parameters():
         if name.endswith("segment_scale"):
@@ -77,7 +66,7 @@ def low_rank(trainer: Trainer) -> None:
     for layer in trainer.meta.layers.modules():
         if isinstance(layer, nn.Linear):
             layer.requires_grad_(False)
-            parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
+            parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, RANK))
 
 
 def mined(trainer: Trainer) -> None:

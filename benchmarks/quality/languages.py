@@ -39,29 +39,23 @@ def main() -> None:
     found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
     encoders = {name: load_encoder(name) for name in ENCODERS}
     for language in options.sets:
+        names = [name for name in (language, f"{language}-en") if (options.devsets / name).is_dir()]
+        kinds = {name: load_beir(options.devsets / name) for name in names}
         for name, encoder in encoders.items():
-            for kind, row in measure(options.devsets, language, encoder).items():
-                found.setdefault(kind, {"bm25": row.pop("bm25")})[name] = row
-                row.pop("bm25", None)
-                print(kind, name, row["ndcg@5"], flush=True)
+            report = Report()
+            collection = collect(kinds[language], encoder, report)  # the pages of both kinds are the same
+            assert not report.problems, report.problems
+            for kind, beir in kinds.items():
+                judgements = Judgements(beir.qrels, collection)
+                rows = found.setdefault(kind, {})
+                if "bm25" not in rows:
+                    rows["bm25"] = _by_words(collection, beir, judgements)["ndcg@5"]
+                rows[name] = _row(collection, encoder, beir, judgements)
+                print(kind, name, rows[name]["ndcg@5"], flush=True)
             OUT.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def measure(devsets: Path, language: str, encoder: Encoder) -> dict[str, dict[str, Any]]:
-    """The rows of a language's two sets, whose pages are the same: name of the set -> figures.
-
-    `language` may be an English set, which is alone.
-    """
-    names = [name for name in (language, f"{language}-en") if (devsets / name).is_dir()]
-    kinds = {name: load_beir(devsets / name) for name in names}
-    report = Report()
-    collection = collect(kinds[language], encoder, report)
-    assert not report.problems, report.problems
-    return {kind: _row(collection, encoder, beir) for kind, beir in kinds.items()}
-
-
-def _row(collection: Collection, encoder: Encoder, beir: Beir) -> dict[str, Any]:
-    judgements = Judgements(beir.qrels, collection)
+def _row(collection: Collection, encoder: Encoder, beir: Beir, judgements: Judgements) -> dict[str, Any]:
     budgets = evaluate(collection, encoder, beir, judgements)["budgets"]
     return {
         "encoder": encoder.fingerprint,
@@ -69,7 +63,6 @@ def _row(collection: Collection, encoder: Encoder, beir: Beir) -> dict[str, Any]
         "queries": len(judgements.judged),
         **{figure: [row[figure] for row in budgets] for figure in FIGURES},
         "ci95": [row["ci95"]["ndcg@5"] for row in budgets],
-        "bm25": _by_words(collection, beir, judgements)["ndcg@5"],
     }
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from benchmarks import RESULTS
 from metaembed_demo.core.budgets import BUDGETS
@@ -25,7 +24,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
 from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath
-from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
+from metaembed_demo.encoders.mini.text_path import TextPath, TextStates, word_vectors
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.training.matryoshka_loss import nested_scores
 from metaembed_demo.training.mini import corpora
@@ -159,10 +158,7 @@ def _scores(queries: torch.Tensor, pages: torch.Tensor) -> list[torch.Tensor]:
 
 def _every_token(queries: Sequence[Part], pages: Sequence[Part]) -> torch.Tensor:
     def tokens(parts: Sequence[Part]) -> list[torch.Tensor]:
-        found: dict[int, torch.Tensor] = {}
-        for rows, states in parts:
-            for i, final, words in zip(rows, F.normalize(states.final, dim=-1), states.words, strict=True):
-                found[i] = final[words] if words.any() else final[:1]
+        found = {i: row for rows, states in parts for i, row in zip(rows, word_vectors(states), strict=True)}
         return [found[i] for i in range(len(found))]
 
     return token_scores(tokens(queries), tokens(pages))

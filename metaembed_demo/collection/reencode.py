@@ -61,15 +61,15 @@ def missing(made: Collection, old: Collection) -> list[str]:
 
 
 def _embeddings(pages: Sequence[StoredPage], encoder: Encoder, known: Collection | None) -> list[Embedding]:
-    held = {page.id: vectors for page in pages if (vectors := _vectors(page, known)) is not None}
+    alike = {page.id: vectors_in(known, page) for page in pages} if known is not None else {}
+    held = {page_id: vectors for page_id, vectors in alike.items() if vectors is not None}
     new = [page for page in pages if page.id not in held]
     made = iter(encoder.encode_pages([opened(page) for page in new]) if new else ())
     return [Embedding(held[page.id]) if page.id in held else next(made) for page in pages]
 
 
-def _vectors(page: StoredPage, known: Collection | None) -> FloatArray | None:
-    if known is None:
-        return None
+def vectors_in(known: Collection, page: StoredPage) -> FloatArray | None:
+    """(R_c, D) vectors that `known` has of `page`; None where it has none, or a page that is not alike."""
     with known.lock:
         alike = known.pages.get(page.id)
         # An id does not cover all that was encoded.

@@ -12,7 +12,7 @@ from typing import Any
 from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress
-from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode
+from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode, vectors_in
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
@@ -106,10 +106,8 @@ class Encoders:
                 known = Collection.for_encoder(encoder)
                 with collection.lock:
                     for page in samples.pages.values():
-                        held = collection.pages.get(page.id)
-                        # An id does not cover all that was encoded, and every visitor is given these vectors.
-                        if held is not None and held.digest == page.digest:
-                            known.put(page, Embedding(collection.index.vectors([page.id])[0]))
+                        if (vectors := vectors_in(collection, page)) is not None:
+                            known.put(page, Embedding(vectors))
                 self._bases[encoder.fingerprint] = known
             return known
 

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel
 
-from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray
 
 from .text_path import TextPath
@@ -106,8 +105,8 @@ class E5(TextPath):
     room = ROOM
 
     def __init__(self, tokenizer: Tokenizer, model: BertModel, table: PackedTable, header: Header) -> None:
-        super().__init__(model)
-        self.tokenizer, self.table = tokenizer, table
+        super().__init__(tokenizer, model)
+        self.table = table
         self.vocabulary = len(header.pieces)
         self.cls, self.sep = header.cls, header.sep
         self.special = {header.cls, header.sep, header.padding, header.unknown}
@@ -117,15 +116,8 @@ class E5(TextPath):
         known, places = np.unique(ids.numpy(), return_inverse=True)
         return torch.from_numpy(self.table.rows(known))[torch.from_numpy(places).view(ids.shape)]
 
-    def _pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Word pieces and the index of the word of each.
-
-        Unknown characters are left out, all being alike, and a written "</s>", which is no special token.
-        """
-        if not words:
-            return [], []
-        plain = [normalised(word) for word in words[: self.most_tokens + 1]]
-        encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
+    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Unknown characters, all alike, are left out, and a written "</s>", which is no special token."""
         found = [
             (i, int(o or 0))
             for i, o in zip(encoded.ids, encoded.word_ids, strict=True)
@@ -160,7 +152,7 @@ def read(path: Path) -> E5:
         layer_norm_eps=header.epsilon,
     )
     model = BertModel(config, add_pooling_layer=False)
-    state = {name: torch.zeros(1, header.hidden) for name in ("embeddings.word_embeddings.weight",)}
+    state = {"embeddings.word_embeddings.weight": torch.zeros(1, header.hidden)}
     state |= {f"embeddings.{theirs}": _floats(tensors[ours]) for ours, theirs in EMBEDDINGS.items()}
     for layer in range(header.layers):
         for ours, theirs in LAYER.items():
@@ -191,8 +183,7 @@ def _header(file: Any) -> tuple[Header, int]:
     scores = np.frombuffer(file.read(4 * count), "<f4")
     blob = file.read(length)
     pieces = [blob[a:b].decode() for a, b in pairwise(offsets.tolist())]
-    changes, size = _take(file, "iI")
-    del changes
+    _, size = _take(file, "iI")
     file.seek(size, 1)  # of the normalisation, which `normalised` and NFKC do as well
     known = list(zip(pieces, scores.tolist(), strict=True))
     hidden, layers, heads, inner, _, positions, types = sizes

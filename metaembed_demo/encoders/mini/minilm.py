@@ -11,10 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import BertConfig, BertModel
-
-from metaembed_demo.core.text import normalised
 
 from .text_path import TextPath
 from .weight_files import intact_file
@@ -32,10 +30,9 @@ class MiniLM(TextPath):
     room = WINDOW - 2
 
     def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
-        super().__init__(model)
+        super().__init__(tokenizer, model)
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        self.tokenizer = tokenizer
         vocabulary = tokenizer.get_vocab()
         self.vocabulary = len(vocabulary)
         self._ideographs = sorted(id_ for piece, id_ in vocabulary.items() if IDEOGRAPH.fullmatch(piece))
@@ -44,18 +41,11 @@ class MiniLM(TextPath):
     def vectors(self, ids: torch.Tensor) -> torch.Tensor:
         return self.model.embeddings.word_embeddings(ids)
 
-    def _pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Word pieces and the index of the word of each.
-
-        Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
+    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
         another whatever they stand for. Only ideographs and kana are spelled, each as one of the 338 that
         it has: so each matches itself, and few others.
         """
-        if not words:
-            return [], []
-        # Nearly every word has at least one piece, so words past the limit need no tokenising.
-        plain = [normalised(word) for word in words[: self.most_tokens + 1]]
-        encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
         ids, owners = encoded.ids, [int(owner or 0) for owner in encoded.word_ids]
         if self.unknown not in ids:
             return ids, owners

@@ -14,9 +14,11 @@ from itertools import groupby, pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
 from torch.nn import functional as F
 from transformers import BertModel
 
+from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import FloatArray
 
 WIDTH = 384
@@ -64,17 +66,26 @@ class TextPath(ABC):
 
     trained: bool = False  # whether gradients reach its adapters (`adapters.py`)
 
-    def __init__(self, model: BertModel) -> None:
-        self.model = model.eval().requires_grad_(False)
+    def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
+        self.tokenizer, self.model = tokenizer, model.eval().requires_grad_(False)
 
     @property
     def most_tokens(self) -> int:
         """Word pieces of a text that are read."""
         return MAX_WINDOWS * self.room
 
-    @abstractmethod
     def _pieces(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """Word pieces, and the index of the word of each."""
+        if not words:
+            return [], []
+        # Nearly every word has at least one piece, so words past the limit need no tokenising.
+        plain = [normalised(word) for word in words[: self.most_tokens + 1]]
+        encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
+        return self._known(encoded, plain)
+
+    @abstractmethod
+    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
+        """As `_pieces`, of the tokenised words `plain`, with what stands for pieces that are not known."""
 
     @abstractmethod
     def vectors(self, ids: torch.Tensor) -> torch.Tensor:
@@ -169,10 +180,16 @@ class TextPath(ABC):
     @torch.no_grad()
     def token_vectors(self, words: Sequence[str], of_query: bool = False) -> FloatArray:
         """Final states of all word pieces, (n, WIDTH) float32 unit rows; the first one for an empty text."""
-        states = self.states([self.tokens(words)], of_query)
-        own = states.words[0]
-        kept = states.final[0, own] if own.any() else states.final[0, :1]
-        return np.asarray(F.normalize(kept.float(), dim=-1).numpy(), np.float32)
+        (rows,) = word_vectors(self.states([self.tokens(words)], of_query))
+        return np.asarray(rows.numpy(), np.float32)
+
+
+def word_vectors(states: TextStates, center: torch.Tensor | float = 0.0) -> list[torch.Tensor]:
+    """Per text the final states of its word pieces less `center`, (n, WIDTH) unit rows; the first state of a
+    text without any.
+    """
+    unit = F.normalize(states.final.float() - center, dim=-1)
+    return [rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, states.words, strict=True)]
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

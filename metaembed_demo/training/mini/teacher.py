@@ -11,11 +11,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 from metaembed_demo.core.budgets import BUDGETS
 from metaembed_demo.encoders.mini.meta_tokens import MetaPath
-from metaembed_demo.encoders.mini.text_path import TextStates
+from metaembed_demo.encoders.mini.text_path import TextStates, word_vectors
 from metaembed_demo.training.matryoshka_loss import nested_scores
 
 
@@ -43,10 +42,7 @@ class Teacher:
     @torch.no_grad()
     def read(self, states: TextStates, of_queries: bool) -> TeacherStates:
         """Teacher vectors of a batch of texts."""
-        unit = F.normalize(states.final - self.start.state_center, dim=-1)
-        tokens = [
-            rows[keep] if keep.any() else rows[:1] for rows, keep in zip(unit, states.words, strict=True)
-        ]
+        tokens = word_vectors(states, self.start.state_center)
         return TeacherStates(self.start.pooled(states, of_queries), tokens)
 
     @torch.no_grad()

@@ -194,16 +194,16 @@ class Trainer:
     def batch(self) -> BatchStates:
         """The states of the step's batch; of the frozen path from the disk if they were computed before."""
         path = self.folder / "states" / f"{self.batch_seed()}.pt"
-        examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
         found = batch_states.kept(path) if self.recipe.distinct else None
         if found is None:
-            found = batch_states.read(self.frozen, examples, self.teacher, self.recipe.by_content)
+            found = self._read(self.frozen, self.teacher)
             if self.recipe.distinct:
                 batch_states.keep(found, path)
-        if not self.adapters:
-            return found
-        live = batch_states.read(self.text, examples, None, self.recipe.by_content)
-        return replace(live, teacher=found.teacher)
+        return replace(self._read(self.text, None), teacher=found.teacher) if self.adapters else found
+
+    def _read(self, text: TextPath, teacher: Teacher | None) -> BatchStates:
+        examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
+        return batch_states.read(text, examples, teacher, self.recipe.by_content)
 
     @cached_property
     def dev_sets(self) -> dict[str, list[TrainingExample]]:
