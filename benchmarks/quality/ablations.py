@@ -20,11 +20,10 @@ from unittest.mock import patch
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from benchmarks import RESULTS
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.encoders.mini.adapters import LowRank
+from metaembed_demo.encoders.mini import adapters
 from metaembed_demo.encoders.mini.meta_tokens import R_C, R_Q, equal_segments
 from metaembed_demo.training.mini import batch_states, corpora, dataset
 from metaembed_demo.training.mini.dataset import CLUSTER, TrainingExample, TrainingSet
@@ -63,10 +62,9 @@ def flat_segments(trainer: Trainer) -> None:
 
 
 def low_rank(trainer: Trainer) -> None:
-    for layer in trainer.meta.layers.modules():
-        if isinstance(layer, nn.Linear):
-            layer.requires_grad_(False)
-            parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, RANK))
+    for layer in [each for each in trainer.meta.layers.modules() if isinstance(each, nn.Linear)]:
+        layer.requires_grad_(False)
+        adapters.adapt(layer, RANK)
 
 
 def mined(trainer: Trainer) -> None:
@@ -93,7 +91,7 @@ def mined(trainer: Trainer) -> None:
 
 
 def _whole(trainer: Trainer, page: Sequence[TrainingExample]) -> torch.Tensor:
-    return encode(trainer.meta, batch_states.read(trainer.text, page, None, by_content=False))[1][:, 0]
+    return encode(trainer.meta, batch_states.read(trainer.text, page, by_content=False))[1][:, 0]
 
 
 def replace_batch(course: TrainingSet, batch: Callable[[int, int], list[TrainingExample]]) -> TrainingSet:
@@ -149,7 +147,7 @@ def rows(data: Path, known: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         return TrainingSet(documents, image_concepts(), questions)
 
     start = Trainer(Recipe(steps=STEPS), course(), data)
-    start._begin()
+    start.initialise()
     judged = start.dev_sets
     if "the start" not in known:
         yield "the start", {name: evaluate(start.text, start.meta, pages) for name, pages in judged.items()}
@@ -164,7 +162,10 @@ def train(change: Change, start: Trainer, course: TrainingSet) -> dict[str, Any]
     with ExitStack() as stack:
         for name, value in change.patches.items():
             stack.enter_context(patch.object(dataset, name, value))
-        trainer = Trainer(replace(start.recipe, **change.recipe), course, start.folder)
+        # The teacher's scores of a batch are kept in the folder: other batches, another folder.
+        same = not change.patches and change.course is None and "batch" not in change.recipe
+        folder = start.folder if same else start.folder / change.name
+        trainer = Trainer(replace(start.recipe, **change.recipe), course, folder)
         trainer.meta.load_tensors(start.meta.tensors())
         trainer.teacher = start.teacher
         for alter in (change.course, change.model):

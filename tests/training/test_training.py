@@ -12,8 +12,7 @@ import torch
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini import adapters, minilm
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.encoders.mini.meta_tokens import MetaPath, save_meta
-from metaembed_demo.encoders.mini.text_path import WIDTH
+from metaembed_demo.encoders.mini.meta_tokens import save_meta
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
 from metaembed_demo.training.mini.corpora import Document, parse_dictd, parse_sections, parse_wordnet
@@ -21,11 +20,13 @@ from metaembed_demo.training.mini.dataset import (
     HELD_OUT,
     ImageConcept,
     Question,
+    TrainingExample,
     TrainingSet,
     is_dev,
     load_questions,
+    queries,
 )
-from metaembed_demo.training.mini.teacher import Teacher, token_scores
+from metaembed_demo.training.mini.teacher import Teacher, standardised, token_scores
 from metaembed_demo.training.mini.trainer import Recipe, Trainer, encode, main, single_answer_ndcg
 
 pytestmark = pytest.mark.slow
@@ -137,19 +138,52 @@ def test_token_scores_are_means_of_best_matches() -> None:
     assert token_scores([one, two], [one, two]).tolist() == [[1.0, 1.0], [0.5, 1.0]]
 
 
-def test_the_teacher_reads_texts_without_special_tokens() -> None:
-    text, meta = minilm.load(), MetaPath()
-    meta.start_from(text, torch.eye(WIDTH), torch.zeros(text.vocabulary))
-    teacher = Teacher(meta, token_weight=0.5)
-    states = text.states([text.tokens(["red", "kite"]), text.tokens([]), text.tokens(["kite"] * 300)])
-    reading = teacher.read(states, of_queries=True)
-    assert [len(tokens) for tokens in reading.tokens] == [2, 1, 300]
-    scores = teacher.scores(reading, teacher.read(states, of_queries=False))
-    assert scores.shape == (3, 3)
+BREAD, STARS = "bread is baked from flour and water " * 3, "stars are far away and shine at night " * 3
+
+
+def test_readers_of_the_teacher_are_mixed_by_query() -> None:
+    examples = [
+        TrainingExample(BREAD.split(), ["baking bread"], foreign=["shining stars"]),
+        TrainingExample(STARS.split(), ["why do stars shine"]),
+    ]
+    weights = {"minilm": 1.0, "slices": 1.0, "bm25": 0.5}
+    scores = Teacher(weights).scores(examples)
+    assert queries(examples) == ["baking bread", "why do stars shine", "shining stars"]
+    assert scores.argmax(1).tolist() == [0, 1, 1]
+    # Two pages: standardised, every reader says the same of each row.
+    torch.testing.assert_close(scores.abs(), torch.full((3, 2), 0.5**0.5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(Teacher({"bm25": 9.0}).scores(examples), scores, atol=1e-4, rtol=0)
+
+
+def test_a_translated_query_is_taught_as_its_original_by_readers_of_its_language() -> None:
+    german = TrainingExample(
+        ["Brot", "wird", "aus", "Mehl", "und", "Wasser", "gebacken"],
+        ["Brot backen", "starlight"],
+        language="de",
+        original={"starlight": "Brot backen"},
+    )
+    pages = [german, TrainingExample(STARS.split(), ["why do stars shine"])]
+    scores = Teacher({"minilm": 1.0, "bm25": 1.0}).scores(pages)
+    torch.testing.assert_close(scores[0], scores[1])
     assert scores[0].argmax() == 0
-    with torch.no_grad():
-        meta.pooling.segment_scale.zero_()  # the teacher is a copy: training does not move it
-    torch.testing.assert_close(teacher.read(states, of_queries=True).segments, reading.segments)
+    alone = Teacher({"bm25": 1.0}).scores(pages)
+    torch.testing.assert_close(scores[:2], alone[:2])  # MiniLM does not read German
+    assert not Teacher({"minilm": 1.0}).scores(pages)[2].isnan().any()
+
+
+def test_a_reader_without_an_opinion_says_nothing() -> None:
+    assert standardised(torch.tensor([[2.0, 2.0], [1.0, 3.0]]))[0].tolist() == [0.0, 0.0]
+
+
+def test_sources_that_are_left_out_are_judged() -> None:
+    made = [Document("other", f"other-{n}", document.sections) for n, document in enumerate(documents())]
+    text = next(document for document in made if not is_dev(document)).sections[1][1]
+    question = Question("other", " ".join(text.split()[:8]), "what does the remark say?")
+    both = TrainingSet([*documents(), *made], questions=[question], without=["other"])
+    assert both.train == TrainingSet(documents()).train
+    (example,) = both.left_out["other"]
+    assert example.queries == ["what does the remark say?"]
+    assert not TrainingSet(documents(), without=[""]).left_out
 
 
 def test_a_foreign_query_follows_the_teacher_alone() -> None:
@@ -196,7 +230,15 @@ def test_ndcg_of_known_ranks() -> None:
 
 def test_a_short_training_learns_and_resumes(tmp_path: Path) -> None:
     recipe = Recipe(
-        steps=4, batch=6, warmup=1, sample=60, rarity_batches=2, dev_every=4, save_every=2, dev_pages=4
+        steps=4,
+        batch=6,
+        teacher_e5=False,
+        warmup=1,
+        sample=60,
+        rarity_batches=2,
+        dev_every=4,
+        save_every=2,
+        dev_pages=4,
     )
     training_set = TrainingSet(documents())
     trainer = Trainer(recipe, training_set, tmp_path)
@@ -226,6 +268,7 @@ def test_states_of_distinct_batches_are_computed_once(
         steps=4,
         batch=4,
         distinct=2,
+        teacher_e5=False,
         by_content=True,
         temperature_rate=30.0,
         warmup=1,
@@ -233,7 +276,7 @@ def test_states_of_distinct_batches_are_computed_once(
         rarity_batches=2,
     )
     trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
-    trainer._initialise()
+    trainer.initialise()
     first = [trainer.batch()]
     trainer.step = 1
     first.append(trainer.batch())
@@ -252,7 +295,16 @@ def test_states_of_distinct_batches_are_computed_once(
 
 def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
     recipe = Recipe(
-        steps=3, batch=4, lora=4, rate=1e-3, warmup=1, sample=60, rarity_batches=2, dev_every=9, dev_pages=2
+        steps=3,
+        batch=4,
+        lora=4,
+        teacher_e5=False,
+        rate=1e-3,
+        warmup=1,
+        sample=60,
+        rarity_batches=2,
+        dev_every=9,
+        dev_pages=2,
     )
     trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
     trainer.run()
@@ -261,7 +313,7 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
     merged = Mini.load(tmp_path / "mini.safetensors").text
     tokens = trainer.text.tokens(words)
     with torch.no_grad():
-        mine, other, before = (text.states([tokens]).final for text in (trainer.text, merged, trainer.frozen))
+        mine, other, before = (text.states([tokens]).final for text in (trainer.text, merged, minilm.load()))
     torch.testing.assert_close(mine, other, atol=5e-3, rtol=0)
     assert (mine - before).abs().max() > 0.02
     again = Trainer(recipe, TrainingSet(documents()), tmp_path)
@@ -270,7 +322,7 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
         torch.testing.assert_close(again.text.states([tokens]).final, mine)
     with pytest.raises(ValueError, match=r"no layer layer\.9"):
         adapters.load(
-            trainer.frozen, {"adapter.layer.9.down": torch.zeros(1), "adapter.layer.9.up": torch.zeros(1)}
+            minilm.load(), {"adapter.layer.9.down": torch.zeros(1), "adapter.layer.9.up": torch.zeros(1)}
         )
 
 

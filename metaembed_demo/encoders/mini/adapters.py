@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn import functional as F
 
 from .text_path import TextPath
 
@@ -14,21 +14,29 @@ PREFIX = "adapter."  # of their tensors in a weight file: adapter.<linear layer>
 
 
 class LowRank(nn.Module):
-    """A weight (out, in) and its change `up @ down`, of which `up` starts as zero."""
+    """What a linear layer (out, in) gets beside its own weight: `up @ down`, of which `up` starts as zero."""
 
-    def __init__(self, weight: torch.Tensor, rank: int) -> None:
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.down = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
-        self.up = nn.Parameter(torch.zeros(weight.shape[0], rank))
+        self.down = nn.Parameter(torch.randn(rank, layer.in_features) / layer.in_features**0.5)
+        self.up = nn.Parameter(torch.zeros(layer.out_features, rank))
 
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        return weight + self.up @ self.down
+    def forward(self, read: torch.Tensor) -> torch.Tensor:
+        return F.linear(F.linear(read, self.down), self.up)
+
+
+def adapt(layer: nn.Linear, rank: int) -> None:
+    """Give a layer a change. It stands beside the layer's product, not in its weight, so that no gradient of
+    the whole weight is computed.
+    """
+    layer.change = LowRank(layer, rank)
+    layer.register_forward_hook(lambda adapted, read, out: out + adapted.change(read[0]))
 
 
 def attach(text: TextPath, rank: int) -> list[nn.Parameter]:
     """Give every linear layer of the text path a change of `rank`; returns what is to be trained."""
-    for _, linear in _linears(text):
-        parametrize.register_parametrization(linear, "weight", LowRank(linear.weight, rank))
+    for _, layer in list(_linears(text)):
+        adapt(layer, rank)
     text.trained = True
     return [parameter for parameter in text.model.parameters() if parameter.requires_grad]
 
@@ -37,8 +45,7 @@ def tensors(text: TextPath) -> dict[str, torch.Tensor]:
     """The changes that `attach` made, for a weight file; empty without."""
     found: dict[str, torch.Tensor] = {}
     for name, linear in _linears(text):
-        if parametrize.is_parametrized(linear):
-            (change,) = linear.parametrizations["weight"]  # type: ignore[index]
+        if (change := _change(linear)) is not None:
             found |= {f"{PREFIX}{name}.down": change.down.data, f"{PREFIX}{name}.up": change.up.data}
     return found
 
@@ -56,8 +63,7 @@ def load(text: TextPath, stored: Mapping[str, torch.Tensor]) -> None:
         raise ValueError(f"{text.title} has no layer {min(names - known.keys())}, which the weights change.")
     for name in names:
         down, up = stored[f"{PREFIX}{name}.down"].float(), stored[f"{PREFIX}{name}.up"].float()
-        if parametrize.is_parametrized(known[name]):
-            (change,) = known[name].parametrizations["weight"]  # type: ignore[index]
+        if (change := _change(known[name])) is not None:
             change.down.copy_(down)
             change.up.copy_(up)
         else:
@@ -68,3 +74,7 @@ def _linears(text: TextPath) -> Iterator[tuple[str, nn.Linear]]:
     for name, module in text.model.encoder.named_modules():
         if isinstance(module, nn.Linear):
             yield name, module
+
+
+def _change(linear: nn.Linear) -> LowRank | None:
+    return getattr(linear, "change", None)

@@ -321,7 +321,7 @@ class MetaPath(nn.Module):
                 mine.norm_out: output.LayerNorm,
             }
             for copy, original in pairs.items():
-                copy.load_state_dict(original.state_dict())
+                copy.load_state_dict(dict(original.named_parameters(recurse=False)))  # without adapters
         cls = model.embeddings(inputs_embeds=text.vectors(torch.tensor([[text.cls]])))[0, 0]
         for tokens in (self.query_tokens, self.page_tokens):
             tokens.copy_(cls + torch.randn_like(tokens))

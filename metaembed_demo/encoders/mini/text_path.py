@@ -121,7 +121,7 @@ class TextPath(ABC):
         mask = torch.zeros(len(windows), longest, dtype=torch.bool)
         place = torch.zeros(len(windows), longest)
         ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-        layers = [state.new_zeros(len(windows), longest, WIDTH) for state in states]
+        layers = [torch.zeros(len(windows), longest, WIDTH) for _ in states]
         bounds = np.cumsum([0, *lengths])
         for row, (start, end) in enumerate(pairwise(bounds)):
             length = int(end - start)

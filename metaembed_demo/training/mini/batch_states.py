@@ -17,8 +17,7 @@ from metaembed_demo.core.budgets import PAGE_SIZES
 from metaembed_demo.encoders.mini.clusters import content_clusters
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
 
-from .dataset import TrainingExample
-from .teacher import Teacher, TeacherStates
+from .dataset import TrainingExample, queries
 
 MICRO_BATCH = 12  # pages per forward pass, sorted by length to reduce padding
 
@@ -38,28 +37,23 @@ class BatchStates:
 
 
 def read(
-    text: TextPath, examples: Sequence[TrainingExample], teacher: Teacher | None, by_content: bool
+    text: TextPath, examples: Sequence[TrainingExample], by_content: bool, teacher: torch.Tensor | None = None
 ) -> BatchStates:
-    """The states of a batch; by_content: with the clusters that the last page tokens pool."""
-    examples = sorted(examples, key=lambda example: len(example.words))
-    pages, taught = [], []
+    """The states of a batch; by_content: with the clusters that the last page tokens pool.
+
+    Examples sorted by length need less padding.
+    """
+    pages = []
     for start in range(0, len(examples), MICRO_BATCH):
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
         if by_content:
             clusters = content_clusters(states.final, states.words, PAGE_SIZES[-1])
             states = replace(states, clusters=clusters)
         pages.append(states)
-        taught += [teacher.read(states, of_queries=False)] if teacher else []
-    foreign = [query for example in examples for query in example.foreign]
-    asked = [query for example in examples for query in example.queries] + foreign
+    asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)
     answered = [i for i, example in enumerate(examples) for _ in example.queries]
-    queries = text.states([text.tokens(query.split()) for query in asked], of_queries=True)
-    scores = (
-        teacher.scores(teacher.read(queries, of_queries=True), TeacherStates.join(taught))
-        if teacher
-        else None
-    )
-    return BatchStates(pages, queries, torch.tensor(answered + [-1] * len(foreign)), scores)
+    foreign = sum(len(example.foreign) for example in examples)
+    return BatchStates(pages, asked, torch.tensor(answered + [-1] * foreign), teacher)
 
 
 def keep(batch: BatchStates, path: Path) -> None:

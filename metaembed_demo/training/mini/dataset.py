@@ -13,12 +13,13 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .corpora import Document
 
+ENGLISH = "en"
 UNIT_WORDS = 220  # longer sections are split, so that a page can begin inside one
 CLUSTER = 4  # pages per batch from the same document: hard negatives
 DEV_SHARE = 25  # one document in 25 is in the dev set
@@ -58,6 +59,7 @@ class Mix:
     foreign: float  # queries per page that no page of the batch answers; only the teacher scores them
 
 
+TRANSLATED = 0.6  # of the clusters, where the text path reads other languages
 MIX = Mix(pictures=0.1, entries=0.2, asked=0.3, foreign=0.25)
 
 
@@ -86,11 +88,29 @@ class ImageConcept:
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """A page's words, the queries it answers, and foreign queries, answered by no page of the batch."""
+    """A page's words, the queries it answers, and foreign queries, answered by no page of the batch.
+
+    language: of the page. original: a query in another language -> what it translates, which the teacher
+    reads in its place.
+    """
 
     words: list[str]
     queries: list[str]
     foreign: list[str] = field(default_factory=list)
+    language: str = ENGLISH
+    original: dict[str, str] = field(default_factory=dict)
+
+
+def queries(examples: Sequence[TrainingExample]) -> list[str]:
+    """Those that the pages answer, in their order, then the foreign ones."""
+    answered = [query for example in examples for query in example.queries]
+    return answered + [query for example in examples for query in example.foreign]
+
+
+def originals(examples: Sequence[TrainingExample]) -> list[tuple[str, str]]:
+    """What each of `queries(examples)` translates, or itself, and the language of that."""
+    answered = [(e.original.get(query, query), e.language) for e in examples for query in e.queries]
+    return answered + [(query, ENGLISH) for e in examples for query in e.foreign]
 
 
 @dataclass
@@ -113,7 +133,19 @@ class TrainingSet:
         documents: Sequence[Document],
         things: Sequence[ImageConcept] = (),
         questions: Sequence[Question] = (),
+        without: Sequence[str] = (),
+        translated: Callable[[int, random.Random], list[TrainingExample]] | None = None,
     ) -> None:
+        """translated: draws clusters in other languages. without: sources that are not trained on; `left_out`
+        has the pages of their questions.
+        """
+        kept = [document for document in documents if document.source not in without]
+        if without and len(kept) < len(documents):
+            others = [document for document in documents if document.source in without]
+            self.left_out = TrainingSet(others, questions=questions).questioned(seed=7)
+            documents = kept
+        else:
+            self.left_out = {}
         counts = Counter(heading.lower() for d in documents for heading, _ in d.sections)
         self.generic = {heading for heading, n in counts.items() if n > GENERIC}
         split = [(d, self._units(d)) for d in documents]
@@ -122,6 +154,7 @@ class TrainingSet:
         self.entries = [units for source, units in self.train if source.startswith(DICTIONARIES)]
         self.asked = self._asked(questions)
         self.concepts = list(things)
+        self.translated = translated
         # Sublinear in length, for variety.
         self.weights = [_share(source) * len(units) ** 0.6 for source, units in self.train]
 
@@ -138,6 +171,8 @@ class TrainingSet:
         return examples
 
     def _cluster(self, room: int, rng: random.Random) -> list[TrainingExample]:
+        if self.translated and rng.random() < TRANSLATED:
+            return self.translated(room, rng)
         roll = rng.random()
         if self.concepts and roll < MIX.pictures:
             # Not from one theme: such images would all be relevant.

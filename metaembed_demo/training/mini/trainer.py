@@ -1,7 +1,7 @@
 """Train MetaEmbed-Mini: `python -m metaembed_demo train`. Resumes from its last checkpoint.
 
-The text path is frozen; only `MetaPath` is trained. The teacher is the text path with unlimited vectors:
-MaxSim over all tokens plus MaxSim over the segments.
+`MetaPath` is trained, and with `--lora` low-rank changes of the text path. The teacher (`teacher.py`) mixes
+what knows more than 64 vectors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -34,7 +34,8 @@ from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from . import batch_states, corpora, image_captions, translations
 from .batch_states import BatchStates
 from .dataset import ImageConcept, TrainingExample, TrainingSet, load_questions
-from .teacher import Teacher
+from .teacher import WEIGHTS, Teacher
+from .translated_pages import TranslatedPages
 
 STATES = 200  # sentences for center and mean norm of final states
 STATE_WORDS = 40  # of a translated page for the same
@@ -52,8 +53,10 @@ class Recipe:
     query_rarity: float = 1.25  # the same in queries
     steps: int = 60
     batch: int = 48  # pages; each has one or two queries, some an unanswered one
-    distinct: int = 0  # batches, seen again and again, whose states are kept on disk; 0: each step a new one
+    distinct: int = 0  # batches, seen again and again; 0: each step a new one
     lora: int = 0  # rank of the text path's adapters, which are trained too; 0: it stays frozen
+    half: bool = False  # the adapted text path computes in bfloat16, for CPUs with AVX-512 BF16
+    without: str = ""  # sources that are left out of training and judged instead, separated by commas
     rate: float = 1e-4  # learning rate of the layers and the adapters
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
     look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
@@ -62,8 +65,8 @@ class Recipe:
     mmr: bool = True  # False: only the finest budget, as in the paper's ablation
     temperature: float = 0.04  # of the scores; the start, where it is trained
     temperature_rate: float = 0.0  # times `rate`; 0: it is not trained, else for each budget apart
-    teacher_temperature: float = 0.06
-    teacher_tokens: float = 0.6  # weight of token MaxSim in the teacher's score; segments have 1
+    teacher_temperature: float = 0.3
+    teacher_e5: bool = True  # whether the teacher reads with multilingual-e5-small too
     positive_weight: float = 0.3  # of InfoNCE; the teacher's KL has 1
     clip: float = 1.0  # gradient norm
     seed: int = 1
@@ -85,7 +88,6 @@ class Trainer:
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = TEXT_PATHS[recipe.text_path]()
         self.meta = MetaPath(MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content))
-        self.frozen = TEXT_PATHS[recipe.text_path]() if recipe.lora else self.text  # what the teacher reads
         self.adapters = adapters.attach(self.text, recipe.lora) if recipe.lora else []
         start = torch.full((len(BUDGETS),), math.log(recipe.temperature))
         self.log_temperature = torch.nn.Parameter(start, requires_grad=recipe.temperature_rate > 0)
@@ -116,7 +118,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the last step, writing log, dev figures and checkpoints."""
-        self._initialise()
+        self.initialise()
         if not self.resume():
             for name, examples in self.dev_sets.items():
                 self._log({"step": 0, name: baselines(self.text, examples)})
@@ -133,26 +135,26 @@ class Trainer:
             if self.step % self.recipe.dev_every == 0 or last:
                 self._evaluate()
 
-    def _initialise(self) -> None:
+    def initialise(self) -> None:
         """Initialise the weights, and the teacher as a copy of them."""
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
-        embeddings = torch.from_numpy(self.frozen.embed(sample))
+        embeddings = torch.from_numpy(self.text.embed(sample))
         mixed = [s.split() for s in sample[:STATES]] + [
             words[:STATE_WORDS] for words in self._translated(STATES)
         ]
-        states = self.frozen.states([self.frozen.tokens(words) for words in mixed])
+        with torch.no_grad():
+            states = self.text.states([self.text.tokens(words) for words in mixed])
         final = states.final[states.words]
         if self.recipe.centred:
             self.meta.state_center.copy_(final.mean(0))
             embeddings = embeddings - embeddings.mean(0)
         length = (final - self.meta.state_center).norm(dim=-1).mean().item()
-        self.meta.start_from(self.frozen, embeddings, self._log_idf(), length)
+        self.meta.start_from(self.text, embeddings, self._log_idf(), length)
         with torch.no_grad():
             self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
         if self.data is not None:
-            image_captions.fit(self.meta.image_projection, self.frozen, self.data)
-        self.teacher = Teacher(self.meta, self.recipe.teacher_tokens)
+            image_captions.fit(self.meta.image_projection, self.text, self.data)
 
     def _log_idf(self) -> torch.Tensor:
         """(vocabulary,) log of each word piece's inverse document frequency over pages of training."""
@@ -193,25 +195,45 @@ class Trainer:
 
     def batch(self) -> BatchStates:
         """The states of the step's batch; of the frozen path from the disk if they were computed before."""
+        keeps = self.recipe.distinct > 0 and not self.adapters
         path = self.folder / "states" / f"{self.batch_seed()}.pt"
-        found = batch_states.kept(path) if self.recipe.distinct else None
+        found = batch_states.kept(path) if keeps else None
         if found is None:
-            found = self._read(self.frozen, self.teacher)
-            if self.recipe.distinct:
+            examples = self.examples(self.batch_seed())
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.half):
+                found = batch_states.read(self.text, examples, self.recipe.by_content)
+            found = replace(found, teacher=self.taught(self.batch_seed(), examples))
+            if keeps:
                 batch_states.keep(found, path)
-        return replace(self._read(self.text, None), teacher=found.teacher) if self.adapters else found
+        return found
 
-    def _read(self, text: TextPath, teacher: Teacher | None) -> BatchStates:
-        examples = self.training_set.batch(self.recipe.batch, self.batch_seed())
-        return batch_states.read(text, examples, teacher, self.recipe.by_content)
+    def examples(self, seed: int) -> list[TrainingExample]:
+        """A batch, the shortest page first."""
+        return sorted(self.training_set.batch(self.recipe.batch, seed), key=lambda each: len(each.words))
+
+    def taught(self, seed: int, examples: Sequence[TrainingExample]) -> torch.Tensor:
+        """(Q, P) the teacher's scores, kept in the run's folder."""
+        path = self.folder / "teacher" / f"{seed}.pt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(self.teacher.scores(examples), path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
+        scores: torch.Tensor = torch.load(path, weights_only=True)
+        return scores
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        weights = WEIGHTS if self.recipe.teacher_e5 else WEIGHTS | {"e5": 0.0}
+        return Teacher(weights, self.recipe.half)
 
     @cached_property
     def dev_sets(self) -> dict[str, list[TrainingExample]]:
+        """By kind, or by the source that is left out."""
         pages = self.recipe.dev_pages
         kinds = {
             "long": self.training_set.dev_documents(pages),
             "entries": self.training_set.dev_entries(pages),
-        }
+        } | {source: asked[:pages] for source, asked in self.training_set.left_out.items()}
         return {name: examples for name, examples in kinds.items() if examples}
 
     def train_step(self, batch: BatchStates) -> tuple[float, float]:
@@ -283,7 +305,7 @@ def encode(meta: MetaPath, batch: BatchStates) -> tuple[torch.Tensor, torch.Tens
 @torch.no_grad()
 def evaluate(text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
     """nDCG@5 per budget; each page is the only relevant one for its queries."""
-    batch = batch_states.read(text, examples, None, by_content=False)  # the Meta Tokens' path makes the parts
+    batch = batch_states.read(text, examples, by_content=False)  # the Meta Tokens' path makes the parts
     scores = zip(BUDGETS, nested_scores(*encode(meta, batch)), strict=True)
     return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, batch.positives) for (r_q, r_c), matrix in scores}
 
@@ -319,6 +341,14 @@ def image_concepts() -> list[ImageConcept]:
     ]
 
 
+def _translated(recipe: Recipe, data: Path) -> Callable[[int, random.Random], list[TrainingExample]] | None:
+    """Draws clusters in other languages, if the text path reads them."""
+    if len(TEXT_PATHS[recipe.text_path]().languages) == 1:
+        return None
+    documents = (each for each in translations.training_documents(data))
+    return TranslatedPages([each for each in documents if each.source not in recipe.without]).draw
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The `train` command. Returns 0 when the weights are written, 2 without data or checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m metaembed_demo train", description=__doc__)
@@ -341,7 +371,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metaembed_demo train: {error}", file=sys.stderr)
         return 2
     questions = load_questions(PATHS.assets / "questions.jsonl")
-    trainer = Trainer(Recipe(**options), TrainingSet(documents, image_concepts(), questions), run, data)
+    recipe = Recipe(**options)
+    training_set = TrainingSet(
+        documents, image_concepts(), questions, recipe.without.split(","), _translated(recipe, data)
+    )
+    trainer = Trainer(recipe, training_set, run, data)
     if not export:
         (run / "recipe.json").write_text(json.dumps(options, indent=1))
         trainer.run()

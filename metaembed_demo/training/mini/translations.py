@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .corpora import Document, fetch, headed, page_body
-from .dataset import is_kept_out
+from .dataset import ENGLISH, is_kept_out
 
-ENGLISH = "en"
 LANGUAGES = ("de", "fr", "es", "it", "ru", "ja", "zh")  # zh: simplified
 DENSE = ("ja", "zh")  # written without spaces
 LETTERS_PER_WORD = 2.5  # of these
