@@ -3,7 +3,8 @@
     assets/token_statistics.npz   arrays of numpy, compressed; no pickle is read
       head     (n,) uint8: JSON: format, encoder, the ids of the pages
       long     (pages,) bool
-      numbers  (pages, R_c, 4 + kinds) float16: place, low, high, words, then the kinds
+      numbers  (pages, R_c, 6 + kinds + contents) float16: place, low, high, words, bits, slice bits, then the
+               kinds of words and of contents
 
 Written by `python -m metaembed_demo samples --ship`. It serves only for the encoder it was made with, and
 page by page: a page's id is a digest of what was read.
@@ -23,11 +24,13 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core import disk
 from metaembed_demo.core.types import Word
 
+from .contents import CONTENTS
 from .explainer import Explainer
 from .token_statistics import KINDS, PageStatistics, page_statistics
 
+SINGLE = ("place", "low", "high", "words", "bits", "slice_bits")  # numbers of a token
 NAME = "token_statistics.npz"  # beside the shipped samples
-FORMAT = 1
+FORMAT = 2
 Known = dict[str, tuple[tuple[Word, ...], PageStatistics]]  # page id -> the page's own words, its statistics
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def write(path: Path, collection: Collection, explainer: Explainer) -> int:
     """Write the statistics of `collection`, the sample pages, to `path`. Returns its bytes."""
     found = {page.id: page_statistics(explainer.look(page).evidence) for page in collection.pages.values()}
     rows = [
-        np.concatenate([np.stack([each.place, each.low, each.high, each.words], 1), each.kinds], 1)
+        np.concatenate([np.stack([getattr(each, name) for name in SINGLE], 1), each.kinds, each.contents], 1)
         for each in found.values()
     ]
     head = json.dumps({"format": FORMAT, "encoder": collection.fingerprint, "pages": list(found)})
@@ -62,13 +65,14 @@ def read(path: Path, collection: Collection) -> Known:
             if (head["format"], head["encoder"]) != (FORMAT, collection.fingerprint):
                 return {}
             long, numbers = parts["long"], parts["numbers"].astype(np.float32)
-        if numbers.shape[1:] != (collection.index.r_c, 4 + len(KINDS)):
+        if numbers.shape[1:] != (collection.index.r_c, len(SINGLE) + len(KINDS) + len(CONTENTS)):
             raise ValueError(f"its arrays have the shape {numbers.shape}")
         found: Known = {}
         for page_id, is_long, row in zip(head["pages"], long.tolist(), numbers, strict=True):
             if page_id in collection.pages:
-                place, low, high, words = row[:, :4].T
-                statistics = PageStatistics(is_long, place, low, high, words, row[:, 4:])
+                single, kinds, shares = np.split(row, [len(SINGLE), len(SINGLE) + len(KINDS)], 1)
+                of_tokens = dict(zip(SINGLE, single.T, strict=True))
+                statistics = PageStatistics(is_long, kinds=kinds, contents=shares, **of_tokens)
                 found[page_id] = collection.pages[page_id].words, statistics
         return found
     except FileNotFoundError:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from metaembed_demo.core.budgets import GROUPS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.attribution import Evidence
+
+from .contents import CONTENTS, contents, information, slices
 
 KINDS = {"text": "Text layer", "ocr": "Read by OCR", "visual": "Named in pictures", "picture": "Pictures"}
 
@@ -22,6 +26,9 @@ class TokenStatistics:
     low, high: 10th and 90th percentile of the position.
     words: effective number of words (exponential of the entropy), median over pages.
     kinds: share of attention by kind of word, see KINDS.
+    contents: share of attention by kind of content, see contents.CONTENTS; empty without a long page.
+    bits: what it adds to the mutual information of its group's tokens and the kind of content. slice_bits:
+        what the equal slice of the page in its place would add.
     """
 
     token: int
@@ -30,6 +37,9 @@ class TokenStatistics:
     high: float
     words: float
     kinds: dict[str, float]
+    contents: dict[str, float] = field(default_factory=dict)
+    bits: float = 0.0
+    slice_bits: float = 0.0
 
 
 LEAST_WORDS = 64  # minimum words of a page for position statistics
@@ -38,7 +48,9 @@ EDGE = 0.1  # quantile of `low`; `high` is 1 - EDGE
 
 @dataclass(frozen=True, eq=False)
 class PageStatistics:
-    """Attention statistics of one page: arrays (R_c,) float32; kinds (R_c, 4), in the order of KINDS."""
+    """Attention statistics of one page: arrays (R_c,) float32; kinds (R_c, 4), in the order of KINDS, and
+    contents (R_c, 6), in that of CONTENTS.
+    """
 
     long: bool  # at least LEAST_WORDS words
     place: FloatArray
@@ -46,6 +58,9 @@ class PageStatistics:
     high: FloatArray
     words: FloatArray
     kinds: FloatArray
+    contents: FloatArray
+    bits: FloatArray
+    slice_bits: FloatArray
 
 
 def page_statistics(evidence: Evidence) -> PageStatistics:
@@ -62,6 +77,8 @@ def page_statistics(evidence: Evidence) -> PageStatistics:
     edges = [
         places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
     ]
+    found = contents([word for word in evidence.words if word.text])
+    bits, slice_bits = _bits(of_words, found)
     return PageStatistics(
         int(named.sum()) >= LEAST_WORDS,
         np.asarray(shares @ places, np.float32),
@@ -69,7 +86,20 @@ def page_statistics(evidence: Evidence) -> PageStatistics:
         np.asarray(edges[1], np.float32),
         np.asarray(np.exp(entropy), np.float32),
         np.stack([read[:, kinds == kind].sum(1) for kind in KINDS], 1).astype(np.float32),
+        np.stack([shares[:, found == at].sum(1) for at in range(len(CONTENTS))], 1).astype(np.float32),
+        bits,
+        slice_bits,
     )
+
+
+def _bits(read: FloatArray, found: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    """`information` of the tokens of each group, and of as many equal slices."""
+    bits, slice_bits = np.zeros(len(read), np.float32), np.zeros(len(read), np.float32)
+    for first, last in (group.candidate for group in GROUPS):
+        own = read[first - 1 : last]
+        bits[first - 1 : last] = information(own, found)
+        slice_bits[first - 1 : last] = information(slices(len(own), len(found)), found)
+    return bits, slice_bits
 
 
 def summary(found: Sequence[PageStatistics]) -> list[TokenStatistics]:
@@ -79,6 +109,9 @@ def summary(found: Sequence[PageStatistics]) -> list[TokenStatistics]:
         return []
     place, low, high = (np.mean([getattr(h, name) for h in long], 0) for name in ("place", "low", "high"))
     words, kinds = np.median([h.words for h in long], 0), np.mean([h.kinds for h in found], 0)
+    shares, bits, slice_bits = (
+        np.mean([getattr(h, name) for h in long], 0) for name in ("contents", "bits", "slice_bits")
+    )
     return [
         TokenStatistics(
             i,
@@ -87,6 +120,9 @@ def summary(found: Sequence[PageStatistics]) -> list[TokenStatistics]:
             float(high[i]),
             float(words[i]),
             dict(zip(KINDS, kinds[i].tolist(), strict=True)),
+            dict(zip(CONTENTS, shares[i].tolist(), strict=True)),
+            float(bits[i]),
+            float(slice_bits[i]),
         )
         for i in range(len(place))
     ]

@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from plotly import graph_objects as go
@@ -25,6 +26,7 @@ from metaembed_demo.app.views.figure import NAMES
 from metaembed_demo.app.views.rank_chart import Line
 from metaembed_demo.app.views.timing_chart import Past
 from metaembed_demo.app.views.tradeoff_chart import Point
+from metaembed_demo.explain.contents import CONTENTS
 from metaembed_demo.explain.occlusion import Verdict
 from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
 from tests.app.test_views import HOSTILE, SIZES, Document
@@ -479,6 +481,16 @@ def test_specialisation_draws_every_token_where_it_reads() -> None:
         assert 0 <= low <= mean <= low + width <= 1
 
 
+def test_specialisation_tells_what_contents_the_finest_tokens_tell_apart() -> None:
+    assert "bits" not in token_chart.specialisation(STATISTICS)
+    shares = dict.fromkeys(CONTENTS, 0.1) | {"other": 0.5}
+    told = [replace(each, contents=shares, bits=0.01, slice_bits=0.005) for each in STATISTICS]
+    text = token_chart.specialisation(told)
+    assert "Knowing which of tokens 17–64 reads a word tells 0.48 bits of its kind of content" in text
+    assert "48 equal slices of the page would tell 0.24" in text
+    assert "<td>50%</td><td>0.48</td><td>0.24</td>" in text
+
+
 def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
     text = token_chart.specialisation(STATISTICS)
     kinds = plotted(text).data[3:]
@@ -486,7 +498,8 @@ def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
     assert kinds[0].y == ("1", "2–4", "17–64")
     assert [trace.x[0] for trace in kinds] == [0.5, 0.25, 0.25, 0.0]
     _, rows = files(token_chart.specialisation(STATISTICS))
-    assert rows[0] == ["token", "group", "place", "p10", "p90", "words", *KINDS]
+    names = ["token", "group", "place", "p10", "p90", "words", *KINDS, *CONTENTS, "bits", "slice_bits"]
+    assert rows[0] == names
     assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]
 
 

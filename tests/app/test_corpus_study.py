@@ -267,7 +267,15 @@ def test_places_come_from_long_pages_and_kinds_from_all() -> None:
     def made(long: bool, place: float, text: float) -> PageStatistics:
         each = np.full(2, place, np.float32)
         return PageStatistics(
-            long, each, each, each, each, np.array([[text, 0, 1 - text, 0]] * 2, np.float32)
+            long,
+            each,
+            each,
+            each,
+            each,
+            np.array([[text, 0, 1 - text, 0]] * 2, np.float32),
+            np.array([[1.0, 0, 0, 0, 0, 0]] * 2, np.float32),
+            each,
+            each,
         )
 
     (first, _) = summary([made(True, 0.2, 1.0), made(True, 0.4, 1.0), made(False, 0.9, 0.0)])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metaembed_demo.core.budgets import GROUPS, Group, group_of
 from metaembed_demo.core.text import DASH
+from metaembed_demo.explain.contents import CONTENTS
 from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
 
 from . import plot
@@ -35,15 +36,21 @@ def specialisation(tokens: Sequence[TokenStatistics]) -> str:
         ["Tokens", *KINDS.values()],
         [[group.label("candidate"), *_percents(found)] for group, found in groups],
     )
+    tables += as_table(
+        "Kinds of content as a table",
+        ["Tokens", *(name.capitalize() for name in CONTENTS), "Bits", "Bits of equal slices"],
+        [[group.label("candidate"), *_contents(found)] for group, found in groups],
+    )
     told = (
         "A bar holds 80% of what the token reads, between the first and the last word of a page in reading "
         "order; the tick is its mean place. Words read is the effective number on the median page."
+        + _told_apart(groups[-1])
     )
     return plot.chart("specialisation", _finding(groups), _plot(groups), tables, _files(tokens), told)
 
 
 def _files(tokens: Sequence[TokenStatistics]) -> Files:
-    names = ["token", "group", "place", "p10", "p90", "words", *KINDS]
+    names = ["token", "group", "place", "p10", "p90", "words", *KINDS, *CONTENTS, "bits", "slice_bits"]
     return plot.records(names, [_csv_row(token) for token in tokens])
 
 
@@ -163,6 +170,29 @@ def _shares(tokens: Sequence[TokenStatistics]) -> dict[str, float]:
     return {kind: value / total if total else 0.0 for kind, value in sums.items()}
 
 
+def _contents(tokens: Sequence[TokenStatistics]) -> list[str]:
+    known = [token for token in tokens if token.contents]
+    shares = [statistics.fmean(t.contents[name] for t in known) if known else 0.0 for name in CONTENTS]
+    bits, slice_bits = _bits(tokens)
+    return [*(f"{share * 100:.0f}%" for share in shares), f"{bits:.2f}", f"{slice_bits:.2f}"]
+
+
+def _bits(tokens: Sequence[TokenStatistics]) -> tuple[float, float]:
+    return sum(token.bits for token in tokens), sum(token.slice_bits for token in tokens)
+
+
+def _told_apart(finest: tuple[Group, Sequence[TokenStatistics]]) -> str:
+    group, tokens = finest
+    bits, slice_bits = _bits(tokens)
+    if not slice_bits:
+        return ""
+    return (
+        f" Knowing which of tokens {group.label('candidate')} reads a word tells {bits:.2f} bits of its kind "
+        f"of content ({', '.join(CONTENTS[:-1])}); {len(tokens)} equal slices of the page would tell "
+        f"{slice_bits:.2f}."
+    )
+
+
 def _row(token: TokenStatistics) -> list[str]:
     places = [f"{share * 100:.0f}%" for share in (token.low, token.place, token.high)]
     return [str(token.token + 1), *places, _count(token.words)]
@@ -172,4 +202,6 @@ def _csv_row(token: TokenStatistics) -> list[object]:
     label = group_of(token.token, "candidate").label("candidate")
     shares = [round(token.kinds.get(kind, 0.0), 4) for kind in KINDS]
     places = [round(share, 4) for share in (token.place, token.low, token.high)]
-    return [token.token + 1, label, *places, round(token.words, 2), *shares]
+    contents = [round(token.contents.get(name, 0.0), 4) for name in CONTENTS]
+    bits = [round(token.bits, 5), round(token.slice_bits, 5)]
+    return [token.token + 1, label, *places, round(token.words, 2), *shares, *contents, *bits]

@@ -153,6 +153,10 @@ class Trainer:
         with torch.no_grad():
             self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
+        self.fit_images()
+
+    def fit_images(self) -> None:
+        """Fit the image projection to what the text path says of drawings; again once that has been adapted."""
         if self.data is not None:
             image_captions.fit(self.meta.image_projection, self.text, self.data)
 
@@ -382,5 +386,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not trainer.resume():
         print(f"metaembed_demo train: there is no checkpoint in {run} to export.", file=sys.stderr)
         return 2
+    if trainer.adapters:
+        trainer.fit_images()
     save_meta(trainer.meta, out, adapters.tensors(trainer.text))
     return 0
