@@ -482,7 +482,7 @@ def test_specialisation_draws_every_token_where_it_reads() -> None:
 
 
 def test_specialisation_tells_what_contents_the_finest_tokens_tell_apart() -> None:
-    assert "bits" not in token_chart.specialisation(STATISTICS)
+    assert "Knowing which" not in token_chart.specialisation(STATISTICS)
     shares = dict.fromkeys(CONTENTS, 0.1) | {"other": 0.5}
     told = [replace(each, contents=shares, bits=0.01, slice_bits=0.005) for each in STATISTICS]
     text = token_chart.specialisation(told)
@@ -500,7 +500,7 @@ def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
     _, rows = files(token_chart.specialisation(STATISTICS))
     names = ["token", "group", "place", "p10", "p90", "words", *KINDS, *CONTENTS, "bits", "slice_bits"]
     assert rows[0] == names
-    assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0]
+    assert rows[1] == [1, "1", 0.5, 0.05, 0.95, 120, 0.5, 0.25, 0.25, 0.0, *[0.0] * len(CONTENTS), 0.0, 0.0]
 
 
 # The test of an explanation
