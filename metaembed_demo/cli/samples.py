@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.reencode import reencode
 from metaembed_demo.core.config import PATHS
-from metaembed_demo.encoders.registry import load_encoder
-from metaembed_demo.evaluation import sample_corpus
+from metaembed_demo.encoders.registry import MULTILINGUAL, load_encoder, offered
+from metaembed_demo.evaluation import sample_corpus, shipped_samples
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
@@ -26,9 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ship(shipped: Path) -> int:
-    """Write the token statistics of the samples in `shipped` beside it. Returns their bytes."""
+    """Write the token statistics of the samples in `shipped` beside it, and the vectors that the multilingual
+    encoder has of them. Returns the bytes of both.
+    """
     encoder = load_encoder()
     explains = explainer(encoder)
     assert explains is not None, "Mini tells what its tokens read"
     samples = sample_corpus.open_samples(encoder, shipped=shipped)
-    return sample_statistics.write(shipped.with_name(sample_statistics.NAME), samples.collection, explains)
+    size = sample_statistics.write(shipped.with_name(sample_statistics.NAME), samples.collection, explains)
+    if MULTILINGUAL in offered("mini"):
+        *_, made = reencode(samples.collection, load_encoder(MULTILINGUAL), threading.Event())
+        assert isinstance(made, Collection)
+        size += shipped_samples.write_vectors(shipped.with_name(PATHS.shipped_vectors.name), made)
+    return size

@@ -218,7 +218,7 @@ def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:
     if head["encoder"] != fingerprint:
         raise ValueError(
             f"The index at {path} was made by another encoder ({head['encoder']}, not {fingerprint}). "
-            "Index the files again into a new folder."
+            "Name the one that made it (--encoder), or index the files again into a new folder."
         )
     try:
         index = LocalIndex.of(*segments.read(path, head["index"]))

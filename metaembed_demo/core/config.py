@@ -114,6 +114,7 @@ class Paths(Settings):
     mini_weights: ClassVar[Path] = ROOT / "assets" / "mini.safetensors"
     multilingual_weights: ClassVar[Path] = ROOT / "assets" / "mini-multilingual.safetensors"
     shipped_samples: ClassVar[Path] = ROOT / "assets" / "samples.npz"
+    shipped_vectors: ClassVar[Path] = ROOT / "assets" / "samples-multilingual.npz"
     share_card: ClassVar[Path] = ROOT / "assets" / "share-card.jpg"
     shipped_statistics: ClassVar[Path] = ROOT / "assets" / "token_statistics.npz"
     shipped_fit: ClassVar[Path] = ROOT / "assets" / "fit.json"

@@ -10,6 +10,10 @@
       confidences (words,) uint16: thousandths, what `StoredPage.as_json` rounds to
 
 It stands for reading the corpus only where the encoder and every sample file are those it was made with.
+
+    assets/samples-multilingual.npz   the vectors of another encoder for the same pages
+      head     (n,) uint8: JSON: format, encoder, ids and digests of the pages
+      first, rest: as above
 """
 
 from __future__ import annotations
@@ -82,16 +86,12 @@ def write(
             for p in pages
         ],
     }
-    index = collection.index
-    ids = [page.id for page in pages]
-    full = index.full(ids)
     boxes = np.array([word.box for word in words], np.float64).reshape(-1, 4).T
     data = io.BytesIO()
     np.savez_compressed(
         data,
         head=_bytes(head),
-        first=pack_vectors(full[:, :FINE], np.dtype(np.int16)),
-        rest=pack_vectors(full[:, FINE:], np.dtype(np.int8)),
+        **_packed(collection),
         texts=_bytes([word.text for word in words]),
         boxes=np.diff(np.rint(boxes * UNITS).astype(np.int32), axis=1, prepend=np.int32(0)),
         kinds=np.array([WORD_KINDS.index(word.kind) for word in words], np.uint8),
@@ -99,6 +99,38 @@ def write(
     )
     disk.write(path, data.getvalue())
     return len(data.getvalue())
+
+
+def write_vectors(path: Path, collection: Collection) -> int:
+    """Write the vectors of `collection` alone, for `read_vectors`. Returns the file's bytes."""
+    pages = [[page.id, page.digest] for page in collection.pages.values()]
+    head = {"format": FORMAT, "encoder": collection.fingerprint, "pages": pages}
+    data = io.BytesIO()
+    np.savez_compressed(data, head=_bytes(head), **_packed(collection))
+    disk.write(path, data.getvalue())
+    return len(data.getvalue())
+
+
+def read_vectors(path: Path, encoder: Encoder, samples: Collection) -> Collection | None:
+    """Those pages of `samples` whose vectors under `encoder` are shipped at `path`; None where it is not of
+    this encoder, or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            head = json.loads(parts["head"].tobytes())
+            if (head["format"], head["encoder"]) != (FORMAT, encoder.fingerprint):
+                return None
+            made = Collection.for_encoder(encoder)
+            for (page_id, digest), vectors in zip(head["pages"], _unpacked(parts), strict=True):
+                page = samples.pages.get(page_id)
+                if page is not None and page.digest == digest:
+                    made.put(page, Embedding(vectors))
+            return made
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged, so the sample pages are read anew: %s", path.name, error)
+        return None
 
 
 def read(path: Path, encoder: Encoder, files: Sequence[Upload], digests: Digests) -> Shipped | None:
@@ -132,13 +164,24 @@ def unpack_vectors(packed: NDArray[Any]) -> FloatArray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
+def _packed(collection: Collection) -> dict[str, NDArray[Any]]:
+    full = collection.index.full([page.id for page in collection.pages.values()])
+    return {
+        "first": pack_vectors(full[:, :FINE], np.dtype(np.int16)),
+        "rest": pack_vectors(full[:, FINE:], np.dtype(np.int8)),
+    }
+
+
+def _unpacked(parts: Any) -> FloatArray:
+    return np.concatenate([unpack_vectors(parts["first"]), unpack_vectors(parts["rest"])], axis=1)
+
+
 def _opened(head: dict[str, Any], parts: Any, encoder: Encoder, files: Sequence[Upload]) -> Shipped:
     collection = Collection.for_encoder(encoder)
     by_name = {file.name: file for file in files}
     words = _words(parts)
-    vectors = np.concatenate([unpack_vectors(parts["first"]), unpack_vectors(parts["rest"])], axis=1)
     start = 0
-    for row, vector in zip(head["pages"], vectors, strict=True):
+    for row, vector in zip(head["pages"], _unpacked(parts), strict=True):
         page_id, places, width, height, count, reading, language = row
         (source, number), *also = [(name, int(at)) for name, at in places]
         drawing = Drawing(by_name[source], number, width, height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.upload_queue import uploads_of
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.collection.reencode import opened
+from metaembed_demo.collection.reencode import opened, reencode
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.config import Space
+from metaembed_demo.core.config import PATHS, Space
 from metaembed_demo.core.types import Page, Word
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable
 from metaembed_demo.encoders.vlm.checkpoints import save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM, create
 from metaembed_demo.encoders.vlm.prompts import Item
+from metaembed_demo.evaluation import shipped_samples
 from tests.support import tiny_vlm
 from tests.support.app_server import Served, Tab, serve
 from tests.support.dummy_encoder import DummyEncoder
@@ -166,6 +168,50 @@ def test_storage_comes_along(visit: Visit, encoders: Encoders) -> None:
     assert (visit.collection.index.storage, visit.collection.index.recall) == ("binary", 0.9)
     visit.search("boat")
     assert visit.chosen == "p3"
+
+
+def test_the_samples_of_later_visitors_have_full_vectors_whatever_this_one_stores(
+    visit: Visit, encoders: Encoders, base: Collection
+) -> None:
+    visit.collection.index = visit.collection.index.stored_as("binary")
+    list(switch(visit, encoders, "other"))
+    exact = Other(dim=32).encode_pages([opened(page) for page in base.pages.values()])
+    known = encoders.known(Other(dim=32))
+    assert known is not None
+    for each, vectors in zip(exact, known.index.vectors(list(base.pages)), strict=True):
+        np.testing.assert_allclose(vectors, each.vectors, atol=1e-3)
+
+
+def test_shipped_vectors_are_not_read_again(
+    visit: Visit, encoders: Encoders, base: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, path = Other(dim=32), tmp_path / "samples-multilingual.npz"
+    *_, made = reencode(base, other, threading.Event())
+    assert isinstance(made, Collection)
+    monkeypatch.setattr(PATHS.__class__, "shipped_vectors", path)
+    assert shipped_samples.write_vectors(path, made) == path.stat().st_size
+    monkeypatch.setattr(DummyEncoder, "encode_pages", lambda *_: pytest.fail("they are shipped"))
+    list(switch(visit, encoders, "other"))
+    assert visit.collection.fingerprint == "other-1"
+    ids = list(base.pages)
+    cosines = (visit.collection.index.vectors(ids) * made.index.vectors(ids)).sum(-1)
+    assert cosines.min() > 0.999
+
+
+def test_shipped_vectors_of_others_are_not_taken(base: Collection, tmp_path: Path) -> None:
+    other, path = Other(dim=32), tmp_path / "samples-multilingual.npz"
+    *_, made = reencode(base, other, threading.Event())
+    assert isinstance(made, Collection)
+    assert shipped_samples.read_vectors(path, other, base) is None
+    shipped_samples.write_vectors(path, made)
+    assert shipped_samples.read_vectors(path, DummyEncoder(), base) is None
+    changed = Collection.for_encoder(DummyEncoder())
+    changed.put(page("another", 3), DummyEncoder().encode_pages([Page("p3", "", 1, None, ())])[0])
+    found = shipped_samples.read_vectors(path, other, changed)
+    assert found is not None
+    assert len(found) == 0, "a page that bears the id of another"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert shipped_samples.read_vectors(path, other, base) is None
 
 
 def test_pages_known_under_an_encoder_are_not_read_again(

@@ -74,6 +74,8 @@ def test_the_end_of_a_dense_page_is_read_and_what_is_beyond_is_told(mini: Mini) 
     assert scores[0] > scores[1] + 1
     assert mini.left_out(dense) == ""
     assert f"reads the first {mini.text.most_tokens:,}" in mini.left_out(page("word " * 20_000))
+    one = "東京大阪" * (mini.text.most_tokens // 4 + 1)  # a language without spaces
+    assert "reads the first" in mini.left_out(page(f"{one} {one}"))
 
 
 def test_unknown_letters_match_nothing(mini: Mini) -> None:

@@ -13,9 +13,11 @@ from metaembed_demo.app.views import documents_tab
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.collection.reencode import keep_as, missing, no_room, reencode, vectors_in
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
+from metaembed_demo.evaluation.shipped_samples import read_vectors
 from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.page_cache import PageCache
 
@@ -43,6 +45,7 @@ class Encoders:
         self._lock = threading.Lock()
         # By name and visual tokens per page; 0: the encoder's default.
         self._tools = {(self.names[0], 0): first} if self.names else {}
+        self._samples = base
         self._bases = {first.encoder.fingerprint: base}
         if self.names:
             first.complements.add(self.names[0], first.encoder)
@@ -91,8 +94,13 @@ class Encoders:
         return (encoder.max_visual_tokens, *chosen) if chosen else ()
 
     def known(self, encoder: Encoder) -> Collection | None:
-        """The sample corpus under `encoder`, as far as it is known."""
-        return self._bases.get(encoder.fingerprint)
+        """The sample corpus under `encoder`, as far as it is known or shipped."""
+        with self._lock:
+            if encoder.fingerprint not in self._bases:
+                made = read_vectors(PATHS.shipped_vectors, encoder, self._samples)
+                if made is not None:
+                    self._bases[encoder.fingerprint] = made
+            return self._bases.get(encoder.fingerprint)
 
     def base(self, encoder: Encoder, collection: Collection, samples: Collection) -> Collection:
         """The sample corpus under `encoder`, with the vectors of a visitor's `collection` where it has them.
@@ -101,14 +109,14 @@ class Encoders:
         because a visitor's pages may carry the names of their own files.
         """
         with self._lock:
-            known = self._bases.get(encoder.fingerprint)
-            if known is None or len(known) < len(samples):
-                known = Collection.for_encoder(encoder)
-                with collection.lock:
-                    for page in samples.pages.values():
-                        if (vectors := vectors_in(collection, page)) is not None:
-                            known.put(page, Embedding(vectors))
-                self._bases[encoder.fingerprint] = known
+            known = self._bases.get(encoder.fingerprint, Collection.for_encoder(encoder))
+            if len(known) < len(samples):
+                made = Collection.for_encoder(encoder)
+                for page in samples.pages.values():
+                    held = (vectors_in(each, page) for each in (known, collection))
+                    if (vectors := next((each for each in held if each is not None), None)) is not None:
+                        made.put(page, Embedding(vectors))
+                self._bases[encoder.fingerprint] = known = made
             return known
 
     def choice(self, tools: Tools) -> tuple[str, int]:
@@ -178,6 +186,7 @@ def _read(visit: Visit, encoders: Encoders, tools: Tools) -> Generator[Documents
                     documents_tab.progress(step.done, step.total, step.source, step.number), busy=True
                 )
         if not stored and not visit.stop.is_set():
+            encoders.base(tools.encoder, made, visit.session.base)  # from full vectors, not from codes
             keep_as(made, old)
             stored = True
         if ready():

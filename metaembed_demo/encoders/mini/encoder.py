@@ -30,7 +30,6 @@ from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
 from .text_path import TextPath, TextStates
 
 PAGE_BATCH = 8  # pages per forward pass
-LONG = 1_000  # words; fewer are within the limit of tokens, unless most are serial numbers
 BATCH_TOKENS = 32_768  # of the pages of one pass, padded to the longest; bounds memory for long pages
 # Part of the fingerprint, as vectors depend on it: changes with how words become word pieces.
 READING = "2: normalised words, no unknown pieces but spelled ideographs, 128 windows, repetition"
@@ -81,7 +80,9 @@ class Mini:
 
     def left_out(self, page: Page) -> str:
         """What of a page exceeds the encoder, as the rest of a sentence; "" when nothing does."""
-        if len(page.words) < LONG:
+        if (
+            sum(len(word.text) for word in page.words) <= self.text.most_tokens
+        ):  # a piece has a letter or more
             return ""
         read = self.text.words_read([word.text for word in page.words])
         if read == len(page.words):

@@ -156,7 +156,7 @@ class Trainer:
         self.fit_images()
 
     def fit_images(self) -> None:
-        """Fit the image projection to what the text path says of drawings; again once that has been adapted."""
+        """Fit the image projection to what the text path says of drawings; anew once that is adapted."""
         if self.data is not None:
             image_captions.fit(self.meta.image_projection, self.text, self.data)
 
