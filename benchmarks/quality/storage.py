@@ -168,10 +168,10 @@ def elsewhere(pages: FloatArray) -> list[Way]:
     """Ways that the program does not have."""
     r_c, dim = pages.shape[1:]
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((dim, dim)))[0].astype(np.float32)
-    half, eighth = (unit(pages[..., : dim // part]) for part in (2, 8))
+    half, quarter = (unit(pages[..., : dim // part]) for part in (2, 4))
     found = [
         _other("int8, first half of D", r_c * dim // 2, int8(half), lambda q: unit(q[:, : dim // 2])),
-        _other("int8, first eighth of D", r_c * dim // 8, int8(eighth), lambda q: unit(q[:, : dim // 8])),
+        _other("int8, first quarter of D", r_c * dim // 4, int8(quarter), lambda q: unit(q[:, : dim // 4])),
         _other("int8, first 16 tokens", 16 * dim, int8(pages[:, :16])),
         _other("4 bits, one scale a page", r_c * dim // 2, four_bits(pages)),
         _other(
