@@ -23,7 +23,7 @@ from metaembed_demo.encoders.mini.image_projection import (
 )
 from metaembed_demo.encoders.mini.text_path import WIDTH
 from metaembed_demo.index.maxsim import maxsim
-from metaembed_demo.training.mini import clipart, image_captions
+from metaembed_demo.training.mini import clipart, emoji, image_captions
 from metaembed_demo.training.mini.clipart import Drawing
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -166,6 +166,8 @@ def test_features_of_drawings_are_made_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(clipart, "fetch", lambda data: data)
     monkeypatch.setattr(clipart, "training_drawings", lambda folder: drawings)
     monkeypatch.setattr(clipart, "render", render)
+    monkeypatch.setattr(emoji, "fetch", lambda data: data)
+    monkeypatch.setattr(emoji, "training_drawings", lambda folder: [])
     text = minilm.load()
     first = ImageProjection()
     image_captions.fit(first, text, tmp_path)

@@ -35,12 +35,15 @@ SIDE = 380  # pixels; longer side of a rendered drawing
 
 @dataclass(frozen=True)
 class Drawing:
-    """One SVG: name within the package, file, title in plain words or "", keywords."""
+    """One SVG: name within the package, file, title in plain words or "", keywords; (language, title) of
+    further titles.
+    """
 
     name: str
     path: Path
     title: str
     keywords: tuple[str, ...]
+    names: tuple[tuple[str, str], ...] = ()
 
     @property
     def caption(self) -> str:

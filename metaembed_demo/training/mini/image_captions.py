@@ -21,7 +21,7 @@ from metaembed_demo.documents.imagenet_labels import CLASSES, label
 from metaembed_demo.encoders.mini.image_projection import CaptionedDrawings, ImageProjection
 from metaembed_demo.encoders.mini.text_path import TextPath
 
-from . import clipart
+from . import clipart, emoji
 
 KEPT = "drawings.npz"
 NAMES = 3  # maximum names per class
@@ -31,7 +31,7 @@ TELL_EVERY = 200  # drawings
 
 def fit(projection: ImageProjection, text: TextPath, data: Path) -> None:
     """Fit `projection` to the drawings under `data`, which are downloaded once. Raises RuntimeError."""
-    drawings = clipart.training_drawings(clipart.fetch(data))
+    drawings = clipart.training_drawings(clipart.fetch(data)) + emoji.training_drawings(emoji.fetch(data))
     features = _features(drawings, data / KEPT)
     drawings = [drawing for drawing in drawings if drawing.name in features]
     captions = torch.from_numpy(text.embed([drawing.caption for drawing in drawings]))
