@@ -182,6 +182,8 @@ def test_copies_share_what_is_on_the_device_and_grow_apart(pages: FloatArray, qu
     plain.add(twin.ids, twin.full(twin.ids))
     assert twin.search(query, STOPS[-1], 9) == plain.search(query, STOPS[-1], 9)
     assert len(held) == 301  # the twin's own pages are in a block of its own
+    assert [held.allocated(pages) for pages in (301, 600, 601, 1_000)] == [0, 0, 602, 1_000]
+    assert [len(group) for group in twin._held(twin._blocks[1])._groups] == [100] * 5  # no more than it needs
 
 
 def test_without_room_it_searches_on_the_cpu_and_says_so_once(

@@ -102,8 +102,7 @@ class GpuIndex(LocalIndex):
             scored = self._scored(torch.from_numpy(q), r_c, slots) if self._has_room() else None
             if scored is None:
                 return None
-            scores, slack = scored
-            rows = [self._within(*each, r_c, slots, few) for each in zip(q, scores, slack, strict=True)]
+            rows = self._within(q, *scored, r_c, slots, few)
         except torch.OutOfMemoryError:
             self._tell()
             return None
@@ -121,14 +120,20 @@ class GpuIndex(LocalIndex):
 
     def _within(
         self, q: FloatArray, scores: torch.Tensor, slack: torch.Tensor, r_c: int, slots: Slots, few: int
-    ) -> Slots:
-        """Indices of the `slots` whose score can reach that of the best `few`, ascending.
+    ) -> list[Slots]:
+        """For each query, ascending, the indices of the `slots` whose score can reach that of the best `few`.
 
         Any `few` pages bound the last of the best from below, those of the best `scores` closely.
         """
-        first = np.sort(slots[scores.topk(few).indices.cpu().numpy()])
-        floor = self._blocks.scores(self._codec, q, r_c, first, full=False).min()
-        return (scores >= float(floor) - float(slack)).nonzero().flatten().cpu().numpy()
+        first = [np.sort(slots[at]) for at in scores.topk(few).indices.cpu().numpy()]
+        floors = [
+            self._blocks.scores(self._codec, query, r_c, some, full=False).min()
+            for query, some in zip(q, first, strict=True)
+        ]
+        least = (torch.tensor(np.array(floors)) - slack).to(self.device)
+        of, at = (scores >= least[:, None]).nonzero(as_tuple=True)
+        ends = torch.bincount(of, minlength=len(q)).cumsum(0).tolist()
+        return np.split(at.cpu().numpy(), ends[:-1])
 
     # On the device
 
@@ -136,7 +141,7 @@ class GpuIndex(LocalIndex):
         """Whether the device holds the vectors, or has room for those that it lacks."""
         if self.storage not in ("float16", "int8"):
             return False
-        lacking = sum(max(0, len(block) - len(self._held(block))) for block in self._blocks)
+        lacking = sum(self._held(block).allocated(len(block)) for block in self._blocks)
         needed = lacking * self._codec.bytes_per_page(self.r_c)
         if needed <= SHARE * free_bytes(self.device):
             return True
@@ -158,6 +163,7 @@ class GpuIndex(LocalIndex):
         parts = block.codes("codes") if self.storage == "int8" else (block.part(FULL),)
         step = max(1, PIECE // self._codec.bytes_per_page(self.r_c))
         with held.lock:
+            held.reserve(len(block))
             while len(held) < len(block):
                 rows = slice(len(held), min(len(held) + step, len(block)))
                 held.add(*(torch.from_numpy(np.array(part[rows])) for part in parts))

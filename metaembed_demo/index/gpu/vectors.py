@@ -62,6 +62,15 @@ class DeviceVectors:
     def __len__(self) -> int:
         return self._size
 
+    def allocated(self, pages: int) -> int:
+        """The pages that memory is taken for when there are to be `pages`; 0 if they have room already."""
+        return 0 if pages <= len(self._groups[0]) else max(pages, 2 * self._size)
+
+    def reserve(self, pages: int) -> None:
+        """Make room for `pages` in all. Raises torch.OutOfMemoryError when there is none."""
+        if capacity := self.allocated(pages):
+            self._grow(capacity)
+
     def add(self, vectors: torch.Tensor, scales: torch.Tensor | None = None) -> None:
         """Add pages (n, R_c, D): floats of any dtype, or the codes of int8 and the scale (n,) of each page.
 
@@ -69,8 +78,7 @@ class DeviceVectors:
             torch.OutOfMemoryError: when the device has no room; nothing is added.
         """
         size, needed = self._size, self._size + len(vectors)
-        if needed > len(self._groups[0]):
-            self._grow(max(needed, 2 * size))
+        self.reserve(needed)
         vectors = vectors.to(self.device)
         for (first, end), group in zip(self.spans, self._groups, strict=True):
             part = vectors[:, first:end]
