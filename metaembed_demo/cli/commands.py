@@ -46,7 +46,7 @@ def run_index(options: argparse.Namespace) -> dict[str, Any]:
         files = uploads(options.paths)
         encoder = load_encoder(options.encoder)
         collection = (
-            Collection.load(options.out, encoder.fingerprint)
+            Collection.load(options.out, encoder.fingerprint, encoder.device)
             if persistence.is_saved(options.out)
             else Collection.for_encoder(encoder)
         )
@@ -106,7 +106,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         persistence.manifest(options.index)  # before the encoder is loaded, which takes seconds
         query = Query(clean(options.query.strip()), open_picture(options.image) if options.image else None)
         encoder = load_encoder(options.encoder)
-        collection = Collection.load(options.index, encoder.fingerprint)
+        collection = Collection.load(options.index, encoder.fingerprint, encoder.device)
         if options.qdrant:
             search_there(collection, options.qdrant, options.name)
         else:

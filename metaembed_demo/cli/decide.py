@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def decide(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The result as JSON types, and as Markdown. Raises ValueError for what cannot be measured."""
     encoder = load_encoder(options.encoder)
-    collection = Collection.load(options.index, encoder.fingerprint)
+    collection = Collection.load(options.index, encoder.fingerprint, encoder.device)
     asked: Sequence[Asked] | Labels = known_items(collection)
     if options.queries:
         asked = read_labels(options.queries, options.qrels, collection)

@@ -13,7 +13,7 @@ from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
-from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.gpu import index_for
 from metaembed_demo.index.selection import Selection
 from metaembed_demo.index.words.word_index import Lexical
 
@@ -47,9 +47,10 @@ class Collection:
     Readers that need pages and index to agree over several calls hold `lock`.
     """
 
-    def __init__(self, encoder_fingerprint: str, r_c: int, dim: int) -> None:
+    def __init__(self, encoder_fingerprint: str, r_c: int, dim: int, device: str = "CPU") -> None:
+        """device: of the encoder; the index is on its GPU if it has one."""
         self.fingerprint = encoder_fingerprint
-        self.index: MultiVectorIndex = LocalIndex(r_c, dim)
+        self.index: MultiVectorIndex = index_for(device)(r_c, dim)
         self.pages = PageStore()
         self.words = PageWords()
         self.calibrations = Kept()
@@ -65,7 +66,7 @@ class Collection:
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
         """An empty collection for `encoder`."""
-        return cls(encoder.fingerprint, encoder.r_c, encoder.dim)
+        return cls(encoder.fingerprint, encoder.r_c, encoder.dim, encoder.device)
 
     def __len__(self) -> int:
         return len(self.pages)
@@ -321,14 +322,14 @@ class Collection:
             return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
     @classmethod
-    def load(cls, path: Path, encoder_fingerprint: str) -> Collection:
-        """Read what `save` wrote.
+    def load(cls, path: Path, encoder_fingerprint: str, device: str = "CPU") -> Collection:
+        """Read what `save` wrote. `device` as for a new collection.
 
         Raises:
             ValueError: when the folder is missing, no index, of another format, made by another encoder, or
                 damaged. The message says which, and gives a remedy.
         """
-        index, pages = persistence.load(path, encoder_fingerprint)
+        index, pages = persistence.load(path, encoder_fingerprint, index_for(device))
         collection = cls(encoder_fingerprint, index.r_c, index.dim)
         collection.index, collection.words = index, PageWords.load(path, index.ids)
         collection.calibrations = persistence.calibrations(path)

@@ -212,8 +212,8 @@ def keep_calibrations(path: Path, kept: Kept) -> None:
     disk.write_json(path / "manifest.json", {**manifest(path), "calibrations": kept.as_json()})
 
 
-def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:
-    """Read what `save` wrote. Raises ValueError as `Collection.load`."""
+def load(path: Path, fingerprint: str, kind: type[LocalIndex] = LocalIndex) -> tuple[LocalIndex, PageStore]:
+    """Read what `save` wrote, as an index of `kind`. Raises ValueError as `Collection.load`."""
     head = manifest(path)
     if head["encoder"] != fingerprint:
         raise ValueError(
@@ -221,7 +221,7 @@ def load(path: Path, fingerprint: str) -> tuple[LocalIndex, PageStore]:
             "Name the one that made it (--encoder), or index the files again into a new folder."
         )
     try:
-        index = LocalIndex.of(*segments.read(path, head["index"]))
+        index = kind.of(*segments.read(path, head["index"]))
         records = _read_table(path, head["table"])
         store = PageStore()
         for record in records:

@@ -85,7 +85,7 @@ def collect(
     known: dict[str, Any] = {}
     collection = Collection.for_encoder(encoder)
     if persistence.is_saved(keep):
-        collection = Collection.load(keep, encoder.fingerprint)
+        collection = Collection.load(keep, encoder.fingerprint, encoder.device)
         known = disk.read_json(keep / DIGESTS) if (keep / DIGESTS).is_file() else {}
     stands = {name for name, digest in known.items() if digests.get(name) == digest}
     for document in collection.documents():

@@ -23,6 +23,7 @@ PICTURE, WORDS = 80_800, 2_100  # bytes a page on disk, the sample corpus (113 p
 PAPER = {0: (0.68, 1.67), 3: (10.68, 1.92), 4: (42.72, 6.25)}
 PAPER_PAGES, PAPER_DIM = 100_000, 3584
 PAPER_SETTING = f"100,000 candidates on an A100, D = {PAPER_DIM}, bf16"
+A100_BANDWIDTH = 2.039e12  # bytes a second that its memory gives at most, the 80 GB one's data sheet
 USABLE = 0.7  # share of a machine's memory that the index may take: assumed
 
 
@@ -44,6 +45,15 @@ class OnDisk:
     picture: float = PICTURE
     words: float = WORDS
     source: str = "the sample corpus"
+
+
+def read_ms(gib: float) -> float:
+    """Milliseconds in which an A100 can read so many GiB once, at least.
+
+    >>> [(ms, round(read_ms(gib), 1)) for gib, ms in PAPER.values()]
+    [(1.67, 0.4), (1.92, 5.6), (6.25, 22.5)]
+    """
+    return gib * GIB / A100_BANDWIDTH * 1e3
 
 
 def memory(pages: int, kind: str, dim: int, r_c: int = R_C) -> int:

@@ -7,7 +7,7 @@ indexes and memory-mapped from disk.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Block:
         self.digest = ""  # name of its segment on disk, once saved
         self.files: dict[str, Any] | None = None  # name -> sha256 and bytes, once saved
         self.readers: dict[str, Reader] = {}  # part -> open file, if on disk
+        self.beside: dict[Hashable, Any] = {}  # vectors elsewhere (index/gpu), shared with copies
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,6 +148,7 @@ class Block:
         """A block with the same arrays and independent live flags."""
         twin = Block(self.ids, {name: self.part(name) for name in self._parts}, self.live.copy())
         twin.digest, twin.files, twin.readers = self.digest, self.files, self.readers
+        twin.beside = self.beside
         return twin
 
     def spill(self) -> None:

@@ -123,12 +123,16 @@ class LocalIndex:
     def _snapshot(self) -> LocalIndex:
         """A read-only copy without inverted lists."""
         with self._lock:
-            twin = LocalIndex(self.r_c, self.dim, self.exact_up_to, self._codec)
+            twin = self._like(self._codec)
             twin.recall, twin.rescore, twin.has_full = self.recall, self.rescore, self.has_full
             twin._lay([block.copy() for block in self._blocks])
             twin._slots = dict(self._slots)
             twin._checked = self._checked
             return twin
+
+    def _like(self, coding: Codec) -> LocalIndex:
+        """An empty index of this kind, with vectors stored by `coding`."""
+        return LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
 
     def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
         return finish(self.storing_as(kind, keep_full))
@@ -145,7 +149,7 @@ class LocalIndex:
         ids = source.ids
         some = ids[:: max(1, len(ids) // SAMPLE)]
         coding = codec(kind, self.r_c, self.dim, source.full(some))
-        made = LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
+        made = self._like(coding)
         made.recall, made.rescore, made.lists_from = self.recall, self.rescore, self.lists_from
         made.has_full = keep_full or kind == "float16"
         for start in range(0, len(ids), STEP):

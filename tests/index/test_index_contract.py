@@ -15,6 +15,7 @@ from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.qdrant.index import SPARE, QdrantIndex
+from tests.support.device_index import DeviceIndex, Float16Index
 from tests.support.rest_qdrant import serving
 from tests.support.sample_pages import random_vectors, unit
 
@@ -30,6 +31,8 @@ def on_qdrant(location: str, r_c: int, dim: int) -> QdrantIndex:
 
 BACKENDS: dict[str, Callable[[Path, ExitStack], Make]] = {
     "memory": lambda folder, stack: LocalIndex,
+    "device, bfloat16": lambda folder, stack: DeviceIndex,
+    "device, float16": lambda folder, stack: Float16Index,
     "qdrant in memory": lambda folder, stack: partial(on_qdrant, ":memory:"),
     "qdrant in a folder": lambda folder, stack: partial(on_qdrant, str(folder / "local")),
     "qdrant's engine": lambda folder, stack: partial(on_qdrant, f"edge:{folder / 'edge'}"),

@@ -14,6 +14,7 @@ from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.base import best
 from metaembed_demo.index.local import LocalIndex
 from metaembed_demo.index.maxsim import maxsim_numpy
+from tests.support.device_index import DeviceIndex
 from tests.support.sample_pages import random_vectors
 
 R_C, DIM = 16, 8
@@ -23,10 +24,12 @@ BUDGETS = st.sampled_from([*STOPS, Budget(3, 5), Budget(7, 2)])
 class IndexMachine(RuleBasedStateMachine):
     """`self.model` holds what was added and not removed, in order, rounded as the index rounds it."""
 
+    kind: type[LocalIndex] = LocalIndex
+
     @initialize(coarse=st.booleans())
     def begin(self, coarse: bool) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.index = LocalIndex(R_C, DIM, exact_up_to=0 if coarse else 5_000)
+        self.index = self.kind(R_C, DIM, exact_up_to=0 if coarse else 5_000)
         self.model: dict[str, FloatArray] = {}
         self.saved: dict[str, FloatArray] | None = None
         self.seed = 0
@@ -89,7 +92,7 @@ class IndexMachine(RuleBasedStateMachine):
     @rule()
     def load(self) -> None:
         coarse = self.index.exact_up_to
-        self.index = LocalIndex.load(Path(self.folder.name))
+        self.index = self.kind.load(Path(self.folder.name))
         self.index.exact_up_to = coarse
         self.model = dict(self.saved or {})
 
@@ -122,8 +125,21 @@ class IndexMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+class DeviceMachine(IndexMachine):
+    """On a GPU, where a search is exact whatever the coarse stage of LocalIndex would do."""
+
+    kind = DeviceIndex
+
+    @rule(budget=BUDGETS, k=st.integers(1, 30), seed=st.integers(0, 99))
+    def search_without_exact(self, budget: Budget, k: int, seed: int) -> None:
+        query = random_vectors(2_000 + seed, 8, DIM)
+        if self.index.storage == "float16":
+            assert self.index.search(query, budget, k) == self.index.search(query, budget, k, exact=True)
+
+
 TestIndexMachine = IndexMachine.TestCase
-TestIndexMachine.settings = settings(
+TestDeviceMachine = DeviceMachine.TestCase
+TestIndexMachine.settings = TestDeviceMachine.settings = settings(
     max_examples=25,
     stateful_step_count=25,
     deadline=None,
