@@ -86,12 +86,14 @@ def write(
             for p in pages
         ],
     }
+    first, rest = _packed(collection)
     boxes = np.array([word.box for word in words], np.float64).reshape(-1, 4).T
     data = io.BytesIO()
     np.savez_compressed(
         data,
         head=_bytes(head),
-        **_packed(collection),
+        first=first,
+        rest=rest,
         texts=_bytes([word.text for word in words]),
         boxes=np.diff(np.rint(boxes * UNITS).astype(np.int32), axis=1, prepend=np.int32(0)),
         kinds=np.array([WORD_KINDS.index(word.kind) for word in words], np.uint8),
@@ -106,7 +108,8 @@ def write_vectors(path: Path, collection: Collection) -> int:
     pages = [[page.id, page.digest] for page in collection.pages.values()]
     head = {"format": FORMAT, "encoder": collection.fingerprint, "pages": pages}
     data = io.BytesIO()
-    np.savez_compressed(data, head=_bytes(head), **_packed(collection))
+    first, rest = _packed(collection)
+    np.savez_compressed(data, head=_bytes(head), first=first, rest=rest)
     disk.write(path, data.getvalue())
     return len(data.getvalue())
 
@@ -164,12 +167,10 @@ def unpack_vectors(packed: NDArray[Any]) -> FloatArray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def _packed(collection: Collection) -> dict[str, NDArray[Any]]:
+def _packed(collection: Collection) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The arrays `first` and `rest`."""
     full = collection.index.full([page.id for page in collection.pages.values()])
-    return {
-        "first": pack_vectors(full[:, :FINE], np.dtype(np.int16)),
-        "rest": pack_vectors(full[:, FINE:], np.dtype(np.int8)),
-    }
+    return pack_vectors(full[:, :FINE], np.dtype(np.int16)), pack_vectors(full[:, FINE:], np.dtype(np.int8))
 
 
 def _unpacked(parts: Any) -> FloatArray:

@@ -15,11 +15,9 @@ from metaembed_demo.core.types import FloatArray, Word
 CONTENTS = ("heading", "number", "name", "caption", "margin", "other")
 MARGIN = 0.07  # of the page's height, at its top and its bottom
 LARGE = 1.2  # times the median height of the page's words
-CAPTION = re.compile(
-    r"(?:fig(?:ure|\.|ura)?|table|tab\.|abb(?:ildung|\.)|tabelle|tableau|tabla|tabella|рис\.?|рисунок|таблица|図|表|图)"
-    r"[\s.]*\d*[.:]?",
-    re.IGNORECASE,
-)
+CAPTIONED = """figure fig fig. figura table tab. abbildung abb. tabelle tableau tabla tabella рис рис. рисунок
+таблица 図 表 图"""
+CAPTION = re.compile(rf"(?:{'|'.join(map(re.escape, CAPTIONED.split()))})[\s.]*\d*[.:]?", re.IGNORECASE)
 ENDS = (".", "!", "?", ":")
 
 

@@ -8,7 +8,7 @@ from metaembed_demo.training.mini.dataset import originals, queries
 from metaembed_demo.training.mini.translated_pages import TranslatedPages
 from metaembed_demo.training.mini.translations import Translations
 
-GERMAN = "Das Fenster zeigt alle Ebenen des Bildes an. Wählen Sie eine davon aus und verschieben Sie sie. "
+GERMAN = "Das Fenster zeigt alle Ebenen des Bildes an. Davon kann eine gewählt und verschoben werden. "
 
 
 def document(name: str, sections: int) -> Translations:
