@@ -326,6 +326,32 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
         )
 
 
+def test_a_share_of_what_was_learned_is_kept(tmp_path: Path) -> None:
+    recipe = Recipe(
+        steps=2,
+        batch=4,
+        lora=4,
+        keep=0.5,
+        teacher_e5=False,
+        rate=1e-2,
+        warmup=1,
+        sample=60,
+        rarity_batches=2,
+        dev_every=9,
+        dev_pages=2,
+    )
+    trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
+    trainer.run()
+    learned, changed = trainer.meta.tensors()["page_tokens"].clone(), adapters.tensors(trainer.text)
+    kept = trainer.finish()
+    start = trainer.start["page_tokens"]
+    assert (learned - start).abs().max() > 1e-3
+    torch.testing.assert_close(trainer.meta.tensors()["page_tokens"], (learned + start) / 2)
+    name = next(name for name in changed if name.endswith(".up") and changed[name].abs().max() > 0)
+    torch.testing.assert_close(kept[name], changed[name] / 2)
+    torch.testing.assert_close(adapters.tensors(trainer.text)[name], kept[name])
+
+
 def test_export_without_a_checkpoint_and_missing_data_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

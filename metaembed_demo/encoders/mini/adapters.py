@@ -50,6 +50,11 @@ def tensors(text: TextPath) -> dict[str, torch.Tensor]:
     return found
 
 
+def scaled(stored: Mapping[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:
+    """A share of the changes that `tensors` returned."""
+    return {name: tensor * share if name.endswith(".up") else tensor for name, tensor in stored.items()}
+
+
 @torch.no_grad()
 def load(text: TextPath, stored: Mapping[str, torch.Tensor]) -> None:
     """Put changes from `tensors` into a text path: into those attached to it, otherwise into its weights.

@@ -27,6 +27,7 @@ FEATURES, CLASSES = 1280, 1000  # of EfficientNet-Lite2
 SHARPNESS = 1 / 1.2  # exponent of the class probabilities; below 1 it flattens them
 RIDGE = 1.0  # ridge penalty, in feature variances
 CLASS_WEIGHT = 0.6  # norm of a class row relative to the mean norm of the drawings' features
+KEY = 256  # principal directions of the drawings' features, in which the nearest are found
 NEARNESS = 0.06  # softmax temperature over cosines to the drawings
 
 
@@ -45,6 +46,7 @@ class ImageProjection(nn.Module):
     spread: torch.Tensor
     classes: torch.Tensor
     projection: torch.Tensor
+    directions: torch.Tensor
     keys: torch.Tensor
     captions: torch.Tensor
 
@@ -55,7 +57,8 @@ class ImageProjection(nn.Module):
             "spread": (FEATURES,),
             "classes": (CLASSES, WIDTH),
             "projection": (FEATURES, WIDTH),
-            "keys": (drawings, FEATURES),
+            "directions": (FEATURES, KEY),
+            "keys": (drawings, KEY),
             "captions": (drawings, WIDTH),
         }
         for name, shape in shapes.items():
@@ -74,7 +77,7 @@ class ImageProjection(nn.Module):
         features = self.standardised(features)
         parts = [probability**SHARPNESS @ self.classes, features @ self.projection]
         if len(self.keys):
-            near = F.normalize(features, dim=-1) @ self.keys.T
+            near = F.normalize(features, dim=-1) @ self.directions @ self.keys.T
             parts.append((near / NEARNESS).softmax(1) @ self.captions)
         return F.normalize(torch.stack([F.normalize(part, dim=-1) for part in parts]).sum(0), dim=-1)
 
@@ -111,7 +114,10 @@ class ImageProjection(nn.Module):
         self.classes.copy_(described - described.mean(0))
         seen = self.standardised(drawings.features)
         captions = drawings.captions - drawings.captions.mean(0)
-        self.keys, self.captions = F.normalize(seen, dim=-1), captions
+        near = F.normalize(seen, dim=-1)
+        _, directions = torch.linalg.eigh(near.T @ near)  # ascending eigenvalues
+        self.directions.copy_(directions[:, -KEY:].flip(1))
+        self.keys, self.captions = near @ self.directions, captions
         length = CLASS_WEIGHT * seen.norm(dim=1).mean()
         x = torch.cat([seen, length * F.normalize(rows - rows.mean(0), dim=-1)])
         y = torch.cat([captions, F.normalize(names - names.mean(0), dim=-1)])

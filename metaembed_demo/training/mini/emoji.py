@@ -1,8 +1,8 @@
-"""Emoji as captioned drawings, to fit the image projection: three sets, named in several languages.
+"""Emoji as captioned drawings, to fit the image projection, named in several languages.
 
-Pictures: Noto (Apache-2.0), Twemoji (CC BY 4.0) and Fluent (MIT), from the npm packages of @iconify-json;
-names: emojibase-data (MIT). One name in five is kept for the dev set, with all its drawings, and so is
-OpenMoji (CC BY-SA 4.0) as a whole: what is drawn there is known in no other style.
+Pictures: Noto (Apache-2.0), from the npm packages of @iconify-json; names: emojibase-data (MIT). One name in
+five is kept for the dev set in every style, and so is OpenMoji (CC BY-SA 4.0) as a whole: what is drawn there
+is known in no other style.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from .clipart import Drawing
 NAMES = "emojibase-data@17.0.0"
 PACKAGES = {
     "noto": "@iconify-json/noto@1.2.9",
-    "twemoji": "@iconify-json/twemoji@1.2.5",
-    "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
     "openmoji": "@iconify-json/openmoji@1.2.29",
 }
-TRAINED = ("noto", "twemoji", "fluent")
+TRAINED = ("noto",)
 HELD_OUT = "openmoji"
 LANGUAGES = ("de", "fr", "es", "it", "ru", "ja", "zh")  # of further names
 KEPT_GROUPS = (0, 1, 3, 4, 5, 6, 7)  # without skin tones, symbols and flags

@@ -34,11 +34,24 @@ def fit(projection: ImageProjection, text: TextPath, data: Path) -> None:
     drawings = clipart.training_drawings(clipart.fetch(data)) + emoji.training_drawings(emoji.fetch(data))
     features = _features(drawings, data / KEPT)
     drawings = [drawing for drawing in drawings if drawing.name in features]
-    captions = torch.from_numpy(text.embed([drawing.caption for drawing in drawings]))
+    captions = _captions(text, drawings)
     seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
     projection.fit(CaptionedDrawings(seen, captions), class_rows(), names, names + DESCRIPTION * described)
+
+
+def _captions(text: TextPath, drawings: Sequence[clipart.Drawing]) -> torch.Tensor:
+    """(n, WIDTH) mean embedding of a drawing's names in all languages that the text path reads."""
+    named = [
+        (at, name)
+        for at, drawing in enumerate(drawings)
+        for name in (drawing.caption, *(name for code, name in drawing.names if code in text.languages))
+    ]
+    owners, said = zip(*named, strict=True)
+    rows = torch.from_numpy(text.embed(said))
+    found = torch.zeros(len(drawings), rows.shape[1]).index_add_(0, torch.tensor(owners), rows)
+    return torch.nn.functional.normalize(found, dim=-1)
 
 
 def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, FloatArray]:

@@ -56,6 +56,7 @@ class Recipe:
     distinct: int = 0  # batches, seen again and again; 0: each step a new one
     lora: int = 0  # rank of the text path's adapters, which are trained too; 0: it stays frozen
     half: bool = False  # the adapted text path computes in bfloat16, for CPUs with AVX-512 BF16
+    keep: float = 1.0  # share of what was learned that the weights get; the rest is the start's
     without: str = ""  # sources that are left out of training and judged instead, separated by commas
     rate: float = 1e-4  # learning rate of the layers and the adapters
     token_rate: float = 20.0  # times `rate`, for the Meta Tokens
@@ -154,6 +155,21 @@ class Trainer:
             self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
         self.fit_images()
+        self.start = {name: tensor.clone() for name, tensor in self.meta.tensors().items()}
+
+    def finish(self) -> dict[str, torch.Tensor]:
+        """Mix the trained weights with the start's by `keep`, and fit the images anew; returns the adapters.
+
+        Weights between the two are better on sources that were not trained on than either (WiSE-FT,
+        Wortsman et al. 2022).
+        """
+        keep, learned = self.recipe.keep, self.meta.tensors()
+        self.meta.load_tensors({n: torch.lerp(old, learned[n], keep) for n, old in self.start.items()})
+        changed = adapters.scaled(adapters.tensors(self.text), keep)
+        adapters.load(self.text, changed)
+        if changed:
+            self.fit_images()
+        return changed
 
     def fit_images(self) -> None:
         """Fit the image projection to what the text path says of drawings; anew once that is adapted."""
@@ -285,14 +301,17 @@ class Trainer:
         }
         partial = self.folder / "checkpoint.part"
         torch.save(state, partial)
-        partial.rename(self.folder / "checkpoint.pt")
+        partial.rename(self.checkpoint)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
 
     def resume(self) -> bool:
         """Restore the last checkpoint in the run's folder; False if there is none."""
-        path = self.folder / "checkpoint.pt"
-        if not path.exists():
+        if not self.checkpoint.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(self.checkpoint, weights_only=True)
         self.meta.load_tensors(state["meta"])
         adapters.load(self.text, state["adapters"])
         self.log_temperature.data.copy_(state["log_temperature"])
@@ -380,13 +399,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         documents, image_concepts(), questions, recipe.without.split(","), _translated(recipe, data)
     )
     trainer = Trainer(recipe, training_set, run, data)
-    if not export:
-        (run / "recipe.json").write_text(json.dumps(options, indent=1))
-        trainer.run()
-    elif not trainer.resume():
+    if export and not trainer.checkpoint.exists():
         print(f"metaembed_demo train: there is no checkpoint in {run} to export.", file=sys.stderr)
         return 2
-    if trainer.adapters:
-        trainer.fit_images()
-    save_meta(trainer.meta, out, adapters.tensors(trainer.text))
+    if export:
+        trainer.initialise()
+        trainer.resume()
+    else:
+        (run / "recipe.json").write_text(json.dumps(options, indent=1))
+        trainer.run()
+    save_meta(trainer.meta, out, trainer.finish())
     return 0
