@@ -117,7 +117,8 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         complement = second(options.complement, options.gqr) if options.complement else None
         only = PageFilter.of(options.filter, options.language)
         how = How(options.exact, only, options.mode, options.gqr, auto, complement)
-        trace = search(collection, encoder, query, options.budget, options.k, how)
+        budget = options.budget or encoder.budgets.full
+        trace = search(collection, encoder, query, budget, options.k, how)
         for step in searched(collection, trace, options.k, how):
             if isinstance(step, Trace):
                 trace = step

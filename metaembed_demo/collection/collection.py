@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
@@ -47,9 +48,10 @@ class Collection:
     Readers that need pages and index to agree over several calls hold `lock`.
     """
 
-    def __init__(self, encoder_fingerprint: str, r_c: int, dim: int) -> None:
+    def __init__(self, encoder_fingerprint: str, r_c: int, dim: int, budgets: Budgets | None = None) -> None:
+        """budgets: of the encoder; None: ours within `r_c` page tokens."""
         self.fingerprint = encoder_fingerprint
-        self.index: MultiVectorIndex = LocalIndex(r_c, dim)
+        self.index: MultiVectorIndex = LocalIndex(r_c, dim, budgets=budgets)
         self.pages = PageStore()
         self.words = PageWords()
         self.calibrations = Kept()
@@ -65,7 +67,7 @@ class Collection:
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
         """An empty collection for `encoder`."""
-        return cls(encoder.fingerprint, encoder.r_c, encoder.dim)
+        return cls(encoder.fingerprint, encoder.r_c, encoder.dim, encoder.budgets)
 
     def __len__(self) -> int:
         return len(self.pages)
@@ -226,7 +228,7 @@ class Collection:
 
     def copy(self) -> Collection:
         """A copy with its own index; pictures and vectors are shared."""
-        twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
+        twin = Collection(self.fingerprint, self.index.r_c, self.index.dim, self.index.budgets)
         if not self.index.in_process:
             twin.merge(self)
             return twin
@@ -329,7 +331,7 @@ class Collection:
                 damaged. The message says which, and gives a remedy.
         """
         index, pages = persistence.load(path, encoder_fingerprint)
-        collection = cls(encoder_fingerprint, index.r_c, index.dim)
+        collection = cls(encoder_fingerprint, index.r_c, index.dim, index.budgets)
         collection.index, collection.words = index, PageWords.load(path, index.ids)
         collection.calibrations = persistence.calibrations(path)
         collection._fill(pages)

@@ -1,6 +1,6 @@
 """Parts: a corpus encoded file by file into a folder, so that a later run can resume. See encode_corpus.py.
 
-PARTS/encoder.json         the encoder's name, fingerprint, r_c and dim
+PARTS/encoder.json         the encoder's name, fingerprint, r_c, dim and budgets
 PARTS/inputs.jsonl         every input of the last run, in the order of the merged pages
 PARTS/done/<aa>/<key>.json one per input: size, sha256, the slices of parts with its pages, its problems
 PARTS/parts/<part>.npy     vectors (n, R_c, D) float16
@@ -198,6 +198,7 @@ class Worker:
             "fingerprint": self.encoder.fingerprint,
             "r_c": self.encoder.r_c,
             "dim": self.encoder.dim,
+            "budgets": str(self.encoder.budgets),
         }
         file = self.out / "encoder.json"
         there = disk.read_json(file) if file.exists() else mine

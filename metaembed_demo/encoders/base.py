@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from metaembed_demo.core.budgets import Budgets
-from metaembed_demo.core.types import Embedding, Page, Query
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity
 from metaembed_demo.documents.image_tags import ViewCells
 
 from .attribution import Evidence
-
-Similarity = Literal["MaxSim", "MeanMaxSim"]
 
 
 class Encoder(Protocol):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metaembed_demo.collection.convert_storage import sizes
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, Budget
 from metaembed_demo.index import quantization
 from metaembed_demo.index.cascade import PREFIX
 from metaembed_demo.index.local import EXACT_UP_TO
 
 GIB, TIB = 2**30, 2**40
-R_C = STOPS[-1].r_c
+R_C = OURS.full.r_c
 SCAN = f"int8 prefix of {PREFIX.r_c}"  # of a page, what the scan reads
 KINDS = (*quantization.KINDS, SCAN)
 PICTURE, WORDS = 80_800, 2_100  # bytes a page on disk, the sample corpus (113 pages) as `merge` wrote it

@@ -30,7 +30,7 @@ from metaembed_demo.app.views.budget_dial import dial
 from metaembed_demo.collection.facets import Facets
 from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
-from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
+from metaembed_demo.core.budgets import GROUPS, OURS, STOPS, Budget, group_of, position, reach
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
 from metaembed_demo.evaluation.climbs import Climb
@@ -201,11 +201,6 @@ def test_dial_marks_a_free_budget_as_untrained_and_puts_it_between_the_stops() -
     assert 2 < position(budget) < 3
 
 
-def test_curve_needs_five_scores() -> None:
-    with pytest.raises(ValueError, match="5 scores"):
-        Curve((0.1, 0.2), 3)
-
-
 def test_results_tell_when_nothing_fits_and_of_a_language_that_is_not_read() -> None:
     pages = {"p1": FakePage(), "p2": replace(FakePage(), id="p2")}
     gains = dict.fromkeys(pages, [1.0] * 5)
@@ -240,7 +235,7 @@ def test_higher_quality_is_drawn_higher() -> None:
 
 def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     found, _ = aligned(vectors, STOPS[4])
-    gains = prefix_gains(found).tolist()
+    gains = prefix_gains(found, OURS).tolist()
     drawn = Document(score_bar.score_bar(gains, top=sum(gains)))
     cells = [style for tag, each in drawn.elements if tag == "i" for style in [each["style"]]]
     widths = [float(re.findall(r"width:([\d.]+)%", style)[0]) for style in cells]
@@ -251,7 +246,7 @@ def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray
 def test_score_bar_grows_by_a_shade_a_stop(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     for reached, stop in enumerate(STOPS, 1):
         found, _ = aligned(vectors, stop)
-        drawn = Document(score_bar.score_bar(prefix_gains(found).tolist(), top=found.gains.sum()))
+        drawn = Document(score_bar.score_bar(prefix_gains(found, OURS).tolist(), top=found.gains.sum()))
         assert sum(tag == "i" for tag, _ in drawn.elements) == reached
 
 

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metaembed_demo.core.budgets import OURS, Budgets
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
-from metaembed_demo.encoders.base import Similarity
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 
 class DummyEncoder:

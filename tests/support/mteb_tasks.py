@@ -11,8 +11,7 @@ import pytest
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from metaembed_demo.core.budgets import OURS
-from metaembed_demo.core.types import Embedding, Page, Query
-from metaembed_demo.encoders.base import Similarity
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity
 
 if sys.version_info < (3, 11):
     pytest.skip("mteb needs Python 3.11", allow_module_level=True)

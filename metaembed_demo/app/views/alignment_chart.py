@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from metaembed_demo.core.budgets import GROUPS, Budget, Group, group_of
+from metaembed_demo.core.budgets import GROUPS, OURS, Budget, Group, group_of
 from metaembed_demo.core.text import DASH, budget_text
 from metaembed_demo.core.types import Alignment, FloatArray
 from metaembed_demo.index.maxsim import candidate_gains
@@ -75,7 +75,7 @@ def alignment(found: Alignment, full: FloatArray, budget: Budget) -> str:
 
 def _prefixes(found: Alignment) -> str:
     """The score contribution of each nested group of candidate tokens."""
-    gains = candidate_gains(found)
+    gains = candidate_gains(found, OURS)
     reached = [g for g in GROUPS if g.candidate[0] <= found.similarity.shape[1]]
     words = "".join(
         f'<li><i class="g{g.index}"></i>{_tokens("", g, "candidate").strip()} '

@@ -166,8 +166,7 @@ class CorpusStudy:
                 yield self.budget(collection, now, searches, running)
             if self.origin is not None and self.sheet.times is None:
                 yield self.budget(collection, now, searches, budget_tab.timing())
-                index = collection.index
-                self.sheet.times = scoring_times(self.encoder.r_q, index.r_c, index.dim)
+                self.sheet.times = scoring_times(self.encoder.budgets, collection.index.dim)
         except ValueError as error:
             self.problem = str(error)
         yield self.budget(collection, now, searches)

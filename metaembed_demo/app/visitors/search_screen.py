@@ -119,7 +119,7 @@ class SearchScreen:
             wanted = dict.fromkeys([*trace.cosines, *([chosen] if chosen else [])])
             pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
         gains = {
-            page_id: prefix_gains(alignment_in(trace, page_id)).tolist()
+            page_id: prefix_gains(alignment_in(trace, page_id), trace.budgets).tolist()
             for page_id in pages
             if page_id in trace.cosines
         }

@@ -21,11 +21,10 @@ from PIL.Image import Image
 from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.text import normalised
-from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity, Word
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
 from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.encoders.base import Similarity
 
 from . import adapters, e5, minilm
 from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta

@@ -25,8 +25,7 @@ from torch.nn import functional as F
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
-from metaembed_demo.encoders.base import Similarity
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 from . import backbone, zero_gpu
 from .backbone import R_C, R_Q, RANK

@@ -15,8 +15,7 @@ from transformers import AutoConfig
 
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
-from metaembed_demo.encoders.base import Similarity
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 from . import backbone, checkpoint_files, whole, zero_gpu
 
@@ -31,7 +30,7 @@ class MultiVector:
 
     Models with a constant number of vectors per query and per page (MetaEmbed: 16 and 64, coarse to fine) are
     used unchanged, at the budgets that they name or else ours. Models with a vector per token or patch
-    (ColBERT, ColPali, ColQwen) are pooled to the budgets, see `pooled`. The pooling is ours, for comparison at
+    (ColBERT, ColPali, ColQwen) are pooled to the budgets, see `pooled`. The pooling is ours, to compare at
     equal cost; with all vectors these models may score better.
     """
 
