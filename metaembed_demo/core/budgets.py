@@ -43,11 +43,6 @@ class Budget:
             raise ValueError(f"{text!r} is not a budget. Write r_q x r_c, for example 8x16.")
         return cls(int(match[1]), int(match[2]))
 
-    @property
-    def trained(self) -> bool:
-        """Whether this is one of ours, until all rooms ask an encoder's."""
-        return self in OURS
-
     def clip(self, r_q: int, r_c: int) -> Budget:
         """This budget, capped at (r_q, r_c)."""
         return Budget(min(self.r_q, r_q), min(self.r_c, r_c))
@@ -72,14 +67,14 @@ class Group:
         >>> Group(4, (9, 16), (17, 64)).shade, Group(1, (2, 4), (5, 8), count=3).shade
         ('var(--shade-5)', 'var(--shade-3)')
         >>> Group(1, (2, 2), (2, 4), count=6).shade
-        'color-mix(in oklab, var(--shade-1) 20%, var(--shade-2))'
+        'color-mix(in srgb, var(--shade-1) 20%, var(--shade-2))'
         """
         last = self.count - 1
         full, part = divmod(self.index * (SHADES - 1), last) if last else (SHADES - 1, 0)
         if not part:
             return f"var(--shade-{full + 1})"
         share = round((1 - part / last) * 100)
-        return f"color-mix(in oklab, var(--shade-{full + 1}) {share}%, var(--shade-{full + 2}))"
+        return f"color-mix(in srgb, var(--shade-{full + 1}) {share}%, var(--shade-{full + 2}))"
 
     def span(self, side: str) -> tuple[int, int]:
         """(first, last + 1) of its tokens on `side` ("query" or "candidate"), 0-based."""
@@ -244,8 +239,4 @@ def _places(value: int, ends: Sequence[int]) -> tuple[float, float]:
 
 
 OURS = Budgets.of(BUDGETS)
-
-# Of ours, until all rooms take an encoder's.
-STOPS, GROUPS, group_of, reach, position = OURS.stops, OURS.groups, OURS.group_of, OURS.reach, OURS.position
-QUERY_SPANS, PAGE_SPANS = OURS.query_spans, OURS.page_spans
-QUERY_SIZES, PAGE_SIZES = OURS.query_sizes, OURS.page_sizes
+STOPS = OURS.stops

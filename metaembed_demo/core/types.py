@@ -215,6 +215,10 @@ class Trace:
         """Whether hits are scored with full vectors and not with codes."""
         return self.storage == "float16" or self.rescored > 0
 
+    def shown(self, score: float) -> float:
+        """A MaxSim score at this budget as the encoder's own similarity."""
+        return score / self.budget.r_q if self.similarity == "MeanMaxSim" else score
+
     def of_words(self) -> dict[str, Any]:
         """The mode, and what the lexical index made of the query, as JSON types."""
         also = {word: list(spellings) for word, spellings in self.also.items()}

@@ -27,6 +27,7 @@ from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.core.text import count_text
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
@@ -264,7 +265,7 @@ def _measures(
     if picked is None:
         picked = climbs.read(folder / climbs.NAME, key, stops)
     if curve is None or picked is None:
-        tell(f"Measuring the {stops} budgets on {len(beir.qrels)} sample questions")
+        tell(f"Measuring the {count_text(stops)} budgets on {len(beir.qrels)} sample questions")
         curve, picked = _measured(beir, collection, encoder)
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
 from metaembed_demo.collection.filter_parts import LONGEST, MOST_PARTS
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
@@ -49,7 +49,7 @@ ABOUT = (
     "sample corpus. new_session or index give a session token; pass it to later calls. Whoever has the token "
     "has the session, which ends by itself when it is unused."
 )
-BUDGET = str(STOPS[-1])
+BUDGET = str(OURS.full)
 UPLOADS = 2  # concurrent calls with files to index, one of them of an address
 MOST_FILES = 100  # of a call
 
