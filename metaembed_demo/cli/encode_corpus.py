@@ -262,7 +262,7 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
         )
     growing = out.with_name(f".{out.name}.merging")
     shutil.rmtree(growing, ignore_errors=True)  # of a merge that was killed
-    budgets = Budgets.parse(head["budgets"]) if "budgets" in head else None  # of an older encode
+    budgets = Budgets.parse(head["budgets"]) if "budgets" in head else None
     home, report = Collection(head["fingerprint"], head["r_c"], head["dim"], budgets), Report()
     places = Places(home)
     for done in filter(None, (done for _, done in found)):

@@ -62,19 +62,34 @@ class Group:
 
     @property
     def shade(self) -> str:
-        """The CSS color of this group, on a ramp of `count` shades.
+        """The CSS color of this group, on a ramp of `count` shades; see `mixed` for what lies between two.
 
         >>> Group(4, (9, 16), (17, 64)).shade, Group(1, (2, 4), (5, 8), count=3).shade
         ('var(--shade-5)', 'var(--shade-3)')
         >>> Group(1, (2, 2), (2, 4), count=6).shade
-        'color-mix(in srgb, var(--shade-1) 20%, var(--shade-2))'
+        'var(--shade-2-of-6)'
         """
+        full, part = self._place
+        return f"var(--shade-{self.index + 1}-of-{self.count})" if part else f"var(--shade-{full})"
+
+    def mixed(self, ramp: str) -> str:
+        """This group's color on the ramp of the custom properties --RAMP-1 to 5.
+
+        >>> Group(1, (2, 2), (2, 4), count=6).mixed("shade"), Group(0, (1, 1), (1, 1), count=6).mixed("mark")
+        ('color-mix(in srgb, var(--shade-1) 20%, var(--shade-2))', 'var(--mark-1)')
+        """
+        full, part = self._place
+        if not part:
+            return f"var(--{ramp}-{full})"
+        share = round((1 - part) * 100)
+        return f"color-mix(in srgb, var(--{ramp}-{full}) {share}%, var(--{ramp}-{full + 1}))"
+
+    @property
+    def _place(self) -> tuple[int, float]:
+        """Number of the shade, from 1 on, and how far this group's lies towards the next, 0 to 1."""
         last = self.count - 1
         full, part = divmod(self.index * (SHADES - 1), last) if last else (SHADES - 1, 0)
-        if not part:
-            return f"var(--shade-{full + 1})"
-        share = round((1 - part / last) * 100)
-        return f"color-mix(in srgb, var(--shade-{full + 1}) {share}%, var(--shade-{full + 2}))"
+        return full + 1, part / max(last, 1)
 
     def span(self, side: str) -> tuple[int, int]:
         """(first, last + 1) of its tokens on `side` ("query" or "candidate"), 0-based."""

@@ -258,6 +258,8 @@ class Trace:
             "storage": self.storage,
             "refined": self.rescored,
         }
+        if self.similarity != "MaxSim":  # scores are MaxSim still
+            found["similarity"] = self.similarity
         if self.only:
             found["query"]["filter"] = str(self.only)
         if self.only and self.only.language:

@@ -90,11 +90,11 @@ def ramp(budgets: Budgets) -> str:
     """
     if len(budgets) == len(OURS):
         return ""
-    shades = "".join(f".g{group.index}{{--shade:{group.shade}}}" for group in budgets.groups)
-    marks = "".join(
-        f"--mark-of-{group.index + 1}:{group.shade.replace('--shade', '--mark')};" for group in budgets.groups
-    )
-    return f"<style>{shades}:root{{{marks}}}</style>"
+    groups = budgets.groups
+    mixed = "".join(f"--shade-{each.index + 1}-of-{each.count}:{each.mixed('shade')};" for each in groups)
+    marks = "".join(f"--mark-of-{each.index + 1}:{each.mixed('mark')};" for each in groups)
+    shades = "".join(f".g{each.index}{{--shade:{each.shade}}}" for each in groups)
+    return f"<style>body{{{mixed}{marks}}}{shades}</style>"
 
 
 def _auto_stop(auto: Setting | None) -> str:
