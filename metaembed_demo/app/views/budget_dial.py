@@ -69,10 +69,11 @@ def dial(
     if answer and auto is None and trained:
         words += _answers_words(answer[budgets.index(budget)])
     count = "" if len(budgets) == len(OURS) else f";--stops:{len(budgets)}"
+    many = " many" if len(budgets) > len(OURS) else ""  # sizes without words
     return (
         f'{ramp(budgets)}<section class="dial{state}" aria-labelledby="dial-title">'
-        f'<div class="dial-row"><div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" '
-        f'aria-label="Budget" '
+        f'<div class="dial-row"><div class="slider{"" if curve else " flat"}{many}" role="slider" '
+        f'tabindex="0" aria-label="Budget" '
         f'aria-valuemin="1" aria-valuemax="{len(budgets)}" aria-valuenow="{round(at) + 1}" '
         f'aria-valuetext="{words}" data-stop="{round(at)}" '
         f'data-exact="{int(trained and auto is None)}" style="--at:{at:.3f}{count}">'
@@ -86,14 +87,15 @@ def dial(
 def ramp(budgets: Budgets) -> str:
     """The shades of the groups of an encoder with other than five, as a style sheet of the whole page.
 
-    The dial is always there, and drawn anew with another encoder.
+    The dial is always there, and drawn anew with another encoder. Gradio makes the rules of web/ more
+    specific than these.
     """
     if len(budgets) == len(OURS):
         return ""
     groups = budgets.groups
     mixed = "".join(f"--shade-{each.index + 1}-of-{each.count}:{each.mixed('shade')};" for each in groups)
     marks = "".join(f"--mark-of-{each.index + 1}:{each.mixed('mark')};" for each in groups)
-    shades = "".join(f".g{each.index}{{--shade:{each.shade}}}" for each in groups)
+    shades = "".join(f".g{each.index}{{--shade:{each.shade}!important}}" for each in groups)
     return f"<style>body{{{mixed}{marks}}}{shades}</style>"
 
 
