@@ -59,11 +59,16 @@ Session = Annotated[
 OwnSession = Annotated[str, Field(description="The token of the session.", max_length=MOST_NAME)]
 Words = Annotated[str, Field(description="What to look for. May be empty where there is a picture.")]
 BudgetText = Annotated[
-    str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
+    str,
+    Field(
+        description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini, or "full".'
+    ),
 ]
 SearchBudget = Annotated[
     str,
-    Field(description='How many vectors to use: 1x1, 2x4, 4x8, 8x16, 16x64, or "auto": it sets itself.'),
+    Field(
+        description='How many vectors to use: 1x1, 2x4, 4x8, 8x16, 16x64 of Mini, "full", or "auto": it sets itself.'
+    ),
 ]
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
 
