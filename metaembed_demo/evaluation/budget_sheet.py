@@ -17,6 +17,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
 from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.text import plural
+from metaembed_demo.index.cascade import scanned
 from metaembed_demo.index.local import LISTS_FROM
 from metaembed_demo.index.quantization import KINDS
 
@@ -149,7 +150,7 @@ def _memory(way: Way, corpus: Corpus, pages: int) -> Figure:
     )
     if whole and corpus.held is not None:
         return Figure(corpus.held, True, "The vectors of these pages, as they are in memory now.")
-    found = memory(pages, way.storage, corpus.dim, _tokens(way, corpus))
+    found = memory(pages, way.storage, corpus.dim, _tokens(way, corpus), scanned(corpus.budgets).r_c)
     each = found / pages
     scan = ", the int8 prefix of the scan with it" if way.storage == "float16" and pages > 5_000 else ""
     return Figure(found, told=f"{plural(pages, 'page')} x {each:,.0f} B of vectors{scan}.")
@@ -160,7 +161,8 @@ def _disk(way: Way, corpus: Corpus, pages: int) -> Figure:
     shown = f"pictures ({beside.picture:,.0f} B a page) and words ({beside.words:,.0f} B), as {beside.source}"
     if way.mode == WORDS:
         return Figure(round(pages * (beside.picture + beside.words)), told=f"No vectors; {shown}.")
-    found = disk(pages, way.storage, corpus.dim, _tokens(way, corpus), beside)
+    scan = scanned(corpus.budgets).r_c
+    found = disk(pages, way.storage, corpus.dim, _tokens(way, corpus), beside, scan)
     full = "" if way.storage == "float16" else ", the full vectors"
     return Figure(found, told=f"Vectors as in memory{full}, {shown}.")
 

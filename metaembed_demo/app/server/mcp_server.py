@@ -61,13 +61,14 @@ Words = Annotated[str, Field(description="What to look for. May be empty where t
 BudgetText = Annotated[
     str,
     Field(
-        description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini, or "full".'
+        description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini; or "full".'
     ),
 ]
 SearchBudget = Annotated[
     str,
     Field(
-        description='How many vectors to use: 1x1, 2x4, 4x8, 8x16, 16x64 of Mini, "full", or "auto": it sets itself.'
+        description="How many vectors to use: 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini, "
+        '"full", or "auto": it sets itself.'
     ),
 ]
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]

@@ -57,7 +57,7 @@ class Wrapped:
             "name": f"metaembed-demo/{encoder.name}-{self.budget}",
             "revision": self._vectors.revision,
             "embed_dim": encoder.dim,
-            "similarity_fn_name": encoder.similarity,
+            "similarity_fn_name": "MaxSim",
             "model_type": ["late-interaction"],
             "modalities": sorted(MODALITIES),
             "framework": ["PyTorch"],
