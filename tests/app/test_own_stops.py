@@ -24,12 +24,14 @@ from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import Page, Query, Trace, Word
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
 from metaembed_demo.evaluation.budget_sheet import Corpus, Measured, sheet
 from metaembed_demo.evaluation.budget_study import Asked, measure
 from metaembed_demo.evaluation.quality_curve import Curve
-from metaembed_demo.index.maxsim import candidate_gains, prefix_gains
+from metaembed_demo.index.maxsim import candidate_gains, maxsim, prefix_gains
 from tests.app.test_charts import plotted
 from tests.app.test_views import Document
+from tests.support import tiny_vlm
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.ladder_encoder import SIX, THREE, Ladder
 
@@ -229,3 +231,27 @@ def test_another_encoder_brings_its_stops() -> None:
     visit.move(Budget(8, 16))
     *_, _last = switch(visit, encoders, "six")
     assert visit.budget == Budget(8, 16), "a stop of both"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tokens", "budgets"), [((4, 8), ()), ((32, 128), THREE.pairs), ((16, 64), SIX.pairs)]
+)
+def test_a_vision_language_model_has_the_stops_that_its_manifest_names(
+    tokens: tuple[int, int], budgets: tuple[tuple[int, int], ...], tmp_path: Path
+) -> None:
+    r_q, r_c = tokens
+    save_vlm(tiny_vlm.encoder("qwen2_vl", r_q=r_q, r_c=r_c, budgets=budgets), tmp_path, merged=True)
+    made = load_vlm(tmp_path)
+    assert made.budgets == (Budgets.of(budgets) if budgets else OURS.within(4, 8))
+    collection = Collection.for_encoder(made)
+    pictured = [page for page in tiny_vlm.pages() if page.image]
+    for page, embedding in zip(pictured, made.encode_pages(pictured), strict=True):
+        collection.put(StoredPage.of(page), embedding)
+    vectors = collection.index.vectors(collection.index.ids)
+    trace = search(collection, made, tiny_vlm.queries()[0], made.budgets.full)
+    for stop in made.budgets:
+        trace = research(collection, trace, stop)
+        expected = np.sort(maxsim(trace.query_vectors[: stop.r_q], vectors[:, : stop.r_c]))[::-1]
+        np.testing.assert_allclose([hit.score for hit in trace.hits], expected, atol=1e-4)
+        assert trace.as_json()["budget"] == {"r_q": stop.r_q, "r_c": stop.r_c, "trained": True}
