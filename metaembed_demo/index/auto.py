@@ -187,6 +187,8 @@ def _fitted(
     One level for all stages makes the choices nested, which the conformal argument needs; n + 1 in place of n
     is its correction for few queries.
     """
+    if not path:  # nothing but the full budget to score at
+        return ()
     needed = np.array([[_needed(table[budget], table[full]) for budget in path] for table in tables])
     gaps = needed[:, :, -1].max(axis=0)
     for level in np.linspace(min(shares), 1, LEVELS):

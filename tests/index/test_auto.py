@@ -25,8 +25,8 @@ def scores_of(query: FloatArray, pages: FloatArray) -> Scores:
     return scores
 
 
-def calibrated(queries: FloatArray, pages: FloatArray, full: Budget = FULL) -> Calibration:
-    paths = paths_of(OURS.within(full.r_q, full.r_c))
+def calibrated(queries: FloatArray, pages: FloatArray, budgets: Budgets = OURS) -> Calibration:
+    full, paths = budgets.full, paths_of(budgets)
     return calibrate([table(scores_of(query, pages), full, paths) for query in queries], full, paths)
 
 
@@ -59,6 +59,26 @@ def test_a_calibration_keeps_its_promise_on_other_queries(corpus: tuple[FloatArr
     assert np.mean(cells) < 0.5
     assert found.five >= SHARES[1] - 0.05
     assert abs(found.cells - np.mean(cells)) < 0.1
+
+
+@pytest.mark.parametrize("stops", ["1x1 4x8 16x64", "1x1 2x4 4x8 8x16 8x32 16x64", "2x16 4x16 8x16", "4x8"])
+def test_a_calibration_of_an_encoders_own_stops_keeps_its_promise(
+    corpus: tuple[FloatArray, FloatArray], stops: str
+) -> None:
+    budgets = Budgets.parse(stops)
+    full = budgets.full
+    pages, queries = corpus[0][:, : full.r_c], corpus[1][:, : full.r_q]
+    found = calibrated(queries[:160], pages, budgets)
+    assert found.full == full
+    assert bool(found.stages) == (len(budgets) > 1)
+    same = []
+    for query in queries[160:]:
+        whole = maxsim(query, pages)
+        left = run(scores_of(query, pages), PAGES, found, k=5)
+        same.append(np.argmax(whole) in left.rows)
+        np.testing.assert_allclose(left.sums, whole[left.rows], atol=1e-4)
+    assert np.mean(same) >= SHARES[0] - 0.02
+    assert found.cells < 0.8 if found.stages else found.cells == 1
 
 
 def test_every_computed_cell_is_counted_once() -> None:
@@ -110,7 +130,7 @@ def test_a_query_needs_the_stop_from_which_on_its_first_page_stays() -> None:
 
 def test_an_encoder_with_few_tokens_has_stages_within_them(corpus: tuple[FloatArray, FloatArray]) -> None:
     pages, queries = corpus[0][:, :8], corpus[1][:60, :2]
-    found = calibrated(queries, pages, Budget(2, 8))
+    found = calibrated(queries, pages, OURS.within(2, 8))
     assert all(s.budget.r_q <= 2 and s.budget.r_c <= 8 and s.budget != found.full for s in found.stages)
 
 
