@@ -1,8 +1,8 @@
 """Theme: the five group colors, the Gradio theme, and the page's CSS and scripts.
 
-Meta Tokens form five nested groups. Each group has one shade everywhere: on the dial, in score bars, along
-the matrix's margins. Lightness increases with the group, so that shades keep their order without color vision
-and in grayscale print.
+Meta Tokens form nested groups, five with our budgets. Each group has one shade everywhere: on the dial, in
+score bars, along the matrix's margins. Lightness increases with the group, so that shades keep their order
+without color vision and in grayscale print. Other numbers of groups: `views/budget_dial.py` `ramp`.
 """
 
 from __future__ import annotations

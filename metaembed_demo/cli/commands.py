@@ -17,6 +17,7 @@ from metaembed_demo.collection.push_qdrant import open_remote, push, search_ther
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import search, searched
 from metaembed_demo.collection.second_encoder import SecondEncoder
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Query, Trace
 from metaembed_demo.documents.file_types import uploads
@@ -117,7 +118,8 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         complement = second(options.complement, options.gqr) if options.complement else None
         only = PageFilter.of(options.filter, options.language)
         how = How(options.exact, only, options.mode, options.gqr, auto, complement)
-        trace = search(collection, encoder, query, options.budget, options.k, how)
+        budget = options.budget or encoder.budgets.full
+        trace = search(collection, encoder, query, budget, options.k, how)
         for step in searched(collection, trace, options.k, how):
             if isinstance(step, Trace):
                 trace = step
@@ -147,6 +149,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         **trace.of_words(),
         **trace.of_fit(),
         "budget": str(trace.budget),
+        **({"similarity": trace.similarity} if trace.similarity != "MaxSim" else {}),
         **({"auto": trace.auto.as_json()} if trace.auto else {}),
         "hits": hits,
         "timings_ms": {stage: round(ms, 3) for stage, ms in trace.timings.items()},
@@ -165,8 +168,9 @@ def second(name: str, steps: int) -> SecondEncoder:
 
 
 def show_search(result: dict[str, Any]) -> None:
+    over = Budget.parse(result["budget"]).r_q if "similarity" in result else 1  # MeanMaxSim
     rows = [
-        [str(h["rank"]), f"{h['score']:.3f}", _fits(h), h["file"], str(h["page"]), h["title"]]
+        [str(h["rank"]), f"{h['score'] / over:.3f}", _fits(h), h["file"], str(h["page"]), h["title"]]
         for h in result["hits"]
     ]
     table(["rank", "score", "fits", "file", "page", "title"], rows, right={0, 1, 2, 4})

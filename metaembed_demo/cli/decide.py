@@ -71,8 +71,8 @@ def decide(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.every_way:
         for each in measure_ways(collection, encoder, asked, never, samples):
             ways |= each.found
-    corpus = Corpus.of(collection, encoder.r_q, samples)
-    times = scoring_times(encoder.r_q, corpus.r_c, corpus.dim)
+    corpus = Corpus.of(collection, encoder.budgets, samples)
+    times = scoring_times(encoder.budgets, corpus.dim)
     pages = options.pages or corpus.pages
     rows = sheet(corpus, pages, Measured(worth, ways, times))
     labels = (clean(str(options.queries)), clean(str(options.qrels))) if options.queries else None

@@ -46,6 +46,7 @@ from metaembed_demo.collection.indexing import Places
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.config import ROOT, SERVER
 from metaembed_demo.core.types import Embedding, Notice, Page, Problem
 from metaembed_demo.encoders.registry import load_encoder
@@ -261,7 +262,8 @@ def merge(parts: Path, out: Path, partial: bool = False, every: int = MERGE_PAGE
         )
     growing = out.with_name(f".{out.name}.merging")
     shutil.rmtree(growing, ignore_errors=True)  # of a merge that was killed
-    home, report = Collection(head["fingerprint"], head["r_c"], head["dim"]), Report()
+    budgets = Budgets.parse(head["budgets"]) if "budgets" in head else None
+    home, report = Collection(head["fingerprint"], head["r_c"], head["dim"], budgets), Report()
     places = Places(home)
     for done in filter(None, (done for _, done in found)):
         for line, vectors in lines_of(parts, done):

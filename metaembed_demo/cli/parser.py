@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from metaembed_demo.collection.modes import BOTH, MEANING, MODES
 from metaembed_demo.core.arguments import budget_of, positive_of, share_of, sizes_of
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import SERVER
 from metaembed_demo.index.quantization import KINDS
 
@@ -115,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--image", type=path_of, metavar="F", help="a picture to ask with")
     sub.add_argument(
-        "--budget", type=budget_of, default=STOPS[-1], metavar="RQxRC", help="default: %(default)s"
+        "--budget", type=budget_of, metavar="RQxRC", help="default: the encoder's largest, 16x64 of Mini"
     )
     sub.add_argument("--auto", action="store_true", help="the budget sets itself, for each query")
     sub.add_argument("-k", type=positive_of, default=10, help="number of hits (default: %(default)s)")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metaembed_demo.core.arguments import count_of
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.text import bytes_text, ms_text
 from metaembed_demo.evaluation.search_times import scoring_times
 from metaembed_demo.evaluation.sizing import SCAN, bytes_a_page, disk, hours, memory, nodes, span
@@ -17,17 +17,16 @@ from metaembed_demo.index.quantization import KINDS
 
 from .console import table
 
-WHAT = """What an index of N pages takes at every stop, as the arithmetic of docs/scale.md has it, and how
-long a search for ten hits, from what scoring a page takes on this machine. GB is 10^9 bytes, GiB 2^30."""
+WHAT = """What an index of N pages takes at each of our stops, as the arithmetic of docs/scale.md has it, and
+how long a search for ten hits, from what scoring a page takes on this machine. GB is 10^9 bytes, GiB 2^30."""
 
 
 def sizing(pages: int, dim: int, ram: float, timed: bool) -> dict[str, Any]:
     """Rows by storage kind and stop. ram: GiB of a machine. timed: measure latencies, in seconds."""
-    r_q, r_c = STOPS[-1].r_q, STOPS[-1].r_c
-    times = scoring_times(r_q, r_c, dim) if timed else None
+    times = scoring_times(OURS, dim) if timed else None
     rows = []
     for kind in KINDS:
-        for stop in STOPS:
+        for stop in OURS:
             held = memory(pages, kind, dim, stop.r_c)
             rows.append(
                 {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, MOST_COUNT, Calibration
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS
@@ -130,7 +130,7 @@ class Auto:
         else:
             found, of = borrowed, SAMPLES if borrowed else ""
             note = _missing(len(index), wanted, borrowed is not None)
-        full = found.full if found else STOPS[-1].clip(STOPS[-1].r_q, index.r_c)
+        full = found.full if found else index.budgets.full
         return cls(full, found, of, note, wanted)
 
     def promise(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
@@ -47,10 +48,19 @@ class Collection:
     Readers that need pages and index to agree over several calls hold `lock`.
     """
 
-    def __init__(self, encoder_fingerprint: str, r_c: int, dim: int, device: str = "CPU") -> None:
-        """device: of the encoder; the index is on its GPU if it has one."""
+    def __init__(
+        self,
+        encoder_fingerprint: str,
+        r_c: int,
+        dim: int,
+        budgets: Budgets | None = None,
+        device: str = "CPU",
+    ) -> None:
+        """budgets: of the encoder; None: ours within `r_c` page tokens. device: of the encoder; the index is
+        on its GPU if it has one.
+        """
         self.fingerprint = encoder_fingerprint
-        self.index: MultiVectorIndex = index_for(device)(r_c, dim)
+        self.index: MultiVectorIndex = index_for(device)(r_c, dim, budgets=budgets)
         self.pages = PageStore()
         self.words = PageWords()
         self.calibrations = Kept()
@@ -66,7 +76,7 @@ class Collection:
     @classmethod
     def for_encoder(cls, encoder: Encoder) -> Collection:
         """An empty collection for `encoder`."""
-        return cls(encoder.fingerprint, encoder.r_c, encoder.dim, encoder.device)
+        return cls(encoder.fingerprint, encoder.r_c, encoder.dim, encoder.budgets, encoder.device)
 
     def __len__(self) -> int:
         return len(self.pages)
@@ -227,7 +237,7 @@ class Collection:
 
     def copy(self) -> Collection:
         """A copy with its own index; pictures and vectors are shared."""
-        twin = Collection(self.fingerprint, self.index.r_c, self.index.dim)
+        twin = Collection(self.fingerprint, self.index.r_c, self.index.dim, self.index.budgets)
         if not self.index.in_process:
             twin.merge(self)
             return twin
@@ -330,7 +340,7 @@ class Collection:
                 damaged. The message says which, and gives a remedy.
         """
         index, pages = persistence.load(path, encoder_fingerprint, index_for(device))
-        collection = cls(encoder_fingerprint, index.r_c, index.dim)
+        collection = cls(encoder_fingerprint, index.r_c, index.dim, index.budgets)
         collection.index, collection.words = index, PageWords.load(path, index.ids)
         collection.calibrations = persistence.calibrations(path)
         collection._fill(pages)

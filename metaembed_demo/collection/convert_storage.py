@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.quantization import KINDS, PQ_LEAST, codec, pq_parts
 
@@ -38,7 +38,7 @@ def _warm(index: MultiVectorIndex) -> None:
     """Search once at the largest and once at the smallest budget, to compile the kernels."""
     if len(index):
         query = index.vectors(index.ids[:1])[0]
-        for budget in (STOPS[-1], STOPS[0]):
+        for budget in (index.budgets.full, index.budgets[0]):
             index.search(query, budget, 1)
 
 

@@ -1,6 +1,6 @@
 """Parts: a corpus encoded file by file into a folder, so that a later run can resume. See encode_corpus.py.
 
-PARTS/encoder.json         the encoder's name, fingerprint, r_c and dim
+PARTS/encoder.json         the encoder's name, fingerprint, r_c, dim, and budgets of its own
 PARTS/inputs.jsonl         every input of the last run, in the order of the merged pages
 PARTS/done/<aa>/<key>.json one per input: size, sha256, the slices of parts with its pages, its problems
 PARTS/parts/<part>.npy     vectors (n, R_c, D) float16
@@ -29,6 +29,7 @@ from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.index.local import usual
 
 from .collection import NO_SESSION
 from .stored_page import StoredPage
@@ -199,6 +200,8 @@ class Worker:
             "r_c": self.encoder.r_c,
             "dim": self.encoder.dim,
         }
+        if self.encoder.budgets != usual(self.encoder.r_c):
+            mine["budgets"] = str(self.encoder.budgets)
         file = self.out / "encoder.json"
         there = disk.read_json(file) if file.exists() else mine
         if there["fingerprint"] != self.encoder.fingerprint:

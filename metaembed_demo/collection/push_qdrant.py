@@ -69,6 +69,7 @@ def open_remote(
         fingerprint=collection.fingerprint,
         shards=shards,
         replicas=replicas,
+        budgets=index.budgets,
         api_key=SERVER.qdrant_key or None,
     )
 

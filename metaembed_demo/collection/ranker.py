@@ -259,7 +259,7 @@ class Ranker:
             first = found.rows[best(found.sums, 1)]
             count, kept = len(found.rows) + self._beside, found.kept
             cells = found.cells + self._beside * full.r_q * full.r_c
-        stop = needed(scores, rows, int(first[0]), full) if len(first) else None
+        stop = needed(scores, rows, int(first[0]), full, self.index.budgets) if len(first) else None
         return Automatic(auto, stop, len(rows), cells / (pages * full.r_q * full.r_c), count, kept)
 
     def _scored(self, ids: Sequence[str]) -> Sequence[Hit]:

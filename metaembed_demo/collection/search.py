@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
+from metaembed_demo.core.budgets import Budget, Budgets
+from metaembed_demo.core.types import Alignment, FloatArray, Query, Similarity, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.encoders.base import Encoder, Explainable
 from metaembed_demo.index.base import MultiVectorIndex
@@ -51,7 +51,8 @@ def search(
         raise ValueError(f"The pages are those of {how.complement.name}: another encoder refines a query.")
     second = how.complement.ask(query) if how.complement else None
     foreign = unread_language(encoder, query.text)
-    asked = _Asked(vectors, query.text, query.image is not None, read, second, foreign)
+    pictured = query.image is not None
+    asked = _Asked(vectors, query.text, pictured, read, encoder.budgets, encoder.similarity, second, foreign)
     return _run(collection, asked, budget, k, how, _ms(started))
 
 
@@ -73,6 +74,8 @@ def research(
         trace.query_text,
         trace.query_image,
         trace.query_evidence,
+        trace.budgets,
+        trace.similarity,
         second,
         trace.unread_language,
     )
@@ -150,6 +153,7 @@ def alignment_in(trace: Trace, page_id: str) -> Alignment:
 class _Asked:
     """An encoded query: vectors (R_q, D), its text, whether it has a picture, and its tokens' evidence.
 
+    budgets, similarity: of the encoder.
     second: the query for the complement of its refinement. unread_language: its own, if that is not read.
     """
 
@@ -157,6 +161,8 @@ class _Asked:
     text: str
     image: bool
     evidence: Evidence | None
+    budgets: Budgets
+    similarity: Similarity
     second: AskedOfSecond | None = None
     unread_language: UnreadLanguage | None = None
 
@@ -188,7 +194,7 @@ def _run(
         align_ms = _ms(started)
         fit = None
         if not asked.image:
-            full = STOPS[-1].clip(len(asked.vectors), collection.index.r_c)
+            full = Budget(len(asked.vectors), collection.index.r_c)
             scored = Scored(budget, full, ranker.searched, storage, rescored > 0)
             fit = fit_of(collection, hits, scored, ranker.words, ranker.asked)
     timings = {"encode": encode_ms, **ranker.timings, "align": align_ms}
@@ -202,6 +208,8 @@ def _run(
         candidates=ranker.candidates,
         query_vectors=asked.vectors,
         query_image=asked.image,
+        budgets=asked.budgets,
+        similarity=asked.similarity,
         storage=storage,
         rescored=rescored,
         cosines={hit.page_id: found[hit.page_id] for hit in hits},

@@ -103,5 +103,17 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun if n == 1 else many}"
 
 
+COUNTS = ("no", "one", "two", "three", "four", "five", "six")
+
+
+def count_text(count: int) -> str:
+    """A small number in words.
+
+    >>> count_text(5), count_text(7)
+    ('five', '7')
+    """
+    return COUNTS[count] if count < len(COUNTS) else str(count)
+
+
 def budget_text(r_q: int, r_c: int) -> str:
     return f"{r_q}{TIMES}{r_c}"

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from .budgets import Budget
+from .budgets import OURS, Budget, Budgets
 from .text import normalised
 
 FloatArray = NDArray[np.float32]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 as fractions of the page, origin top left
+Similarity = Literal["MaxSim", "MeanMaxSim"]
 WordKind = Literal["text", "ocr", "visual"]
 WORD_KINDS = ("text", "ocr", "visual")
 
@@ -170,8 +171,10 @@ class Trace:
     of the query's tokens (encoders.attribution.Evidence), if it was requested. `storage` is the storage kind
     that scores come from, one of `quantization.KINDS`; unless it is float16, the best `rescored` pages were
     rescored with their full vectors. `mode` says what ranked the hits: "meaning", "words" or "both"; their
-    scores are MaxSim in every mode, and `words` holds what words are worth on each. `also` are the spellings
-    that were searched for words that no page has, `missing` the quoted phrases that stand nowhere.
+    scores are MaxSim in every mode, and `words` holds what words are worth on each. `budgets` are the
+    encoder's stops, `similarity` what its scores are shown as: "MaxSim", or "MeanMaxSim", divided by r_q.
+    `also` are the spellings that were searched for words that no page has, `missing` the quoted phrases that
+    stand nowhere.
     """
 
     query_text: str
@@ -185,6 +188,8 @@ class Trace:
     alignment: Alignment | None = None
     query_image: bool = False
     movement: dict[str, int] = field(default_factory=dict)  # page id -> ranks gained since the last search
+    budgets: Budgets = OURS
+    similarity: Similarity = "MaxSim"
     storage: str = "float16"
     rescored: int = 0
     cosines: Mapping[str, FloatArray] = field(default_factory=dict)  # page id -> (R_q, R_c) float32
@@ -209,6 +214,10 @@ class Trace:
     def by_full_vectors(self) -> bool:
         """Whether hits are scored with full vectors and not with codes."""
         return self.storage == "float16" or self.rescored > 0
+
+    def shown(self, score: float) -> float:
+        """A MaxSim score at this budget as the encoder's own similarity."""
+        return score / self.budget.r_q if self.similarity == "MeanMaxSim" else score
 
     def of_words(self) -> dict[str, Any]:
         """The mode, and what the lexical index made of the query, as JSON types."""
@@ -236,7 +245,11 @@ class Trace:
         """JSON types, without the vectors; scores and cosines rounded to 5 decimals."""
         found: dict[str, Any] = {
             "query": {"text": self.query_text, "image": self.query_image},
-            "budget": {"r_q": self.budget.r_q, "r_c": self.budget.r_c, "trained": self.budget.trained},
+            "budget": {
+                "r_q": self.budget.r_q,
+                "r_c": self.budget.r_c,
+                "trained": self.budget in self.budgets,
+            },
             "hits": [{"page_id": h.page_id, "score": round(h.score, 5), "rank": h.rank} for h in self.hits],
             "timings_ms": {stage: round(ms, 2) for stage, ms in self.timings.items()},
             "bytes_per_page": self.bytes_per_page,
@@ -245,6 +258,8 @@ class Trace:
             "storage": self.storage,
             "refined": self.rescored,
         }
+        if self.similarity != "MaxSim":  # scores are MaxSim still
+            found["similarity"] = self.similarity
         if self.only:
             found["query"]["filter"] = str(self.only)
         if self.only and self.only.language:

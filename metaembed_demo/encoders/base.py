@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from metaembed_demo.core.types import Embedding, Page, Query
+from metaembed_demo.core.budgets import Budgets
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity
 from metaembed_demo.documents.image_tags import ViewCells
 
 from .attribution import Evidence
@@ -20,6 +21,8 @@ class Encoder(Protocol):
     dim: int
     r_q: int
     r_c: int
+    budgets: Budgets  # its stops; the largest is (r_q, r_c)
+    similarity: Similarity  # what it was trained with, and a score is shown as: the sum, or divided by r_q
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding per page, in order. Pages have been through `extraction.read`."""

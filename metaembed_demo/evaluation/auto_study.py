@@ -10,7 +10,6 @@ import numpy as np
 from metaembed_demo.collection.calibration import OWN, Auto, Calibrations
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.ranker import How, Ranker
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.auto import LEAST_PAGES, LEAST_QUERIES, Table, calibrate, paths_of, table
@@ -45,8 +44,8 @@ def calibrating(
     queries = [asked.query for asked in known_items(collection, count)]
     if len(queries) < LEAST_QUERIES or pages < LEAST_PAGES:
         return Calibrations(pages)
-    full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
-    paths, tables = paths_of(full, quick=large), list[Table]()
+    full = encoder.budgets.full
+    paths, tables = paths_of(encoder.budgets, quick=large), list[Table]()
     for query in queries:
         vectors = encoder.encode_queries([query])[0].vectors
         tables.append(table(stage_scorer(index, vectors), full, paths))
@@ -97,6 +96,6 @@ def auto_row(
         "cells": round(float(np.mean(cells)), 4),
         "same_first": first,
         "same_five": five,
-        "needed": {str(stop): stops[str(stop)] for stop in STOPS},
+        "needed": {str(stop): stops[str(stop)] for stop in encoder.budgets},
         "calibration": calibration.as_json(),
     }

@@ -15,8 +15,9 @@ from typing import Any
 from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.text import plural
+from metaembed_demo.index.cascade import scanned
 from metaembed_demo.index.local import LISTS_FROM
 from metaembed_demo.index.quantization import KINDS
 
@@ -67,13 +68,13 @@ class Row:
 class Corpus:
     """What the sheet knows of the pages at hand.
 
+    budgets: of the encoder.
     storage: the kind in use. held: bytes of its vectors in memory, None where that is not known.
     cells: storage kind -> share of cells that Auto computes by its calibration.
     """
 
     pages: int
-    r_q: int
-    r_c: int
+    budgets: Budgets
     dim: int
     storage: str
     held: int | None = None
@@ -81,8 +82,8 @@ class Corpus:
     cells: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, collection: Collection, r_q: int, samples: Kept | None = None) -> Corpus:
-        """samples: calibrations of Auto for pages without their own."""
+    def of(cls, collection: Collection, budgets: Budgets, samples: Kept | None = None) -> Corpus:
+        """budgets: of the encoder. samples: calibrations of Auto for pages without their own."""
         with collection.lock:
             index, pages = collection.index, list(islice(collection.pages.values(), LOOKED_AT))
         held = getattr(index, "bytes_held", dict[str, int])().get("memory")
@@ -96,12 +97,12 @@ class Corpus:
         for kept in (samples, collection.calibrations):
             found = {kind: kept.of(kind) for kind in KINDS} if kept else {}
             cells |= {kind: each.auto.cells for kind, each in found.items() if each and each.auto}
-        return cls(len(collection), r_q, index.r_c, index.dim, index.storage, held, beside, cells)
+        return cls(len(collection), budgets, index.dim, index.storage, held, beside, cells)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on the pages: the five stops as they are kept, and every way if asked for."""
+    """What was measured on the pages: the stops as they are kept, and every way if asked for."""
 
     worth: Worth | None = None
     ways: Mapping[Way, WayWorth] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class Measured:
 
 def sheet(corpus: Corpus, pages: int, measured: Measured) -> list[Row]:
     """The rows at `pages` pages, kind by kind from coarse to fine, Auto after the stops, words alone last."""
-    stops = [*(stop.clip(corpus.r_q, corpus.r_c) for stop in STOPS), None]
+    stops = [*corpus.budgets, None]
     ways = [Way(stop, kind, mode) for kind in KINDS for mode in (MEANING, BOTH) for stop in stops]
     return [_row(way, corpus, pages, measured) for way in (*ways, BY_WORDS)]
 
@@ -136,16 +137,20 @@ def _row(way: Way, corpus: Corpus, pages: int, measured: Measured) -> Row:
 
 
 def _tokens(way: Way, corpus: Corpus) -> int:
-    return way.stop.r_c if way.stop else corpus.r_c
+    return (way.stop or corpus.budgets.full).r_c
 
 
 def _memory(way: Way, corpus: Corpus, pages: int) -> Figure:
     if way.mode == WORDS:
         return Figure(0, told="Words are searched in files, which the system maps into memory.")
-    whole = _tokens(way, corpus) == corpus.r_c and pages == corpus.pages and way.storage == corpus.storage
+    whole = (
+        _tokens(way, corpus) == corpus.budgets.full.r_c
+        and pages == corpus.pages
+        and way.storage == corpus.storage
+    )
     if whole and corpus.held is not None:
         return Figure(corpus.held, True, "The vectors of these pages, as they are in memory now.")
-    found = memory(pages, way.storage, corpus.dim, _tokens(way, corpus))
+    found = memory(pages, way.storage, corpus.dim, _tokens(way, corpus), scanned(corpus.budgets).r_c)
     each = found / pages
     scan = ", the int8 prefix of the scan with it" if way.storage == "float16" and pages > 5_000 else ""
     return Figure(found, told=f"{plural(pages, 'page')} x {each:,.0f} B of vectors{scan}.")
@@ -156,7 +161,8 @@ def _disk(way: Way, corpus: Corpus, pages: int) -> Figure:
     shown = f"pictures ({beside.picture:,.0f} B a page) and words ({beside.words:,.0f} B), as {beside.source}"
     if way.mode == WORDS:
         return Figure(round(pages * (beside.picture + beside.words)), told=f"No vectors; {shown}.")
-    found = disk(pages, way.storage, corpus.dim, _tokens(way, corpus), beside)
+    scan = scanned(corpus.budgets).r_c
+    found = disk(pages, way.storage, corpus.dim, _tokens(way, corpus), beside, scan)
     full = "" if way.storage == "float16" else ", the full vectors"
     return Figure(found, told=f"Vectors as in memory{full}, {shown}.")
 

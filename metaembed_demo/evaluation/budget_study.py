@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.text import plural, short_name
 from metaembed_demo.core.types import FloatArray, Query, Upload
 from metaembed_demo.encoders.base import Encoder
@@ -175,7 +175,7 @@ def measure(
     queries, judgements, total = asking.queries, asking.judgements, len(asking.queries)
     if not total or not ids:
         raise ValueError(f"There is no {'query' if ids else 'page'} to compare the budgets on.")
-    stops = [budget.clip(encoder.r_q, encoder.r_c) for budget in STOPS]
+    stops = encoder.budgets
     found, ms = np.empty((total, len(stops), 4)), np.empty((total, REPEATS, len(stops)))
     for at, (key, _) in enumerate(queries):
         yield Step(at, total)

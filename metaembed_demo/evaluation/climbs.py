@@ -1,4 +1,4 @@
-"""The judged questions whose answer climbs most over the five stops: the examples that the page offers.
+"""The judged questions whose answer climbs most over the stops: the examples that the page offers.
 
 assets/climbs.json   key: the hash of all that the ranks depend on, as the dial's curve has it;
                      climbs: question, document, and the answer's rank at each stop, the best example first
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from metaembed_demo.core import disk
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.text import normalised
 
 from .beir import Beir, Judgements
@@ -27,7 +26,7 @@ AnswersOf = Mapping[str, Mapping[str, int]]  # a question as `asked` gives it ->
 
 @dataclass(frozen=True)
 class Climb:
-    """A question, the document that answers it, and the rank of the answering page at the five stops.
+    """A question, the document that answers it, and the rank of the answering page at the stops.
 
     The ranks are those of a search by meaning among all pages of the corpus; none where nothing is measured.
     """
@@ -35,10 +34,6 @@ class Climb:
     question: str
     source: str
     ranks: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.ranks and len(self.ranks) != len(STOPS):
-            raise ValueError(f"A climb has {len(STOPS)} ranks, one for each stop, not {len(self.ranks)}.")
 
     @property
     def places(self) -> int:
@@ -67,7 +62,7 @@ def answer(judged: Mapping[str, int], ranks: Mapping[str, int]) -> str | None:
 def climbs(
     rankings: Mapping[str, Mapping[str, Sequence[str]]], beir: Beir, judged: Judgements
 ) -> list[Climb]:
-    """How the answer of each judged question ranks at the five stops; questions with a picture are left out.
+    """How the answer of each judged question ranks at the stops; questions with a picture are left out.
 
     Args:
         rankings: stop -> query id -> all page ids, best first, as `evaluate` gives them.
@@ -86,7 +81,7 @@ def climbs(
 
 
 def pick(found: Sequence[Climb], n: int = EXAMPLES) -> tuple[Climb, ...]:
-    """The `n` climbs to show, the largest first: short questions that 16x64 answers first, one a document."""
+    """The `n` climbs to show, the largest first: short questions that the last stop answers first."""
     shown = [
         climb
         for climb in found
@@ -103,12 +98,17 @@ def write(path: Path, key: str, picked: Sequence[Climb]) -> None:
     disk.write_json(path, {"key": key, "climbs": [asdict(climb) for climb in picked]})
 
 
-def read(path: Path, key: str) -> tuple[Climb, ...] | None:
-    """The climbs kept at `path`; None where they were measured on something else, or the file is damaged."""
+def read(path: Path, key: str, stops: int) -> tuple[Climb, ...] | None:
+    """The climbs kept at `path`; None where they were measured on something else, or the file is damaged.
+
+    stops: of the encoder, as many as a climb has ranks.
+    """
 
     def take(value: dict[str, Any]) -> tuple[Climb, ...] | None:
         if value["key"] != key:
             return None
+        if any(len(each["ranks"]) != stops for each in value["climbs"]):
+            raise ValueError(f"A climb has {stops} ranks, one for each stop.")
         return tuple(
             Climb(str(each["question"]), str(each["source"]), tuple(map(int, each["ranks"])))
             for each in value["climbs"]

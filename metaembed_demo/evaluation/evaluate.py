@@ -11,7 +11,7 @@ import numpy as np
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How, Ranker
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 
@@ -40,13 +40,13 @@ def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Ro
 def evaluate(
     collection: Collection, encoder: Encoder, beir: Beir, judgements: Judgements, how: How | None = None
 ) -> Row:
-    """Quality, latency and bytes per page at the five budgets, each searched as `how` says (by meaning).
+    """Quality, latency and bytes per page at the encoder's budgets, each searched as `how` says (by meaning).
 
     `rankings` holds the page ids of each budget and query, best first.
     """
     vectors, encode_ms = encode(encoder, beir, list(judgements.judged))
     how = how or How()
-    budgets, rankings = at_budgets(collection, vectors, beir, judgements, how)
+    budgets, rankings = at_budgets(collection, encoder.budgets, vectors, beir, judgements, how)
     return {
         "mode": how.mode,
         "rankings": rankings,
@@ -60,7 +60,12 @@ def evaluate(
 
 
 def at_budgets(
-    collection: Collection, vectors: Mapping[str, FloatArray], beir: Beir, judgements: Judgements, how: How
+    collection: Collection,
+    budgets: Sequence[Budget],
+    vectors: Mapping[str, FloatArray],
+    beir: Beir,
+    judgements: Judgements,
+    how: How,
 ) -> tuple[list[Row], dict[str, dict[str, list[str]]]]:
     """A row of each budget, and the rankings: budget -> query id -> page ids, best first.
 
@@ -68,14 +73,13 @@ def at_budgets(
     there. Latency is one search for ten hits, including the coarse stage, without encoding.
 
     Args:
-        vectors: query id -> (R_q, D).
+        budgets: to search at. vectors: query id -> (R_q, D).
     """
     index, ids = collection.index, collection.index.ids
     if how.mode != MEANING:
         collection.lexical()  # made once, and not with the first search
     rows, ranked = [], {}
-    r_q = len(next(iter(vectors.values())))
-    for budget in (stop.clip(r_q, index.r_c) for stop in STOPS):
+    for budget in budgets:
         rankings, times = {}, []
         for key, vector in vectors.items():
             started = perf_counter()

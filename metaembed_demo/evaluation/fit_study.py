@@ -1,4 +1,4 @@
-"""Calibrating the fit (index/fit.py): judged queries of a corpus against foreign ones, at the five stops."""
+"""Calibrating the fit (index/fit.py): judged queries of a corpus against foreign ones, at all stops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray, Query
 from metaembed_demo.encoders.base import Encoder
@@ -29,15 +29,17 @@ HALVINGS, DRAWS = 3, 8  # of the pages, to see how scores grow with them; random
 class Means:
     """Mean cosines of all pages.
 
-    own, foreign: (5, queries, pages). answers: (own queries, pages), which pages answer.
+    own, foreign: (stops, queries, pages). answers: (own queries, pages), which pages answer.
+    budgets: of the encoder.
     """
 
     own: FloatArray
     foreign: FloatArray
     answers: NDArray[np.bool_]
+    budgets: Budgets = OURS
 
     def firsts(self) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """(5, queries): the mean cosine of each own query's first hit, and whether that is an answer."""
+        """(stops, queries): the mean cosine of each own query's first hit, and whether that is an answer."""
         first = self.own.argmax(axis=2)
         return self.own.max(axis=2), np.take_along_axis(self.answers, first.T, axis=1).T
 
@@ -75,7 +77,10 @@ def fit_of_corpus(
     foreign = encoded(encoder, foreign_texts())
     with collection.lock:
         answers = answers_of(collection, judgements, keys)
-        means = Means(mean_cosines(collection, own), mean_cosines(collection, foreign), answers)
+        own_means, foreign_means = (
+            mean_cosines(collection, each, encoder.budgets) for each in (own, foreign)
+        )
+        means = Means(own_means, foreign_means, answers, encoder.budgets)
     try:
         return replace(calibrated(means), reliability=reliability(means))
     except ValueError:
@@ -85,7 +90,7 @@ def fit_of_corpus(
 def calibrated(means: Means) -> FitCalibration:
     """Curves by first hits, with the growth of foreign queries. Raises ValueError as `FitCalibration.fit`."""
     own, right = means.firsts()
-    found = FitCalibration.fit(own, means.foreign.max(axis=2), right, means.own.shape[2])
+    found = FitCalibration.fit(own, means.foreign.max(axis=2), right, means.own.shape[2], means.budgets)
     return replace(found, growth=growth(means.foreign))
 
 
@@ -94,7 +99,8 @@ def folds(means: Means) -> list[FitCalibration]:
     found = []
     for fold in range(FOLDS):
         own, foreign = (np.arange(each.shape[1]) % FOLDS != fold for each in (means.own, means.foreign))
-        found.append(calibrated(Means(means.own[:, own], means.foreign[:, foreign], means.answers[own])))
+        parts = means.own[:, own], means.foreign[:, foreign], means.answers[own]
+        found.append(calibrated(Means(*parts, means.budgets)))
     return found
 
 
@@ -105,7 +111,7 @@ def held_out(by: Sequence[FitCalibration], means: FloatArray, stop: Budget, page
 
 
 def reliability(means: Means) -> tuple[Bins, ...]:
-    """Bins of the chances at the five stops, of held-out queries; () where the folds are too small."""
+    """Bins of the chances at the stops, of held-out queries; () where the folds are too small."""
     try:
         by = folds(means)
     except ValueError:
@@ -113,7 +119,7 @@ def reliability(means: Means) -> tuple[Bins, ...]:
     own, right = means.firsts()
     foreign, pages = means.foreign.max(axis=2), means.own.shape[2]
     found = []
-    for at, stop in enumerate(STOPS):
+    for at, stop in enumerate(means.budgets):
         chances = [held_out(by, each[at], stop, pages) for each in (own, foreign)]
         found.append(bins_of(*together(chances[0], right[at], chances[1])))
     return tuple(found)
@@ -141,7 +147,7 @@ def bins_of(chances: Floats, answers: NDArray[np.bool_], weights: Floats, bins: 
 def growth(foreign: FloatArray, seed: int = 1) -> float:
     """How far the first hits of foreign queries rise with a doubling of the pages, over random subsets.
 
-    foreign: (5, queries, pages) mean cosines.
+    foreign: (stops, queries, pages) mean cosines.
     """
     rng, pages = np.random.default_rng(seed), foreign.shape[2]
     sizes = [pages >> halving for halving in range(HALVINGS + 1) if pages >> halving > 1]
@@ -154,11 +160,12 @@ def growth(foreign: FloatArray, seed: int = 1) -> float:
     return float(np.polyfit(np.log2(sizes), tops, 1)[0])
 
 
-def mean_cosines(collection: Collection, vectors: Sequence[FloatArray]) -> FloatArray:
-    """(5, queries, pages): MaxSim divided by r_q, of query vectors (R_q, D). The caller holds the lock."""
+def mean_cosines(
+    collection: Collection, vectors: Sequence[FloatArray], budgets: Budgets = OURS
+) -> FloatArray:
+    """(stops, queries, pages): MaxSim divided by r_q, of query vectors (R_q, D). The caller holds a lock."""
     scores = collection.index.scores
-    stops = [stop.clip(len(vectors[0]), collection.index.r_c) for stop in STOPS]
-    return np.stack([[scores(query, stop) / np.float32(stop.r_q) for query in vectors] for stop in stops])
+    return np.stack([[scores(query, stop) / np.float32(stop.r_q) for query in vectors] for stop in budgets])
 
 
 def answers_of(collection: Collection, judgements: Judgements, keys: Sequence[str]) -> NDArray[np.bool_]:

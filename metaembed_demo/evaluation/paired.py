@@ -8,6 +8,7 @@ from dataclasses import replace
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray
 
 from .beir import Beir, Judgements
@@ -31,8 +32,9 @@ def over_simpler(
         vectors: query id -> (R_q, D).
     """
     found: dict[str, Row] = {}
+    budgets = [Budget.parse(row["budget"]) for row in rows]
     for simpler in simpler_ways(how):
-        others, _ = at_budgets(collection, vectors, beir, judgements, simpler)
+        others, _ = at_budgets(collection, budgets, vectors, beir, judgements, simpler)
         between = f"{named(how)} over {named(simpler)}"
         found |= {f"{a['budget']}, {between}": gain(a, b) for a, b in zip(rows, others, strict=True)}
     return found

@@ -25,7 +25,9 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.lazy_pictures import draw_behind
 from metaembed_demo.collection.progress import Progress, Report
 from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import PATHS, SERVER
+from metaembed_demo.core.text import count_text
 from metaembed_demo.documents import poppler
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
@@ -50,7 +52,7 @@ log = logging.getLogger(__name__)
 class Samples:
     """The sample corpus, ready to search.
 
-    curve: quality at the five stops; None where the corpus has no judged queries.
+    curve: quality at the stops; None where the corpus has no judged queries.
     examples: questions to offer on the page, that whose answer climbs most first.
     answers: the judged questions, and the pages that answer them.
     report: what had to be indexed just now, and what could not be.
@@ -137,7 +139,7 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     """Write `exact`, the corpus `beir` as `encoder` has just read it, to `out`, all else beside.
 
     Returns:
-        Bytes and pages, and nDCG@5 at the five stops: "exact" by the vectors as the encoder gives them,
+        Bytes and pages, and nDCG@5 at the stops: "exact" by the vectors as the encoder gives them,
         "shipped" by those of the file.
 
     Raises:
@@ -249,7 +251,7 @@ class _Shipped:
 def _measures(
     beir: Beir, collection: Collection, encoder: Encoder, folder: Path, tell: Tell, shipped: _Shipped
 ) -> tuple[Curve | None, tuple[Climb, ...]]:
-    """nDCG@5 at the five stops, and the examples: shipped, kept in `folder`, or measured now.
+    """nDCG@5 at the stops, and the examples: shipped, kept in `folder`, or measured now.
 
     They are measured when corpus, questions or encoder have changed.
     """
@@ -257,12 +259,13 @@ def _measures(
         return None, climbs.examples((), beir)
     key = _state(beir, collection, encoder)
     curve = shipped.measured.curve if shipped.measured and shipped.measured.key == key else None
-    curve = curve or _kept_curve(folder, key)
-    picked = climbs.read(shipped.climbs, key)
+    stops = len(encoder.budgets)
+    curve = curve or _kept_curve(folder, key, stops)
+    picked = climbs.read(shipped.climbs, key, stops)
     if picked is None:
-        picked = climbs.read(folder / climbs.NAME, key)
+        picked = climbs.read(folder / climbs.NAME, key, stops)
     if curve is None or picked is None:
-        tell(f"Measuring the five budgets on {len(beir.qrels)} sample questions")
+        tell(f"Measuring the {count_text(stops)} budgets on {len(beir.qrels)} sample questions")
         curve, picked = _measured(beir, collection, encoder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -273,10 +276,10 @@ def _measures(
     return curve, climbs.examples(picked, beir)
 
 
-def _kept_curve(folder: Path, key: str) -> Curve | None:
+def _kept_curve(folder: Path, key: str, stops: int) -> Curve | None:
     try:
         kept = disk.read_json(folder / KEPT_CURVE)
-        if kept.get("key") == key:
+        if kept.get("key") == key and len(kept["scores"]) == stops:
             return Curve(tuple(kept["scores"]), int(kept["questions"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing kept, or nothing of use
@@ -321,7 +324,10 @@ def _state(beir: Beir, collection: Collection, encoder: Encoder) -> str:
     """A hash of everything that the curve depends on."""
     queries = {key: [query.text, query.image is not None] for key, query in beir.queries.items()}
     places = sorted((page.id, page.places) for page in collection.pages.values())
-    return _short_hash(json.dumps([encoder.fingerprint, queries, beir.qrels, places], sort_keys=True))
+    state = [encoder.fingerprint, queries, beir.qrels, places]
+    if encoder.budgets != OURS:  # which the fingerprint does not cover
+        state.append(str(encoder.budgets))
+    return _short_hash(json.dumps(state, sort_keys=True))
 
 
 def _short_hash(text: str) -> str:

@@ -15,13 +15,13 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import FloatArray
-from metaembed_demo.index.cascade import GLANCE, PREFIX, RECALL, candidates, stages
+from metaembed_demo.index.cascade import GLANCE, PREFIX, RECALL, candidates, scanned, stages
 from metaembed_demo.index.local import EXACT_UP_TO
 from metaembed_demo.index.quantization import KINDS, Codec, codec
 
-SCANNED = (*STOPS[:-1], Budget(PREFIX.r_q, GLANCE))  # what a scan may score
+FIRST_LOOK = Budget(PREFIX.r_q, GLANCE)  # what a scan may score besides the stops
 PAGES, BYTES = 4_096, 48_000_000  # scored at once at most, of one kind
 REPEATS = 7
 HITS = 10
@@ -35,8 +35,7 @@ Key = tuple[str, Budget]  # kind and budget
 class ScoringTimes:
     """Milliseconds to score a page of an encoder's (r_q, r_c, dim), by storage kind and budget."""
 
-    r_q: int
-    r_c: int
+    budgets: Budgets
     dim: int
     ms: Mapping[Key, float]
 
@@ -44,11 +43,12 @@ class ScoringTimes:
         self, pages: int, stop: Budget, kind: str, k: int = HITS, exact_up_to: int = EXACT_UP_TO
     ) -> float:
         """Milliseconds of scoring in a search for `k` hits, without what does not grow with the pages."""
-        stop = stop.clip(self.r_q, self.r_c)
-        wanted = candidates(pages, stop, k, RECALL)
+        full, scan = self.budgets.full, scanned(self.budgets)
+        stop = stop.clip(full.r_q, full.r_c)
+        wanted = candidates(pages, stop, k, RECALL, scan)
         if pages <= max(exact_up_to, wanted):
             return pages * self.ms[kind, stop]
-        prefix = stop.clip(PREFIX.r_q, PREFIX.r_c)
+        prefix = stop.clip(scan.r_q, scan.r_c)
         by, left, total = "int8" if kind == "float16" else kind, pages, 0.0
         for stage in stages(pages, prefix, self.dim, wanted, kind):
             total += left * self.ms[by, stage.budget]
@@ -57,12 +57,13 @@ class ScoringTimes:
 
     def auto(self, pages: int, cells: float, kind: str) -> float:
         """The same where so large a share of all cells is computed, each as long as at the full budget."""
-        return cells * pages * self.ms[kind, STOPS[-1].clip(self.r_q, self.r_c)]
+        return cells * pages * self.ms[kind, self.budgets.full]
 
 
 @lru_cache(maxsize=8)
-def scoring_times(r_q: int, r_c: int, dim: int) -> ScoringTimes:
+def scoring_times(budgets: Budgets, dim: int) -> ScoringTimes:
     """Measure them: about two seconds, once for a shape of vectors."""
+    r_q, r_c = budgets.full.r_q, budgets.full.r_c
     rng = np.random.default_rng(0)
     query = _unit(rng, r_q, dim)
     few = _unit(rng, 16, r_c, dim)
@@ -70,11 +71,11 @@ def scoring_times(r_q: int, r_c: int, dim: int) -> ScoringTimes:
     for kind in KINDS:
         coding = codec(kind, r_c, dim, few)
         codes = coding.encode(few)
-        for stop in (*STOPS, *SCANNED[-1:]):
+        for stop in (*budgets, scanned(budgets), FIRST_LOOK):
             budget = stop.clip(r_q, r_c)
             if (kind, budget) not in found:
                 found[kind, budget] = _ms_a_page(coding, codes, query[: budget.r_q], budget.r_c)
-    return ScoringTimes(r_q, r_c, dim, found)
+    return ScoringTimes(budgets, dim, found)
 
 
 def _ms_a_page(coding: Codec, codes: tuple[NDArray[np.generic], ...], q: FloatArray, r_c: int) -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metaembed_demo.collection.convert_storage import sizes
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, Budget
 from metaembed_demo.index import quantization
 from metaembed_demo.index.cascade import PREFIX
 from metaembed_demo.index.local import EXACT_UP_TO
 
 GIB, TIB = 2**30, 2**40
-R_C = STOPS[-1].r_c
+R_C = OURS.full.r_c
 SCAN = f"int8 prefix of {PREFIX.r_c}"  # of a page, what the scan reads
 KINDS = (*quantization.KINDS, SCAN)
 PICTURE, WORDS = 80_800, 2_100  # bytes a page on disk, the sample corpus (113 pages) as `merge` wrote it
@@ -56,19 +56,28 @@ def read_ms(gib: float) -> float:
     return gib * GIB / A100_BANDWIDTH * 1e3
 
 
-def memory(pages: int, kind: str, dim: int, r_c: int = R_C) -> int:
+def memory(pages: int, kind: str, dim: int, r_c: int = R_C, scan: int = PREFIX.r_c) -> int:
     """Bytes of memory for the vectors of an index that holds `r_c` vectors a page.
 
-    Above 5,000 pages float16 has beside them the int8 prefixes that a scan reads.
+    Above 5,000 pages float16 has beside them the int8 prefixes of `scan` vectors that a scan reads.
 
     >>> memory(5_000, "float16", 128), memory(10_000, "float16", 128), memory(10_000, "int8", 128)
     (81920000, 184360000, 81960000)
     """
     scanned = kind == "float16" and pages > EXACT_UP_TO
-    return pages * (bytes_a_page(kind, dim, r_c) + (bytes_a_page(SCAN, dim, r_c) if scanned else 0))
+    return pages * (
+        bytes_a_page(kind, dim, r_c) + (bytes_a_page(SCAN, dim, min(r_c, scan)) if scanned else 0)
+    )
 
 
-def disk(pages: int, kind: str, dim: int, r_c: int = R_C, beside: OnDisk | None = None) -> int:
+def disk(
+    pages: int,
+    kind: str,
+    dim: int,
+    r_c: int = R_C,
+    beside: OnDisk | None = None,
+    scan: int = PREFIX.r_c,
+) -> int:
     """Bytes of a saved index: what memory holds, the full vectors of codes, pictures and words.
 
     >>> disk(1_000, "float16", 128), disk(1_000, "binary", 128)
@@ -76,7 +85,7 @@ def disk(pages: int, kind: str, dim: int, r_c: int = R_C, beside: OnDisk | None 
     """
     beside = beside or OnDisk()
     full = 0 if kind == "float16" else pages * bytes_a_page("float16", dim, r_c)
-    return memory(pages, kind, dim, r_c) + full + round(pages * (beside.picture + beside.words))
+    return memory(pages, kind, dim, r_c, scan) + full + round(pages * (beside.picture + beside.words))
 
 
 def pages_in(ram_gib: float, a_page: float, usable: float = USABLE) -> int:

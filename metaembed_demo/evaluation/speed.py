@@ -14,7 +14,7 @@ import numpy as np
 
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.search import research, search
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray, Page, Problem, Query
 from metaembed_demo.documents.extraction import read
@@ -63,7 +63,7 @@ def search_speed(encoder: Encoder, pages: int, seconds: float = SECONDS_A_SIZE) 
     Budgets alternate, so that machine load affects all equally.
     """
     collection = _random_collection(encoder, pages)
-    stops = [stop.clip(encoder.r_q, encoder.r_c) for stop in STOPS]
+    stops = encoder.budgets
     trace = search(collection, encoder, Query(QUESTION), stops[-1])
     for stop in stops:
         research(collection, trace, stop)  # warm-up; builds the coarse stage
@@ -96,7 +96,7 @@ def storage_speed(encoder: Encoder, pages: int = STORED) -> dict[str, Any]:
 
     Kinds alternate. Codes of random vectors take as long as codes of real ones.
     """
-    full = STOPS[-1].clip(encoder.r_q, encoder.r_c)
+    full = encoder.budgets.full
     plain = _random_collection(encoder, pages).index
     indexes = {kind: plain.stored_as(kind) for kind in KINDS}
     query = plain.full(plain.ids[:1])[0][: full.r_q]

@@ -1,6 +1,6 @@
 """Every way to search the pages at hand: stop or Auto, storage kind, mode. Quality and latency of each.
 
-`budget_study` compares the five stops as the pages are kept; this converts them to each kind as well, on a
+`budget_study` compares the stops as the pages are kept; this converts them to each kind as well, on a
 copy, and asks the same queries by meaning, by words and by both.
 """
 
@@ -18,7 +18,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import pages_for_pq
 from metaembed_demo.collection.modes import BOTH, MEANING, WORDS
 from metaembed_demo.collection.ranker import How, Ranker
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.quantization import KINDS
@@ -40,7 +40,7 @@ class Way:
     @property
     def name(self) -> str:
         """
-        >>> Way(None, "int8").name, Way(STOPS[2], "pq", "both").name
+        >>> Way(None, "int8").name, Way(Budget(4, 8), "pq", "both").name
         ('Auto', '4x8')
         """
         return str(self.stop) if self.stop else "" if self.mode == WORDS else "Auto"
@@ -140,8 +140,8 @@ class _Study:
     ) -> None:
         self.twin, self.asking, self.kind = twin, asking, twin.index.storage
         self.auto = Auto.of_pages(twin.index, twin.calibrations, samples)
-        stops = [stop.clip(encoder.r_q, encoder.r_c) for stop in STOPS]
-        self.full = stops[-1]
+        stops = encoder.budgets
+        self.full = stops.full
         self.ways = [Way(stop, self.kind, mode) for mode in (MEANING, BOTH) for stop in (*stops, None)]
         self.ways += [BY_WORDS] if words else []
         self.ms: dict[Way, list[float]] = {way: [] for way in self.ways}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import GROUPS
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.attribution import Evidence
 
@@ -63,8 +63,8 @@ class PageStatistics:
     slice_bits: FloatArray
 
 
-def page_statistics(evidence: Evidence) -> PageStatistics:
-    """Attention statistics of each token on one page."""
+def page_statistics(evidence: Evidence, budgets: Budgets = OURS) -> PageStatistics:
+    """Attention statistics of each token on one page. budgets: the encoder's, of whose groups they are."""
     read = evidence.read()  # (R, n)
     named = np.array([word.text != "" for word in evidence.words], bool)
     of_words = read[:, named]
@@ -78,7 +78,7 @@ def page_statistics(evidence: Evidence) -> PageStatistics:
         places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
     ]
     found = contents([word for word in evidence.words if word.text])
-    bits, slice_bits = _bits(of_words, found)
+    bits, slice_bits = _bits(of_words, found, budgets)
     return PageStatistics(
         int(named.sum()) >= LEAST_WORDS,
         np.asarray(shares @ places, np.float32),
@@ -92,13 +92,13 @@ def page_statistics(evidence: Evidence) -> PageStatistics:
     )
 
 
-def _bits(read: FloatArray, found: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+def _bits(read: FloatArray, found: NDArray[np.int64], budgets: Budgets) -> tuple[FloatArray, FloatArray]:
     """`information` of the tokens of each group, and of as many equal slices."""
     bits, slice_bits = np.zeros(len(read), np.float32), np.zeros(len(read), np.float32)
-    for first, last in (group.candidate for group in GROUPS):
-        own = read[first - 1 : last]
-        bits[first - 1 : last] = information(own, found)
-        slice_bits[first - 1 : last] = information(slices(len(own), len(found)), found)
+    for first, end in (span for span in budgets.page_spans if span[0] < span[1]):
+        own = read[first:end]
+        bits[first:end] = information(own, found)
+        slice_bits[first:end] = information(slices(len(own), len(found)), found)
     return bits, slice_bits
 
 

@@ -18,24 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 
 from .base import best
-from .cascade import LEAST, PREFIX, Narrowed, Rows, Scores, Stage, in_full, kth, narrow
+from .cascade import LEAST, Narrowed, Rows, Scores, Stage, in_full, kth, narrow, scanned
 
-# Stages before the full budget. Page tokens first, since query tokens of one text are close to one another;
-# then query tokens, of which each stage computes those that are new. The stops of the dial are for encoders
-# whose query tokens differ, the last two for indexes too large to score at more than the scanned prefix.
-# The path of fewest cells is taken.
-PATHS = (
-    (Budget(1, 4), Budget(1, 16), Budget(1, 64), Budget(4, 64), Budget(8, 64)),
-    (Budget(1, 4), Budget(1, 64), Budget(4, 64), Budget(8, 64)),
-    (Budget(1, 4), Budget(1, 16), Budget(1, 64)),
-    STOPS[1:-1],
-    (Budget(1, 4), Budget(1, 16), PREFIX),
-    (Budget(1, 4), PREFIX),
-)
 TOPS = (1, LEAST)  # the first page, and the first five as a set
 SHARES = (0.98, 0.95)  # of queries that keep them
 LEVELS = 60  # gap levels that are tried
@@ -104,23 +92,56 @@ def run(scores: Scores, pages: int, calibration: Calibration, k: int) -> Narrowe
     return in_full(scores, narrow(scores, pages, calibration.stages, k), calibration.full)
 
 
-def needed(scores: Scores, rows: Rows, best_row: int, full: Budget) -> Budget:
+def needed(scores: Scores, rows: Rows, best_row: int, full: Budget, budgets: Budgets) -> Budget:
     """The smallest stop of the dial from which on the first page is that of the full budget.
 
     Args:
         rows: the pages that are compared. best_row: the first of them at the full budget.
     """
     found = full
-    for stop in reversed(_clipped(STOPS, full)):
+    for stop in reversed(_clipped(budgets, full)):
         if rows[best(scores(0, stop, rows), 1)[0]] != best_row:
             break
         found = stop
     return found
 
 
-def paths_of(full: Budget, quick: bool = False) -> list[tuple[Budget, ...]]:
-    """The paths that are tried for an encoder of `full` tokens; quick: those of scanned prefixes alone."""
-    wanted = [path for path in PATHS if not quick or all(b == b.clip(PREFIX.r_q, PREFIX.r_c) for b in path)]
+def paths_of(budgets: Budgets, quick: bool = False) -> list[tuple[Budget, ...]]:
+    """The stages before the full budget that are tried; quick: those of the scanned prefix alone.
+
+    Page tokens first, since query tokens of one text are close to one another; then query tokens, of which
+    each stage computes those that are new. The stops of the dial are for encoders whose query tokens differ,
+    the last two for indexes too large to score at more than the scanned prefix. The path of fewest cells is
+    taken.
+
+    >>> from metaembed_demo.core.budgets import OURS
+    >>> for path in paths_of(OURS):
+    ...     print(*path)
+    1x4 1x16 1x64 4x64 8x64
+    1x4 1x64 4x64 8x64
+    1x4 1x16 1x64
+    2x4 4x8 8x16
+    1x4 1x16 8x16
+    1x4 8x16
+    """
+    full, prefix, least = budgets.full, scanned(budgets), budgets[0].r_q
+    inner = sorted({stop.r_c for stop in budgets})[1:-1]
+    few, more = inner[:1], inner[-1:]
+    wider = [Budget(r_q, full.r_c) for r_q in sorted({stop.r_q for stop in budgets})[:-1][-2:]]
+
+    def pages(*ends: int) -> list[Budget]:
+        return [Budget(least, r_c) for r_c in ends]
+
+    scan = [end for end in few if end <= prefix.r_c]
+    tried: list[Sequence[Budget]] = [
+        [*pages(*few, *more, full.r_c), *wider],
+        [*pages(*few, full.r_c), *wider],
+        pages(*few, *more, full.r_c),
+        budgets[1:-1],
+        [*pages(*scan, prefix.r_c), prefix],
+        [*pages(*scan), prefix],
+    ]
+    wanted = tried[-2:] if quick else tried
     return list(dict.fromkeys(_clipped(path, full) for path in wanted))
 
 
@@ -166,6 +187,8 @@ def _fitted(
     One level for all stages makes the choices nested, which the conformal argument needs; n + 1 in place of n
     is its correction for few queries.
     """
+    if not path:  # nothing but the full budget to score at
+        return ()
     needed = np.array([[_needed(table[budget], table[full]) for budget in path] for table in tables])
     gaps = needed[:, :, -1].max(axis=0)
     for level in np.linspace(min(shares), 1, LEVELS):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import FloatArray, Hit
 
 from .cascade import RECALL, Rows, Scores
@@ -24,6 +24,7 @@ class MultiVectorIndex(Protocol):
 
     r_c: int
     dim: int
+    budgets: Budgets  # of the encoder: where prefixes of pages end, and what a scan reads
     recall: float  # target recall of the coarse stage, relative to exact search
     rescore: int  # number of best pages to rescore with full vectors; 0 for none
     exact_up_to: int  # pages up to which a search scores all of them

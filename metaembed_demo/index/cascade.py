@@ -15,10 +15,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 
-PREFIX = Budget(8, 16)  # budget of the scan
+PREFIX = Budget(8, 16)  # budget of the scan, or its limit: see `scanned`
 RECALL = 0.99  # default recall of the exact top ten
 
 # Recall of the exact top ten at (16,64) -> candidates needed from the scan at (8,16), on 5,000 to 100,000
@@ -45,6 +45,18 @@ Rows = NDArray[np.int64]
 # (first, budget, rows) -> MaxSim of query tokens `first` to r_q over r_c page tokens, of the pages at the
 # ascending positions `rows`; None: of all pages.
 Scores = Callable[[int, Budget, Rows | None], FloatArray]
+
+
+def scanned(budgets: Budgets) -> Budget:
+    """The budget of the scan: the largest stop within PREFIX; of larger stops alone, as much of the first.
+
+    What recall it takes was measured on ours, at (8, 16).
+
+    >>> [str(scanned(Budgets.parse(text))) for text in ("1x1 8x16 8x32", "4x8 32x128", "16x64", "4x6")]
+    ['8x16', '4x8', '8x16', '4x6']
+    """
+    within = [stop for stop in budgets if stop == stop.clip(PREFIX.r_q, PREFIX.r_c)]
+    return within[-1] if within else budgets[0].clip(PREFIX.r_q, PREFIX.r_c)
 
 
 @dataclass(frozen=True)
@@ -170,8 +182,10 @@ def stages(pages: int, prefix: Budget, dim: int, wanted: int, kind: str) -> list
     return [*first, Stage(prefix, most=wanted)]
 
 
-def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> int:
+def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL, prefix: Budget = PREFIX) -> int:
     """Number of candidates to rescore at `budget` for an expected `recall` of the exact top `k`.
+
+    prefix: what the scan reads.
 
     Raises:
         ValueError: when `recall` is not in (0, 1].
@@ -185,7 +199,7 @@ def candidates(pages: int, budget: Budget, k: int, recall: float = RECALL) -> in
         raise ValueError(f"A recall target lies above 0 and is at most 1, not {recall}.")
     if recall == 1:
         return pages
-    if budget.r_q <= PREFIX.r_q and budget.r_c <= PREFIX.r_c:
+    if budget == budget.clip(prefix.r_q, prefix.r_c):
         return min(pages, max(FEWEST, OWN * k))
     grown = max(1.0, pages / MEASURED_ON) ** GROWTH
     return min(pages, max(FEWEST, OWN * k, round(_needed(recall) * grown * k / 10)))

@@ -1,6 +1,6 @@
 """The chance that a hit answers its query, from the mean cosine a query token (MaxSim divided by r_q).
 
-Mean cosines compare across queries, but not across budgets. So each of the five stops has a logistic curve of
+Mean cosines compare across queries, but not across budgets. So each of the stops has a logistic curve of
 its own (Platt scaling, Platt 1999), fitted to the first hits of two kinds of queries, which weigh alike:
 *own* ones, which a page of the corpus answers, and *foreign* ones, which none does. Budgets between the stops
 have curves between theirs.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metaembed_demo.core.budgets import STOPS, Budget, position
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Logistic:
 
 @dataclass(frozen=True)
 class FitCalibration:
-    """A curve for each of the five stops.
+    """A curve for each stop of an encoder's `budgets`.
 
     growth: how far a doubling of the pages moves the middles. pages: of the corpus of the calibration.
     own, foreign: number of queries. reliability: of each stop, by chances of held-out queries; () if untried.
@@ -51,28 +51,35 @@ class FitCalibration:
     own: int
     foreign: int
     reliability: tuple[Bins, ...] = ()
+    budgets: Budgets = OURS
 
     def __post_init__(self) -> None:
         numbers = [self.growth, *(number for stop in self.stops for number in (stop.slope, stop.middle))]
-        if len(self.stops) != len(STOPS) or not np.isfinite(numbers).all():
-            raise ValueError(f"A calibration of the fit has {len(STOPS)} curves of finite numbers.")
+        count = len(self.budgets)
+        if len(self.stops) != count or not np.isfinite(numbers).all():
+            raise ValueError(f"A calibration of the fit has {count} curves of finite numbers.")
         if min(stop.slope for stop in self.stops) <= 0:
             raise ValueError("The first hits of own queries do not score above those of foreign ones.")
         found = [share for bins in self.reliability for *shares, _ in bins for share in shares]
-        if len(self.reliability) not in (0, len(STOPS)) or not all(0 <= share <= 1 for share in found):
-            raise ValueError(f"The reliability of the fit has shares at {len(STOPS)} stops.")
+        if len(self.reliability) not in (0, count) or not all(0 <= share <= 1 for share in found):
+            raise ValueError(f"The reliability of the fit has shares at {count} stops.")
         if self.pages < 1:
             raise ValueError(f"A calibration of the fit has at least one page, not {self.pages}.")
 
     @classmethod
     def fit(
-        cls, own: FloatArray, foreign: FloatArray, right: NDArray[np.bool_] | None = None, pages: int = 1
+        cls,
+        own: FloatArray,
+        foreign: FloatArray,
+        right: NDArray[np.bool_] | None = None,
+        pages: int = 1,
+        budgets: Budgets = OURS,
     ) -> FitCalibration:
         """Fit the curves, without growth.
 
         Args:
-            own, foreign: mean cosines of the first hits at the five stops, (5, queries).
-            right: (5, queries of own), whether the first hit is an answer; None: all are.
+            own, foreign: mean cosines of the first hits at the stops, (stops, queries).
+            right: (stops, queries of own), whether the first hit is an answer; None: all are.
             pages: searched.
 
         Raises:
@@ -80,7 +87,7 @@ class FitCalibration:
 
         >>> own, foreign = np.linspace(0.4, 0.6, 60), np.linspace(0.2, 0.4, 60)
         >>> found = FitCalibration.fit(np.tile(own, (5, 1)), np.tile(foreign, (5, 1)), pages=100)
-        >>> [round(found.chance(mean, STOPS[0]), 2) for mean in (0.3, 0.4, 0.5)]
+        >>> [round(found.chance(mean, OURS[0]), 2) for mean in (0.3, 0.4, 0.5)]
         [0.01, 0.5, 0.99]
         """
         if min(own.shape[1], foreign.shape[1]) < LEAST:
@@ -88,7 +95,7 @@ class FitCalibration:
             raise ValueError(f"A calibration of the fit needs {LEAST} queries of either kind, not {counts}.")
         answered = np.ones(own.shape, bool) if right is None else right
         stops = tuple(_curve(*each) for each in zip(own, foreign, answered, strict=True))
-        return cls(stops, 0.0, pages, own.shape[1], foreign.shape[1])
+        return cls(stops, 0.0, pages, own.shape[1], foreign.shape[1], budgets=budgets)
 
     def chance(self, mean: float, budget: Budget, pages: int | None = None) -> float:
         """The chance that a first hit with this mean cosine answers; see `chances`."""
@@ -99,7 +106,7 @@ class FitCalibration:
 
         pages: searched; None: as many as in the calibration.
         """
-        at, places = position(budget), np.arange(len(STOPS))
+        at, places = self.budgets.position(budget), np.arange(len(self.budgets))
         slope = np.interp(at, places, [stop.slope for stop in self.stops])
         middle = np.interp(at, places, [stop.middle for stop in self.stops])
         if pages:
@@ -113,6 +120,7 @@ class FitCalibration:
             "pages": self.pages,
             "own": self.own,
             "foreign": self.foreign,
+            **({} if self.budgets == OURS else {"budgets": str(self.budgets)}),
             **(
                 {"reliability": [list(map(list, bins)) for bins in self.reliability]}
                 if self.reliability
@@ -129,7 +137,8 @@ class FitCalibration:
             tuple((float(predicted), float(found), int(count)) for predicted, found, count in bins)
             for bins in value.get("reliability", ())
         )
-        return cls(stops, float(value["growth"]), pages, own, foreign, reliability)
+        budgets = Budgets.parse(value["budgets"]) if "budgets" in value else OURS
+        return cls(stops, float(value["growth"]), pages, own, foreign, reliability, budgets)
 
 
 def _curve(own: FloatArray, foreign: FloatArray, right: NDArray[np.bool_]) -> Logistic:

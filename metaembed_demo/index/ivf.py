@@ -17,13 +17,11 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import PAGE_SPANS
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.types import FloatArray
 
-from .cascade import PREFIX
+from .cascade import scanned
 
-# (first, last + 1) of the candidate tokens in the lists: 1 | 2-4 | 5-8 | 9-16.
-SPANS = tuple(span for span in PAGE_SPANS if span[1] <= PREFIX.r_c)
 COMPONENTS = 4  # vector components per 4-bit code
 A_LIST = 39  # minimum training vectors per list for FAISS
 LISTS = 4  # number of lists, as a multiple of the square root of the number of tokens
@@ -37,14 +35,17 @@ Slots = NDArray[np.int64]
 
 
 class TokenLists:
-    """Nearest-neighbour search over the first 16 page tokens. Must not be modified during a search.
+    """Nearest-neighbour search over the page tokens of the scanned prefix. Must not be modified in a search.
 
-    Copies share the codes (hundreds of megabytes) until one of them adds a page.
+    groups: (first, last + 1) of the page tokens in each list; of ours 1 | 2-4 | 5-8 | 9-16. Copies share
+    the codes (hundreds of megabytes) until one of them adds a page.
     """
 
-    def __init__(self, r_c: int, dim: int) -> None:
-        self.groups = [(first, min(last, r_c)) for first, last in SPANS if first < r_c]
-        self.dim = dim
+    def __init__(self, budgets: Budgets, dim: int) -> None:
+        self.prefix = scanned(budgets)
+        within = [(first, last) for first, last in budgets.page_spans if first < last <= self.prefix.r_c]
+        self.groups = within or [(0, self.prefix.r_c)]
+        self.budgets, self.dim = budgets, dim
         self.probed = PROBED
         self._faiss: list[Any] = []
         self._slots: Slots = np.empty(0, np.int64)  # number -> slot, -1 for removed pages
@@ -52,7 +53,7 @@ class TokenLists:
 
     @classmethod
     def making(
-        cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]
+        cls, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray], budgets: Budgets = OURS
     ) -> Generator[int, None, TokenLists]:
         """Build lists of the pages `ids`, in slots 0, 1, 2 and so on; yields the number of pages added.
 
@@ -66,7 +67,7 @@ class TokenLists:
                 "Scan the prefixes instead: so few are scanned in a few milliseconds."
             )
         vectors = vectors_of(sample)
-        made = cls(vectors.shape[1], vectors.shape[2])
+        made = cls(budgets, vectors.shape[2])
         for group in made.groups:
             made._train(group, vectors, len(ids))
             yield 0
@@ -92,7 +93,7 @@ class TokenLists:
 
     def copy(self) -> TokenLists:
         """An independent copy that shares the codes."""
-        twin = TokenLists(self.groups[-1][1], self.dim)
+        twin = TokenLists(self.budgets, self.dim)
         twin.probed, twin._slots, twin._faiss = self.probed, self._slots.copy(), self._faiss
         twin._sharers = self._sharers
         twin._sharers.add(twin)
@@ -137,12 +138,12 @@ class TokenLists:
         among: the slots that are looked at; None: all.
         """
         wanted = max(wanted, BROUGHT)
-        q = np.ascontiguousarray(q[: PREFIX.r_q], np.float32)
+        q = np.ascontiguousarray(q[: self.prefix.r_q], np.float32)
         chosen = None if among is None else np.isin(self._slots, among)
         found = [
             self._nearest(index, q, wanted * (last - first), chosen)
             for (first, last), index in zip(self.groups, self._faiss, strict=True)
-            if last <= max(r_c, 1)
+            if last <= max(r_c, self.groups[0][1])
         ]
         similarity = np.concatenate([scores for scores, _ in found], axis=1)
         numbers = np.concatenate([ids for _, ids in found], axis=1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 from weakref import WeakSet
 
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.types import FloatArray
 
 from .ivf import TokenLists
@@ -52,7 +53,9 @@ class Listing:
         """Whether a build can be started."""
         return not (self._begun or self._failed)
 
-    def begin(self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> None:
+    def begin(
+        self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray], budgets: Budgets
+    ) -> None:
         """Start building lists of the pages `ids`, unless a build is running or has failed.
 
         vectors_of: must not reference a joined index, which would keep it alive.
@@ -63,7 +66,7 @@ class Listing:
             self._begun = True
         self._pages = (0, len(ids))
         self._thread = threading.Thread(
-            target=self._run, args=(ids, vectors_of), name="metaembed-lists", daemon=True
+            target=self._run, args=(ids, vectors_of, budgets), name="metaembed-lists", daemon=True
         )
         self._thread.start()
 
@@ -73,10 +76,12 @@ class Listing:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
 
-    def _run(self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]) -> None:
+    def _run(
+        self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray], budgets: Budgets
+    ) -> None:
         try:
             stand_back()
-            lists = self._made(ids, vectors_of)
+            lists = self._made(ids, vectors_of, budgets)
             if lists is not None:
                 for index in list(self._wanted_by):
                     index.take_lists(lists.copy(), ids)
@@ -87,10 +92,10 @@ class Listing:
             self._pages, self._begun = None, False
 
     def _made(
-        self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray]
+        self, ids: Sequence[str], vectors_of: Callable[[Sequence[str]], FloatArray], budgets: Budgets
     ) -> TokenLists | None:
         """The lists; None if all joined indexes are gone."""
-        steps = TokenLists.making(ids, vectors_of)
+        steps = TokenLists.making(ids, vectors_of, budgets)
         while True:
             try:
                 self._pages = (next(steps), len(ids))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray, Hit
 
 from . import segments
 from .base import best, check_new, cut, finish
 from .block import FULL, Block, Parts, merged, prefix_of
 from .blocks import SMALL, Blocks, Candidates, Slots
-from .cascade import PREFIX, RECALL, Rows, candidates, narrow, stages
+from .cascade import RECALL, Rows, candidates, narrow, scanned, stages
 from .ivf import TokenLists
 from .ivf_builder import Listing
 from .quantization import Codec, codec
@@ -29,28 +29,44 @@ LISTED = 250_000  # selected pages from which lists choose: fewer are scanned, w
 NEVER = sys.maxsize
 
 
+def usual(r_c: int) -> Budgets:
+    """The budgets of pages of `r_c` vectors of which nothing else is known."""
+    return OURS.within(OURS.full.r_q, r_c)
+
+
 class LocalIndex:
     """Pages in blocks, with vectors stored as `storage`: float16, int8, pq or binary. Thread-safe.
 
-    Up to `exact_up_to` pages a search scores all pages. Above, prefixes (8 query tokens, 16 page tokens) are
-    scanned in int8, and the candidates needed for `recall` are rescored (index/cascade.py). With a storage
-    other than float16 the full vectors are in a file, and the top `rescore` pages are rescored with them.
+    Up to `exact_up_to` pages a search scores all pages. Above, prefixes (of ours, 8 query tokens, 16 page
+    tokens) are scanned in int8, and the candidates needed for `recall` are rescored (index/cascade.py). With
+    a storage other than float16 the full vectors are in a file, and the top `rescore` pages are rescored with
+    them.
 
     Raises:
-        ValueError: when `r_c` or `dim` is below 1.
+        ValueError: when `r_c` or `dim` is below 1, or the largest of `budgets` has other tokens.
     """
 
     def __init__(
-        self, r_c: int, dim: int, exact_up_to: int = EXACT_UP_TO, coding: Codec | None = None
+        self,
+        r_c: int,
+        dim: int,
+        exact_up_to: int = EXACT_UP_TO,
+        coding: Codec | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
+        """budgets: of the encoder; None: ours within `r_c` page tokens."""
         if r_c < 1 or dim < 1:
             raise ValueError(f"An index needs at least one vector of one component, not ({r_c}, {dim}).")
         self.r_c, self.dim, self.exact_up_to = r_c, dim, exact_up_to
+        self.budgets = budgets or usual(r_c)
+        if self.budgets.full.r_c != r_c:
+            raise ValueError(f"Budgets up to {self.budgets.full} do not fit pages of {r_c} vectors.")
+        self._prefix = scanned(self.budgets)
         self.recall = RECALL
         self.rescore = 0
         self.has_full = True  # whether float16 vectors exist, in memory or in a file
         self._codec = coding or codec("float16", r_c, dim)
-        self._quick = codec("int8", min(PREFIX.r_c, r_c), dim)
+        self._quick = codec("int8", self._prefix.r_c, dim)
         self._lock = threading.RLock()
         self._slots: dict[str, int] = {}  # in the order of adding, i.e. of slots
         self._blocks = Blocks()
@@ -132,7 +148,7 @@ class LocalIndex:
 
     def _like(self, coding: Codec) -> LocalIndex:
         """An empty index of this kind, with vectors stored by `coding`."""
-        return LocalIndex(self.r_c, self.dim, self.exact_up_to, coding)
+        return LocalIndex(self.r_c, self.dim, self.exact_up_to, coding, self.budgets)
 
     def stored_as(self, kind: str, keep_full: bool = True) -> LocalIndex:
         return finish(self.storing_as(kind, keep_full))
@@ -175,7 +191,7 @@ class LocalIndex:
             self.sound()
             q, r_c = cut(query, budget, self.r_c, self.dim)
             chosen = self._all() if among is None else self._slots_of(among)
-            wanted = candidates(len(chosen), Budget(len(q), r_c), k, self.recall)
+            wanted = candidates(len(chosen), Budget(len(q), r_c), k, self.recall, self._prefix)
             if len(chosen) <= max(self.exact_up_to, wanted):
                 return Candidates(self._blocks, chosen)
             return self._near(q, r_c, wanted, None if among is None else chosen)
@@ -260,7 +276,7 @@ class LocalIndex:
         """
         seen = self._snapshot()
         ids = seen.ids
-        self.take_lists(finish(TokenLists.making(ids, seen.full)), ids, asked=True)
+        self.take_lists(finish(TokenLists.making(ids, seen.full, self.budgets)), ids, asked=True)
 
     def take_lists(self, lists: TokenLists, ids: Sequence[str], asked: bool = False) -> None:
         """Use `lists` of the pages `ids` as the coarse stage, updated for pages added or removed since.
@@ -282,11 +298,11 @@ class LocalIndex:
     def save(self, path: Path) -> None:
         """Write missing blocks to `path`, then `index.json`, which lists them (index/segments.py)."""
         with self._lock:
-            segments.write_index(path, self._settled(), self._codec)
+            segments.write_index(path, self._settled(), self._codec, self._named())
 
     def write(self, path: Path) -> segments.Head:
         with self._lock:
-            return segments.write(path, self._settled(), self._codec)
+            return segments.write(path, self._settled(), self._codec, self._named())
 
     def close(self) -> None:
         """No-op: mapped files are closed with the last block that uses them."""
@@ -304,9 +320,11 @@ class LocalIndex:
         return cls.of(*segments.read_index(path, whole))
 
     @classmethod
-    def of(cls, coding: Codec, blocks: Sequence[Block], checked: segments.Check) -> LocalIndex:
+    def of(
+        cls, coding: Codec, blocks: Sequence[Block], checked: segments.Check, budgets: Budgets | None = None
+    ) -> LocalIndex:
         """An index of blocks encoded by `coding`. Raises ValueError for duplicate pages."""
-        index = cls(coding.r_c, coding.dim, coding=coding)
+        index = cls(coding.r_c, coding.dim, coding=coding, budgets=budgets)
         index._checked = checked
         index.has_full = all(FULL in block.names for block in blocks)
         index._lay(blocks)
@@ -321,6 +339,10 @@ class LocalIndex:
         """Raises ValueError once a file it was loaded from is known to be damaged."""
         if self._checked:
             self._checked.sound()
+
+    def _named(self) -> Budgets | None:
+        """The budgets to write, None for the usual ones."""
+        return None if self.budgets == usual(self.r_c) else self.budgets
 
     def _settled(self) -> list[Block]:
         """The blocks to write, none of which will grow."""
@@ -414,8 +436,8 @@ class LocalIndex:
             return Candidates(self._blocks, self._lists.candidates(q, r_c, wanted, among))
         if len(self) >= self.lists_from and self._listing.idle:
             seen = self._snapshot()
-            self._listing.begin(seen.ids, seen.full)
-        prefix = Budget(len(q), r_c).clip(PREFIX.r_q, PREFIX.r_c)
+            self._listing.begin(seen.ids, seen.full, self.budgets)
+        prefix = Budget(len(q), r_c).clip(self._prefix.r_q, self._prefix.r_c)
         chosen, pages = (self._live(), len(self)) if among is None else (among, len(among))
 
         def scores(first: int, budget: Budget, rows: Rows | None) -> FloatArray:

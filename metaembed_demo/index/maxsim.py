@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import PAGE_SPANS, QUERY_SPANS
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.types import Alignment, FloatArray
 
 from . import maxsim_kernels
@@ -128,35 +128,37 @@ def alignment_of(page_id: str, similarity: FloatArray) -> Alignment:
     return Alignment(page_id, similarity, winners, similarity.max(axis=1))
 
 
-def prefix_gains(alignment: Alignment) -> FloatArray:
-    """(5,) float32 score contribution of each nested group of query tokens (1 | 2 | 3-4 | 5-8 | 9-16).
+def prefix_gains(alignment: Alignment, budgets: Budgets) -> FloatArray:
+    """(n,) float32 score contribution of each nested group of query tokens; of ours 1 | 2 | 3-4 | 5-8 | 9-16.
 
-    Groups beyond the search's r_q contribute 0; query tokens beyond the 16th belong to the last group.
+    Groups beyond the search's r_q contribute 0; query tokens beyond the last group's belong to it.
 
+    >>> from metaembed_demo.core.budgets import OURS
     >>> one_each = Alignment("p", np.ones((8, 1), np.float32), np.zeros(8, np.int64), np.ones(8, np.float32))
-    >>> prefix_gains(one_each).tolist()
+    >>> prefix_gains(one_each, OURS).tolist()
     [1.0, 1.0, 2.0, 4.0, 0.0]
     """
-    last = len(QUERY_SPANS) - 1
+    spans, last = budgets.query_spans, len(budgets) - 1
     return np.array(
-        [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(QUERY_SPANS)],
+        [alignment.gains[a : None if g == last else b].sum() for g, (a, b) in enumerate(spans)],
         dtype=np.float32,
     )
 
 
-def candidate_gains(alignment: Alignment) -> FloatArray:
-    """(5,) gain of each nested group of page tokens (1 | 2-4 | 5-8 | 9-16 | 17-64).
+def candidate_gains(alignment: Alignment, budgets: Budgets) -> FloatArray:
+    """(n,) gain of each nested group of page tokens; of ours 1 | 2-4 | 5-8 | 9-16 | 17-64.
 
     The increase of the score when the group is added, for all r_q query tokens. Groups beyond the search's
-    r_c contribute 0; the five sum to the score.
+    r_c contribute 0; all sum to the score.
 
+    >>> from metaembed_demo.core.budgets import OURS
     >>> similarity = np.array([[0.25, 0.5, 0.25, 0.0, 0.75]], dtype=np.float32)
     >>> found = Alignment("p", similarity, np.array([4]), np.array([0.75], np.float32))
-    >>> candidate_gains(found).tolist()
+    >>> candidate_gains(found, OURS).tolist()
     [0.25, 0.25, 0.25, 0.0, 0.0]
     """
     r_c = alignment.similarity.shape[1]
-    scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for _, end in PAGE_SPANS]
+    scores = [alignment.similarity[:, : min(end, r_c)].max(axis=1).sum() for _, end in budgets.page_spans]
     return np.diff(np.array([0.0, *scores])).astype(np.float32)
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from metaembed_demo.core import disk
+from metaembed_demo.core.budgets import Budgets
 
 from . import row_reader
 from .block import Block
@@ -41,26 +42,31 @@ AT_ONCE = 256 << 20  # bytes; larger indexes are verified in the background afte
 Head = dict[str, Any]
 
 
-def write_index(path: Path, blocks: Sequence[Block], coding: Codec) -> None:
+def write_index(path: Path, blocks: Sequence[Block], coding: Codec, budgets: Budgets | None = None) -> None:
     """Write missing files to the folder `path`, then the head, then remove files that it does not list."""
     path.mkdir(parents=True, exist_ok=True)
-    head = write(path, blocks, coding)
+    head = write(path, blocks, coding, budgets)
     disk.write_json(path / HEAD, head)
     clear_away(path, head)
 
 
-def read_index(path: Path, whole: bool = True) -> tuple[Codec, list[Block], Check]:
+def read_index(path: Path, whole: bool = True) -> tuple[Codec, list[Block], Check, Budgets | None]:
     """Open an index from `write_index`, with memory-mapped arrays. Raises as `read` does."""
     return read(path, disk.read_json(path / HEAD), whole)
 
 
-def write(path: Path, blocks: Sequence[Block], coding: Codec) -> Head:
-    """Write missing files to the folder `path`; returns the head, which the caller must write last."""
+def write(path: Path, blocks: Sequence[Block], coding: Codec, budgets: Budgets | None = None) -> Head:
+    """Write missing files to the folder `path`; returns the head, which the caller must write last.
+
+    budgets: noted in the head unless None, the usual ones.
+    """
     (path / "segments").mkdir(exist_ok=True)
     _clear_unfinished(path)
     named = [_segment(path / "segments", block) for block in blocks]
     disk.sync_folder(path / "segments")
     head = {"format": FORMAT, "r_c": coding.r_c, "dim": coding.dim, "storage": coding.kind, "segments": named}
+    if budgets:
+        head["budgets"] = str(budgets)
     state = coding.state()
     if state:
         data = save({name: np.ascontiguousarray(array) for name, array in state.items()})
@@ -112,8 +118,8 @@ class Check:
             self._failure = error
 
 
-def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block], Check]:
-    """The codec and blocks listed by `head` in the folder `path`, and the check of their files.
+def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block], Check, Budgets | None]:
+    """The codec and blocks listed by `head` in the folder `path`, the check of their files, the budgets.
 
     Raises:
         FileNotFoundError: when a file is missing.
@@ -131,7 +137,7 @@ def read(path: Path, head: Head, whole: bool = True) -> tuple[Codec, list[Block]
     blocks = [_block(folder, segment) for folder, segment in zip(folders, head["segments"], strict=True)]
     for block, folder in zip(blocks, folders, strict=True):
         _check_shapes(folder, block, coding)
-    return coding, blocks, checked
+    return coding, blocks, checked, Budgets.parse(head["budgets"]) if "budgets" in head else None
 
 
 def check(path: Path, head: Head) -> None:
@@ -147,6 +153,10 @@ def check(path: Path, head: Head) -> None:
         fits = head["storage"] in KINDS and all(isinstance(n, int) and n > 0 for n in sizes)
     except (KeyError, TypeError, AttributeError) as error:
         raise disk.Damaged(path, f"its head lacks {error}") from error
+    try:
+        fits = fits and ("budgets" not in head or Budgets.parse(head["budgets"]).full.r_c == head["r_c"])
+    except (AttributeError, ValueError):
+        fits = False
     if not fits:
         raise disk.Damaged(path, "its head holds values that no index has")
 

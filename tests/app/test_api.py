@@ -118,6 +118,8 @@ def test_without_a_session_there_is_the_sample_corpus(client: Client) -> None:
     assert check(client.predict(api_name="/documents"), "documents")["pages"] == 4
     page = found["hits"][0]["page_id"]
     check(client.predict(page, "energy", api_name="/explain"), "explain")
+    full = check(client.predict("energy use", "full", api_name="/search"), "search")
+    assert (full["hits"], full["budget"]["trained"]) == (found["hits"], True)
     auto = check(client.predict("energy use", "auto", api_name="/search"), "search")
     assert auto["hits"] == found["hits"], "four pages cannot be calibrated, so all are scored in full"
     assert (auto["auto"]["cells"], auto["auto"]["among"], auto["auto"]["calibration"]) == (1, 4, None)

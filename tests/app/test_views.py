@@ -30,7 +30,7 @@ from metaembed_demo.app.views.budget_dial import dial
 from metaembed_demo.collection.facets import Facets
 from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.fitting import Fit, UnreadLanguage, Verdict
-from metaembed_demo.core.budgets import GROUPS, STOPS, Budget, group_of, position, reach
+from metaembed_demo.core.budgets import OURS, STOPS, Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.types import Alignment, Hit, Trace
 from metaembed_demo.evaluation.climbs import Climb
@@ -130,10 +130,18 @@ def trace(movement: dict[str, int] | None = None, budget: Budget = STOPS[2]) -> 
 
 
 def test_groups_are_the_nested_steps_of_the_budgets() -> None:
-    assert [group.label("query") for group in GROUPS] == ["1", "2", "3–4", "5–8", "9–16"]
-    assert [group.label("candidate") for group in GROUPS] == ["1", "2–4", "5–8", "9–16", "17–64"]
-    assert [group_of(token, "candidate").index for token in (0, 1, 3, 4, 15, 16, 63)] == [0, 1, 1, 2, 3, 4, 4]
-    assert [reach(stop) for stop in STOPS] == [1, 2, 3, 4, 5]
+    assert [group.label("query") for group in OURS.groups] == ["1", "2", "3–4", "5–8", "9–16"]
+    assert [group.label("candidate") for group in OURS.groups] == ["1", "2–4", "5–8", "9–16", "17–64"]
+    assert [OURS.group_of(token, "candidate").index for token in (0, 1, 3, 4, 15, 16, 63)] == [
+        0,
+        1,
+        1,
+        2,
+        3,
+        4,
+        4,
+    ]
+    assert [OURS.reach(stop) for stop in STOPS] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("shades", [SHADES_LIGHT, SHADES_DARK])
@@ -198,12 +206,7 @@ def test_dial_marks_a_free_budget_as_untrained_and_puts_it_between_the_stops() -
     assert "untrained" in drawn.words
     assert drawn.all(class_="dial")[0]["class"] == "dial free"
     assert not drawn.all(class_="here")
-    assert 2 < position(budget) < 3
-
-
-def test_curve_needs_five_scores() -> None:
-    with pytest.raises(ValueError, match="5 scores"):
-        Curve((0.1, 0.2), 3)
+    assert 2 < OURS.position(budget) < 3
 
 
 def test_results_tell_when_nothing_fits_and_of_a_language_that_is_not_read() -> None:
@@ -240,7 +243,7 @@ def test_higher_quality_is_drawn_higher() -> None:
 
 def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     found, _ = aligned(vectors, STOPS[4])
-    gains = prefix_gains(found).tolist()
+    gains = prefix_gains(found, OURS).tolist()
     drawn = Document(score_bar.score_bar(gains, top=sum(gains)))
     cells = [style for tag, each in drawn.elements if tag == "i" for style in [each["style"]]]
     widths = [float(re.findall(r"width:([\d.]+)%", style)[0]) for style in cells]
@@ -251,7 +254,7 @@ def test_score_bar_is_the_prefix_gains_in_their_shades(vectors: tuple[np.ndarray
 def test_score_bar_grows_by_a_shade_a_stop(vectors: tuple[np.ndarray, np.ndarray]) -> None:
     for reached, stop in enumerate(STOPS, 1):
         found, _ = aligned(vectors, stop)
-        drawn = Document(score_bar.score_bar(prefix_gains(found).tolist(), top=found.gains.sum()))
+        drawn = Document(score_bar.score_bar(prefix_gains(found, OURS).tolist(), top=found.gains.sum()))
         assert sum(tag == "i" for tag, _ in drawn.elements) == reached
 
 

@@ -21,6 +21,7 @@ from metaembed_demo.core.types import Page, Word
 from metaembed_demo.evaluation import baselines
 from metaembed_demo.evaluation import speed as bench_module
 from tests.support.dummy_encoder import DummyEncoder
+from tests.support.ladder_encoder import THREE, Ladder
 from tests.support.sample_pages import read_by
 
 
@@ -123,6 +124,18 @@ def test_search_gives_ranked_hits(index: Path, capfd) -> None:
     assert first["title"].startswith("sleeping cat")
     assert first["score"] > second["score"]
     assert set(found["timings_ms"]) == {"encode", "coarse", "rerank", "words", "align", "total"}
+
+
+def test_search_is_at_the_encoders_largest_budget_and_shows_what_it_was_trained_with(
+    pictures: Path, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    monkeypatch.setattr(commands, "load_encoder", lambda name: Ladder(THREE, "MeanMaxSim"))
+    ok(capfd, "index", pictures, "--out", tmp_path / "ladder")
+    found = ok(capfd, "search", tmp_path / "ladder", "energy")
+    assert (found["budget"], found["similarity"]) == ("32x128", "MeanMaxSim")
+    assert found["hits"][0]["score"] == pytest.approx(16, abs=0.01), "half of r_q"
+    _, out, _ = run(capfd, "search", tmp_path / "ladder", "energy")
+    assert "0.500" in out
 
 
 def test_search_keeps_to_a_language(pictures: Path, tmp_path: Path, monkeypatch, capfd) -> None:

@@ -37,6 +37,7 @@ from tests.support.index_files import (
     rewritten,
     with_table,
 )
+from tests.support.ladder_encoder import THREE, Ladder
 from tests.support.sample_pages import keep_as, make_page
 
 
@@ -67,6 +68,19 @@ def test_what_is_packed_comes_back(packed: Upload) -> None:
     for mine, theirs in zip(empty.pages.values(), original.pages.values(), strict=True):
         pixels = (np.asarray(Image.open(io.BytesIO(page.picture)), int) for page in (mine, theirs))
         assert np.abs(np.subtract(*pixels)).max() <= 2  # it is encoded again
+
+
+def test_an_encoders_own_stops_come_along(tmp_path: Path) -> None:
+    encoder = Ladder(THREE)
+    original, empty = Collection.for_encoder(encoder), Collection.for_encoder(encoder)
+    page = make_page("ladder.pdf", 1, "level 2")
+    original.put(StoredPage.of(page), encoder.encode_pages([page])[0])
+    file = Upload(index_file.pack(original, tmp_path), "own.zip")
+    assert index_file.add(empty, file)[:2] == (1, 1)
+    assert empty.index.budgets == THREE
+    np.testing.assert_array_equal(
+        empty.index.vectors(empty.index.ids), original.index.vectors(original.index.ids)
+    )
 
 
 def test_a_removed_document_is_restored_and_what_is_here_stays_once(home: Collection, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
 
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
 from metaembed_demo.encoders.registry import load_encoder
@@ -211,6 +213,26 @@ def test_prompts_come_back_verbatim(tmp_path: Path) -> None:
     (row,) = again.inputs([Item("page", None)], False)[0]["input_ids"].tolist()
     tokens = again.processor.tokenizer.convert_ids_to_tokens(row[:-64])
     assert "".join(tokens) == "page<|im_end|>"
+
+
+def test_a_manifest_has_the_budgets_that_were_trained(tmp_path: Path) -> None:
+    six = ((1, 1), (2, 4), (4, 8), (8, 16), (8, 32), (16, 64))
+    made = encoder("qwen2_vl", budgets=six)
+    save_vlm(made, tmp_path, merged=True)
+    again = loaded(tmp_path)
+    assert again.budgets.pairs == six
+    (tmp_path / "metaembed.json").write_text(json.dumps({**asdict(again.manifest), "budgets": []}))
+    plain = loaded(tmp_path)
+    assert plain.budgets == OURS
+    assert plain.fingerprint == again.fingerprint, "vectors do not depend on the stops"
+    (tmp_path / "metaembed.json").write_text(json.dumps({**asdict(again.manifest), "budgets": [[1, 1]]}))
+    with pytest.raises(ValueError, match=r"is not a manifest: The largest budget is 1x1, not 16x64"):
+        load_vlm(tmp_path)
+
+
+def test_without_budgets_an_encoder_has_ours_within_its_tokens() -> None:
+    assert str(encoder("qwen2_vl", r_q=4, r_c=8).budgets) == "1x1 2x4 4x8"
+    assert str(encoder("qwen2_vl", r_q=32, r_c=128).budgets) == "1x1 2x4 4x8 8x16 16x64 32x128"
 
 
 def test_a_manifest_of_the_time_before_frames_keeps_its_generation_prompt(saved: Path) -> None:

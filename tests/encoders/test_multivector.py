@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,13 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.export import export_multi_vector
-from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector, pooled
+from metaembed_demo.encoders.vlm.multi_vector_encoder import SPELLINGS, MultiVector, pooled
 from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import CHANGES, changed, reference
 from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
@@ -152,6 +153,52 @@ def colbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model"
 
 
+SIX = ((1, 1), (2, 4), (4, 8), (8, 16), (8, 32), (16, 64))
+
+
+def configured(model: Path, folder: Path, **more: Any) -> Path:
+    """A copy of `model` with `more` in its configuration."""
+    shutil.copytree(model, folder)
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    return folder
+
+
+def test_an_export_keeps_its_budgets(tmp_path: Path) -> None:
+    made = encoder("qwen2_vl", budgets=SIX)
+    assert made.budgets.pairs == SIX
+    export_multi_vector(made, tmp_path)
+    assert load_vlm(tmp_path).budgets == made.budgets
+
+
+@pytest.mark.parametrize("key", SPELLINGS)
+def test_nested_sizes_that_a_model_names_are_its_stops(colbert: Path, tmp_path: Path, key: str) -> None:
+    made = load_vlm(configured(colbert, tmp_path / "named", **{key: [[1, 1], [4, 8], [32, 128]]}))
+    assert str(made.budgets) == "1x1 4x8 32x128"
+    assert (made.r_q, made.r_c) == (32, 128)
+    (page,) = made.encode_pages(pages()[3:4])
+    (query,) = made.encode_queries([Query("hello")])
+    assert page.vectors.shape == (128, 32)
+    assert query.vectors.shape == (32, 32)
+
+
+@pytest.mark.parametrize("pairs", [[[4, 8], [2, 16]], [[1]], "8x16", [[1, 1], [1, 1]], [[0, 1]]])
+def test_nested_sizes_that_are_none_are_refused(colbert: Path, tmp_path: Path, pairs: Any) -> None:
+    with pytest.raises(ValueError, match="names budgets that are none"):
+        load_vlm(configured(colbert, tmp_path / "named", budgets=pairs))
+
+
+def test_nested_sizes_end_with_the_vectors_that_are_made(tmp_path: Path) -> None:
+    export_multi_vector(encoder("qwen2_vl"), tmp_path / "made")
+    folder = configured(tmp_path / "made", tmp_path / "named", budgets=[[1, 1], [16, 32], [32, 128]])
+    assert str(load_vlm(folder).budgets) == "1x1 16x32 16x64"
+
+
+@pytest.mark.parametrize(("name", "shown"), [("maxsim", "MaxSim"), ("meanmaxsim", "MeanMaxSim")])
+def test_a_model_says_how_it_is_scored(colbert: Path, tmp_path: Path, name: str, shown: str) -> None:
+    assert load_vlm(configured(colbert, tmp_path / "named", similarity_fn_name=name)).similarity == shown
+
+
 def test_a_vector_for_each_token_is_pooled_to_the_budgets(colbert: Path) -> None:
     made = load_vlm(colbert)
     assert isinstance(made, MultiVector)
@@ -174,21 +221,21 @@ def tokens_of(n: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 2, 5, 64, 300])
 def test_pooled_levels_cover_the_whole_coarse_to_fine(n: int) -> None:
     rows = tokens_of(n)
-    for levels, r in ((PAGE_SIZES, 64), (QUERY_SIZES, 16)):
+    for levels, r in ((OURS.page_sizes, 64), (OURS.query_sizes, 16)):
         found = pooled(rows, levels)
         assert found.shape == (r, 12)
         assert np.isfinite(found).all()
         mean = rows.mean(0)
         np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-5)
-    fine = [float((pooled(rows, PAGE_SIZES)[:r] @ rows.T).max(0).mean()) for r in (1, 4, 8, 16, 64)]
+    fine = [float((pooled(rows, OURS.page_sizes)[:r] @ rows.T).max(0).mean()) for r in (1, 4, 8, 16, 64)]
     assert fine == sorted(fine), "a token finds a nearer vector, the larger the budget"
 
 
 def test_few_tokens_of_a_page_are_all_there() -> None:
     rows = tokens_of(20)
-    np.testing.assert_allclose(maxsim(rows, pooled(rows, PAGE_SIZES)[None]), 20, atol=1e-4)
+    np.testing.assert_allclose(maxsim(rows, pooled(rows, OURS.page_sizes)[None]), 20, atol=1e-4)
 
 
 def test_a_query_of_like_tokens_scores_in_proportion() -> None:
     rows = np.repeat(tokens_of(1), 7, axis=0)
-    assert maxsim(pooled(rows, QUERY_SIZES), rows[None])[0] == pytest.approx(16, abs=1e-4)
+    assert maxsim(pooled(rows, OURS.query_sizes), rows[None])[0] == pytest.approx(16, abs=1e-4)

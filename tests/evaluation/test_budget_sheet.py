@@ -12,12 +12,12 @@ import pytest
 from metaembed_demo.cli import decide
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, STOPS, Budget
 from metaembed_demo.evaluation.advice import cheapest
 from metaembed_demo.evaluation.budget_sheet import Corpus, Measured, sheet
 from metaembed_demo.evaluation.decision import Command, Origin, markdown
 from metaembed_demo.evaluation.known_items import Asked, known_items
-from metaembed_demo.evaluation.search_times import SCANNED, ScoringTimes, scoring_times
+from metaembed_demo.evaluation.search_times import FIRST_LOOK, ScoringTimes, scoring_times
 from metaembed_demo.evaluation.way_study import BY_WORDS, Way, measure_ways
 from metaembed_demo.index.quantization import KINDS
 from tests.evaluation.test_budget_study import worth_of
@@ -27,10 +27,9 @@ from tests.support.sample_pages import make_page
 NOUNS = "tank pump valve steam water sugar bread train platform ticket museum harbour boat quay lens".split()  # noqa: SIM905
 ENCODER = DummyEncoder(16)
 SHORT = ScoringTimes(  # a thousandth of a ms a cell, whatever the kind
+    OURS,
     16,
-    64,
-    16,
-    {(kind, stop): stop.r_q * stop.r_c / 1e3 for kind in KINDS for stop in (*STOPS, *SCANNED)},
+    {(kind, stop): stop.r_q * stop.r_c / 1e3 for kind in KINDS for stop in (*STOPS, FIRST_LOOK)},
 )
 
 
@@ -71,13 +70,13 @@ def test_scoring_grows_as_the_cascade_does() -> None:
     assert SHORT.search(5_000, STOPS[-1], "float16") == pytest.approx(5_000 * 1.024)
     assert SHORT.search(20_000, STOPS[-1], "float16") == pytest.approx(20_000 * 0.128 + 1_000 * 1.024)
     assert SHORT.auto(5_000, 0.25, "pq") == pytest.approx(1_280)
-    measured = scoring_times(16, 64, 16)
+    measured = scoring_times(OURS, 16)
     assert min(measured.ms.values()) > 0
 
 
 def test_the_sheet_marks_what_was_measured_and_says_from_what_the_rest_is() -> None:
     worth = worth_of(*[[0.5, 1.0]] * 5, pages=100)
-    corpus = Corpus(100, 16, 64, 16, "float16", held=204_800)
+    corpus = Corpus(100, OURS, 16, "float16", held=204_800)
     here, there = (
         {row.way: row for row in sheet(corpus, n, Measured(worth, times=SHORT))} for n in (100, 10**6)
     )
@@ -99,7 +98,7 @@ def test_the_sheet_marks_what_was_measured_and_says_from_what_the_rest_is() -> N
 
 def test_a_decision_names_what_it_rests_on() -> None:
     worth = worth_of(*[[1.0] * 12] * 5)
-    rows = sheet(Corpus(100, 16, 64, 16, "float16"), 10**5, Measured(worth, times=SHORT))[:3]
+    rows = sheet(Corpus(100, OURS, 16, "float16"), 10**5, Measured(worth, times=SHORT))[:3]
     made = Origin("Dummy", "dummy-1", "float16", worth, "2026-11-30T00:00:00+00:00")
     text = markdown(made, cheapest(worth), rows, 10**5, Command("mini", 0.95, 10**5))
     assert text.startswith(

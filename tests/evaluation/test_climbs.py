@@ -77,14 +77,14 @@ def test_picked_are_large_climbs_to_the_first_rank_one_a_document() -> None:
 
 def test_climbs_are_read_again_only_for_what_they_were_measured_on(tmp_path: Path) -> None:
     path, picked = tmp_path / climbs.NAME, (Climb("how far?", "a.pdf", (5, 4, 3, 2, 1)),)
-    assert climbs.read(path, "key") is None
+    assert climbs.read(path, "key", 5) is None
     climbs.write(path, "key", picked)
-    assert climbs.read(path, "key") == picked
-    assert climbs.read(path, "another") is None
+    assert climbs.read(path, "key", 5) == picked
+    assert climbs.read(path, "another", 5) is None
     for damage in (
         "[]",
         "{",
         json.dumps({"key": "key", "climbs": [{"question": "x", "source": "", "ranks": [1]}]}),
     ):
         path.write_text(damage)
-        assert climbs.read(path, "key") is None
+        assert climbs.read(path, "key", 5) is None

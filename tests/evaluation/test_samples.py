@@ -341,7 +341,7 @@ def test_the_shipped_climbs_are_what_a_search_by_meaning_gives(
     asset: Shipped, mini: Mini, beir: Beir
 ) -> None:
     path = PATHS.shipped_samples.with_name(climbs.NAME)
-    found = climbs.read(path, sample_corpus._state(beir, asset.collection, mini))
+    found = climbs.read(path, sample_corpus._state(beir, asset.collection, mini), 5)
     assert found is not None
     assert len({climb.source for climb in found}) == len(found) == climbs.EXAMPLES
     assert [climb.places for climb in found] == sorted((climb.places for climb in found), reverse=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.auto import SHARES, Calibration, calibrate, needed, paths_of, run, table
 from metaembed_demo.index.cascade import Rows, Scores, Stage
@@ -24,8 +25,8 @@ def scores_of(query: FloatArray, pages: FloatArray) -> Scores:
     return scores
 
 
-def calibrated(queries: FloatArray, pages: FloatArray, full: Budget = FULL) -> Calibration:
-    paths = paths_of(full)
+def calibrated(queries: FloatArray, pages: FloatArray, budgets: Budgets = OURS) -> Calibration:
+    full, paths = budgets.full, paths_of(budgets)
     return calibrate([table(scores_of(query, pages), full, paths) for query in queries], full, paths)
 
 
@@ -60,6 +61,26 @@ def test_a_calibration_keeps_its_promise_on_other_queries(corpus: tuple[FloatArr
     assert abs(found.cells - np.mean(cells)) < 0.1
 
 
+@pytest.mark.parametrize("stops", ["1x1 4x8 16x64", "1x1 2x4 4x8 8x16 8x32 16x64", "2x16 4x16 8x16", "4x8"])
+def test_a_calibration_of_an_encoders_own_stops_keeps_its_promise(
+    corpus: tuple[FloatArray, FloatArray], stops: str
+) -> None:
+    budgets = Budgets.parse(stops)
+    full = budgets.full
+    pages, queries = corpus[0][:, : full.r_c], corpus[1][:, : full.r_q]
+    found = calibrated(queries[:160], pages, budgets)
+    assert found.full == full
+    assert bool(found.stages) == (len(budgets) > 1)
+    same = []
+    for query in queries[160:]:
+        whole = maxsim(query, pages)
+        left = run(scores_of(query, pages), PAGES, found, k=5)
+        same.append(np.argmax(whole) in left.rows)
+        np.testing.assert_allclose(left.sums, whole[left.rows], atol=1e-4)
+    assert np.mean(same) >= SHARES[0] - 0.02
+    assert found.cells < 0.8 if found.stages else found.cells == 1
+
+
 def test_every_computed_cell_is_counted_once() -> None:
     asked = []
 
@@ -80,6 +101,17 @@ def test_every_computed_cell_is_counted_once() -> None:
     assert found.cells == 10 * 4 + 6 * 64 + 6 * 3 * 64 + len(found.rows) * 12 * 64
 
 
+@pytest.mark.parametrize("stops", ["1x1 4x8 32x128", "1x1 2x4 4x8 8x16 8x32 16x64", "4x8", "1x1 16x64"])
+@pytest.mark.parametrize("quick", [False, True])
+def test_paths_grow_within_an_encoders_stops(stops: str, quick: bool) -> None:
+    budgets = Budgets.parse(stops)
+    for path in paths_of(budgets, quick):
+        for before, after in pairwise([*path, budgets.full]):
+            assert before != after
+            assert before == before.clip(after.r_q, after.r_c)
+        assert not quick or all(stage == stage.clip(8, 16) for stage in path)
+
+
 def test_a_few_pages_are_all_scored_in_full() -> None:
     stage = Calibration((Stage(Budget(1, 4)),), FULL, 1, 1, 0, 0, 10)
     found = run(lambda first, budget, rows: np.arange(4, dtype=np.float32), 4, stage, k=10)
@@ -92,13 +124,13 @@ def test_a_query_needs_the_stop_from_which_on_its_first_page_stays() -> None:
     def scores(_: int, budget: Budget, rows: Rows | None) -> FloatArray:
         return (np.arange(10) == first[budget]).astype(np.float32)[rows]
 
-    assert needed(scores, np.arange(10), 2, FULL) == Budget(4, 8)
-    assert needed(scores, np.arange(10), 3, FULL) == FULL
+    assert needed(scores, np.arange(10), 2, FULL, OURS) == Budget(4, 8)
+    assert needed(scores, np.arange(10), 3, FULL, OURS) == FULL
 
 
 def test_an_encoder_with_few_tokens_has_stages_within_them(corpus: tuple[FloatArray, FloatArray]) -> None:
     pages, queries = corpus[0][:, :8], corpus[1][:60, :2]
-    found = calibrated(queries, pages, Budget(2, 8))
+    found = calibrated(queries, pages, OURS.within(2, 8))
     assert all(s.budget.r_q <= 2 and s.budget.r_c <= 8 and s.budget != found.full for s in found.stages)
 
 

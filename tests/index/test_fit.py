@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import STOPS, Budget, Budgets
 from metaembed_demo.index.fit import FitCalibration
 
 
@@ -34,6 +34,17 @@ def test_a_stop_has_its_own_curve_and_a_budget_between_two_lies_between_theirs()
     assert sorted(chances, reverse=True) == chances
     between = FITTED.chance(0.4, Budget(3, 6))
     assert chances[2] < between < chances[1]
+
+
+def test_a_calibration_of_other_stops_keeps_them() -> None:
+    six = Budgets.parse("1x1 2x4 4x8 8x16 8x32 16x64")
+    own, foreign = (np.concatenate([each, each[:1]]) for each in (OWN, FOREIGN))
+    found = FitCalibration.fit(own, foreign, pages=100, budgets=six)
+    assert FitCalibration.from_json(found.as_json()).budgets == six
+    assert found.chance(0.4, six.full) == found.chance(0.4, six[0]), "the curve of its own stop"
+    assert "budgets" not in FITTED.as_json()
+    with pytest.raises(ValueError, match="has 6 curves"):
+        FitCalibration(FITTED.stops, 0.0, 100, 80, 80, budgets=six)
 
 
 def test_first_hits_that_do_not_answer_lower_the_chance() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import PAGE_SPANS, STOPS, Budget
+from metaembed_demo.core.budgets import OURS, STOPS, Budget
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index import gpu
 from metaembed_demo.index.gpu import index_for
@@ -113,7 +113,7 @@ def test_where_all_pages_are_alike_all_are_candidates() -> None:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("spans", [PAGE_SPANS, ((0, 1), (1, 8), (8, 32)), ((0, 2), (2, 128))])
+@pytest.mark.parametrize("spans", [OURS.page_spans, ((0, 1), (1, 8), (8, 32)), ((0, 2), (2, 128))])
 def test_scores_are_within_the_slack_at_every_budget(
     dtype: torch.dtype, spans: on_device.Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +158,7 @@ def test_int8_of_a_width_that_no_product_of_integers_takes() -> None:
 def test_a_budget_reads_the_groups_that_it_needs_and_each_is_contiguous() -> None:
     held = DeviceVectors(64, 8, device="cpu")
     held.add(torch.ones(5, 64, 8))
-    assert held.spans == PAGE_SPANS
+    assert held.spans == OURS.page_spans
     assert [tuple(group.shape[1:]) for group in held._groups] == [(1, 8), (3, 8), (4, 8), (8, 8), (48, 8)]
     assert all(group.is_contiguous() and group.dtype == torch.bfloat16 for group in held._groups)
     held._groups[-1].fill_(9.0)  # is not read below 17 vectors

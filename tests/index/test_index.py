@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, STOPS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.blocks import Blocks
 from metaembed_demo.index.cascade import top_rows
@@ -37,6 +37,41 @@ def clustered(n: int, queries: int, noise: float) -> tuple[FloatArray, FloatArra
     about, parts = rng.choice(n, queries, replace=False), rng.integers(64, size=(queries, 16))
     asked = vectors[about[:, None], parts] + 0.6 * rng.standard_normal((queries, 16, 128)) / np.sqrt(128)
     return vectors, unit(asked)
+
+
+@pytest.mark.parametrize(
+    ("stops", "scan"), [("1x1 4x8 32x128", 8), ("1x1 2x4 4x8 8x16 8x32 16x64", 16), ("4x8", 8), ("16x24", 16)]
+)
+def test_a_scan_reads_the_largest_stop_that_is_small_enough(stops: str, scan: int, tmp_path: Path) -> None:
+    budgets = Budgets.parse(stops)
+    r_q, r_c = budgets.full.r_q, budgets.full.r_c
+    index, vectors = LocalIndex(r_c, 16, exact_up_to=50, budgets=budgets), random_vectors(0, 300, r_c, 16)
+    index.add([f"p{i}" for i in range(300)], vectors)
+    query = vectors[123, np.arange(r_q) % r_c]
+    for kept in (index, LocalIndex.load(saved(index, tmp_path))):
+        kept.exact_up_to, kept.recall = 50, 0.9
+        assert kept.budgets == budgets
+        assert kept.search(query, budgets.full, 3)[0].page_id == "p123"
+        assert len(kept.coarse(query, budgets.full, 3)) < 300
+        (block,) = kept._blocks
+        assert block.part("prefix.0").shape[1] == scan
+
+
+def saved(index: LocalIndex, folder: Path) -> Path:
+    index.save(folder)
+    return folder
+
+
+def test_only_budgets_that_are_not_usual_are_written(tmp_path: Path) -> None:
+    for name, r_c, budgets in (("mini", 64, OURS), ("four", 8, None), ("own", 8, Budgets.parse("1x1 4x8"))):
+        index = LocalIndex(r_c, 4, budgets=budgets)
+        index.add(["a"], random_vectors(0, 1, r_c, 4))
+        head = json.loads((saved(index, tmp_path / name) / "index.json").read_text())
+        assert head.get("budgets") == ("1x1 4x8" if name == "own" else None)
+    for damage in ("1x1 4x9", "", "8x8 4x8", 7, None):
+        (tmp_path / "own" / "index.json").write_text(json.dumps({**head, "budgets": damage}))
+        with pytest.raises(ValueError, match="its head holds values that no index has"):
+            LocalIndex.load(tmp_path / "own")
 
 
 @pytest.mark.parametrize("budget", [*STOPS, Budget(3, 5)], ids=str)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, STOPS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.local import LocalIndex
@@ -25,8 +25,8 @@ FULL = STOPS[-1]
 BUDGETS = [*STOPS, Budget(3, 5), Budget(16, 20), Budget(1, 64), Budget(99, 99)]
 
 
-def on_qdrant(location: str, r_c: int, dim: int) -> QdrantIndex:
-    return QdrantIndex.open(location, "pages", r_c, dim)
+def on_qdrant(location: str, r_c: int, dim: int, budgets: Budgets | None = None) -> QdrantIndex:
+    return QdrantIndex.open(location, "pages", r_c, dim, budgets=budgets)
 
 
 BACKENDS: dict[str, Callable[[Path, ExitStack], Make]] = {
@@ -47,8 +47,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     with ExitStack() as stack:
         empty = BACKENDS[request.param](tmp_path, stack)
 
-        def remembering(r_c: int, dim: int) -> MultiVectorIndex:
-            index = empty(r_c, dim)
+        def remembering(r_c: int, dim: int, budgets: Budgets | None = None) -> MultiVectorIndex:
+            index = empty(r_c, dim, budgets=budgets)
             stack.callback(index.close)
             return index
 
@@ -226,11 +226,28 @@ def test_bytes_per_page_are_two_for_each_component_of_the_prefix(make: Make) -> 
     assert [index.bytes_per_page(stop) for stop in STOPS] == [256, 1024, 2048, 4096, 16384]
 
 
+@pytest.mark.parametrize("stops", ["1x1 4x8 32x128", "1x1 2x4 4x8 8x16 8x32 16x64", "4x8 16x64", "32x128"])
+def test_an_encoders_own_stops_are_searched_exactly(make: Make, stops: str) -> None:
+    budgets = Budgets.parse(stops)
+    r_q, r_c = budgets.full.r_q, budgets.full.r_c
+    index, vectors, query = make(r_c, 16, budgets), kept(30, r_c, 16), random_vectors(1, r_q, 16)
+    index.add(names(30), vectors)
+    assert index.budgets == budgets
+    for budget in (*budgets, Budget(1, 1), Budget(3, 5)):
+        best = np.argsort(-naive(query, vectors, budget))[:10]
+        assert [hit.page_id for hit in index.search(query, budget, 10)] == [f"p{i}" for i in best], budget
+
+
+def test_budgets_of_other_pages_are_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match="Budgets up to 16x64 do not fit pages of 8 vectors"):
+        make(8, 16, OURS)
+
+
 def test_candidates_are_known_pages_and_hold_the_best_one(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """12 topics of 5 pages; each query asks about parts of one page."""
-    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k: 10)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k, prefix: 10)
     index, rng = make(64, 16), np.random.default_rng(7)
     topics = unit(rng.standard_normal((12, 1, 16)))
     pages = unit(np.repeat(topics, 5, axis=0) + 0.15 * rng.standard_normal((60, 1, 16)))

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 import pytest
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import STOPS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.evaluation.exact_search import measure
 from metaembed_demo.index.base import finish
@@ -104,6 +104,29 @@ def test_lists_are_made_while_the_index_changes(topics, monkeypatch) -> None:
     assert index.search(topics[1][0], Budget(8, 16), 1)[0].page_id == "twin"
     everywhere = {p for query in topics[1] for p in index.coarse(query, Budget(8, 16), 50)}
     assert everywhere <= set(index.ids)
+
+
+@pytest.mark.parametrize(
+    ("stops", "groups"),
+    [
+        ("1x1 4x8 8x16", [(0, 1), (1, 8), (8, 16)]),
+        ("1x1 2x1 4x8 8x16", [(0, 1), (1, 8), (8, 16)]),
+        ("4x8 8x16", [(0, 8), (8, 16)]),
+        ("16x16", [(0, 16)]),
+    ],
+)
+def test_lists_are_of_the_encoders_groups(
+    topics: tuple[FloatArray, FloatArray], stops: str, groups: list[tuple[int, int]]
+) -> None:
+    pages, queries = topics
+    index = LocalIndex(16, DIM, exact_up_to=100, budgets=Budgets.parse(stops))
+    index.add([f"p{i}" for i in range(len(pages))], pages)
+    index.make_lists()
+    assert index._lists is not None
+    assert index._lists.groups == index.copy()._lists.groups == groups  # type: ignore[union-attr]
+    exact = [index.search(query, Budget(8, 16), 1, exact=True)[0].page_id for query in queries]
+    assert [index.search(query, Budget(8, 16), 1)[0].page_id for query in queries] == exact
+    assert index.search(queries[0], Budget(1, 1), 1), "below the smallest stop, its tokens are searched"
 
 
 def test_too_few_pages_are_refused_with_the_way_out() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sentence_transformers.util import maxsim as reference
 
-from metaembed_demo.core.budgets import PAGE_SPANS, QUERY_SPANS, STOPS
+from metaembed_demo.core.budgets import OURS, STOPS
 from metaembed_demo.index.maxsim import align, maxsim, prefix_gains
 from tests.support.sample_pages import random_vectors
 
@@ -50,15 +50,15 @@ def test_alignment_explains_the_score(budget) -> None:
     np.testing.assert_array_equal(found.gains, found.similarity.max(axis=1))
     np.testing.assert_array_equal(found.similarity[np.arange(budget.r_q), found.winners], found.gains)
     np.testing.assert_allclose(found.gains.sum(), maxsim(q, c)[0], atol=1e-5)
-    np.testing.assert_allclose(prefix_gains(found).sum(), maxsim(q, c)[0], atol=1e-5)
+    np.testing.assert_allclose(prefix_gains(found, OURS).sum(), maxsim(q, c)[0], atol=1e-5)
 
 
 def test_prefix_gains_follow_the_nested_groups() -> None:
-    assert QUERY_SPANS == ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16))
-    assert PAGE_SPANS == ((0, 1), (1, 4), (4, 8), (8, 16), (16, 64))
+    assert OURS.query_spans == ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16))
+    assert OURS.page_spans == ((0, 1), (1, 4), (4, 8), (8, 16), (16, 64))
     q = np.eye(16, dtype=np.float32)
     page = np.diag(np.arange(16)).astype(np.float32) / 16
-    gains = prefix_gains(align("p", q, page)) * 16
+    gains = prefix_gains(align("p", q, page), OURS) * 16
     assert gains.tolist() == [0, 1, 2 + 3, 4 + 5 + 6 + 7, sum(range(8, 16))]
 
 

@@ -57,7 +57,7 @@ def test_the_nested_query_of_a_large_collection_finds_the_best(
 ) -> None:
     """With HNSW on the first token, sixteen tokens, all tokens, in one request."""
     monkeypatch.setattr("metaembed_demo.index.qdrant.index.SCAN_UP_TO", 10)
-    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k: 5)
+    monkeypatch.setattr("metaembed_demo.index.qdrant.index.candidates", lambda pages, budget, k, prefix: 5)
     index = QdrantIndex.open(place, "pages", 64, 16)
     rng = np.random.default_rng(1)
     pages = unit(rng.standard_normal((60, 1, 16)))

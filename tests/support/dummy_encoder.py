@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metaembed_demo.core.budgets import BUDGETS
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.budgets import OURS, Budgets
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 
 class DummyEncoder:
@@ -21,10 +21,11 @@ class DummyEncoder:
     name = "Dummy"
     device = "CPU"
     fingerprint = "dummy-1"
-    r_q, r_c = BUDGETS[-1]
+    similarity: Similarity = "MaxSim"
 
-    def __init__(self, dim: int = 128) -> None:
-        self.dim = dim
+    def __init__(self, dim: int = 128, budgets: Budgets = OURS) -> None:
+        self.dim, self.budgets = dim, budgets
+        self.r_q, self.r_c = budgets.full.r_q, budgets.full.r_c
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         return [self._encode(page.text, self.r_c) for page in pages]

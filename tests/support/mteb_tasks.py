@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from metaembed_demo.core.types import Embedding, Page, Query
+from metaembed_demo.core.budgets import OURS
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity
 
 if sys.version_info < (3, 11):
     pytest.skip("mteb needs Python 3.11", allow_module_level=True)
@@ -38,6 +39,8 @@ class Painter:
 
     name, device, fingerprint = "Painter", "CPU", "painter-1"
     dim, r_q, r_c = 3, 16, 64
+    budgets = OURS
+    similarity: Similarity = "MaxSim"
 
     def __init__(self) -> None:
         self.pages: list[Page] = []  # all that were encoded

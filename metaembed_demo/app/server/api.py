@@ -36,6 +36,8 @@ UNKNOWN = (
 )
 Answer = dict[str, Any]
 
+FULL = "full"  # in place of a budget
+
 
 class Api:
     """The functions behind Gradio's endpoints and the MCP tools. A session is identified by its token.
@@ -156,14 +158,14 @@ class Api:
     ) -> Answer:
         """The best `k` pages of a session, or of the sample corpus, for text, a picture, or both.
 
-        budget: "8x16" and the like, or "auto": it sets itself. language: ISO 639-1 code of the pages to
-        search, "" for all. mode, steps: as of `ranker.How`. complement: the name of a loaded encoder that
-        refines, "" for the words. only: a filter as `PageFilter.of` takes it.
+        budget: "8x16" and the like, "full": the encoder's largest, or "auto": it sets itself. language:
+        ISO 639-1 code of the pages to search, "" for all. mode, steps: as of `ranker.How`. complement: the
+        name of a loaded encoder that refines, "" for the words. only: a filter as `PageFilter.of` takes it.
         """
         collection, tools = self._place(session)
         asked, wanted = self._asked(query, picture, client), _text(budget, "budget").strip().lower()
         auto = self._auto(session) if wanted == AUTO else None
-        stop = auto.full if auto else Budget.parse(wanted)
+        stop = auto.full if auto else _stop(wanted, tools)
         spoken, most = _text(language, "language").lower(), min(max(_whole(k, "k"), 1), MOST_HITS)
         how = How(
             only=PageFilter.of("" if only is None else only, spoken),
@@ -201,8 +203,8 @@ class Api:
     ) -> Answer:
         """Explain a page's score: its alignment and, if the encoder gives evidence, its words' shares."""
         collection, tools = self._place(session)
-        asked, wanted = self._asked(query, picture, client), Budget.parse(_text(budget, "budget"))
-        trace = search(collection, tools.encoder, asked, wanted, 1, evidence=True)
+        asked, stop = self._asked(query, picture, client), _stop(_text(budget, "budget"), tools)
+        trace = search(collection, tools.encoder, asked, stop, 1, evidence=True)
         try:
             with collection.lock:
                 trace = explain_hit(collection, trace, _text(page_id, "page_id"))
@@ -230,6 +232,11 @@ class Api:
             raise ValueError("The query is empty. Give words, a picture, or both.")
         turns = self.visits.shares.pictures
         return Query(text.strip(), jobs.picture(picture, turns, client, self.limits) if picture else None)
+
+
+def _stop(budget: str, tools: Tools) -> Budget:
+    """The budget of a call, or the encoder's largest."""
+    return tools.encoder.budgets.full if budget.strip().lower() == FULL else Budget.parse(budget)
 
 
 def _complement(name: str, tools: Tools) -> SecondEncoder | None:

@@ -11,7 +11,7 @@ from gradio.data_classes import FileData
 
 from metaembed_demo.app.visitors.uploads import UploadedFiles
 from metaembed_demo.collection.modes import BOTH
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
 
@@ -21,7 +21,7 @@ from .gradio_compat import NOT_UPLOADED
 from .gradio_uploads import uploaded
 from .rate_limit import client_of
 
-BUDGET = str(STOPS[-1])
+BUDGET = str(OURS.full)
 
 
 class Endpoints:

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
 from metaembed_demo.collection.filter_parts import LONGEST, MOST_PARTS
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
@@ -49,7 +49,7 @@ ABOUT = (
     "sample corpus. new_session or index give a session token; pass it to later calls. Whoever has the token "
     "has the session, which ends by itself when it is unused."
 )
-BUDGET = str(STOPS[-1])
+BUDGET = str(OURS.full)
 UPLOADS = 2  # concurrent calls with files to index, one of them of an address
 MOST_FILES = 100  # of a call
 
@@ -59,11 +59,17 @@ Session = Annotated[
 OwnSession = Annotated[str, Field(description="The token of the session.", max_length=MOST_NAME)]
 Words = Annotated[str, Field(description="What to look for. May be empty where there is a picture.")]
 BudgetText = Annotated[
-    str, Field(description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64.')
+    str,
+    Field(
+        description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini; or "full".'
+    ),
 ]
 SearchBudget = Annotated[
     str,
-    Field(description='How many vectors to use: 1x1, 2x4, 4x8, 8x16, 16x64, or "auto": it sets itself.'),
+    Field(
+        description="How many vectors to use: 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini, "
+        '"full", or "auto": it sets itself.'
+    ),
 ]
 Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
 

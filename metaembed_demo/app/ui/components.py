@@ -14,7 +14,7 @@ from metaembed_demo.app.visitors.links import Link
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.visitor import Visit
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 
 Updates = dict[Any, Any]  # component -> its new value
 NO_COOKIE = (
@@ -53,9 +53,9 @@ class PageVisits:
             raise gr.Error(str(full), title="Busy", print_exception=False) from full
 
 
-def stop_of(event: gr.EventData) -> Budget:
+def stop_of(event: gr.EventData, budgets: Budgets) -> Budget:
     """The stop of the dial that an event names by its number; the nearest one there is."""
-    return STOPS[min(max(int(said(event, "stop", 0)), 0), len(STOPS) - 1)]
+    return budgets[min(max(int(said(event, "stop", 0)), 0), len(budgets) - 1)]
 
 
 def html(name: str, value: str = "", script: str = "") -> gr.HTML:

@@ -68,7 +68,7 @@ class MapTab:
     def turn(self, request: gr.Request, event: gr.EventData) -> Updates:
         """The dial's stop, chosen beside the map."""
         visit = self.visits.of(request)
-        found = self._screen(visit, visit.move(stop_of(event)))
+        found = self._screen(visit, visit.move(stop_of(event, visit.budgets)))
         return {**found, **self._room(visit.map.screen())}
 
     def choose(self, request: gr.Request, event: gr.EventData) -> Updates:

@@ -31,7 +31,7 @@ from metaembed_demo.app.visitors.uploads import private_folder
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.collection import Collection
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, PATHS, SERVER, SPACE
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import affordable, multilingual_beside
@@ -103,16 +103,18 @@ class Page:
                 area = search_tab.drop(DROP_PICTURE, many=False)
                 self.picture = html("picture", area, script="file_drop.js")
                 self.link = html("link", script="links.js")
+            full = self.tools.encoder.budgets.full
             with gr.Row(elem_id="turn"):
                 self.dial = html("dial", script="budget_dial.js")
                 html("more", search_tab.more(), script="popover.js")
                 with gr.Column(elem_id="settings"):
                     self.storage = self.storage_tab.lay_out_control()
                     with gr.Row(elem_id="free"):
-                        self.r_q = _slider("Query tokens r_q", STOPS[-1].r_q)
-                        self.r_c = _slider("Candidate tokens r_c", STOPS[-1].r_c)
+                        self.r_q = _slider("Query tokens r_q", full.r_q)
+                        self.r_c = _slider("Candidate tokens r_c", full.r_c)
                     self.free_hint = html("free-hint", search_tab.free_hint(), script="free_sliders.js")
-        self.examples = html("examples", example_chips.examples(self.tools.examples), script="examples.js")
+        chips = example_chips.examples(self.tools.examples, self.tools.encoder.budgets)
+        self.examples = html("examples", chips, script="examples.js")
         html("tour", search_tab.tour(), script="tour.js")
         html("query-words", example_chips.query_words(), script="query_words.js")
         with gr.Row(elem_id="stage"):
@@ -246,7 +248,7 @@ class Page:
         if said(event, "stop", 0) == AUTO:
             return self._screen(visit, visit.set_itself()) or gr.skip()
         played = bool(said(event, "played", False))
-        return self._screen(visit, visit.move(stop_of(event), played)) or gr.skip()
+        return self._screen(visit, visit.move(stop_of(event, visit.budgets), played)) or gr.skip()
 
     def rank_by(self, request: gr.Request, event: gr.EventData) -> Updates:
         visit = self.visits.of(request)
@@ -293,7 +295,8 @@ class Page:
     def open_at(self, request: gr.Request, event: gr.EventData) -> Updates:
         """A click in the rank chart: open that page at that stop."""
         visit = self.visits.of(request)
-        return self._screen(visit, visit.open_at(str(said(event, "page")), stop_of(event))) or gr.skip()
+        stop = stop_of(event, visit.budgets)
+        return self._screen(visit, visit.open_at(str(said(event, "page")), stop)) or gr.skip()
 
     def side(self, request: gr.Request, event: gr.EventData) -> Updates:
         """Change side A of the ranks."""
@@ -342,8 +345,17 @@ class Page:
         changed = visit.changed(screen)
         updates: Updates = {self.regions[name]: html for name, html in changed.items()}
         if "dial" in changed:
-            updates |= {self.r_q: visit.budget.r_q, self.r_c: visit.budget.r_c}
+            updates |= self._sliders(visit)
         return updates
+
+    def _sliders(self, visit: Visit) -> Updates:
+        """The free sliders at the visit's budget; with other ends where its encoder has other tokens."""
+        full, told = visit.budgets.full, visit.sliders or self.tools.encoder.budgets.full
+        visit.sliders = full
+        at = {self.r_q: (visit.budget.r_q, full.r_q), self.r_c: (visit.budget.r_c, full.r_c)}
+        if full == told:
+            return {slider: value for slider, (value, _) in at.items()}
+        return {slider: gr.Slider(maximum=most, value=value) for slider, (value, most) in at.items()}
 
 
 def build_ui(
@@ -360,7 +372,7 @@ def build_ui(
     Args:
         encoder: encodes queries and uploads.
         base: the sample corpus; every visitor starts with a copy.
-        curve: quality at the five stops, drawn on the dial; None draws no curve.
+        curve: quality at the stops, drawn on the dial; None draws no curve.
         examples: questions offered under the query box, the landing's first.
         notice: why the configured encoder is not in use; shown on top.
         answers: the judged questions, and the pages that answer them.

@@ -1,14 +1,14 @@
-"""The budget dial: five trained budgets with their quality curve, and Auto, where it sets itself."""
+"""The budget dial: the trained budgets with their quality curve, and Auto, where it sets itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from metaembed_demo.collection.calibration import AUTO
 from metaembed_demo.collection.ranker import Automatic
-from metaembed_demo.core.budgets import STOPS, Budget, position, reach
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.evaluation.quality_curve import Curve
 
@@ -30,47 +30,53 @@ def dial(
     storage: str = "float16",
     auto: Setting | None = None,
     answer: Sequence[str] = (),
+    budgets: Budgets = OURS,
 ) -> str:
     """The dial as HTML.
 
     Args:
         budget: the budget in use; one of the stops, or a free one.
-        bytes_per_page: index bytes per page at each of the five stops.
-        curve: quality of the stops; None draws the dial without a curve.
+        bytes_per_page: index bytes per page at each stop.
+        curve: quality of the stops; None, or one of other stops, draws the dial without a curve.
         readout: HTML of the line on the right: the cost of the last move.
         storage: the storage kind; the curve was measured with one kind, which is noted for others.
         auto: where the dial sets itself; the thumb then is at the stop that the query needed.
-        answer: the rank of the judged answer at each of the five stops, if it is known.
+        answer: the rank of the judged answer at each stop, if it is known.
+        budgets: the stops.
     """
     told = auto.told if auto else None
     budget = (told and told.needed) or budget
-    at = position(budget)
-    lit = reach(budget)
-    heights = _heights(curve)
+    at, lit, trained = budgets.position(budget), budgets.reach(budget), budget in budgets
+    curve = curve if curve and len(curve.scores) == len(budgets) else None
+    heights, words_of = _heights(curve), _worded(budgets, bytes_per_page, curve)
     columns = "".join(
         _column(
             i,
+            stop,
             bytes_per_page[i],
             curve,
             heights,
+            words_of(stop),
             lit=i < lit,
-            here=auto is None and STOPS[i] == budget,
+            here=auto is None and stop == budget,
             answer=answer[i] if answer else "",
         )
-        for i in range(len(STOPS))
+        for i, stop in enumerate(budgets)
     )
-    state = " auto" if auto else "" if budget.trained else " free"
-    title = _auto_title(told) if auto else _title(budget, curve, storage)
-    words = _auto_words(told) if auto else _words(budget, bytes_per_page, curve)
-    if answer and auto is None and budget.trained:
-        words += _answers_words(answer[STOPS.index(budget)])
+    state = " auto" if auto else "" if trained else " free"
+    title = _auto_title(told) if auto else _title(budget, budgets, curve, storage)
+    words = _auto_words(told) if auto else words_of(budget)
+    if answer and auto is None and trained:
+        words += _answers_words(answer[budgets.index(budget)])
+    count = "" if len(budgets) == len(OURS) else f";--stops:{len(budgets)}"
+    many = " many" if len(budgets) > len(OURS) else ""  # sizes without words
     return (
-        f'<section class="dial{state}" aria-labelledby="dial-title">'
-        f'<div class="dial-row"><div class="slider{"" if curve else " flat"}" role="slider" tabindex="0" '
-        f'aria-label="Budget" '
-        f'aria-valuemin="1" aria-valuemax="{len(STOPS)}" aria-valuenow="{round(at) + 1}" '
+        f'{ramp(budgets)}<section class="dial{state}" aria-labelledby="dial-title">'
+        f'<div class="dial-row"><div class="slider{"" if curve else " flat"}{many}" role="slider" '
+        f'tabindex="0" aria-label="Budget" '
+        f'aria-valuemin="1" aria-valuemax="{len(budgets)}" aria-valuenow="{round(at) + 1}" '
         f'aria-valuetext="{words}" data-stop="{round(at)}" '
-        f'data-exact="{int(budget.trained and auto is None)}" style="--at:{at:.3f}">'
+        f'data-exact="{int(trained and auto is None)}" style="--at:{at:.3f}{count}">'
         f"{_chart(heights, lit)}{_axis(curve)}{columns}"
         f'<span class="thumb" aria-hidden="true"></span></div>{_auto_stop(auto)}'
         f'<div class="dial-head"><h2 id="dial-title">{title}</h2>'
@@ -78,8 +84,23 @@ def dial(
     )
 
 
+def ramp(budgets: Budgets) -> str:
+    """The shades of the groups of an encoder with other than five, as a style sheet of the whole page.
+
+    The dial is always there, and drawn anew with another encoder. Gradio makes the rules of web/ more
+    specific than these.
+    """
+    if len(budgets) == len(OURS):
+        return ""
+    groups = budgets.groups
+    mixed = "".join(f"--shade-{each.index + 1}-of-{each.count}:{each.mixed('shade')};" for each in groups)
+    marks = "".join(f"--mark-of-{each.index + 1}:{each.mixed('mark')};" for each in groups)
+    shades = "".join(f".g{each.index}{{--shade:{each.shade}!important}}" for each in groups)
+    return f"<style>body{{{mixed}{marks}}}{shades}</style>"
+
+
 def _auto_stop(auto: Setting | None) -> str:
-    """The stop beside the five, a button."""
+    """The stop beside the trained ones, a button."""
     cells = f"{auto.told.cells:.1%} of cells" if auto and auto.told else "sets itself"
     pressed = str(auto is not None).lower()
     return (
@@ -129,14 +150,14 @@ def _promise(told: Automatic | None) -> str:
     return f'<details class="promise"><summary>What Auto keeps</summary><p>{said}</p></details>'
 
 
-def _title(budget: Budget, curve: Curve | None, storage: str) -> str:
+def _title(budget: Budget, budgets: Budgets, curve: Curve | None, storage: str) -> str:
     name = f'<b class="num">{budget_text(budget.r_q, budget.r_c)}</b>'
     tokens = f"{budget.r_q} query {_tokens(budget.r_q)}, {budget.r_c} a page"
-    if not budget.trained:
+    if budget not in budgets:
         return f"{name} <span>{tokens}: an untrained stop</span>"
     if curve is None:
         return f"{name} <span>{tokens}</span>"
-    score = curve.scores[STOPS.index(budget)]
+    score = curve.scores[budgets.index(budget)]
     kept = "" if storage == curve.storage else f", as {curve.storage}"
     return (
         f"{name} <span>{tokens}</span>"
@@ -149,14 +170,18 @@ def _tokens(n: int) -> str:
     return "token" if n == 1 else "tokens"
 
 
-def _words(budget: Budget, bytes_per_page: Sequence[int], curve: Curve | None) -> str:
-    """The dial's value in words, for a screen reader."""
-    if not budget.trained:
-        return f"{budget.r_q} query by {budget.r_c} candidate tokens, untrained stop"
-    stop = STOPS.index(budget)
-    quality = f", nDCG@5 {curve.scores[stop]:.2f}" if curve else ""
-    size = bytes_text(bytes_per_page[stop])
-    return f"{budget.r_q} query by {budget.r_c} candidate tokens, {size} a page{quality}"
+def _worded(budgets: Budgets, bytes_per_page: Sequence[int], curve: Curve | None) -> Callable[[Budget], str]:
+    """Gives the dial's value in words, for a screen reader."""
+
+    def words(budget: Budget) -> str:
+        tokens = f"{budget.r_q} query by {budget.r_c} candidate tokens"
+        if budget not in budgets:
+            return f"{tokens}, untrained stop"
+        stop = budgets.index(budget)
+        quality = f", nDCG@5 {curve.scores[stop]:.2f}" if curve else ""
+        return f"{tokens}, {bytes_text(bytes_per_page[stop])} a page{quality}"
+
+    return words
 
 
 def _heights(curve: Curve | None) -> list[float] | None:
@@ -172,16 +197,17 @@ def _chart(heights: list[float] | None, lit: int) -> str:
     """The curve over the stops, one band per group; x in percent of the dial's width."""
     if heights is None:
         return ""
-    xs = [(i + 0.5) * 20 for i in range(5)]
+    wide = 100 / len(heights)
+    xs = [(i + 0.5) * wide for i in range(len(heights))]
     ys = [100 - h for h in heights]
     edges = [ys[0], *((a + b) / 2 for a, b in pairwise(ys)), ys[-1]]
     bands = "".join(
         f'<polygon class="band g{i}{" on" if i < lit else ""}" points="'
-        f"{i * 20},100 {i * 20},{edges[i]:.1f} {xs[i]:.0f},{ys[i]:.1f} {i * 20 + 20},{edges[i + 1]:.1f} "
-        f'{i * 20 + 20},100"/>'
-        for i in range(5)
+        f"{i * wide:g},100 {i * wide:g},{edges[i]:.1f} {xs[i]:g},{ys[i]:.1f} {(i + 1) * wide:g},"
+        f'{edges[i + 1]:.1f} {(i + 1) * wide:g},100"/>'
+        for i in range(len(heights))
     )
-    line = " ".join(f"{x:.0f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+    line = " ".join(f"{x:g},{y:.1f}" for x, y in zip(xs, ys, strict=True))
     return (
         '<svg class="curve" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">'
         f'{bands}<polyline points="{line}"/></svg>'
@@ -194,15 +220,16 @@ def _axis(curve: Curve | None) -> str:
 
 def _column(
     i: int,
+    stop: Budget,
     size: int,
     curve: Curve | None,
     heights: list[float] | None,
+    words: str,
     *,
     lit: bool,
     here: bool,
     answer: str = "",
 ) -> str:
-    stop = STOPS[i]
     point = ""
     if curve is not None and heights is not None:
         point = (
@@ -212,7 +239,7 @@ def _column(
     marks = (" on" if lit else "") + (" here" if here else "")
     return (
         f'<span class="stop g{i}{marks}" data-stop="{i}" aria-hidden="true" '
-        f'data-words="{_words(stop, [size] * 5, curve)}{_answers_words(answer)}">'
+        f'data-words="{words}{_answers_words(answer)}">'
         f'<span class="plot">{point}</span><span class="track"></span>'
         f'<span class="name num">{budget_text(stop.r_q, stop.r_c)}</span>'
         f'<span class="size num">{bytes_text(size)}<span class="wide"> a page</span></span>'

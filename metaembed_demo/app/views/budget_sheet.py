@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metaembed_demo.collection.modes import MODES
-from metaembed_demo.core.budgets import GROUPS, position
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import DASH, bytes_text, ms_text, plural
 from metaembed_demo.evaluation.budget_sheet import Figure, Row
 from metaembed_demo.evaluation.decision import quality_text
@@ -40,6 +40,7 @@ class Shown:
     mode: str = ALL
     sort: str = ""
     problem: str = ""
+    budgets: Budgets = OURS  # of the encoder
 
 
 def sheet(
@@ -143,7 +144,8 @@ def _row(row: Row, shown: Shown) -> str:
     name = as_typed(way.name) or "Words alone"
     told = [way.mode] if way.name else []
     told += [KIND_NAMES[way.storage]] if shown.storage == ALL and way.storage else []
-    shade = GROUPS[round(position(way.stop))].shade if way.stop else "var(--edge)"
+    groups = shown.budgets.groups
+    shade = groups[shown.budgets.nearest(way.stop)].shade if way.stop else "var(--edge)"
     small = f" <small>{' · '.join(told)}</small>" if told else ""
     return (
         f'<tr><th scope="row"><span class="key" style="--shade:{shade}"></span> {name}{small}</th>'

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.core.budgets import GROUPS, STOPS, Budget
-from metaembed_demo.core.text import budget_text, plural, short_name
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
+from metaembed_demo.core.text import budget_text, count_text, plural, short_name
 from metaembed_demo.evaluation.advice import Advice
 from metaembed_demo.evaluation.budget_study import Labels, Worth
 from metaembed_demo.evaluation.decision import QUALITY, Origin, doubts
 from metaembed_demo.explain.token_statistics import TokenStatistics
 
-from .figure import as_typed, nothing, origin, table
+from .figure import as_typed, named, nothing, origin, table
 from .html import safe
 from .token_chart import specialisation
 from .tradeoff_chart import OVERLAP_KEEPS, Point, tradeoff
@@ -41,6 +41,7 @@ class State:
     problem: str
     running: str
     origin: Origin | None = None  # of what was measured
+    budgets: Budgets = OURS  # of the encoder
 
 
 def budget(state: State) -> str:
@@ -86,9 +87,9 @@ def _found(state: State) -> str:
         return nothing(
             "tradeoff",
             "Not measured on these pages yet",
-            "Each way above asks some queries at all five budgets on this machine, and compares what "
-            "they find. With queries.jsonl and qrels.tsv of your own, the figures are quality as people "
-            "judged it.",
+            f"Each way above asks some queries at all {count_text(len(state.budgets))} budgets on this "
+            "machine, and compares what they find. With queries.jsonl and qrels.tsv of your own, the figures "
+            "are quality as people judged it.",
         )
     worth = state.worth
     points = [
@@ -102,12 +103,13 @@ def _found(state: State) -> str:
         )
         for s in worth.stops
     ]
-    now = next((i for i, stop in enumerate(STOPS) if stop == state.now), len(STOPS) - 1)
+    budgets = state.budgets
+    now = budgets.index(state.now) if state.now in budgets else len(budgets) - 1
     return (
-        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now, _from(state))}"
+        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now, _from(state), budgets)}"
         f'<p class="hint">Measured on {plural(worth.pages, "page")} with {plural(worth.queries, "query")}: '
         f"{SOURCES[worth.kind]}. Latency is one warm search on this machine, several repeats a query.</p>"
-        f"{_agreement(worth)}"
+        f"{_agreement(worth, budgets)}"
     )
 
 
@@ -124,7 +126,7 @@ def _advice(state: State) -> str:
         for share in SHARES
     )
     judged = state.worth is None or state.worth.kind != "session"
-    whole = "full quality" if judged else f"{OVERLAP_KEEPS} of {budget_text(STOPS[-1].r_q, STOPS[-1].r_c)}"
+    whole = "full quality" if judged else f"{OVERLAP_KEEPS} of {named(state.budgets.full)}"
     answer, use = _answer(state.advice)
     return (
         '<div class="advice"><h3>Find my budget</h3><div class="control"><span>Keep at least</span>'
@@ -147,7 +149,7 @@ def _answer(advice: Advice | str) -> tuple[str, str]:
     return f"{held}{safe(as_typed(said))}", f"{use}</button>"
 
 
-def _agreement(worth: Worth) -> str:
+def _agreement(worth: Worth, budgets: Budgets) -> str:
     rows = [
         [budget_text(s.budget.r_q, s.budget.r_c), f"{s.overlap * 100:.0f}%", f"{s.tau:.2f}"]
         for s in worth.stops
@@ -156,7 +158,7 @@ def _agreement(worth: Worth) -> str:
     head = ["Budget", "First five shared", "Kendall tau, first 20"]
     return (
         f'<div class="agreement"><h4>How far each budget agrees with {finest}</h4>'
-        f"{table(head, rows, [group.shade for group in GROUPS])}</div>"
+        f"{table(head, rows, [group.shade for group in budgets.groups])}</div>"
     )
 
 
@@ -190,6 +192,7 @@ def tokens(
     running: str = "",
     empty: bool = False,
     unread: int = 0,
+    budgets: Budgets = OURS,
 ) -> str:
     """The Tokens tab: what each candidate token reads over all pages.
 
@@ -197,6 +200,7 @@ def tokens(
         found: statistics per token; empty before they are computed.
         pages: number of pages they were computed from; able: whether the encoder gives evidence.
         empty: whether there are no pages; unread: the number of pages that are not among `pages`.
+        budgets: the encoder's.
     """
     if not able:
         return nothing(
@@ -215,7 +219,7 @@ def tokens(
     button = f'<button type="button" class="quiet" data-action="read">{label}</button>'
     if running or (found and not unread):
         button = ""
-    chart = specialisation(found) if found else ""
+    chart = specialisation(found, budgets) if found else ""
     of = f'<p class="hint num">Read from {plural(pages, "page")}.</p>' if found else ""
     return (
         f'<section class="tab-tokens"><h2>What each Meta Token reads</h2><p class="lead">{text}</p>'

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metaembed_demo.collection.corpus_layout import NONE, Layout
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.text import budget_text, plural
 from metaembed_demo.core.types import Hit
 
@@ -106,8 +106,8 @@ def data(
     }
 
 
-def head(told: Told, address: str, pictures: str, opened: str | None) -> str:
-    """The finding, the five stops, and what the canvas shows as attributes.
+def head(told: Told, address: str, pictures: str, opened: str | None, budgets: Budgets = OURS) -> str:
+    """The finding, the stops, and what the canvas shows as attributes.
 
     Args:
         address: of `data` as JSON. pictures: base address of the pages' pictures. opened: the open page's id.
@@ -123,7 +123,7 @@ def head(told: Told, address: str, pictures: str, opened: str | None) -> str:
     }
     return (
         f'<div class="section-head" {json_attribute("shown", shown)}><h2 aria-live="polite">'
-        f"{safe(_finding(told))}</h2>{_stops(lit.budget) if lit else ''}</div>"
+        f"{safe(_finding(told))}</h2>{_stops(lit.budget, budgets) if lit else ''}</div>"
         f'<p class="hint">{_caption(told)}</p>'
     )
 
@@ -171,11 +171,11 @@ def _caption(told: Told) -> str:
     return safe(" ".join(parts))
 
 
-def _stops(budget: Budget) -> str:
+def _stops(budget: Budget, budgets: Budgets) -> str:
     buttons = "".join(
-        f'<button type="button" data-stop="{at}" style="--shade:var(--shade-{at + 1})" '
+        f'<button type="button" data-stop="{at}" style="--shade:{group.shade}" '
         f'aria-pressed="{"true" if stop == budget else "false"}">{budget_text(stop.r_q, stop.r_c)}</button>'
-        for at, stop in enumerate(STOPS)
+        for at, (stop, group) in enumerate(zip(budgets, budgets.groups, strict=True))
     )
     return (
         '<div class="control"><span class="stops num" role="group" aria-label="Budget">'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import Limits
 from metaembed_demo.core.text import bytes_text, plural
 
@@ -313,22 +314,34 @@ def failed(message: str) -> str:
 
 
 def statistics(
-    pages: int, vectors: int, bytes_per_page: Sequence[int], dim: int, kind: str = "float16", full: int = 0
+    pages: int,
+    bytes_per_page: Sequence[int],
+    dim: int,
+    kind: str = "float16",
+    full: int = 0,
+    budgets: Budgets = OURS,
 ) -> str:
     """Statistics of the index, and its size at each stop.
 
     Args:
-        pages, vectors: counts; bytes_per_page: five sizes, one per stop; dim: components of a vector.
+        pages: their number; bytes_per_page: one per stop; dim: components of a vector.
         kind: the storage kind; full: bytes of the full vectors stored besides codes, or 0.
+        budgets: the encoder's.
     """
     if not pages:
         return ""
     size = bytes_per_page[-1] * pages
-    facts = (("Pages", f"{pages:,}"), ("Vectors", f"{vectors:,}"), ("Size", bytes_text(size)))
+    facts = (
+        ("Pages", f"{pages:,}"),
+        ("Vectors", f"{pages * budgets.full.r_c:,}"),
+        ("Size", bytes_text(size)),
+    )
     cells = "".join(f"<div><dt>{name}</dt><dd class='num'>{value}</dd></div>" for name, value in facts)
     return (
-        f'<section class="statistics" aria-label="Index"><dl>{cells}</dl>{storage(bytes_per_page, pages)}'
-        f'<p class="hint">One index holds {_kept(dim, kind)}, 64 a page; each stop reads a prefix of them.'
+        f'<section class="statistics" aria-label="Index"><dl>{cells}</dl>'
+        f"{storage(bytes_per_page, pages, budgets)}"
+        f'<p class="hint">One index holds {_kept(dim, kind)}, {budgets.full.r_c} a page; each stop reads a '
+        "prefix of them."
         f"{f' The full vectors, {bytes_text(full)}, lie in a file.' if full else ''}</p></section>"
     )
 

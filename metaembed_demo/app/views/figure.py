@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.core.budgets import GROUPS, STOPS
+from metaembed_demo.core.budgets import OURS, Budget
 from metaembed_demo.core.text import TIMES, budget_text
 
 from .html import json_attribute, safe
 
-NAMES = tuple(budget_text(stop.r_q, stop.r_c) for stop in STOPS)
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 
 
@@ -30,6 +29,11 @@ def save_buttons(*kinds: str) -> str:
 
 SAVE = save_buttons("PNG", "JSON", "CSV")
 Files = tuple[object, list[list[object]]]  # what a chart saves as JSON, and the rows of its CSV
+
+
+def named(stop: Budget) -> str:
+    """A budget with its sign, as 8×16."""
+    return budget_text(stop.r_q, stop.r_c)
 
 
 # The frame
@@ -76,7 +80,7 @@ def nothing(name: str, title: str, text: str) -> str:
     points = " ".join(f"{12 + i * 24},{y}" for i, y in enumerate((40, 29, 21, 16, 13)))
     dots = "".join(
         f'<circle cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="4" style="--shade:{group.shade}"/>'
-        for point, group in zip(points.split(), GROUPS, strict=True)
+        for point, group in zip(points.split(), OURS.groups, strict=True)
     )
     return (
         f'<div class="chart-nothing chart-{name}"><svg viewBox="0 0 120 52" width="120" height="52" '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Hit, Trace
 
 from . import language_note
@@ -26,7 +25,7 @@ def note(trace: Trace, reader: str = "") -> str:
     larger = ""
     if trace.fit.at:
         larger = (
-            f'<button type="button" class="do" data-action="budget" data-value="{STOPS[-1]}">'
+            f'<button type="button" class="do" data-action="budget" data-value="{trace.budgets.full}">'
             "Try the full budget</button>"
         )
     return f'<div class="note" role="status"><p><b>{safe(trace.fit.sentence)}</b> {of}</p>{larger}</div>'

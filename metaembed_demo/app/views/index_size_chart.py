@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from metaembed_demo.core.budgets import GROUPS, STOPS
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import TIMES, bytes_text, plural
 from metaembed_demo.evaluation.sizing import GIB, PAPER, PAPER_PAGES, PAPER_SETTING, read_ms
 
 from . import plot
-from .figure import NAMES, SAVE, Files, as_table, nothing, savable
+from .figure import SAVE, Files, as_table, named, nothing, savable
 
 STEPS = (*(m * 10**power for power in range(2, 8) for m in (1, 2, 5)), 10**8)  # pages of the lines
 ROWS = (10_000, 100_000, 10**6, 10**7, 10**8)  # pages of the table
@@ -25,27 +25,28 @@ def scale(
     kept: str = "fp16",
     at: int = 0,
     more: str = "",
+    budgets: Budgets = OURS,
 ) -> str:
     """Memory of an index at every stop by number of pages, next to the paper's figures.
 
     Args:
-        bytes_per_page: five sizes, one per stop, coarse to fine.
+        bytes_per_page: a size per stop, coarse to fine.
         pages: in the index.
         dim: components of a vector; needed if `bytes_per_page` are not those of float16.
         kept: name of the storage kind. at: pages that the paper's figures are scaled to; 0: the paper's own.
-        more: attributes, see `figure.origin`.
+        more: attributes, see `figure.origin`. budgets: the stops.
     """
-    if len(bytes_per_page) != len(STOPS) or pages < 1:
+    if len(bytes_per_page) != len(budgets) or pages < 1:
         return nothing(
             "scale", "No index to scale yet", "Add documents: this then shows what many more would take."
         )
     at = at or PAPER_PAGES
-    dim = dim or bytes_per_page[0] // (2 * STOPS[0].r_c)
+    dim = dim or bytes_per_page[0] // (2 * budgets[0].r_c)
     rows = [
         [_pages(n), *(bytes_text(size * n) for size in bytes_per_page)] for n in sorted({pages, at, *ROWS})
     ]
-    paper = [[NAMES[i], f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
-    tables = as_table("Memory as a table", ["Pages", *NAMES], rows) + as_table(
+    paper = [[named(OURS[i]), f"{gib:.2f} GiB", f"{ms:.2f} ms"] for i, (gib, ms) in PAPER.items()]
+    tables = as_table("Memory as a table", ["Pages", *map(named, budgets)], rows) + as_table(
         f"The paper’s Table 3: {PAPER_SETTING}", ["Stop", "Memory", "Scoring"], paper
     )
     gib, ms = PAPER[max(PAPER)]
@@ -53,18 +54,18 @@ def scale(
     note = (
         f"Memory of the vectors alone, D = {dim}, {kept}, both axes logarithmic. The dotted line marks these "
         "pages; the diamonds are the paper’s Table 3 (MetaEmbed, arXiv 2509.18095: "
-        f"{PAPER_SETTING}{scaled}), whose GiB is 1.07 GB. Its {ms} ms at {NAMES[-1]} are less than one query "
+        f"{PAPER_SETTING}{scaled}), whose GiB is 1.07 GB. Its {ms} ms at {named(OURS[-1])} are less than one query "
         f"takes alone: to read {gib} GiB once takes an A100 {read_ms(gib):.0f} ms. One index serves every "
         "stop, so it holds what its finest stop needs."
     )
-    files = _files(bytes_per_page, pages, dim, kept, at)
-    drawn = _plot(bytes_per_page, pages, at)
-    return plot.chart("scale", _finding(pages, bytes_per_page), drawn, tables, files, note, more)
+    files = _files(bytes_per_page, pages, dim, kept, at, budgets)
+    drawn = _plot(bytes_per_page, pages, at, budgets)
+    return plot.chart("scale", _finding(pages, bytes_per_page, budgets), drawn, tables, files, note, more)
 
 
-def _plot(bytes_per_page: Sequence[int], pages: int, at: int) -> plot.Plot:
+def _plot(bytes_per_page: Sequence[int], pages: int, at: int, budgets: Budgets) -> plot.Plot:
     steps = sorted({*STEPS, pages, at})
-    shades = [group.shade for group in GROUPS]
+    shades = [group.shade for group in budgets.groups]
     lines = [
         plot.trace(
             steps,
@@ -74,11 +75,11 @@ def _plot(bytes_per_page: Sequence[int], pages: int, at: int) -> plot.Plot:
             name=name,
             line={"color": shade, "width": 2},
         )
-        for name, shade, size in reversed(list(zip(NAMES, shades, bytes_per_page, strict=True)))
+        for name, shade, size in reversed(list(zip(map(named, budgets), shades, bytes_per_page, strict=True)))
     ]
     sizes = [size * pages for size in bytes_per_page]
     ours = plot.trace([pages] * len(sizes), sizes, mode="markers", marker={"size": 9, "color": shades})
-    paper = [_of_paper(i, at, shades[i], first=i == min(PAPER)) for i in PAPER]
+    paper = [_of_paper(i, at, shades[budgets.nearest(OURS[i])], first=i == min(PAPER)) for i in PAPER]
     here = plot.line((pages, pages), (0, 1), plot.MUTED, dash="dot", layer="below", yref="paper")
     along: plot.Layout = {
         "hoverformat": ",",
@@ -102,15 +103,17 @@ def _of_paper(stop: int, at: int, shade: str, first: bool) -> plot.Trace:
     gib, ms = PAPER[stop]
     took = f", scored in {ms} ms" if at == PAPER_PAGES else f" ({gib} GiB for {PAPER_PAGES:,} pages)"
     size = gib * GIB * at / PAPER_PAGES
-    told = f"the paper at {NAMES[stop]}  <b>{bytes_text(size)}</b>{took}"
+    told = f"the paper at {named(OURS[stop])}  <b>{bytes_text(size)}</b>{took}"
     look = {"symbol": "diamond", "size": 11, "color": plot.PAPER, "line": {"color": shade, "width": 2}}
     shown = {"name": "The paper", "legendgroup": "paper", "showlegend": first}
     return plot.trace([at], [size], [told], mode="markers", marker=look, **shown)
 
 
-def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str, at: int) -> Files:
+def _files(
+    bytes_per_page: Sequence[int], pages: int, dim: int, kept: str, at: int, budgets: Budgets
+) -> Files:
     """The chart's JSON and CSV."""
-    stops = [str(stop) for stop in STOPS]
+    stops = [str(stop) for stop in budgets]
     data = {
         "pages": pages,
         "dim": dim,
@@ -120,7 +123,7 @@ def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str, at: i
             "source": "arXiv 2509.18095, Table 3",
             "setting": PAPER_SETTING,
             "scaled_to_pages": at,
-            "stops": {stops[i]: {"gib": gib, "ms": ms} for i, (gib, ms) in PAPER.items()},
+            "stops": {str(OURS[i]): {"gib": gib, "ms": ms} for i, (gib, ms) in PAPER.items()},
         },
     }
     rows: list[list[object]] = [
@@ -129,11 +132,11 @@ def _files(bytes_per_page: Sequence[int], pages: int, dim: int, kept: str, at: i
     return data, [["budget", "pages", "bytes_per_page", "bytes"], *rows]
 
 
-def _finding(pages: int, sizes: Sequence[int]) -> str:
+def _finding(pages: int, sizes: Sequence[int], budgets: Budgets) -> str:
     coarse, fine = sizes[0], sizes[-1]
     said = (
-        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {bytes_text(coarse * pages)} at {NAMES[0]} "
-        f"and {bytes_text(fine * pages)} at {NAMES[-1]}"
+        f"{_pages(pages)} {'takes' if pages == 1 else 'take'} {bytes_text(coarse * pages)} at "
+        f"{named(budgets[0])} and {bytes_text(fine * pages)} at {named(budgets.full)}"
     )
     million = 10**6
     return (
@@ -151,22 +154,22 @@ def _pages(pages: int) -> str:
     return f"{pages / 1e6:g} million pages" if pages >= 1e6 else plural(pages, "page")
 
 
-def storage(bytes_per_page: Sequence[int], pages: int) -> str:
-    """Index size at each stop as bars in the five shades.
+def storage(bytes_per_page: Sequence[int], pages: int, budgets: Budgets = OURS) -> str:
+    """Index size at each stop as bars in the groups' shades.
 
     Args:
-        bytes_per_page: five sizes, one a stop, coarse to fine.
-        pages: pages in the index.
+        bytes_per_page: a size a stop, coarse to fine.
+        pages: pages in the index. budgets: the stops.
     """
     largest = max(bytes_per_page)
     sizes: list[list[object]] = [["budget", "bytes a page", "bytes of all pages"]]
-    sizes += [[str(stop), size, size * pages] for stop, size in zip(STOPS, bytes_per_page, strict=True)]
+    sizes += [[str(stop), size, size * pages] for stop, size in zip(budgets, bytes_per_page, strict=True)]
     ratio = largest / max(min(bytes_per_page), 1)
     rows = "".join(
         f'<tr><th scope="row">{group.query[1]}{TIMES}{group.candidate[1]}</th>'
         f'<td class="track"><i style="width:{size / largest * 100:.1f}%;--shade:{group.shade}"></i></td>'
         f"<td>{bytes_text(size)}</td><td>{bytes_text(size * pages)}</td></tr>"
-        for group, size in zip(GROUPS, bytes_per_page, strict=True)
+        for group, size in zip(budgets.groups, bytes_per_page, strict=True)
     )
     return (
         f'<figure class="storage" {savable("storage", sizes, sizes)}>'

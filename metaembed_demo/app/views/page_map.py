@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.budgets import GROUPS, group_of
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Alignment, FloatArray, Word
 from metaembed_demo.encoders.attribution import Evidence
@@ -80,32 +80,38 @@ def _sparse(weights: FloatArray) -> list[int]:
     return [number for i in kept for number in (int(i), max(round(float(weights[i]) * 1000), 1))]
 
 
-def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: bool = True) -> str:
+def page_map(
+    found: Explanation,
+    alignment: Alignment,
+    verdict: str = "",
+    full: bool = True,
+    budgets: Budgets = OURS,
+) -> str:
     """The words that contribute most to the score, as a list next to the overlay.
 
     Args:
         found: the explanation of `alignment`'s hit.
         verdict: HTML of the occlusion test's result or progress.
-        full: whether the hit is scored with full vectors.
+        full: whether the hit is scored with full vectors. budgets: the encoder's.
     """
-    shares, groups = spread(found, alignment)
+    shares, groups = spread(found, alignment, budgets)
     note = NOTE + ("" if full else ROUNDED)
     return (
-        f'<figure class="why" {_files(found, shares, groups)}>'
-        f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words)}"
+        f'<figure class="why" {_files(found, shares, groups, budgets)}>'
+        f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words, budgets)}"
         f"{_cells_note(shares, found.words)}<figcaption>{note}</figcaption>"
         f'<div class="trial" aria-live="polite">{verdict or _offer()}</div>{SAVE}</figure>'
     )
 
 
-def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) -> str:
+def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64], budgets: Budgets) -> str:
     """The map's JSON and CSV: boxes in page fractions, shares of the score."""
     rows = [
         [
             found.words[i].text,
             *(round(edge, 4) for edge in found.words[i].box),
             round(float(shares[i]), 5),
-            GROUPS[int(groups[i])].label("candidate"),
+            budgets.groups[int(groups[i])].label("candidate"),
             round(found.words[i].confidence, 3),
         ]
         for i in np.argsort(-shares, kind="stable")[:MOST]
@@ -126,19 +132,25 @@ def query_words(query: Evidence) -> dict[str, Any]:
     return {"query": [word.text for word in query.words], "read": [_sparse(row) for row in query.read()]}
 
 
-def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict[str, Any]) -> str:
+def marks(
+    found: Explanation,
+    alignment: Alignment,
+    reading_at: str,
+    query: dict[str, Any],
+    budgets: Budgets = OURS,
+) -> str:
     """Data for the overlay: words with their shares and boxes, and the evidence of the query's tokens.
 
-    Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and, where it
-    is not a plain word, type: 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read
-    with doubt. Weak words are omitted; picture cells never are, so that the outlines of all of them can be
-    drawn. `asked`: `by_word`.
+    Rows of `map` are word, share in thousandths, group from 1 on, box in thousandths of the page, and, where
+    it is not a plain word, type: 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word
+    read with doubt. Weak words are omitted; picture cells never are, so that the outlines of all of them can
+    be drawn. `asked`: `by_word`.
 
     Args:
         reading_at: the URL of `reading`.
-        query: `query_words` of the explanation's query.
+        query: `query_words` of the explanation's query. budgets: the encoder's.
     """
-    shares, groups = spread(found, alignment)
+    shares, groups = spread(found, alignment, budgets)
     least = LEAST * float(shares.max(initial=0))
     is_cell = np.array([word.is_cell for word in found.words], bool)
     order = np.argsort(-shares, kind="stable")
@@ -175,14 +187,16 @@ def _mark(word: Word) -> list[int]:
     return [1] if word.kind == "visual" else [3] if is_doubtful(word) else []
 
 
-def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:
-    """(n,) each word's share of the score, and (n,) the group, 0 to 4, that it mainly contributes through.
+def spread(
+    found: Explanation, alignment: Alignment, budgets: Budgets = OURS
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """(n,) each word's share of the score, and (n,) the index of the group it mainly contributes through.
 
     Negative contributions count as 0; shares sum to 1 if any contribution is positive.
     """
-    by_group = np.zeros((len(GROUPS), len(found.words)), np.float32)
+    by_group = np.zeros((len(budgets), len(found.words)), np.float32)
     for row, winner in zip(found.parts, alignment.winners, strict=True):
-        by_group[group_of(int(winner), "candidate").index] += row
+        by_group[budgets.group_of(int(winner), "candidate").index] += row
     positive = np.maximum(found.total, 0)
     shares = np.asarray(positive / max(float(positive.sum()), 1e-9), np.float32)
     return shares, by_group.argmax(0).astype(np.int64)
@@ -197,7 +211,7 @@ def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
     return f"Half of this score comes from {half} of {plural(len(words), kind)}"
 
 
-def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) -> str:
+def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word], budgets: Budgets) -> str:
     named = [i for i in np.argsort(-shares, kind="stable") if words[i].text and shares[i] >= LEAST_LISTED][
         :LISTED
     ]
@@ -207,7 +221,7 @@ def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) 
     rows = "".join(
         f'<li data-word="{i}">{_word(words[i])}'
         f'<span class="track"><i style="width:{shares[i] / top * 100:.1f}%;'
-        f'--shade:{GROUPS[int(groups[i])].shade}"></i></span>'
+        f'--shade:{budgets.groups[int(groups[i])].shade}"></i></span>'
         f'<span class="num">{shares[i] * 100:.1f}%</span></li>'
         for i in named
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import nsmallest
 
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.text import budget_text, plural
 
 from .figure import figure
@@ -20,7 +20,7 @@ WIDTH, STUB = 104, 24  # px of the drawing between the columns, of a page that l
 
 @dataclass(frozen=True)
 class Side:
-    """A ranking of all pages. ranks: page id -> rank, 1-based. stop: that a click opens a page at, 0 to 4."""
+    """A ranking of all pages. ranks: page id -> rank, 1-based. stop: number of that for a click on a page."""
 
     query: str
     budget: Budget
@@ -44,12 +44,20 @@ class Titled:
     where: str
 
 
-def ribbons(a: Side, b: Side, pages: Mapping[str, Titled], chosen: str | None, pinned: bool) -> str:
+def ribbons(
+    a: Side,
+    b: Side,
+    pages: Mapping[str, Titled],
+    chosen: str | None,
+    pinned: bool,
+    budgets: Budgets = OURS,
+) -> str:
     """The first ten at A and now.
 
     Args:
         pages: those of both columns. chosen: id of the open page.
         pinned: whether A is a pinned search; otherwise it is B's query at another budget.
+        budgets: those that A can have.
     """
     rows = list(dict.fromkeys([*b.top, *a.top]))
     told: list[list[object]] = [
@@ -58,7 +66,8 @@ def ribbons(a: Side, b: Side, pages: Mapping[str, Titled], chosen: str | None, p
     head: list[object] = ["page_id", "title", "where", "rank_a", "rank_now"]
     told_sides = {"A": _as_json(a), "now": _as_json(b)}
     body = (
-        f'{_control(a, pinned)}<div class="ribbons" style="--row:{ROW}px">{_column(a, None, pages, chosen)}'
+        f'{_control(a, pinned, budgets)}<div class="ribbons" style="--row:{ROW}px">'
+        f"{_column(a, None, pages, chosen)}"
         f"{_drawing(a, b, chosen)}{_column(b, a, pages, chosen)}</div>"
     )
     note = (
@@ -90,11 +99,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _control(a: Side, pinned: bool) -> str:
+def _control(a: Side, pinned: bool, budgets: Budgets) -> str:
     stops = "".join(
         f'<button type="button" data-action="other" data-value="{stop}" '
         f'aria-pressed="{"true" if stop == a.budget else "false"}">{budget_text(stop.r_q, stop.r_c)}</button>'
-        for stop in STOPS
+        for stop in budgets
     )
     keep = (
         '<button type="button" class="quiet" data-action="unpin">Let A follow the query again</button>'

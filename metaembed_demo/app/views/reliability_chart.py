@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from metaembed_demo.core.budgets import GROUPS, STOPS
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.text import DASH
 from metaembed_demo.index.fit import Bins, FitCalibration
 
 from . import plot
-from .figure import NAMES, Row, as_table, as_typed, nothing
+from .figure import Row, as_table, as_typed, named, nothing
 
 Z = 1.96  # of a 95% interval
 HEAD = ["stop", "predicted", "found", "low", "high", "queries"]
@@ -21,13 +21,13 @@ def reliability(fit: FitCalibration | None, current: int, more: str = "") -> str
     """Predicted chance against found share, at every stop; the current one with its intervals.
 
     Args:
-        fit: the calibration of the encoder, None without one. current: the stop in use, 0 to 4.
+        fit: the calibration of the encoder, None without one. current: number of the stop in use.
         more: attributes, see `figure.origin`.
     """
     if fit is None or not any(fit.reliability):
         text = "The chances of this encoder's hits were not tried on judged queries."
         return nothing("reliability", "No reliability to show", text)
-    rows = _rows(fit.reliability)
+    rows = _rows(fit.reliability, fit.budgets)
     note = (
         f"{fit.own} judged questions of the sample corpus ({fit.pages} pages) and {fit.foreign} that no page "
         "answers, either kind weighing one half; each was held out from the curve that tells its chance. On "
@@ -64,13 +64,13 @@ def interval(found: float, count: int) -> tuple[float, float]:
 
 def _finding(fit: FitCalibration, current: int) -> str:
     off = error(fit.reliability[current])
-    return f"At {NAMES[current]} a predicted chance is off by {100 * off:.0f} points on average"
+    return f"At {named(fit.budgets[current])} a predicted chance is off by {100 * off:.0f} points on average"
 
 
-def _rows(of: Sequence[Bins]) -> list[list[Any]]:
+def _rows(of: Sequence[Bins], budgets: Budgets) -> list[list[Any]]:
     return [
         [str(stop), predicted, found, *(round(edge, 3) for edge in interval(found, count)), count]
-        for stop, bins in zip(STOPS, of, strict=True)
+        for stop, bins in zip(budgets, of, strict=True)
         for predicted, found, count in bins
     ]
 
@@ -83,8 +83,8 @@ def _cells(rows: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def _plot(fit: FitCalibration, current: int) -> plot.Plot:
-    order = [at for at in range(len(STOPS)) if at != current] + [current]  # the current one on top
-    traces = [_trace(fit.reliability[at], at, at == current) for at in order]
+    order = [at for at in range(len(fit.budgets)) if at != current] + [current]  # the current one on top
+    traces = [_trace(fit.reliability[at], fit.budgets, at, at == current) for at in order]
     percent = {place / 100: f"{place}%" for place in (0, 25, 50, 75, 100)}
     layout = plot.layout(
         360,
@@ -98,11 +98,11 @@ def _plot(fit: FitCalibration, current: int) -> plot.Plot:
     )
 
 
-def _trace(bins: Bins, at: int, current: bool) -> plot.Trace:
-    shade = GROUPS[at].shade
+def _trace(bins: Bins, budgets: Budgets, at: int, current: bool) -> plot.Trace:
+    shade, name = budgets.groups[at].shade, named(budgets[at])
     spans = [interval(found, count) for _, found, count in bins]
     told = [
-        f"<b>{NAMES[at]}</b><br>predicted {predicted:.0%}<br>found {found:.0%}, 95% interval {low:.0%}{DASH}"
+        f"<b>{name}</b><br>predicted {predicted:.0%}<br>found {found:.0%}, 95% interval {low:.0%}{DASH}"
         f"{high:.0%}<br>{count} queries"
         for (predicted, found, count), (low, high) in zip(bins, spans, strict=True)
     ]
@@ -111,7 +111,7 @@ def _trace(bins: Bins, at: int, current: bool) -> plot.Trace:
         [found for _, found, _ in bins],
         told,
         mode="lines+markers",
-        name=NAMES[at],
+        name=name,
         line={"color": shade, "width": 2 if current else 1},
         marker={"size": 9 if current else 6, "color": shade},
         opacity=1 if current else 0.5,

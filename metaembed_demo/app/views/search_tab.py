@@ -11,7 +11,6 @@ from typing import Protocol
 
 from metaembed_demo import __version__
 from metaembed_demo.collection.modes import BOTH
-from metaembed_demo.core.budgets import reach
 from metaembed_demo.core.config import SPACE
 from metaembed_demo.core.languages import language_name
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
@@ -122,7 +121,7 @@ def more() -> str:
 def free_hint(turn: int = 0) -> str:
     """The hint under the free sliders. `turn`: number of the move that it answers."""
     return (
-        f'<p class="hint" data-turn="{turn}">Advanced, untrained stops: only the five stops are trained. '
+        f'<p class="hint" data-turn="{turn}">Advanced, untrained stops: only those of the dial are trained. '
         "What lies between them works, because every budget is a prefix of the same vectors, but no training "
         "step asked for it.</p>"
     )
@@ -234,7 +233,7 @@ def results(
     Args:
         trace: the search.
         pages: page id -> page, for every hit.
-        gains: page id -> five prefix gains.
+        gains: page id -> prefix gains.
         chosen: the id of the open hit.
         address: gives the URLs of thumbnails.
         languages: language code -> number of pages; where there are several, each hit tells its own.
@@ -267,7 +266,7 @@ def results(
         '<div class="section-head">'
         f'<h2 aria-live="polite">Best {len(trace.hits)} of {plural(trace.pages_searched, "page")}</h2>'
         f"{_views()}</div>{_searched(trace)}{fit_note.note(trace, reader)}<ol>{cards}</ol>"
-        f"{legend(reach(trace.budget))}{fit_note.WHAT if trace.fit else ''}</section>"
+        f"{legend(trace.budgets, trace.budget)}{fit_note.WHAT if trace.fit else ''}</section>"
     )
 
 
@@ -314,7 +313,8 @@ def _card(
         f'<span class="sheet"{word_marks.lines(met)}>'
         f'<img src="{address(page.id, THUMBNAIL)}" alt="">'
         f'</span></span><span class="hit-rank num">{hit.rank}</span>'
-        f'<span class="hit-title">{safe(page.title)}</span><b class="hit-score num">{hit.score:.2f}</b>'
+        f'<span class="hit-title">{safe(page.title)}</span>'
+        f'<b class="hit-score num">{trace.shown(hit.score):.2f}</b>'
         f'<span class="hit-where">{where(page, in_language)}{TICK if judged else ""}</span>'
         f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
     )

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from metaembed_demo.core.budgets import GROUPS, Budget, reach
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.text import budget_text, ms_text, plural
 
 from . import plot
@@ -32,7 +32,7 @@ class Past:
     timings: dict[str, float]
 
 
-def history(searches: Sequence[Past]) -> str:
+def history(searches: Sequence[Past], budgets: Budgets = OURS) -> str:
     """Latency by stage of each search of a session, oldest first, and its percentiles by budget."""
     if not searches:
         return nothing(
@@ -42,7 +42,7 @@ def history(searches: Sequence[Past]) -> str:
         )
     rows = _by_budget(searches)
     tables = table(
-        ["Budget", "Searches", "Median", "p95"], rows, [_shade(name) for name, *_ in rows]
+        ["Budget", "Searches", "Median", "p95"], rows, [_shade(name, budgets) for name, *_ in rows]
     ) + as_table(
         "Each search as a table",
         ["Query", "Budget", "Total"],
@@ -53,11 +53,11 @@ def history(searches: Sequence[Past]) -> str:
         "encodes nothing, and counts as a search here."
     )
     return plot.chart(
-        "history", _past_finding(searches), _plot(searches), tables, _past_files(searches), told
+        "history", _past_finding(searches), _plot(searches, budgets), tables, _past_files(searches), told
     )
 
 
-def _plot(searches: Sequence[Past]) -> plot.Plot:
+def _plot(searches: Sequence[Past], budgets: Budgets) -> plot.Plot:
     shown = searches[-KEPT:]
     x = range(len(searches) - len(shown) + 1, len(searches) + 1)
     parts = [[past.timings.get(stage, 0.0) for stage in STAGES] for past in shown]
@@ -70,7 +70,7 @@ def _plot(searches: Sequence[Past]) -> plot.Plot:
         for name, ink, part in stages
         if max(part) > 0.0005
     ]
-    shades = {"color": [_shade(past.budget) for past in shown]}
+    shades = {"color": [_shade(past.budget, budgets) for past in shown]}
     strip = plot.trace(x, [1] * len(x), type="bar", yaxis="y2", marker=shades)
     told = [_told(past) for past in shown]
     top = plot.trace(x, list(map(_total, shown)), told, mode="markers", opacity=0)
@@ -138,9 +138,9 @@ def _budget(text: str) -> Budget | None:
         return None
 
 
-def _shade(text: str) -> str:
+def _shade(text: str, budgets: Budgets) -> str:
     budget = _budget(text)
-    return GROUPS[reach(budget) - 1].shade if budget else plot.EDGE
+    return budgets.groups[budgets.reach(budget) - 1].shade if budget else plot.EDGE
 
 
 def _budget_name(text: str) -> str:

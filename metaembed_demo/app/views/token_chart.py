@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from metaembed_demo.core.budgets import GROUPS, Group, group_of
+from metaembed_demo.core.budgets import OURS, Budgets, Group
 from metaembed_demo.core.text import DASH
 from metaembed_demo.explain.contents import CONTENTS
 from metaembed_demo.explain.token_statistics import KINDS, TokenStatistics
@@ -18,7 +18,7 @@ ROW = 7.5  # px a token
 APART = 1.5  # rows between two groups
 
 
-def specialisation(tokens: Sequence[TokenStatistics]) -> str:
+def specialisation(tokens: Sequence[TokenStatistics], budgets: Budgets = OURS) -> str:
     """Chart of each candidate token's position on the page, number of words and kinds of words."""
     if not tokens:
         return nothing(
@@ -26,7 +26,7 @@ def specialisation(tokens: Sequence[TokenStatistics]) -> str:
             "Nothing has been read yet",
             "Add documents: this then shows which part of a page each Meta Token reads.",
         )
-    groups = _by_group(tokens)
+    groups = _by_group(tokens, budgets)
     tables = as_table(
         f"All {len(tokens)} tokens as a table",
         ["Token", "From", "Mean place", "To", "Words read"],
@@ -46,17 +46,23 @@ def specialisation(tokens: Sequence[TokenStatistics]) -> str:
         "order; the tick is its mean place. Words read is the effective number on the median page."
         + _told_apart(groups[-1])
     )
-    return plot.chart("specialisation", _finding(groups), _plot(groups), tables, _files(tokens), told)
+    return plot.chart(
+        "specialisation", _finding(groups), _plot(groups), tables, _files(tokens, budgets), told
+    )
 
 
-def _files(tokens: Sequence[TokenStatistics]) -> Files:
+def _files(tokens: Sequence[TokenStatistics], budgets: Budgets) -> Files:
     names = ["token", "group", "place", "p10", "p90", "words", *KINDS, *CONTENTS, "bits", "slice_bits"]
-    return plot.records(names, [_csv_row(token) for token in tokens])
+    return plot.records(names, [_csv_row(token, budgets) for token in tokens])
 
 
-def _by_group(tokens: Sequence[TokenStatistics]) -> list[tuple[Group, list[TokenStatistics]]]:
+def _by_group(
+    tokens: Sequence[TokenStatistics], budgets: Budgets
+) -> list[tuple[Group, list[TokenStatistics]]]:
     ordered = sorted(tokens, key=lambda token: token.token)
-    found = [(group, [t for t in ordered if group_of(t.token, "candidate") is group]) for group in GROUPS]
+    found: list[tuple[Group, list[TokenStatistics]]] = [(group, []) for group in budgets.groups]
+    for token in ordered:
+        found[budgets.group_of(token.token, "candidate").index][1].append(token)
     return [(group, members) for group, members in found if members]
 
 
@@ -198,8 +204,8 @@ def _row(token: TokenStatistics) -> list[str]:
     return [str(token.token + 1), *places, _count(token.words)]
 
 
-def _csv_row(token: TokenStatistics) -> list[object]:
-    label = group_of(token.token, "candidate").label("candidate")
+def _csv_row(token: TokenStatistics, budgets: Budgets) -> list[object]:
+    label = budgets.group_of(token.token, "candidate").label("candidate")
     shares = [round(token.kinds.get(kind, 0.0), 4) for kind in KINDS]
     places = [round(share, 4) for share in (token.place, token.low, token.high)]
     contents = [round(token.contents.get(name, 0.0), 4) for name in CONTENTS]

@@ -1,4 +1,4 @@
-"""Chart of quality, latency and memory at the five stops. Pure functions."""
+"""Chart of quality, latency and memory at the stops. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metaembed_demo.core.budgets import GROUPS
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import DASH, bytes_text, ms_text
 
 from . import plot
@@ -39,13 +39,15 @@ class Point:
     bytes_per_page: int
 
 
-def tradeoff(points: Sequence[Point], quality_name: str, current: int, more: str = "") -> str:
+def tradeoff(
+    points: Sequence[Point], quality_name: str, current: int, more: str = "", budgets: Budgets = OURS
+) -> str:
     """Quality, latency and memory of the stops in three panels.
 
     Args:
         points: one per stop, coarse to fine.
         quality_name: such as "nDCG@5".
-        current: the stop in use, 0 to 4. more: attributes, see `figure.origin`.
+        current: number of the stop in use. more: attributes, see `figure.origin`. budgets: the stops.
     """
     if not points:
         return nothing(
@@ -56,7 +58,7 @@ def tradeoff(points: Sequence[Point], quality_name: str, current: int, more: str
     return plot.chart(
         "tradeoff",
         _worth(points, current, quality_name),
-        _plot(points, quality_name, current),
+        _plot(points, quality_name, current, [group.shade for group in budgets.groups]),
         as_table(
             "All values as a table",
             ["Stop", quality_name, "95% interval", "Median", "p95", "A page"],
@@ -125,15 +127,15 @@ def _fraction(times: float) -> str:
     return special or f"{article} {ordinal(n)}"
 
 
-def _plot(points: Sequence[Point], quality_name: str, current: int) -> plot.Plot:
+def _plot(points: Sequence[Point], quality_name: str, current: int, shades: Sequence[str]) -> plot.Plot:
     quality, p50 = [p.quality for p in points], [p.p50_ms for p in points]
     tops, sizes = [max(p.p50_ms, p.p95_ms) for p in points], [p.bytes_per_page for p in points]
     name = quality_name if all(p.low is None for p in points) else f"{quality_name}, 95% interval"
     above = [q if p.high is None else p.high for p, q in zip(points, quality, strict=True)]
     traces = [
-        _trace(1, points, quality, [p.low for p in points], [p.high for p in points]),
-        _trace(2, points, p50, p50, tops),
-        _trace(3, points, sizes),
+        _trace(1, points, shades, quality, [p.low for p in points], [p.high for p in points]),
+        _trace(2, points, shades, p50, p50, tops),
+        _trace(3, points, shades, sizes),
         _labels(1, above, [DASH if q is None else f"{q:.2f}" for q in quality]),
         _labels(2, p50, [_ms(ms) for ms in p50], "bottom center"),
         _labels(2, tops, [_ms(p.p95_ms) for p in points], color=plot.MUTED),
@@ -161,14 +163,19 @@ def _plot(points: Sequence[Point], quality_name: str, current: int) -> plot.Plot
 
 
 def _trace(
-    panel: int, points: Sequence[Point], values: Values, low: Values = (), high: Values = ()
+    panel: int,
+    points: Sequence[Point],
+    shades: Sequence[str],
+    values: Values,
+    low: Values = (),
+    high: Values = (),
 ) -> plot.Trace:
     """The line of one panel. low, high: the ends of its whiskers."""
 
     def lengths(ends: Values) -> list[float | None]:
         return [None if a is None or b is None else abs(a - b) for a, b in zip(ends, values, strict=True)]
 
-    marks = {"size": 11, "color": [group.shade for group in GROUPS[: len(points)]], "opacity": 1}
+    marks = {"size": 11, "color": list(shades[: len(points)]), "opacity": 1}
     trace = plot.trace(
         range(len(points)),
         values,

@@ -153,7 +153,8 @@ class CorpusMap:
         left_out = [each for each in layout.ids if only and not only.matches(pages.pages[each])]
         told = corpus_map.Told(layout, len(pages), plane.new, lit, left_out)
         base = self.visit._address(MAP, "")[: -len(f"/{MAP}/")]
-        screen = MapScreen(corpus_map.head(told, self.visit._address(MAP, plane.name), base, opened))
+        budgets = self.visit.budgets
+        screen = MapScreen(corpus_map.head(told, self.visit._address(MAP, plane.name), base, opened, budgets))
         screen.map_side = self._side(plane, opened) if opened else corpus_map.hint(lit is not None)
         if self._sent is not layout:
             screen.map_list, self._sent = corpus_map.listing(layout), layout

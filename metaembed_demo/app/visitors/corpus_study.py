@@ -19,7 +19,7 @@ from metaembed_demo.collection import fitting
 from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget, position
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
@@ -119,17 +119,20 @@ class CorpusStudy:
             problem=self.problem,
             running=running,
             origin=self.origin,
+            budgets=self.encoder.budgets,
         )
         return budget_tab.budget(state)
 
     def cost(self, collection: Collection, kept: str = "fp16") -> str:
         """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
         index = collection.index
-        sizes = [index.bytes_per_page(stop) for stop in STOPS]
+        sizes = [index.bytes_per_page(stop) for stop in self.encoder.budgets]
         made_by = self.encoder.name, self.encoder.fingerprint, index.storage
         told = Source(0, "none: arithmetic on the index's layout", len(collection), *made_by).as_json()
         pages, at = max(len(collection), 1), self.sheet.at(collection)
-        return scale(sizes, pages, index.dim, kept, at, origin({**told, "sheet_pages": at}))
+        return scale(
+            sizes, pages, index.dim, kept, at, origin({**told, "sheet_pages": at}), self.encoder.budgets
+        )
 
     def reliability(self, now: Budget) -> str:
         """How well the chances of this encoder's hits hold."""
@@ -141,7 +144,8 @@ class CorpusStudy:
             if fitting.is_shipped(encoder.fingerprint):
                 source = replace(source, measured=SHIPPED, machine=SHIPPED)
             told = origin(source.as_json())
-        return reliability(fit, round(position(now)), told)
+        current = fit.budgets.nearest(now) if fit else 0
+        return reliability(fit, current, told)
 
     def _advice(self) -> Advice | str:
         """The recommended budget, or why there is none."""
@@ -166,8 +170,7 @@ class CorpusStudy:
                 yield self.budget(collection, now, searches, running)
             if self.origin is not None and self.sheet.times is None:
                 yield self.budget(collection, now, searches, budget_tab.timing())
-                index = collection.index
-                self.sheet.times = scoring_times(self.encoder.r_q, index.r_c, index.dim)
+                self.sheet.times = scoring_times(self.encoder.budgets, collection.index.dim)
         except ValueError as error:
             self.problem = str(error)
         yield self.budget(collection, now, searches)
@@ -209,7 +212,9 @@ class CorpusStudy:
     def tokens(self, running: str = "", empty: bool = False) -> str:
         """The Tokens tab; `running` is the HTML of a running computation, `empty`: there are no pages."""
         able = self.explainer is not None
-        return budget_tab.tokens(self.read, self.pages, able, running, empty, self.unread)
+        return budget_tab.tokens(
+            self.read, self.pages, able, running, empty, self.unread, self.encoder.budgets
+        )
 
     def take_known(self, collection: Collection) -> None:
         """Show the statistics of those pages that have been read already, such as the samples."""
@@ -238,7 +243,7 @@ class CorpusStudy:
                 break
             statistics = self._known(page)
             if statistics is None:
-                statistics = page_statistics(self.explainer.look(page).evidence)
+                statistics = page_statistics(self.explainer.look(page).evidence, self.encoder.budgets)
                 self.token_statistics.put(page, statistics)
             found.append(statistics)
             if done % 4 == 0:

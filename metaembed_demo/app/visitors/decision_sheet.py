@@ -84,10 +84,18 @@ class DecisionSheet:
         """The region; "" without pages. made: what the measurement rests on, None without one."""
         if not len(collection):
             return ""
-        corpus = Corpus.of(collection, encoder.r_q, samples)
+        corpus = Corpus.of(collection, encoder.budgets, samples)
         pages, worth = self.at(collection), made.worth if made else None
         rows = sheet(corpus, pages, Measured(worth, self.ways, self.times))
-        shown = Shown(pages, corpus.pages, self.storage or corpus.storage, self.mode, self.sort, self.problem)
+        shown = Shown(
+            pages,
+            corpus.pages,
+            self.storage or corpus.storage,
+            self.mode,
+            self.sort,
+            self.problem,
+            encoder.budgets,
+        )
         decision, told = "", ""
         if made is not None:
             labels = self.asked.names if isinstance(self.asked, Labels) else None

@@ -18,7 +18,7 @@ from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How, Ranker
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget, position
+from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
@@ -26,9 +26,9 @@ from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
 
 LINES = 12  # pages in the bump chart, at most, and the open one
 PAST = 60  # searches in the history
-KEPT_RANKS = 12  # rankings: five stops of two queries, and free budgets
+KEPT_RANKS = 12  # rankings: the stops of two queries, and free budgets
 Address = Callable[[str, str], str]  # page id, name -> URL
-Ranks = list[dict[str, int]]  # page id -> rank, for each of the five stops
+Ranks = list[dict[str, int]]  # page id -> rank, for each stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class BestRanked:
-    """The best pages of `trace`'s query among `ids` at the five stops, ranked and scored as `how` says."""
+    """The best pages of `trace`'s query among `ids` at the stops, ranked and scored as `how` says."""
 
     trace: Trace
     how: tuple[How, str, int]  # then the storage kind, and how many of the best are rescored
@@ -64,7 +64,7 @@ class ExplanationTabs:
 
     explainer: Explainer | None
     pinned: Trace | None = None  # side A of the ranks, if pinned
-    other: Budget = STOPS[0]  # side A's budget while nothing is pinned
+    other: Budget = OURS[0]  # side A's budget while nothing is pinned
     past: deque[timing_chart.Past] = field(default_factory=lambda: deque(maxlen=PAST))
     queries: list[Query] = field(default_factory=list)  # distinct queries of this session
     stop: threading.Event = field(default_factory=threading.Event)  # cancels the test
@@ -124,7 +124,7 @@ class ExplanationTabs:
         if self._query_words is None or self._query_words[0] is not found.query:
             self._query_words = found.query, page_map_module.query_words(found.query)
         reading_at = address(page_id, self._reading_name())
-        return page_map_module.marks(found, trace.alignment, reading_at, self._query_words[1])
+        return page_map_module.marks(found, trace.alignment, reading_at, self._query_words[1], trace.budgets)
 
     def _reading_name(self) -> str:
         assert self.explainer
@@ -135,22 +135,30 @@ class ExplanationTabs:
             return page_map_module.no_map()
         kept = self._verdict
         verdict = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
-        return page_map_module.page_map(self.explanation, trace.alignment, verdict, trace.by_full_vectors)
+        return page_map_module.page_map(
+            self.explanation, trace.alignment, verdict, trace.by_full_vectors, trace.budgets
+        )
 
-    def history(self) -> str:
-        return timing_chart.history(list(self.past))
+    def history(self, budgets: Budgets) -> str:
+        return timing_chart.history(list(self.past), budgets)
 
     def ranks(self, collection: Collection, trace: Trace, chosen: str | None) -> str:
         """The ranking at side A beside the one now, and the chart of the pages that any stop puts first."""
-        now = nearest(trace.budget)
+        budgets = trace.budgets
+        now = budgets.nearest(trace.budget)
         other = self.other.clip(len(trace.query_vectors), collection.index.r_c)
         first = replace(self.pinned or replace(trace, budget=other), only=trace.only)
         with collection.lock:
             found = self.all_ranks(collection, trace)
             if not found[0]:
-                return ranks([], 0, None)
+                return ranks([], 0, None, budgets=budgets)
             a, b = (
-                Side(_name(one), one.budget, self._ranked(collection, one, one.budget), nearest(one.budget))
+                Side(
+                    _name(one),
+                    one.budget,
+                    self._ranked(collection, one, one.budget),
+                    budgets.nearest(one.budget),
+                )
                 for one in (first, trace)
             )
             wanted = _first_pages(found, chosen)
@@ -162,16 +170,16 @@ class ExplanationTabs:
             Line(each, pages[each].title, f"p. {pages[each].number}", tuple(rank[each] for rank in found))
             for each in wanted
         ]
-        compared = ribbons(a, b, titled, chosen, self.pinned is not None)
-        return compared + ranks(lines, now, chosen, words=trace.mode != MEANING)
+        compared = ribbons(a, b, titled, chosen, self.pinned is not None, budgets)
+        return compared + ranks(lines, now, chosen, trace.mode != MEANING, budgets)
 
     def all_ranks(self, collection: Collection, trace: Trace) -> Ranks:
-        """The rank of every page that the trace's filter allows at the five stops."""
+        """The rank of every page that the trace's filter allows at the stops."""
         with collection.lock:
-            return [self._ranked(collection, trace, stop) for stop in STOPS]
+            return [self._ranked(collection, trace, stop) for stop in trace.budgets]
 
     def best_ranks(self, collection: Collection, trace: Trace, how: How, k: int) -> Ranks:
-        """The ranks of the best `k` pages at each of the five stops, as searches of this kind find them.
+        """The ranks of the best `k` pages at each stop, as searches of this kind find them.
 
         Cached for the last query. The caller holds the collection's lock.
         """
@@ -180,12 +188,12 @@ class ExplanationTabs:
         if self._best is not None and self._best.serves(trace, scored, ids):
             return self._best.ranks
         found, unread = Ranks(), False
-        for stop in STOPS if ids else ():
+        for stop in trace.budgets if ids else ():
             budget = stop.clip(len(vectors), index.r_c)
             ranker = Ranker(collection, vectors, trace.query_text, budget, how, trace.second_query)
             found.append({hit.page_id: hit.rank for hit in ranker.hits(k)})
             unread |= bool(ranker.unread)
-        found = found or [{} for _ in STOPS]
+        found = found or [{} for _ in trace.budgets]
         # While the complement is to read pages, its part is missing.
         self._best = None if unread else BestRanked(trace, scored, ids, found)
         return found
@@ -240,7 +248,11 @@ class ExplanationTabs:
                 self._verdict = (_state(trace), step)
             else:
                 yield page_map_module.page_map(
-                    found, alignment, page_map_module.testing(*step), trace.by_full_vectors
+                    found,
+                    alignment,
+                    page_map_module.testing(*step),
+                    trace.by_full_vectors,
+                    trace.budgets,
                 )
         yield self.page_map(trace)
 
@@ -252,15 +264,6 @@ def _searched(collection: Collection, only: PageFilter) -> tuple[str, ...]:
     except NoPageLeft:  # removed in another tab
         return ()
     return tuple(collection.index.ids if chosen is None else chosen)
-
-
-def nearest(budget: Budget) -> int:
-    """The index, 0 to 4, of the stop closest to a budget on the dial.
-
-    >>> nearest(Budget(8, 16)), nearest(Budget(7, 20))
-    (3, 3)
-    """
-    return round(position(budget))
 
 
 def _first_pages(found: Ranks, chosen: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the judged answer of the open question ranks at the five stops, now and in this collection."""
+"""Where the judged answer of the open question ranks at the stops, now and in this collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import alignment_in, explain_hit
-from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.types import Hit, Trace
 from metaembed_demo.evaluation.climbs import AnswersOf, asked
 
@@ -77,9 +76,9 @@ def beyond(trace: Trace, answer: JudgedAnswer | None) -> Hit | None:
 
 def _rank(trace: Trace, answer: JudgedAnswer) -> int | None:
     """The answer's rank at the trace's stop where that is beyond the hits; None at a free budget."""
-    if answer.page_id in {hit.page_id for hit in trace.hits} or trace.budget not in STOPS:
+    if answer.page_id in {hit.page_id for hit in trace.hits} or trace.budget not in trace.budgets:
         return None
-    return answer.ranks[STOPS.index(trace.budget)]
+    return answer.ranks[trace.budgets.index(trace.budget)]
 
 
 def _ranks(collection: Collection, trace: Trace, tabs: ExplanationTabs, how: How) -> Sequence[dict[str, int]]:

@@ -15,7 +15,7 @@ from metaembed_demo.collection.filters import EVERY, PageFilter
 from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.modes import WORDS as BY_WORDS
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import Trace, Upload
 from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.index.quantization import KINDS
@@ -41,11 +41,12 @@ class Link:
 
     Not the query picture. steps: of query refinement. complement: the encoder that refines, "" for the words.
     auto: whether the budget sets itself. storage: the kind, "" for as it is. pinned, other: the query of
-    side A of the comparison, "" for that of the search, and its budget.
+    side A of the comparison, "" for that of the search, and its budget. No budget: the encoder's largest,
+    and its smallest for side A.
     """
 
     query: str = ""
-    budget: Budget = STOPS[-1]
+    budget: Budget | None = None
     hit: str | None = None
     tab: str = TABS[0]
     room: str = ROOMS[0]
@@ -56,7 +57,7 @@ class Link:
     auto: bool = False
     storage: str = ""
     pinned: str = ""
-    other: Budget = STOPS[0]
+    other: Budget | None = None
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Link:
@@ -70,7 +71,7 @@ class Link:
         >>> Link.parse({"tab": "compare"}).tab
         'ranks'
         """
-        budget = _budget(params.get("budget", ""), STOPS[-1])
+        budget = _budget(params.get("budget", ""))
         try:
             only = PageFilter.of(
                 params.get("only", ""), params.get("language", "")
@@ -92,24 +93,24 @@ class Link:
             params.get("budget") == AUTO,
             params.get("storage", "") if params.get("storage") in KINDS else "",
             params.get("a", "")[:LONGEST].strip(),
-            _budget(params.get("a-budget", ""), STOPS[0]),
+            _budget(params.get("a-budget", "")),
         )
 
 
-def _budget(text: str, otherwise: Budget) -> Budget:
+def _budget(text: str) -> Budget | None:
     try:
         return Budget.parse(text)
     except ValueError:
-        return otherwise
+        return None
 
 
-def side_params(pinned: Trace | None, other: Budget) -> dict[str, str]:
+def side_params(pinned: Trace | None, other: Budget, budgets: Budgets) -> dict[str, str]:
     """The parameters that name side A of the comparison. A pinned picture has none."""
     if pinned is not None and pinned.query_image:
         return {}
     budget = pinned.budget if pinned else other
     named = {"a": pinned.query_text} if pinned else {}
-    return named | ({"a-budget": str(budget)} if budget != STOPS[0] else {})
+    return named | ({"a-budget": str(budget)} if budget != budgets[0] else {})
 
 
 def picture_name(file: Upload | None) -> str:

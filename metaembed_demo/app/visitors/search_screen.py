@@ -20,13 +20,13 @@ from metaembed_demo.collection.modes import WORDS
 from metaembed_demo.collection.search import alignment_in
 from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.types import Trace, Upload
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.index.maxsim import prefix_gains
 
 from .auto_choice import AutoChoice
-from .explanation_tabs import ExplanationTabs, nearest
+from .explanation_tabs import ExplanationTabs
 from .judged_answer import JudgedAnswer, beyond, judged_answer, with_answer
 from .links import link, picture_name, side_params, unanswered
 from .page_state import EMPTY, Screen
@@ -45,7 +45,7 @@ class SearchScreen:
     picture: Upload | None = None  # the query picture
     trace: Trace | None = None  # the last search
     chosen: str | None = None  # page id of the open hit
-    budget: Budget = STOPS[-1]
+    budget: Budget = field(init=False)
     only: PageFilter = EVERY  # the pages to search
     unanswered: tuple[str, str] | None = None  # a query for which that leaves no page, and why
     ranking: RankingChoice = field(default_factory=RankingChoice)  # what ranks the pages
@@ -56,15 +56,25 @@ class SearchScreen:
     storage_choice: StorageChoice = field(init=False)  # the storage control
     mark: str = field(default_factory=lambda: token_urlsafe(12))  # by which the browser knows this tab again
     arrived: bool = False  # whether it shows what its link names
+    sliders: Budget | None = None  # the ends of the browser's free sliders; None: as the page is laid out
     _held: dict[str, str] = field(default_factory=dict)  # region -> HTML last sent to the browser
 
     def __post_init__(self) -> None:
+        self.budget = self.budgets.full
         self.begin(self.tools)
 
+    @property
+    def budgets(self) -> Budgets:
+        """The stops of the dial."""
+        return self.tools.encoder.budgets
+
     def begin(self, tools: Tools) -> None:
-        """Start over with an encoder's `tools`."""
-        self.tools = tools
-        self.explanation_tabs, self.storage_choice = ExplanationTabs(tools.explainer), StorageChoice()
+        """Start over with an encoder's `tools`; a stop that it does not have becomes its largest."""
+        at_stop, self.tools = self.budget in self.budgets, tools
+        if at_stop and self.budget not in self.budgets:
+            self.budget = self.budgets.full
+        self.explanation_tabs = ExplanationTabs(tools.explainer, other=self.budgets[0])
+        self.storage_choice = StorageChoice()
         self.session.collection.on_removed = partial(tools.forget, self.session.base)
 
     @property
@@ -119,7 +129,7 @@ class SearchScreen:
             wanted = dict.fromkeys([*trace.cosines, *([chosen] if chosen else [])])
             pages = {page_id: self.collection.pages[page_id] for page_id in wanted if self._has(page_id)}
         gains = {
-            page_id: prefix_gains(alignment_in(trace, page_id)).tolist()
+            page_id: prefix_gains(alignment_in(trace, page_id), trace.budgets).tolist()
             for page_id in pages
             if page_id in trace.cosines
         }
@@ -155,11 +165,13 @@ class SearchScreen:
         if self.tab == "timing":
             how = storage_control.scored(trace)
             screen.timing = timing(trace.timings, trace.pages_searched, trace.candidates, how)
-            screen.timing += self.explanation_tabs.history()
+            screen.timing += self.explanation_tabs.history(self.budgets)
         elif page is None or trace.alignment is None:
             return
         elif self.tab == "alignment":
-            screen.alignment = alignment(trace.alignment, trace.cosines[page.id], trace.budget)
+            screen.alignment = alignment(
+                trace.alignment, trace.cosines[page.id], trace.budget, trace.budgets, trace.similarity
+            )
         elif self.tab == "ranks":
             screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
         elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
@@ -174,7 +186,9 @@ class SearchScreen:
     def _rank(self, page: StoredPage, trace: Trace) -> int:
         rank = next((hit.rank for hit in trace.hits if hit.page_id == page.id), None)
         if rank is None:  # opened from the rank chart, beyond the hits
-            rank = self.explanation_tabs.all_ranks(self.collection, trace)[nearest(trace.budget)][page.id]
+            rank = self.explanation_tabs.all_ranks(self.collection, trace)[
+                trace.budgets.nearest(trace.budget)
+            ][page.id]
         return rank
 
     def _has(self, page_id: str) -> bool:
@@ -194,7 +208,7 @@ class SearchScreen:
         more = {"storage": kind} if kind != "float16" else {}
         if trace is not None and trace.query_image:
             more |= {"picture": picture_name(self.picture)}
-        return link(trace, chosen, record, more | side_params(tabs.pinned, tabs.other))
+        return link(trace, chosen, record, more | side_params(tabs.pinned, tabs.other, self.budgets))
 
     def _header(self) -> str:
         encoder = self.tools.encoder
@@ -214,7 +228,7 @@ class SearchScreen:
         kind, told = storage_of(self.collection), self.trace.auto if self.trace else None
         auto = Setting(told) if self.auto.on else None
         ranks = ranks_told(self.answer.ranks) if self.answer else ()
-        return dial(self.budget, sizes, self.curve, cost, kind, auto, ranks)
+        return dial(self.budget, sizes, self.curve, cost, kind, auto, ranks, self.budgets)
 
     def storage(self) -> str:
         """The storage control for the current state."""
@@ -226,8 +240,8 @@ class SearchScreen:
         return search_tab.footer(self.trace, pages, vectors, pages * sizes[-1])
 
     def bytes_per_stop(self) -> list[int]:
-        """Index bytes per page at each of the five stops."""
-        return [self.collection.index.bytes_per_page(stop) for stop in STOPS]
+        """Index bytes per page at each stop."""
+        return [self.collection.index.bytes_per_page(stop) for stop in self.budgets]
 
 
 def cost_of(trace: Trace | None) -> str:

@@ -17,7 +17,7 @@ from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.modes import MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import explain_hit, has_seen, research, search
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS
 from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import Query, Trace, Upload
@@ -54,7 +54,7 @@ class SearchState(SearchScreen):
         picture: name of the query picture, if there is one; another one that the tab has is dropped.
         """
         self._held.clear()
-        self.arrived = True
+        self.sliders, self.arrived = None, True
         if link is None:
             return self.screen()
         self.tab = REGION_OF.get(link.tab, self.tab)
@@ -64,11 +64,11 @@ class SearchState(SearchScreen):
             self.forget_search()
             return self.screen()
         r_q, r_c = self.tools.encoder.r_q, self.tools.encoder.r_c
-        self.budget = link.budget.clip(r_q, r_c)
+        self.budget = (link.budget or self.budgets.full).clip(r_q, r_c)
         self.only, self.auto.on = link.only, link.auto
         self.ranking.take(link.mode, link.steps, link.complement)
         self._store_as(link.storage)
-        self._compare_with(link.pinned, link.other.clip(r_q, r_c))
+        self._compare_with(link.pinned, (link.other or self.budgets[0]).clip(r_q, r_c))
         screen = self.search(link.query)
         if link.hit and self.trace and link.hit != self.chosen:
             self._take(self.trace, link.hit, beyond=self._has(link.hit))
@@ -99,7 +99,7 @@ class SearchState(SearchScreen):
         if self.own is not None:
             self.ranking.take(*self.own)
         if self.played:
-            self.budget = STOPS[-1].clip(self.tools.encoder.r_q, self.tools.encoder.r_c)
+            self.budget = self.budgets.full
         self.own, self.played = None, False
         return self.search(text)
 
@@ -158,7 +158,7 @@ class SearchState(SearchScreen):
     def set_itself(self) -> Screen:
         """Let the budget set itself, for the open search and those to come."""
         self.auto.on = True
-        return self._moved(STOPS[-1])
+        return self._moved(self.budgets.full)
 
     def _moved(self, budget: Budget) -> Screen:
         self.budget = budget.clip(self.tools.encoder.r_q, self.tools.encoder.r_c)

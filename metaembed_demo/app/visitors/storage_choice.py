@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from metaembed_demo.app.views import documents_tab, storage_control
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import convert, pages_for_pq, sizes, storage_of
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.types import Trace
 from metaembed_demo.evaluation.exact_search import RESCORE, Exactness, measure
@@ -62,14 +62,15 @@ class StorageChoice:
         named = {page.id: (page.title, f"{page.source} p. {page.number}") for page in pages}
         return storage_control.agreement(found, index.storage, index.rescore > 0, named)
 
-    def statistics(self, collection: Collection, bytes_per_stop: Sequence[int]) -> str:
-        """Statistics of the index, as HTML for the Documents tab."""
+    def statistics(self, collection: Collection, budgets: Budgets) -> str:
+        """Statistics of the index at an encoder's budgets, as HTML for the Documents tab."""
         index, pages = collection.index, len(collection)
         kind = storage_of(collection)
         full = 0
         if kind != "float16":
             full = pages * codec("float16", index.r_c, index.dim).bytes_per_page(index.r_c)
-        return documents_tab.statistics(pages, pages * index.r_c, bytes_per_stop, index.dim, kind, full)
+        sizes = [index.bytes_per_page(stop) for stop in budgets]
+        return documents_tab.statistics(pages, sizes, index.dim, kind, full, budgets)
 
     def convert(self, collection: Collection, kind: str, limits: Limits = LIMITS) -> Iterator[bool]:
         """Convert the pages to `kind`. Yields False during the conversion, then whether it succeeded.

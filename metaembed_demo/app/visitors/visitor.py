@@ -85,7 +85,7 @@ class Visit(SearchState):
         return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
     def measure(self, kind: QuerySource) -> Iterator[str]:
-        """Measure the five budgets on this visitor's pages."""
+        """Measure the budgets on this visitor's pages."""
         past = self.explanation_tabs.queries
         steps = self.study.measure(kind, self.collection, self.budget, past)
         yield from in_turn(self.session, self.study.stop, steps)
@@ -106,7 +106,7 @@ class Visit(SearchState):
         return DocumentsTab(
             news,
             self.shelf.listing(),
-            self.storage_choice.statistics(self.collection, self.bytes_per_stop()),
+            self.storage_choice.statistics(self.collection, self.budgets),
         )
 
     def receive(self, files: Sequence[Upload]) -> DocumentsTab:

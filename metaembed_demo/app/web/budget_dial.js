@@ -1,8 +1,9 @@
-// A slider over five stops: arrows, Home, End, click and drag. It moves before the server answers. Beside it a
+// A slider over the stops: arrows, Home, End, click and drag. It moves before the server answers. Beside it a
 // button for Auto, where each query sets its own.
 const AUTO = "auto";
 const button = () => element.querySelector(".auto-stop");
 const slider = () => element.querySelector("[role=slider]");
+const count = () => slider().querySelectorAll(".stop").length;
 const PATIENCE_MS = 3000;
 let wanted = null; // the last requested stop, until the server has drawn it
 let sent = null; // the stop of the pending request
@@ -32,7 +33,7 @@ function draw(stop) {
 
 function go(stop) {
   const at = slider();
-  stop = Math.max(0, Math.min(4, stop));
+  stop = Math.max(0, Math.min(count() - 1, stop));
   const here = wanted ?? (at.dataset.exact === "1" ? Number(at.dataset.stop) : null);
   if (stop === here) return;
   choose(stop);
@@ -75,7 +76,7 @@ element.addEventListener("keydown", (event) => {
   const now = wanted === null || wanted === AUTO ? Number(slider().dataset.stop) : wanted;
   const to = {
     ArrowRight: now + 1, ArrowUp: now + 1, ArrowLeft: now - 1, ArrowDown: now - 1,
-    PageUp: now + 1, PageDown: now - 1, Home: 0, End: 4,
+    PageUp: now + 1, PageDown: now - 1, Home: 0, End: count() - 1,
   }[event.key];
   if (to === undefined) return;
   event.preventDefault();
@@ -84,14 +85,14 @@ element.addEventListener("keydown", (event) => {
 });
 
 element.addEventListener("click", (event) => {
-  if (event.target.closest(".auto-stop")) choose(button().getAttribute("aria-pressed") === "true" ? 4 : AUTO);
+  if (event.target.closest(".auto-stop")) choose(button().getAttribute("aria-pressed") === "true" ? count() - 1 : AUTO);
 });
 element.addEventListener("focusin", ({ target }) => { pressed = target === button(); });
 element.addEventListener("focusout", (event) => { if (event.relatedTarget) pressed = false; });
 
 const under = (event) => {
   const box = slider().getBoundingClientRect();
-  return Math.floor(((event.clientX - box.left) / box.width) * 5);
+  return Math.floor(((event.clientX - box.left) / box.width) * count());
 };
 let dragging = false;
 element.addEventListener("pointerdown", (event) => {

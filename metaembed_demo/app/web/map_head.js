@@ -1,4 +1,4 @@
-// The five stops beside the map, and pages that have to be laid out first. What is shown is told to corpus_map.js.
+// The stops beside the map, and pages that have to be laid out first. What is shown is told to corpus_map.js.
 element.addEventListener("click", ({ target }) => {
   const stop = target.closest("[data-stop]"), action = target.closest("[data-action]")?.dataset.action;
   if (stop) {

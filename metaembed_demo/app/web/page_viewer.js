@@ -8,7 +8,7 @@ const on = () => element.querySelector(".overlay-switch input")?.checked;
 
 const [NAME, CELL, DOUBT] = [1, 2, 3]; // types of rows in `map`; a plain word has none
 
-// [word, share in thousandths, group 1..5, x0, y0, x1, y1, type], the largest share first
+// [word, share in thousandths, group from 1 on, x0, y0, x1, y1, type], the largest share first
 function marks() {
   const reading = shared.reading();
   if (!asked) return shared.map()?.map ?? [];
@@ -29,7 +29,7 @@ function words(found) {
     .filter(([, share, , , , , , what]) => share > 0.04 * top && what !== NAME && what !== CELL)
     .flatMap(([, share, group, x0, y0, x1, y1, what]) => {
       const rect = rectangle([x0, y0, x1, y1], 2);
-      rect.style.fill = `var(--mark-${group})`;
+      rect.style.fill = `var(--mark-of-${group}, var(--mark-${group}))`;
       rect.style.opacity = 0.15 + 0.6 * Math.sqrt(share / top);
       if (what !== DOUBT) return [rect];
       const line = rectangle([x0, y1, x1, y1 + 1], 0); // a dotted line under a word that OCR is not sure of

@@ -19,8 +19,15 @@
 
   // The theme
 
+  function mixed(value) { // a color-mix(in srgb, #a N%, #b), which plotly does not read
+    const parts = value.match(/^color-mix\(in srgb, (#\w{6}) (\d+)%, (#\w{6})\)$/);
+    if (!parts) return value;
+    const [a, b] = [parts[1], parts[3]].map((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+    return `rgb(${a.map((each, i) => Math.round((each * parts[2] + b[i] * (100 - parts[2])) / 100)).join(", ")})`;
+  }
+
   function resolved(value, style) { // with the colours of the mode in place of var(--name)
-    if (typeof value === "string") return value.replace(/^var\((--[\w-]+)\)$/, (_, name) => style.getPropertyValue(name).trim());
+    if (typeof value === "string") return value.replace(/^var\((--[\w-]+)\)$/, (_, name) => mixed(style.getPropertyValue(name).trim()));
     if (Array.isArray(value)) return value.map((each) => resolved(each, style));
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, resolved(each, style)]));

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.text import normalised
-from metaembed_demo.core.types import Embedding, Page, Query, Word
+from metaembed_demo.core.types import Embedding, Page, Query, Similarity, Word
 from metaembed_demo.documents.extraction import read_image
 from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
 from metaembed_demo.encoders.attribution import Evidence
@@ -50,6 +51,8 @@ class Mini:
 
     device = "CPU"
     dim, r_q, r_c = DIM, R_Q, R_C
+    budgets = OURS
+    similarity: Similarity = "MaxSim"
 
     def __init__(self, text: TextPath, meta: MetaPath, fingerprint: str) -> None:
         self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.types import View
 
 from .adapters import PREFIX
@@ -28,7 +28,7 @@ from .text_path import KEPT, WIDTH, TextPath, TextStates
 
 HEADS = 12
 DIM = WIDTH  # 128 dimensions cost 3 to 10 points of nDCG@5 (assets/README.md)
-R_Q, R_C = BUDGETS[-1]
+R_Q, R_C = OURS.full.r_q, OURS.full.r_c
 META_LAYERS = KEPT  # copies of the text path's last layers; six gained nothing (assets/README.md)
 DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
@@ -50,12 +50,12 @@ def segments() -> torch.Tensor:
     Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
     the order of the nested budgets. Without segments all tokens converge and larger budgets gain nothing.
     """
-    return equal_segments(PAGE_SIZES)
+    return equal_segments(OURS.page_sizes)
 
 
 def query_segments() -> torch.Tensor:
     """(R_Q, 2) segments of the query tokens: the whole twice, then halves, quarters and eighths."""
-    return equal_segments(QUERY_SIZES)
+    return equal_segments(OURS.query_sizes)
 
 
 def equal_segments(counts: Sequence[int]) -> torch.Tensor:
@@ -75,7 +75,7 @@ def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
     found = (outside / (end - start)).clamp(max=SEGMENT_CAP)
     if text.clusters is None:
         return found
-    count = PAGE_SIZES[-1]
+    count = OURS.page_sizes[-1]
     apart = (text.clusters[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
     by_content = torch.where(text.words[:, None], apart, found[:, -count:])
     return torch.cat([found[:, :-count], by_content], 1)
@@ -211,7 +211,7 @@ class MetaPath(nn.Module):
         """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
         clusters = text.clusters
         if clusters is None and self.config.by_content and not of_queries:
-            clusters = content_clusters(text.final, text.words, PAGE_SIZES[-1])
+            clusters = content_clusters(text.final, text.words, OURS.page_sizes[-1])
         return replace(text, final=text.final - self.state_center, clusters=clusters)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from transformers import AddedToken, AutoConfig, AutoModel, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
-from metaembed_demo.core.budgets import BUDGETS
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.extras import install
 
@@ -26,7 +26,7 @@ from . import zero_gpu
 from .hardware import device_name, dtype_on
 from .whole import refuse_report
 
-R_Q, R_C = BUDGETS[-1]
+R_Q, R_C = OURS.full.r_q, OURS.full.r_c
 RANK = 32  # of LoRA, as in the published reference
 SAFE: dict[str, Any] = {"trust_remote_code": False}
 

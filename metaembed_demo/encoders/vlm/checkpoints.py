@@ -6,8 +6,8 @@
     prefix: `prompt_embed_tokens.weight` ((r_q + r_c), hidden), query tokens first; and
     `custom_text_proj.weight`, `.bias` if there is a projection. PEFT may insert `modules_to_save.` or
     `modules_to_save.default.` before `weight` and `bias`. Prompts are not part of that layout: they come from
-    an optional `metaembed.json` with "frames" or "prompts", "r_q", "r_c"; by default those of the reference's
-    code where the tokenizer is Qwen's, else by the chat template, with r_q 16;
+    an optional `metaembed.json` with "frames" or "prompts", "r_q", "r_c", "budgets"; by default
+    those of the reference's code where the tokenizer is Qwen's, else by the chat template, with r_q 16;
 (d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_encoder.py.
 """
 
@@ -156,7 +156,7 @@ def read_manifest(folder: Path) -> Manifest:
     prompts = {"generation": not frames, **stored.get("prompts", {})}
     try:
         return Manifest(**{**stored, "prompts": Prompts(**prompts), "frames": frames})
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 
 

@@ -22,9 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 from . import backbone, zero_gpu
 from .backbone import R_C, R_Q, RANK
@@ -38,7 +39,11 @@ SHARE = 0.5  # of the free GPU memory planned for a batch
 
 @dataclass(frozen=True)
 class Manifest:
-    """The contents of a checkpoint's `metaembed.json`."""
+    """The contents of a checkpoint's `metaembed.json`.
+
+    Raises:
+        ValueError: when `budgets` are none, or the largest is not (r_q, r_c).
+    """
 
     backbone: str  # a hub id or a folder
     revision: str | None = None
@@ -49,7 +54,17 @@ class Manifest:
     both: bool = False  # append query and page tokens to every input, as the published reference does
     prompts: Prompts = field(default_factory=Prompts)  # what frames are made of where there are none
     frames: Frames = field(default_factory=dict)  # the prompts verbatim, as `Reader.frames`
+    budgets: Sequence[Sequence[int]] = ()  # (r_q, r_c) that it was trained at; empty: ours, clipped
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; informative
+
+    def __post_init__(self) -> None:
+        if (self.nested.full.r_q, self.nested.full.r_c) != (self.r_q, self.r_c):
+            raise ValueError(f"The largest budget is {self.nested.full}, not {self.r_q}x{self.r_c}.")
+
+    @property
+    def nested(self) -> Budgets:
+        """The stops of the encoder."""
+        return Budgets.of(self.budgets) if self.budgets else OURS.within(self.r_q, self.r_c)
 
 
 class Network(nn.Module):
@@ -83,6 +98,8 @@ class VLM:
     the initial weights.
     """
 
+    similarity: Similarity = "MaxSim"
+
     def __init__(
         self,
         model: Any,
@@ -104,7 +121,7 @@ class VLM:
         # Valid arguments of `at`; empty when the checkpoint has one resolution.
         self.resolutions = tuple(sorted(tokens for tokens in kept if tokens < self.max_visual_tokens))
         self.reader = Reader(processor, manifest.prompts, settings.max_text_tokens, manifest.frames)
-        self.r_q, self.r_c = manifest.r_q, manifest.r_c
+        self.r_q, self.r_c, self.budgets = manifest.r_q, manifest.r_c, manifest.nested
         self.dim = manifest.projection or int(model.config.get_text_config().hidden_size)
         self.name = f"MetaEmbed on {manifest.backbone.rstrip('/').rsplit('/', 1)[-1]}"
         self.device = self._device().type.upper()
@@ -296,7 +313,7 @@ class VLM:
         """A hash, 16 hex digits, of everything the vectors depend on."""
         state = {
             "weights": self._identity,
-            "manifest": asdict(replace(self.manifest, versions={}, prompts=Prompts(), frames={})),
+            "manifest": _of_vectors(self.manifest),
             "frames": self.reader.frames,
             "image": self.processor.image_processor.to_json_string(),
             "text": self.settings.max_text_tokens,
@@ -305,6 +322,13 @@ class VLM:
             "merged": not hasattr(self.network.model, "peft_config"),
         }
         return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def _of_vectors(manifest: Manifest) -> dict[str, Any]:
+    """The fields of a manifest that vectors depend on, beside the prompts."""
+    fields = asdict(replace(manifest, versions={}, prompts=Prompts(), frames={}))
+    del fields["budgets"]
+    return fields
 
 
 def create(
@@ -320,6 +344,7 @@ def create(
     rank: int = RANK,
     both: bool = False,
     prompts: Prompts = Prompts(),  # noqa: B008
+    budgets: Sequence[Sequence[int]] = (),
     settings: Vlm = SETTINGS,
 ) -> VLM:
     """A fresh backbone with Meta Tokens and LoRA, ready to train (paper, section 3.1 and appendix).
@@ -327,10 +352,12 @@ def create(
     model: a base model from AutoModel; changed in place, as is `processor`.
     name: the model's hub id or folder, which adapter checkpoints refer to.
     both: append the Meta Tokens of queries and of pages to every input, as the published reference does.
+    budgets: (r_q, r_c) pairs to be trained, smallest first; empty: ours, clipped.
     Trainable: LoRA on the language model's linear layers, the Meta Token embeddings and the projection.
 
     Raises:
-        ValueError: when PEFT is not installed, or the backbone's language model is not found.
+        ValueError: when PEFT is not installed, or the backbone's language model is not found, or
+            `budgets` are none.
     """
     processor.tokenizer.padding_side = "left"
     targets = backbone.lora_targets(model)
@@ -342,7 +369,7 @@ def create(
         if projection is None
         else nn.Linear(model.config.get_text_config().hidden_size, projection, bias)
     )
-    manifest = Manifest(name, revision, r_q, r_c, projection, bias, both, prompts)
+    manifest = Manifest(name, revision, r_q, r_c, projection, bias, both, prompts, budgets=budgets)
     return VLM(wrapped, processor, linear, manifest, settings=settings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import backbone
 from .encoder import VLM
+from .multi_vector_encoder import NESTED
 from .prompts import KINDS, TEXT
 
 ST_MODULES = "sentence_transformers.base.modules"
@@ -89,7 +90,7 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
         modules.append({"idx": i, "name": str(i), "path": path, "type": class_path})
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", TRANSFORMER | {"processing_kwargs": {"text": _text(vlm)}})
-    _write(folder / "config_sentence_transformers.json", MODEL)
+    _write(folder / "config_sentence_transformers.json", MODEL | {NESTED: vlm.budgets.pairs})
 
 
 def _check_expressible(vlm: VLM) -> None:

@@ -13,26 +13,32 @@ import torch
 from PIL import Image
 from transformers import AutoConfig
 
-from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
+from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
 
 from . import backbone, checkpoint_files, whole, zero_gpu
 
 BATCH = 4
+NESTED = "budgets"  # the key of a configuration with pairs (r_q, r_c), as the export writes it
+SPELLINGS = (NESTED, "nested_budgets", "nested_sizes")
+SIMILARITIES: dict[str, Similarity] = {"maxsim": "MaxSim", "meanmaxsim": "MeanMaxSim"}
 
 
 class MultiVector:
     """A `MultiVectorEncoder` as an encoder.
 
     Models with a constant number of vectors per query and per page (MetaEmbed: 16 and 64, coarse to fine) are
-    used unchanged. Models with a vector per token or patch (ColBERT, ColPali, ColQwen) are pooled to the
-    budgets, see `pooled`. The pooling is ours, for comparison at equal cost; with all vectors these models
-    may score better.
+    used unchanged, at the budgets that they name or else ours. Models with a vector per token or patch
+    (ColBERT, ColPali, ColQwen) are pooled to the budgets, see `pooled`. The pooling is ours, to compare at
+    equal cost; with all vectors these models may score better.
     """
 
-    def __init__(self, model: Any, name: str, fingerprint: str) -> None:
-        """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes."""
+    def __init__(self, model: Any, name: str, fingerprint: str, named: Budgets | None = None) -> None:
+        """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes.
+
+        named: the budgets that its configuration names, see `named_budgets`; clipped to the vectors it makes.
+        """
         self.model, self.name, self.fingerprint = model, name, fingerprint
         self._lock = Lock()  # tokenizers are not thread-safe
         self._run = self._encoded
@@ -40,7 +46,10 @@ class MultiVector:
         queries, pages = zero_gpu.apart(self._probed)
         counts = {len(vectors) for vectors in queries}, {len(vectors) for vectors in pages}
         self.constant = all(len(count) == 1 for count in counts)
-        self.r_q, self.r_c = (len(queries[0]), len(pages[0])) if self.constant else BUDGETS[-1]
+        full = (named or OURS).full
+        self.r_q, self.r_c = (len(queries[0]), len(pages[0])) if self.constant else (full.r_q, full.r_c)
+        self.budgets = (named or OURS).within(self.r_q, self.r_c)
+        self.similarity = SIMILARITIES.get(str(model.similarity_fn_name), "MaxSim")
         self.dim = int(pages[0].shape[1])
         if zero_gpu.active():  # the probes ran on the CPU: no GPU is lent before the app is served
             model.to("cuda")
@@ -66,12 +75,14 @@ class MultiVector:
                 )
         except RuntimeError as error:  # torch's, of a module beside the backbone
             raise ValueError(f"{folder} does not fit its model: {error}") from error
-        digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {PAGE_SIZES} {QUERY_SIZES}".encode())
+        named = named_budgets(folder)
+        sizes = f"{(named or OURS).page_sizes} {(named or OURS).query_sizes}"
+        digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {sizes}".encode())
         if (inner := getattr(model[0], "auto_model", None)) is not None:
             digest.update(backbone.numerics(inner, model[0].processor).encode())
         for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
             digest.update(path.read_bytes())
-        return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
+        return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}", named)
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding per page, from its image if the model reads images, else its text."""
@@ -99,7 +110,8 @@ class MultiVector:
     def _embeddings(self, inputs: Sequence[Any], of_queries: bool) -> list[Embedding]:
         found = self._vectors(inputs, of_queries)
         if not self.constant:
-            found = [pooled(vectors, QUERY_SIZES if of_queries else PAGE_SIZES) for vectors in found]
+            sizes = self.budgets.query_sizes if of_queries else self.budgets.page_sizes
+            found = [pooled(vectors, sizes) for vectors in found]
         return [Embedding(_unit(vectors)) for vectors in found]
 
     def _vectors(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:
@@ -118,6 +130,28 @@ class MultiVector:
         encode = self.model.encode_query if of_queries else self.model.encode_document
         size = 1 if of_queries else BATCH
         return [v.float().cpu().numpy() for v in encode(inputs, batch_size=size, show_progress_bar=False)]
+
+
+def named_budgets(folder: Path) -> Budgets | None:
+    """The nested sizes that a configuration of the model or of a module names, if one does.
+
+    Under one of SPELLINGS: pairs [r_q, r_c], smallest first.
+
+    Raises:
+        ValueError: when they are none.
+    """
+    modules = checkpoint_files.read_json(folder / "modules.json")
+    parts = [folder / str(module.get("path", "")) for module in modules]
+    files = [folder / "config_sentence_transformers.json", *(part / "config.json" for part in parts)]
+    for file in files:
+        config = checkpoint_files.read_json(file) if file.is_file() else {}
+        for key in SPELLINGS:
+            if pairs := config.get(key):
+                try:
+                    return Budgets.of(pairs)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{file} names {key} that are none: {error}") from error
+    return None
 
 
 def _attention(folder: Path) -> dict[str, str]:
@@ -145,7 +179,7 @@ def pooled(vectors: FloatArray, levels: Sequence[int]) -> FloatArray:
     vectors = _unit(vectors)
     tree = linkage(vectors, "average", metric="cosine") if len(vectors) > 1 else None
     rows = []
-    for k in levels:
+    for k in filter(None, levels):
         labels = np.ones(len(vectors), int) if tree is None or k == 1 else fcluster(tree, k, "maxclust")
         names, sizes = np.unique(labels, return_counts=True)
         means = [vectors[labels == name].mean(0) for name in names[np.argsort(-sizes, kind="stable")]]

@@ -80,6 +80,7 @@ def published_encoder(
         True,
         prompts,
         _frames(stored, prompts, processor, folder),
+        stored.get("budgets", ()),
     )
     return VLM(model, processor, projection, manifest, whole, settings)
 

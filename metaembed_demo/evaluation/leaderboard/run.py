@@ -17,7 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from metaembed_demo.core.arguments import budget_of
-from metaembed_demo.core.budgets import STOPS, Budget
+from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import PATHS, SERVER
 from metaembed_demo.core.extras import install
 from metaembed_demo.encoders.base import Encoder
@@ -294,10 +294,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns 0, 2 for bad input or missing packages and data, 130 when interrupted."""
     options = _parser().parse_args(argv)
     try:
+        encoder = load_encoder(options.encoder)
         summary = evaluate(
-            load_encoder(options.encoder),
+            encoder,
             _asked(options),
-            options.budget or STOPS,
+            options.budget or encoder.budgets,
             options.out,
             options.cache,
             metric=options.metric,

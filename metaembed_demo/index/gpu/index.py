@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from metaembed_demo.core.budgets import PAGE_SPANS, Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index.base import cut
@@ -17,7 +17,7 @@ from metaembed_demo.index.blocks import Candidates, Slots
 from metaembed_demo.index.local import EXACT_UP_TO, LocalIndex
 from metaembed_demo.index.quantization import Codec
 
-from .vectors import DeviceVectors, Spans, free_bytes
+from .vectors import DeviceVectors, free_bytes
 
 log = logging.getLogger(__name__)
 LEAST = 10  # candidates that a search has at least, as far as there are pages
@@ -41,13 +41,13 @@ class GpuIndex(LocalIndex):
         dim: int,
         exact_up_to: int = EXACT_UP_TO,
         coding: Codec | None = None,
+        budgets: Budgets | None = None,
         device: str | torch.device = "cuda",
-        spans: Spans = PAGE_SPANS,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """spans: (first, last + 1) vector of each nested group of budgets. dtype: for float16 storage."""
-        super().__init__(r_c, dim, exact_up_to, coding)
-        self.device, self.spans = torch.device(device), tuple(spans)
+        """dtype: on the device, for float16 storage."""
+        super().__init__(r_c, dim, exact_up_to, coding, budgets)
+        self.device, self.spans = torch.device(device), self.budgets.page_spans
         self.dtype = dtype or _half(self.device)
         self._told = False  # whether a lack of room was logged
 
@@ -85,7 +85,7 @@ class GpuIndex(LocalIndex):
 
     def _like(self, coding: Codec) -> LocalIndex:
         sizes = self.r_c, self.dim, self.exact_up_to
-        return GpuIndex(*sizes, coding, device=self.device, spans=self.spans, dtype=self.dtype)
+        return GpuIndex(*sizes, coding, self.budgets, self.device, self.dtype)
 
     def _near_best(
         self, queries: Sequence[FloatArray], budget: Budget, k: int, among: Sequence[str] | None

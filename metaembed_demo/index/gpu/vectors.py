@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
-from metaembed_demo.core.budgets import PAGE_SPANS
+from metaembed_demo.core.budgets import OURS
 
 SIMILARITIES = 1 << 27  # per product: 256 MiB in two bytes
 GATHERED = 1 << 28  # components that are copied at a time where few of the pages are scored
@@ -42,7 +42,7 @@ class DeviceVectors:
         dim: int,
         dtype: torch.dtype = torch.bfloat16,
         device: str | torch.device = "cuda",
-        spans: Spans = PAGE_SPANS,
+        spans: Spans = OURS.page_spans,
         capacity: int = 0,
     ) -> None:
         """spans: (first, last + 1) vector of each group, 0-based; cut or extended to `r_c`.

@@ -7,9 +7,10 @@ import re
 import threading
 from typing import Any
 
-from metaembed_demo.core.budgets import PAGE_SPANS
+from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.extras import install
-from metaembed_demo.index.cascade import PREFIX
+from metaembed_demo.index.cascade import scanned
+from metaembed_demo.index.local import usual
 
 MEMORY = ":memory:"
 EDGE = "edge:"
@@ -125,27 +126,31 @@ def _status(error: Exception) -> tuple[str | None, str]:
 # The collection
 
 
-def vector_names(r_c: int) -> dict[int, str]:
-    """Named vectors of a page of `r_c` tokens: number of tokens -> name.
+def vector_names(budgets: Budgets) -> dict[int, str]:
+    """Named vectors of a page: number of tokens -> name. `first`, where HNSW starts, is always there.
 
-    >>> vector_names(64)
+    >>> vector_names(usual(64))
     {1: 'first', 4: 'prefix4', 8: 'prefix8', 16: 'prefix16', 64: 'full'}
-    >>> vector_names(6)
-    {1: 'first', 4: 'prefix4', 6: 'full'}
+    >>> vector_names(usual(6)), vector_names(Budgets.parse("4x8 32x128"))
+    ({1: 'first', 4: 'prefix4', 6: 'full'}, {1: 'first', 8: 'prefix8', 128: 'full'})
     """
-    return {end: f"prefix{end}" for _, end in PAGE_SPANS if end < r_c} | {r_c: "full"} | {1: "first"}
+    r_c = budgets.full.r_c
+    ends = {scanned(budgets).r_c, *(stop.r_c for stop in budgets)}
+    named = {end: f"prefix{end}" for end in sorted(ends) if end < r_c} | {r_c: "full"}
+    return {1: "first"} | {end: name for end, name in named.items() if end > 1}
 
 
-def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas: int) -> None:
+def make(link: Link, budgets: Budgets, dim: int, fingerprint: str, shards: int, replicas: int) -> None:
     """Create the collection: HNSW on `first` only; `first` and the candidate prefix stay in memory."""
-    m, ends = models(), vector_names(r_c)
+    m, ends = models(), vector_names(budgets)
+    scan = scanned(budgets).r_c
 
     def params(end: int) -> Any:
         return m.VectorParams(
             size=dim,
             distance=m.Distance.DOT,  # rows are unit vectors; cosine would normalise them again
             datatype=m.Datatype.FLOAT16,
-            on_disk=end not in (1, PREFIX.r_c),
+            on_disk=end not in (1, scan),
             hnsw_config=m.HnswConfigDiff(m=16, ef_construct=128) if end == 1 else m.HnswConfigDiff(m=0),
             multivector_config=None
             if end == 1
@@ -159,7 +164,7 @@ def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas
             sparse_vectors_config={WORDS: m.SparseVectorParams(modifier=m.Modifier.IDF)},
             shard_number=shards,
             replication_factor=replicas,
-            metadata=_head(r_c, dim, fingerprint) | {WORDS: NO_WORDS},
+            metadata=_head(budgets, dim, fingerprint) | {WORDS: NO_WORDS},
         )
     except (RuntimeError, ValueError):
         if not link("collection_exists"):  # otherwise another process created it
@@ -168,7 +173,7 @@ def make(link: Link, r_c: int, dim: int, fingerprint: str, shards: int, replicas
         link("create_payload_index", field_name="serial", field_schema=m.PayloadSchemaType.INTEGER)
 
 
-def check(link: Link, r_c: int, dim: int, fingerprint: str) -> None:
+def check(link: Link, budgets: Budgets, dim: int, fingerprint: str) -> None:
     """Raises ValueError unless the collection has these properties."""
     there = link("get_collection").config.metadata or {}
     if "format" not in there:
@@ -176,7 +181,7 @@ def check(link: Link, r_c: int, dim: int, fingerprint: str) -> None:
             f"Collection {link.collection} at {link.location} does not say what it holds: it was not made by"
             " this program, or the server is older than Qdrant 1.16. Choose another name or a newer server."
         )
-    for key, ours in _head(r_c, dim, fingerprint).items():
+    for key, ours in _head(budgets, dim, fingerprint).items():
         if there.get(key) != ours:
             raise ValueError(
                 f"Collection {link.collection} at {link.location} has {key} {there.get(key)!r}, not {ours!r}."
@@ -184,5 +189,8 @@ def check(link: Link, r_c: int, dim: int, fingerprint: str) -> None:
             )
 
 
-def _head(r_c: int, dim: int, fingerprint: str) -> dict[str, Any]:
-    return {"format": FORMAT, "r_c": r_c, "dim": dim, "fingerprint": fingerprint}
+def _head(budgets: Budgets, dim: int, fingerprint: str) -> dict[str, Any]:
+    """What a collection says of itself; where vectors end only if they do not end at the usual tokens."""
+    r_c, ends = budgets.full.r_c, list(vector_names(budgets))
+    told = {"format": FORMAT, "r_c": r_c, "dim": dim, "fingerprint": fingerprint}
+    return told if ends == list(vector_names(usual(r_c))) else {**told, "ends": ends}

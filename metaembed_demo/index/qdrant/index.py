@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.config import BYTES_PER_COMPONENT
 from metaembed_demo.core.types import FloatArray, Hit
 from metaembed_demo.index.base import Elsewhere, check_new, cut
-from metaembed_demo.index.cascade import PREFIX, candidates
-from metaembed_demo.index.local import LocalIndex
+from metaembed_demo.index.cascade import candidates, scanned
+from metaembed_demo.index.local import LocalIndex, usual
 from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.index.selection import Selection
 
@@ -71,10 +71,10 @@ def batches(n: int, components: int) -> Iterator[slice]:
 class QdrantIndex(Elsewhere):
     """One collection, one point per page. No page data is cached, so processes may share a collection.
 
-    A page of 64 tokens is stored as five named float16 vectors: `first` (token 1, with HNSW) and, as
-    multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64 = 93
-    vectors, 1.45 times `full` alone (23,808 bytes at D = 128 instead of 16,384). In return, Qdrant scores
-    each trained budget itself and reads only what the budget needs.
+    A page of 64 tokens at our budgets is stored as five named float16 vectors: `first` (token 1, with HNSW)
+    and, as multivectors compared by MaxSim, `prefix4`, `prefix8`, `prefix16` and `full`: 1 + 4 + 8 + 16 + 64
+    = 93 vectors, 1.45 times `full` alone (23,808 bytes at D = 128 instead of 16,384). In return, Qdrant
+    scores each trained budget itself and reads only what the budget needs.
 
     Final scores are exact MaxSim in float32, computed here. Qdrant's score at the next nested end >= r_c is
     an upper bound, so pages are fetched and scored in that order until no remaining page can reach the top
@@ -86,11 +86,12 @@ class QdrantIndex(Elsewhere):
     PermissionError when it rejects the API key; RuntimeError with its message when it rejects the request.
     """
 
-    def __init__(self, link: Link, r_c: int, dim: int) -> None:
+    def __init__(self, link: Link, budgets: Budgets, dim: int) -> None:
         """For an existing, matching collection; use `open` otherwise."""
-        self.r_c, self.dim = r_c, dim
+        self.r_c, self.dim, self.budgets = budgets.full.r_c, dim, budgets
+        self._prefix = scanned(budgets)
         self._link = link
-        self._ends = vector_names(r_c)
+        self._ends = vector_names(budgets)
         self._writing = threading.RLock()
         self._size, self._counted = 0, -RECOUNT_S
         self.by_payload = (
@@ -110,6 +111,7 @@ class QdrantIndex(Elsewhere):
         api_key: str | None = None,
         grpc: bool = False,
         timeout_s: int = 60,
+        budgets: Budgets | None = None,
     ) -> QdrantIndex:
         """The collection at `location`, created if missing.
 
@@ -124,22 +126,27 @@ class QdrantIndex(Elsewhere):
             api_key: of the server.
             grpc: send vectors by gRPC (port 6334) instead of JSON.
             timeout_s: request timeout in seconds.
+            budgets: of the encoder, up to `r_c` page tokens; None: ours.
 
         Raises:
             ImportError: when the library for `location` is not installed.
-            ValueError: when the collection has another r_c, dim or fingerprint, or no metadata of ours.
+            ValueError: when the collection has another r_c, dim, fingerprint or ends of prefixes, or no
+                metadata of ours.
         """
         if r_c < 1 or dim < 1:
             raise ValueError(f"An index needs at least one vector of one component, not ({r_c}, {dim}).")
+        budgets = budgets or usual(r_c)
+        if budgets.full.r_c != r_c:
+            raise ValueError(f"Budgets up to {budgets.full} do not fit pages of {r_c} vectors.")
         link = connect(location, collection, api_key, grpc, timeout_s)
         try:
             if not link("collection_exists"):
-                make(link, r_c, dim, fingerprint, shards, replicas)
-            check(link, r_c, dim, fingerprint)
+                make(link, budgets, dim, fingerprint, shards, replicas)
+            check(link, budgets, dim, fingerprint)
         except BaseException:
             link.close()
             raise
-        return cls(link, r_c, dim)
+        return cls(link, budgets, dim)
 
     def close(self) -> None:
         self._link.close()
@@ -228,15 +235,15 @@ class QdrantIndex(Elsewhere):
     def coarse(
         self, query: FloatArray, budget: Budget, k: int, among: Sequence[str] | None = None
     ) -> list[str]:
-        """The top pages by MaxSim at the smaller of `budget` and (8, 16); number by `cascade.candidates`."""
+        """The top pages by MaxSim at the smaller of `budget` and `cascade.scanned`, as many as it takes."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
         only, pages = self._only(among), self._about() if among is None else len(among)
-        wanted = candidates(pages, Budget(len(q), r_c), k)
+        wanted = candidates(pages, Budget(len(q), r_c), k, prefix=self._prefix)
         if not wanted:
             return []
         prefetch = self._nearest(q, r_c, wanted, pages, only)
-        if r_c > PREFIX.r_c:
-            q, r_c = q[: PREFIX.r_q], PREFIX.r_c
+        if r_c > self._prefix.r_c:
+            q, r_c = q[: self._prefix.r_q], self._prefix.r_c
         return [page.page_id for page in self._ask(q, r_c, wanted, only=only, prefetch=prefetch)]
 
     def rerank(self, query: FloatArray, budget: Budget, ids: Sequence[str], k: int) -> list[Hit]:
@@ -254,7 +261,7 @@ class QdrantIndex(Elsewhere):
         exact: bool = False,
         among: Sequence[str] | None = None,
     ) -> list[Hit]:
-        """One nested query finds the pages: first token (HNSW) -> 16 tokens -> all, as far as r_c goes."""
+        """One nested query finds the pages: first token (HNSW) -> scanned prefix -> all, as far as r_c."""
         q, r_c = cut(query, budget, self.r_c, self.dim)
         if k < 1 or (among is not None and not len(among)):
             return []
@@ -269,7 +276,7 @@ class QdrantIndex(Elsewhere):
 
         For server snapshots see docs/qdrant.md.
         """
-        copy = LocalIndex(self.r_c, self.dim)
+        copy = LocalIndex(self.r_c, self.dim, budgets=self.budgets)
         ids = self.ids
         for start in range(0, len(ids), NAMED):
             copy.add(ids[start : start + NAMED], self.vectors(ids[start : start + NAMED]))
@@ -349,15 +356,16 @@ class QdrantIndex(Elsewhere):
 
     def _stages(self, q: FloatArray, r_c: int, k: int, pages: int, only: Any) -> Any:
         """The nested prefetch before scoring at `r_c`, or None to scan all `pages` that `only` allows."""
-        wanted = candidates(pages, Budget(len(q), r_c), k)
-        if r_c <= PREFIX.r_c:
+        wanted = candidates(pages, Budget(len(q), r_c), k, prefix=self._prefix)
+        scan = self._prefix
+        if r_c <= scan.r_c:
             return self._nearest(q, r_c, wanted, pages, only)
         return models().Prefetch(
-            query=_as_query(q[: PREFIX.r_q], PREFIX.r_c),
-            using=self._ends[PREFIX.r_c],
+            query=_as_query(q[: scan.r_q], scan.r_c),
+            using=self._ends[scan.r_c],
             limit=wanted,
             filter=only,
-            prefetch=self._nearest(q, PREFIX.r_c, wanted, pages, only),
+            prefetch=self._nearest(q, scan.r_c, wanted, pages, only),
         )
 
     def _nearest(self, q: FloatArray, r_c: int, wanted: int, pages: int, only: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from metaembed_demo.core.budgets import PAGE_SIZES
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.encoders.mini.clusters import content_clusters
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
 
@@ -47,7 +47,7 @@ def read(
     for start in range(0, len(examples), MICRO_BATCH):
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
         if by_content:
-            clusters = content_clusters(states.final, states.words, PAGE_SIZES[-1])
+            clusters = content_clusters(states.final, states.words, OURS.page_sizes[-1])
             states = replace(states, clusters=clusters)
         pages.append(states)
     asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)

@@ -340,6 +340,7 @@ def _fresh(recipe: Recipe, source: str, revision: str | None, device: str) -> VL
         projection=recipe.projection or None,
         rank=recipe.rank,
         both=recipe.both,
+        budgets=sorted(set(recipe.budgets)),
     )
 
 
