@@ -55,8 +55,8 @@ def scale(
         f"Memory of the vectors alone, D = {dim}, {kept}, both axes logarithmic. The dotted line marks these "
         "pages; the diamonds are the paper’s Table 3 (MetaEmbed, arXiv 2509.18095: "
         f"{PAPER_SETTING}{scaled}), whose GiB is 1.07 GB. Its {ms} ms at {named(OURS[-1])} are less than one "
-        f"query takes alone: to read {gib} GiB once takes an A100 {read_ms(gib):.0f} ms. One index serves every "
-        "stop, so it holds what its finest stop needs."
+        f"query takes alone: to read {gib} GiB once takes an A100 {read_ms(gib):.0f} ms. One index serves "
+        "every stop, so it holds what its finest stop needs."
     )
     files = _files(bytes_per_page, pages, dim, kept, at, budgets)
     drawn = _plot(bytes_per_page, pages, at, budgets)
