@@ -491,7 +491,8 @@ def test_specialisation_tells_what_contents_the_finest_tokens_tell_apart() -> No
     text = token_chart.specialisation(told)
     assert "Knowing which of tokens 17–64 reads a word tells 0.48 bits of its kind of content" in text
     assert "48 equal slices of the page would tell 0.24" in text
-    assert "<td>50%</td><td>0.48</td><td>0.24</td>" in text
+    assert '<tr><th scope="row">Other</th><td>50%</td><td>50%</td><td>50%</td></tr>' in text
+    assert '<tr><th scope="row">Of slices</th><td>0.01</td>' in text
 
 
 def test_specialisation_tells_the_kinds_of_words_by_group() -> None:

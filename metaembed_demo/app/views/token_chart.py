@@ -14,6 +14,7 @@ from . import plot
 from .figure import Files, as_table, nothing
 
 TINTS = (0.88, 0.56, 0.32, 0.14)  # opacity, one a kind of word
+CONTENT_ROWS = (*(name.capitalize() for name in CONTENTS), "Bits", "Of slices")
 ROW = 7.5  # px a token
 APART = 1.5  # rows between two groups
 
@@ -38,8 +39,8 @@ def specialisation(tokens: Sequence[TokenStatistics], budgets: Budgets = OURS) -
     )
     tables += as_table(
         "Kinds of content as a table",
-        ["Tokens", *(name.capitalize() for name in CONTENTS), "Bits", "Bits of equal slices"],
-        [[group.label("candidate"), *_contents(found)] for group, found in groups],
+        ["Tokens", *(group.label("candidate") for group, _ in groups)],
+        list(zip(CONTENT_ROWS, *(_contents(found) for _, found in groups), strict=True)),
     )
     told = (
         "A bar holds 80% of what the token reads, between the first and the last word of a page in reading "
