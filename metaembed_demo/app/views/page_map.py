@@ -34,6 +34,10 @@ ROUNDED = (
     " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
     "would score with the same winners, and not quite to the score shown."
 )
+LOST = (
+    "A part counts by what the score loses when nothing after the picture can attend to it, with the winning "
+    "candidate tokens held. Parts that say the same cost little each, so these do not add up to the score."
+)
 NOTE = (
     "A word counts by what it gave to this score: attention of the winning candidate tokens times its "
     "gradient, which add up to the score. It does not say that the word alone would find the page."
@@ -89,17 +93,18 @@ def page_map(found: Explanation, alignment: Alignment, verdict: str = "", full: 
         full: whether the hit is scored with full vectors.
     """
     shares, groups = spread(found, alignment)
-    note = NOTE + ("" if full else ROUNDED)
+    note = NOTE + ("" if full else ROUNDED) if found.adds_up else LOST
+    finding = _finding(shares, found.words) if found.adds_up else _loss_finding(shares, alignment)
     return (
         f'<figure class="why" {_files(found, shares, groups)}>'
-        f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words)}"
-        f"{_cells_note(shares, found.words)}<figcaption>{note}</figcaption>"
+        f"<h3>{finding}</h3>{_list(shares, groups, found)}"
+        f"{_cells_note(shares, found)}<figcaption>{note}</figcaption>"
         f'<div class="trial" aria-live="polite">{verdict or _offer()}</div>{SAVE}</figure>'
     )
 
 
 def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) -> str:
-    """The map's JSON and CSV: boxes in page fractions, shares of the score."""
+    """The map's JSON and CSV: boxes in page fractions, shares of the score or what it loses of itself."""
     rows = [
         [
             found.words[i].text,
@@ -111,7 +116,8 @@ def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64]) ->
         for i in np.argsort(-shares, kind="stable")[:MOST]
         if shares[i] > 0
     ]
-    head = ["word", "x0", "y0", "x1", "y1", "share", "candidate tokens", "confidence"]
+    part = "share" if found.adds_up else "lost"
+    head = ["word", "x0", "y0", "x1", "y1", part, "candidate tokens", "confidence"]
     data = [dict(zip(head, row, strict=True)) for row in rows]
     return savable("page-map", data, [head, *rows])
 
@@ -132,7 +138,7 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
     Rows of `map` are word, share in thousandths, group 1 to 5, box in thousandths of the page, and, where it
     is not a plain word, type: 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word read
     with doubt. Weak words are omitted; picture cells never are, so that the outlines of all of them can be
-    drawn. `asked`: `by_word`.
+    drawn. `asked`: `by_word`. `lost`: whether shares say what the score loses, and do not add up.
 
     Args:
         reading_at: the URL of `reading`.
@@ -149,7 +155,9 @@ def marks(found: Explanation, alignment: Alignment, reading_at: str, query: dict
         [i, weight, group, *box, *([2] if is_cell[i] else _mark(found.words[i]))]
         for i, weight, group, box in zip(kept, weights, (groups[kept] + 1).tolist(), boxes, strict=True)
     ]
-    data = json_attribute("map", {"map": rows, "asked": by_word(found, alignment), **query})
+    data = json_attribute(
+        "map", {"map": rows, "lost": not found.adds_up, "asked": by_word(found, alignment), **query}
+    )
     return f'<div hidden {data} data-reading="{safe(reading_at)}"></div>'
 
 
@@ -163,7 +171,7 @@ def by_word(found: Explanation, alignment: Alignment) -> list[list[Any]]:
     shares = read.T @ np.maximum(alignment.gains, 0)
     given = np.maximum(read.T @ found.parts, 0)
     top = max(float(shares.sum()), 1e-9)
-    whole = max(float(np.maximum(found.total, 0).sum()), 1e-9)
+    whole = _whole(found, alignment)
     return [
         [round(float(share) * 1000 / top), _sparse(np.asarray(row / whole, np.float32))[: 2 * ANSWERED]]
         for share, row in zip(shares, given, strict=True)
@@ -178,14 +186,29 @@ def _mark(word: Word) -> list[int]:
 def spread(found: Explanation, alignment: Alignment) -> tuple[FloatArray, NDArray[np.int64]]:
     """(n,) each word's share of the score, and (n,) the group, 0 to 4, that it mainly contributes through.
 
-    Negative contributions count as 0; shares sum to 1 if any contribution is positive.
+    Negative contributions count as 0; shares sum to 1 if any contribution is positive, unless they are what
+    the score loses.
     """
     by_group = np.zeros((len(GROUPS), len(found.words)), np.float32)
     for row, winner in zip(found.parts, alignment.winners, strict=True):
         by_group[group_of(int(winner), "candidate").index] += row
     positive = np.maximum(found.total, 0)
-    shares = np.asarray(positive / max(float(positive.sum()), 1e-9), np.float32)
+    shares = np.asarray(positive / _whole(found, alignment), np.float32)
     return shares, by_group.argmax(0).astype(np.int64)
+
+
+def _whole(found: Explanation, alignment: Alignment) -> float:
+    """What shares are of: the positive parts, which add up to the score; or the score that loses them."""
+    whole = np.maximum(found.total, 0) if found.adds_up else np.maximum(alignment.gains, 0)
+    return max(float(whole.sum()), 1e-9)
+
+
+def _loss_finding(lost: FloatArray, alignment: Alignment) -> str:
+    """What the score loses without its strongest part."""
+    if not lost.max(initial=0):
+        return "The score loses nothing without any part of this page"
+    score = float(alignment.gains.sum())
+    return f"Without its strongest part the score loses {lost.max() * score:.2f} of {score:.2f}"
 
 
 def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
@@ -197,7 +220,8 @@ def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
     return f"Half of this score comes from {half} of {plural(len(words), kind)}"
 
 
-def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) -> str:
+def _list(shares: FloatArray, groups: NDArray[np.int64], found: Explanation) -> str:
+    words = found.words
     named = [i for i in np.argsort(-shares, kind="stable") if words[i].text and shares[i] >= LEAST_LISTED][
         :LISTED
     ]
@@ -211,7 +235,8 @@ def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word]) 
         f'<span class="num">{shares[i] * 100:.1f}%</span></li>'
         for i in named
     )
-    return f'<ol class="gave" aria-label="Words by their share of the score">{rows}</ol>'
+    told = "their share of the score" if found.adds_up else "what the score loses without them"
+    return f'<ol class="gave" aria-label="Words by {told}">{rows}</ol>'
 
 
 def _word(word: Word) -> str:
@@ -224,7 +249,10 @@ def _word(word: Word) -> str:
     )
 
 
-def _cells_note(shares: FloatArray, words: Sequence[Word]) -> str:
+def _cells_note(shares: FloatArray, found: Explanation) -> str:
+    words = found.words
+    if not found.adds_up or all(word.is_cell for word in words):
+        return ""
     cells = sum(float(share) for share, word in zip(shares, words, strict=True) if word.is_cell)
     labels = sum(float(s) for s, w in zip(shares, words, strict=True) if w.text and w.kind == "visual")
     if not cells + labels:
@@ -245,11 +273,31 @@ def _offer() -> str:
 
 def testing(done: int, of: int) -> str:
     """The running test."""
+    return _running("Testing", f"Read {done} of {of} versions of this page", done, of)
+
+
+def offered(begin: bool) -> str:
+    """The tab while a map that takes its time was not asked for. begin: make it where it is shown."""
+    return (
+        f'<div class="trial"{" data-begin" if begin else ""}>'
+        '<button type="button" class="quiet" data-action="map">Map this page</button>'
+        '<span class="hint">Blocks one part of the page after the other and computes the score again: '
+        "hundreds of short passes.</span></div>"
+    )
+
+
+def mapping(done: int, of: int) -> str:
+    """The map being made."""
+    told = _running("Mapping", f"Blocked {done} of {of} parts of this page", done, of)
+    return f'<div class="trial">{told}</div>'
+
+
+def _running(name: str, told: str, done: int, of: int) -> str:
     return (
         f'<div class="bar-run" role="progressbar" aria-valuemin="0" aria-valuemax="{of}" '
-        f'aria-valuenow="{done}" aria-label="Testing">'
+        f'aria-valuenow="{done}" aria-label="{name}">'
         f'<i style="width:{done / max(of, 1) * 100:.0f}%"></i></div>'
-        f'<p class="hint num">Read {done} of {of} versions of this page '
+        f'<p class="hint num">{told} '
         '<button type="button" class="quiet" data-action="stop-test">Stop</button></p>'
     )
 
@@ -264,7 +312,7 @@ def verdict(found: Verdict) -> str:
         f'<span class="num">{_change(-value)}</span></li>'
         for name, value, shade in (
             ("highlighted", found.highlighted, "var(--accent)"),
-            ("most attended", found.attended, "var(--muted)"),
+            (found.plain, found.attended, "var(--muted)"),
             (f"random, mean of {len(found.random)}", chance, "var(--edge)"),
         )
     )

@@ -73,11 +73,17 @@ class ExplanationTabs:
     _query_words: tuple[Evidence, dict[str, Any]] | None = None  # of the last query
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
     _best: BestRanked | None = None
+    _mapped: str | None = None  # the page whose evidence is being made
 
     @property
     def explains(self) -> bool:
         """Whether the encoder gives evidence."""
         return self.explainer is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a page is explained only when the visitor asks for it."""
+        return self.explainer is not None and self.explainer.waits
 
     def ask(self, query: Query) -> None:
         """Record a new query."""
@@ -91,14 +97,18 @@ class ExplanationTabs:
         )
 
     def follow(self, page: StoredPage, trace: Trace) -> None:
-        """Explain another hit if its evidence is cached. Otherwise `explain` computes it, which is slow."""
+        """Explain another hit if its evidence is cached. Otherwise `explain` or `make_map` computes it."""
         self.explanation = None
+        if self._mapped not in (None, page.id):
+            self.stop.set()
         if self.explainer is not None and self.explainer.has(page):
             self.explain(page, trace)
 
     def explain(self, page: StoredPage, trace: Trace) -> None:
-        """Explain the open hit, if the encoder gives evidence."""
+        """Explain the open hit, if the encoder gives evidence, and of this page without a wait."""
         self.explanation = None
+        if self.explainer and self.explainer.waits and not self.explainer.has(page):
+            return
         if self.explainer and trace.query_evidence and trace.alignment:
             self.explanation = self.explainer.explain(
                 page, trace.query_evidence, trace.query_vectors, trace.alignment
@@ -120,7 +130,7 @@ class ExplanationTabs:
             return ""
         page_id = trace.alignment.page_id
         if found is None:
-            return page_map_module.pending(page_id)
+            return "" if self.waits else page_map_module.pending(page_id)
         if self._query_words is None or self._query_words[0] is not found.query:
             self._query_words = found.query, page_map_module.query_words(found.query)
         reading_at = address(page_id, self._reading_name())
@@ -131,6 +141,8 @@ class ExplanationTabs:
         return f"{self.explainer.encoder.fingerprint.rsplit('-', 1)[-1][:8]}.json"
 
     def page_map(self, trace: Trace) -> str:
+        if self.explanation is None and self.explainer and self.waits:
+            return page_map_module.offered(begin=self.explainer.encoder.device != "CPU")
         if self.explanation is None or trace.alignment is None:
             return page_map_module.no_map()
         kept = self._verdict
@@ -224,7 +236,25 @@ class ExplanationTabs:
         else:
             self.other = budget
 
-    # Testing
+    # Mapping and testing
+
+    def make_map(self, page: StoredPage, trace: Trace) -> Iterator[str]:
+        """Make the evidence of the open hit. Yields the progress, then the page map; the offer if stopped."""
+        if self.explainer is None:
+            return
+        self.stop.clear()
+        self._mapped = page.id
+        try:
+            for step in self.explainer.looking(page):
+                if isinstance(step, tuple):
+                    yield page_map_module.mapping(*step)
+                if self.stop.is_set():
+                    break
+        finally:
+            self._mapped = None
+        if not self.stop.is_set():
+            self.explain(page, trace)
+        yield self.page_map(trace)
 
     def test(self, trace: Trace) -> Iterator[str]:
         """Run the occlusion test on the open hit. Yields the page map with progress, then with the result."""

@@ -25,8 +25,10 @@ from torch.nn import functional as F
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.base import Mask
 
-from . import backbone, zero_gpu
+from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
 from .prompts import Frames, Inputs, Item, Prompts, Reader
 
@@ -70,7 +72,10 @@ class Network(nn.Module):
 
     def forward(self, inputs: Inputs, keep: slice) -> torch.Tensor:
         """(B, r, dim) float32 unit rows at the positions `keep`."""
-        states = self.model(**inputs, use_cache=False).last_hidden_state[:, keep]
+        return self.rows(self.model(**inputs, use_cache=False).last_hidden_state[:, keep])
+
+    def rows(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, r, dim) float32 unit rows of last-layer states (B, r, hidden)."""
         if self.projection is not None:
             states = self.projection(states.to(self.projection.weight))
         return F.normalize(states.float(), dim=-1)
@@ -82,6 +87,8 @@ class VLM:
     `network` is an ordinary torch module; see `vectors` for training. The fingerprint is computed once, from
     the initial weights.
     """
+
+    waits = True
 
     def __init__(
         self,
@@ -111,7 +118,7 @@ class VLM:
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
         self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
-        self._lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
+        self.lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
         self.page_ids: list[int] = to_ids(backbone.page_tokens(self.r_c))
@@ -144,6 +151,18 @@ class VLM:
         """One (r_q, dim) embedding per query, from its text, its image, or both."""
         return self.embed([Item(query.text, query.image) for query in queries], True)
 
+    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
+        """What the page's vectors lose without each cell of its picture: a part of a pass for each."""
+        return evidence.page_evidence(self, page)
+
+    def query_evidence(self, query: Query) -> Evidence:
+        """The query's vectors; what they lose without each of its words, when that is asked for."""
+        return evidence.query_evidence(self, query)
+
+    def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
+        """The page with the hidden cells of its picture painted over."""
+        return evidence.without(page, evidence_of_page, hidden)
+
     def embed(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> list[Embedding]:
         """One embedding per item, in order; of the first `r` Meta Tokens only, if given.
 
@@ -165,7 +184,7 @@ class VLM:
         Texts of equal length; pictures one by one.
         """
         groups: dict[tuple[int, int], list[int]] = {}
-        with self._lock:
+        with self.lock:
             for i in rows:
                 alone = i if items[i].image is not None else -1
                 groups.setdefault((alone, self.reader.length(items[i].text)), []).append(i)
@@ -216,7 +235,7 @@ class VLM:
         size, start = self._batch_size(items[rows[-1]]) if rows else 1, 0
         while start < len(rows):
             batch = rows[start : start + size]
-            with self._lock:
+            with self.lock:
                 inputs, keep = self.inputs([items[i] for i in batch], of_queries, r)
                 vectors = self._run(inputs, keep)
             if vectors is not None:

@@ -1,0 +1,175 @@
+"""What the vectors of a vision-language model come from: what they lose when a cell cannot be attended to.
+
+A cell counts for how far the cosines fall that the score adds up, with every query token's winner held;
+another candidate token may step in, so the score itself falls by that much at most. Cells that say the same
+count for little each, and the falls do not add up to the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
+from metaembed_demo.encoders.attribution import Evidence, Tokens
+from metaembed_demo.encoders.base import Mask
+from metaembed_demo.encoders.hiding import painted
+
+from . import zero_gpu
+from .cells import Cells, picture_cells, text_cells
+from .knockout import Knockout
+from .prompts import Inputs, Item, picture_read
+
+if TYPE_CHECKING:
+    from .encoder import VLM
+
+CPU_BATCH, GPU_BATCH = 8, 32  # cells of a pass
+PLAIN = "most read"
+Progress = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class LostEvidence:
+    """Vectors of R Meta Tokens, and how they change without each of n words or cells.
+
+    whole: (R, D) float32 unit rows.
+    change: (n, R, D) float16, the unit rows without a word less those with it.
+    """
+
+    words: tuple[Word, ...]
+    whole: FloatArray
+    change: NDArray[np.float16]
+
+    adds_up, plain = False, PLAIN
+
+    @property
+    def nbytes(self) -> int:
+        return self.change.nbytes
+
+    def vectors(self) -> FloatArray:
+        """(R, D) float32 unit rows, the embedding."""
+        return self.whole
+
+    def read(self) -> FloatArray:
+        """(R, n) float32: how far each vector turns without each word. Rows sum to 1, or to 0."""
+        turned = np.maximum(self.map(self.whole, np.arange(len(self.whole))), 0)
+        total = turned.sum(1, keepdims=True)
+        return np.asarray(turned / np.where(total > 0, total, 1), np.float32)
+
+    def attended(self) -> FloatArray:
+        """(R, n) float32: `read`."""
+        return self.read()
+
+    def map(self, query: FloatArray, winners: Tokens) -> FloatArray:
+        """(k, n) float32: how far the cosine of a query vector and a Meta Token falls without each word."""
+        found = np.empty((len(query), len(self.words)), np.float32)
+        for row, (vector, token) in enumerate(zip(query, winners, strict=True)):
+            found[row] = -(self.change[:, token].astype(np.float32) @ vector)
+        return found
+
+
+class AskedEvidence:
+    """A query's vectors; what they lose without a word is computed when it is asked for."""
+
+    adds_up, plain, nbytes = False, PLAIN, 0
+
+    def __init__(self, vectors: FloatArray, make: Callable[[], LostEvidence]) -> None:
+        self._vectors, self._make = vectors, make
+
+    @cached_property
+    def _made(self) -> LostEvidence:
+        return self._make()
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        return self._made.words
+
+    def vectors(self) -> FloatArray:
+        return self._vectors
+
+    def read(self) -> FloatArray:
+        return self._made.read()
+
+    def attended(self) -> FloatArray:
+        return self._made.attended()
+
+    def map(self, query: FloatArray, winners: Tokens) -> FloatArray:
+        return self._made.map(query, winners)
+
+
+def page_evidence(vlm: VLM, page: Page) -> Iterator[Progress | LostEvidence]:
+    """Passes done and of how many; at last what the page's vectors lose without each cell of its picture, or
+    each word where it has none.
+    """
+    item = Item("" if page.image else page.text, page.image)
+    yield from _evidence(vlm, item, False, [word.box for word in page.words])
+
+
+def query_evidence(vlm: VLM, query: Query) -> AskedEvidence:
+    """The query's vectors, and of its words what they lose."""
+    (embedding,) = vlm.encode_queries([query])
+    item = Item(query.text, query.image)
+    return AskedEvidence(embedding.vectors, lambda: _last(_evidence(vlm, item, True)))
+
+
+def without(page: Page, evidence: Evidence, hidden: Mask) -> Page:
+    """The page with hidden cells painted over, and without hidden words."""
+    gone = [word for word, out in zip(evidence.words, hidden, strict=True) if out]
+    if page.image is not None:
+        image = painted(page.image, gone) if gone else page.image
+        return Page(page.id, page.source, page.number, image, page.words)
+    return page.with_words([w for w, out in zip(evidence.words, hidden, strict=True) if not out])
+
+
+def _last(steps: Iterator[Progress | LostEvidence]) -> LostEvidence:
+    *_, found = steps
+    assert isinstance(found, LostEvidence)
+    return found
+
+
+def _evidence(
+    vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box] = ()
+) -> Iterator[Progress | LostEvidence]:
+    """Between two passes others may encode."""
+    with vlm.lock:
+        inputs, keep = vlm.inputs([item], of_queries)
+    if item.image is not None and not of_queries:
+        size = picture_read(item.image).size
+        cells = picture_cells(vlm.processor, vlm.network.model.config, inputs, size)
+    else:
+        frame = vlm.reader.frame(item, of_queries)
+        cells = text_cells(vlm.reader, frame, item.text, inputs, boxes)
+    if zero_gpu.active():  # a GPU is lent to one call
+        rows = zero_gpu.lent(_all, lambda vlm, inputs, keep, cells: len(cells.words) // 8)(
+            vlm, inputs, keep, cells
+        )
+    else:
+        rows, steps = [], _passes(vlm, inputs, keep, cells)
+        while True:
+            with vlm.lock:
+                found = next(steps, None)
+            if found is None:
+                break
+            rows.append(found)
+            yield min(sum(map(len, rows)), len(cells.words) + 1), len(cells.words) + 1
+    whole = rows[0][0]
+    change = np.concatenate([(each - whole).astype(np.float16) for each in rows])[1:]
+    yield LostEvidence(cells.words, whole, change)
+
+
+def _all(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> list[FloatArray]:
+    return list(_passes(vlm, inputs, keep, cells))
+
+
+def _passes(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:
+    """(b, r, dim) float32 rows in batches, as of `Knockout.vectors`."""
+    knockout = Knockout(vlm.network, vlm.placed(inputs), keep)
+    batch = CPU_BATCH if vlm.device == "CPU" else GPU_BATCH
+    for found in knockout.vectors(cells, batch):
+        rows: FloatArray = found.cpu().numpy()
+        yield rows
