@@ -30,6 +30,7 @@ from metaembed_demo.encoders.base import Mask
 
 from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
+from .cells import Cells
 from .prompts import Frames, Inputs, Item, Prompts, Reader
 
 CPU_BATCH = 4
@@ -118,6 +119,9 @@ class VLM:
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
         self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
+        self.all_passes = zero_gpu.lent(
+            self._all_passes, lambda inputs, keep, cells: len(cells.words) // evidence.CPU_BATCH
+        )
         self.lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
@@ -260,6 +264,9 @@ class VLM:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+    def _all_passes(self, inputs: Inputs, keep: slice, cells: Cells) -> list[FloatArray]:
+        return list(evidence.passes(self, inputs, keep, cells))
 
     def placed(self, inputs: Inputs) -> Inputs:
         """`inputs` on the model's device; floating-point tensors in its dtype."""

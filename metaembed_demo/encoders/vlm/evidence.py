@@ -145,11 +145,10 @@ def _evidence(
         frame = vlm.reader.frame(item, of_queries)
         cells = text_cells(vlm.reader, frame, item.text, inputs, boxes)
     if zero_gpu.active():  # a GPU is lent to one call
-        rows = zero_gpu.lent(_all, lambda vlm, inputs, keep, cells: len(cells.words) // 8)(
-            vlm, inputs, keep, cells
-        )
+        with vlm.lock:
+            rows = vlm.all_passes(inputs, keep, cells)
     else:
-        rows, steps = [], _passes(vlm, inputs, keep, cells)
+        rows, steps = [], passes(vlm, inputs, keep, cells)
         while True:
             with vlm.lock:
                 found = next(steps, None)
@@ -162,11 +161,7 @@ def _evidence(
     yield LostEvidence(cells.words, whole, change)
 
 
-def _all(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> list[FloatArray]:
-    return list(_passes(vlm, inputs, keep, cells))
-
-
-def _passes(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:
+def passes(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:
     """(b, r, dim) float32 rows in batches, as of `Knockout.vectors`."""
     knockout = Knockout(vlm.network, vlm.placed(inputs), keep)
     batch = CPU_BATCH if vlm.device == "CPU" else GPU_BATCH
