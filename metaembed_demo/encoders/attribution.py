@@ -77,7 +77,7 @@ class AttentionEvidence:
     views: of the page's pictures.
     """
 
-    adds_up, plain = True, "most attended"
+    adds_up = True
 
     words: tuple[Word, ...]
     attention: FloatArray
@@ -86,6 +86,7 @@ class AttentionEvidence:
     out: FloatArray
     lengths: FloatArray
     views: tuple[View, ...] = ()
+    plain: str = "most attended"
 
     def __post_init__(self) -> None:
         heads, tokens, pieces = self.attention.shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,27 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, Query
+from metaembed_demo.encoders.base import evidence_of
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.export import export_multi_vector
-from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector, pooled
+from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector
+from metaembed_demo.encoders.vlm.patch_vectors import PatchVectors
+from metaembed_demo.encoders.vlm.pooling import pooled
 from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import CHANGES, changed, reference
-from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
+from tests.support.tiny_vlm import (
+    BACKBONES,
+    TEXT,
+    apart,
+    encoder,
+    pages,
+    queries,
+    saved_backbone,
+    shared,
+    tokenizer,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +178,45 @@ def test_a_vector_for_each_token_is_pooled_to_the_budgets(colbert: Path) -> None
     assert query.vectors.shape == (16, 32)
     with pytest.raises(ValueError, match="reads only text"):
         made.encode_queries([Query("", Image.new("RGB", (9, 9)))])
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "idefics3", "modernvbert"])
+def test_a_pooled_cosine_is_divided_among_patches(name: str, tmp_path: Path) -> None:
+    source = saved_backbone(name, tmp_path / "base")
+    read = Transformer(source)
+    kept = [read.auto_model.config.image_token_id]
+    modules = [read, MultiVectorMask(keep_only_token_ids=kept), Normalize("token_embeddings")]
+    MultiVectorEncoder(modules=modules).save_pretrained(str(tmp_path / "model"))
+    made = load_vlm(tmp_path / "model")
+    assert isinstance(made, PatchVectors)
+    page, query = pages()[1], Query("a longer query, this is")
+    found, asked = evidence_of(made, page), made.query_evidence(query)
+    vectors, rows = made.encode_queries([query])[0].vectors, made.encode_pages([page])[0].vectors
+    np.testing.assert_allclose(found.vectors(), rows, atol=1e-5)
+    np.testing.assert_allclose(asked.vectors(), vectors, atol=1e-5)
+    winners = (vectors @ rows.T).argmax(1)
+    parts = found.map(vectors, winners)
+    assert found.adds_up
+    np.testing.assert_allclose(parts.sum(1), (vectors @ rows.T).max(1), atol=1e-5)
+    assert len({word.box for word in found.words}) == parts.shape[1] > 3
+    assert [word.text for word in asked.words] == query.text.split()
+    assert np.abs(asked.read().sum(1) - 1).min() < 1e-5
+    hidden = np.arange(parts.shape[1]) == 0
+    assert made.without(page, found, hidden).image != page.image
+
+
+def test_a_text_model_is_explained_by_its_words(colbert: Path) -> None:
+    made, page = load_vlm(colbert), pages()[3]
+    assert isinstance(made, PatchVectors)
+    page = replace(page, image=Image.new("RGB", (9, 9)))  # which it does not see
+    found = evidence_of(made, page)
+    assert [word.text for word in found.words] == page.text.split()
+    rows = made.encode_pages([page])[0].vectors
+    np.testing.assert_allclose(found.vectors(), rows, atol=1e-5)
+    assert found.map(rows[:1], [0]).sum() < 1, "the rest is [CLS] and [SEP]"
+    last = found.map(rows[:1], [0])[0, -1]
+    assert last == pytest.approx(7 / 25 * 0.9, abs=0.15), "seven letters of the text's tokens"
+    assert made.without(page, found, np.array([True, False, False, False])).text == "page without picture"
 
 
 def tokens_of(n: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ count for little each, and the falls do not add up to the score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -120,9 +120,8 @@ def query_evidence(vlm: VLM, query: Query) -> AskedEvidence:
 def without(page: Page, evidence: Evidence, hidden: Mask) -> Page:
     """The page with hidden cells painted over, and without hidden words."""
     gone = [word for word, out in zip(evidence.words, hidden, strict=True) if out]
-    if page.image is not None:
-        image = painted(page.image, gone) if gone else page.image
-        return Page(page.id, page.source, page.number, image, page.words)
+    if page.image is not None and all(word.is_cell for word in evidence.words):
+        return replace(page, image=painted(page.image, gone) if gone else page.image)
     return page.with_words([w for w, out in zip(evidence.words, hidden, strict=True) if not out])
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoConfig
@@ -18,8 +17,10 @@ from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
 from . import backbone, checkpoint_files, whole, zero_gpu
+from .pooling import pooled, unit_rows
 
 BATCH = 4
+Probes = tuple[list[FloatArray], list[FloatArray]]
 
 
 class MultiVector:
@@ -27,17 +28,17 @@ class MultiVector:
 
     Models with a constant number of vectors per query and per page (MetaEmbed: 16 and 64, coarse to fine) are
     used unchanged. Models with a vector per token or patch (ColBERT, ColPali, ColQwen) are pooled to the
-    budgets, see `pooled`. The pooling is ours, for comparison at equal cost; with all vectors these models
+    budgets (`PatchVectors`). The pooling is ours, for comparison at equal cost; with all vectors these models
     may score better.
     """
 
-    def __init__(self, model: Any, name: str, fingerprint: str) -> None:
-        """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes."""
+    def __init__(self, model: Any, name: str, fingerprint: str, probes: Probes | None = None) -> None:
+        """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes, unless given."""
         self.model, self.name, self.fingerprint = model, name, fingerprint
         self._lock = Lock()  # tokenizers are not thread-safe
         self._run = self._encoded
         self.reads_pictures = bool({"image", "message"} & set(model.modalities))
-        queries, pages = zero_gpu.apart(self._probed)
+        self.probes = queries, pages = probes or zero_gpu.apart(self._probed)
         counts = {len(vectors) for vectors in queries}, {len(vectors) for vectors in pages}
         self.constant = all(len(count) == 1 for count in counts)
         self.r_q, self.r_c = (len(queries[0]), len(pages[0])) if self.constant else BUDGETS[-1]
@@ -71,7 +72,12 @@ class MultiVector:
             digest.update(backbone.numerics(inner, model[0].processor).encode())
         for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
             digest.update(path.read_bytes())
-        return cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
+        made = cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
+        if made.constant:
+            return made
+        from .patch_vectors import PatchVectors
+
+        return PatchVectors(model, made.name, made.fingerprint, made.probes)
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding per page, from its image if the model reads images, else its text."""
@@ -80,16 +86,17 @@ class MultiVector:
 
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (r_q, dim) embedding per query. Raises ValueError for an image if the model reads only text."""
-        return self._embeddings([self._input(query) for query in queries], of_queries=True)
+        return self._embeddings([self.asked(query) for query in queries], of_queries=True)
 
-    def _probed(self) -> tuple[list[FloatArray], list[FloatArray]]:
+    def _probed(self) -> Probes:
         """Vectors of queries and of pages, of different lengths."""
         queries = self._vectors(["short", "a longer text than that"], of_queries=True)
         pictures = [Image.new("RGB", size, "white") for size in ((64, 64), (160, 90))]
         pages = pictures if self.reads_pictures else ["short", "a longer text"]
         return queries, self._vectors(pages, of_queries=False)
 
-    def _input(self, query: Query) -> Any:
+    def asked(self, query: Query) -> Any:
+        """The model's input for a query."""
         if query.image is None:
             return query.text
         if not self.reads_pictures:
@@ -100,7 +107,7 @@ class MultiVector:
         found = self._vectors(inputs, of_queries)
         if not self.constant:
             found = [pooled(vectors, QUERY_SIZES if of_queries else PAGE_SIZES) for vectors in found]
-        return [Embedding(_unit(vectors)) for vectors in found]
+        return [Embedding(unit_rows(vectors)) for vectors in found]
 
     def _vectors(self, inputs: Sequence[Any], of_queries: bool) -> list[FloatArray]:
         """The model's vectors, (n, dim) float32 per input."""
@@ -128,31 +135,3 @@ def _attention(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):  # no transformers model; sentence-transformers says what it lacks
         return {}
     return {"attn_implementation": "eager"} if backbone.needs_eager(config) else {}
-
-
-def pooled(vectors: FloatArray, levels: Sequence[int]) -> FloatArray:
-    """(n, D) token vectors to (sum of levels, D) unit rows, coarse to fine.
-
-    A level's k vectors are the means of k clusters (average linkage on cosines), largest first, so each level
-    and each budget covers all tokens. With fewer than k distinct tokens the means repeat, largest clusters
-    first: repeated page vectors do not change MaxSim, repeated query vectors scale its sum.
-
-    >>> (pooled(np.eye(2, dtype=np.float32), (1, 2)) * 100).astype(int).tolist()
-    [[70, 70], [100, 0], [0, 100]]
-    """
-    from scipy.cluster.hierarchy import fcluster, linkage  # comes with sentence-transformers
-
-    vectors = _unit(vectors)
-    tree = linkage(vectors, "average", metric="cosine") if len(vectors) > 1 else None
-    rows = []
-    for k in levels:
-        labels = np.ones(len(vectors), int) if tree is None or k == 1 else fcluster(tree, k, "maxclust")
-        names, sizes = np.unique(labels, return_counts=True)
-        means = [vectors[labels == name].mean(0) for name in names[np.argsort(-sizes, kind="stable")]]
-        rows += [means[i % len(means)] for i in range(k)]
-    return _unit(np.stack(rows))
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit.astype(np.float32)
