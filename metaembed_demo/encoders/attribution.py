@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from metaembed_demo.core.types import FloatArray, View, Word
 
 Tokens = Sequence[int] | NDArray[np.int64]
+# What the parts of a score are: exact shares; what it loses without each; integrated gradients, which add up
+# as shares do; or the similarity of a part to all of the query.
+Kind = Literal["share", "lost", "gradients", "similarity"]
 
 
 class Evidence(Protocol):
@@ -28,8 +31,8 @@ class Evidence(Protocol):
         ...
 
     @property
-    def adds_up(self) -> bool:
-        """Whether parts of a score add up to it; otherwise each says what the score loses without it."""
+    def kind(self) -> Kind:
+        """What parts of a score are."""
         ...
 
     @property
@@ -77,7 +80,7 @@ class AttentionEvidence:
     views: of the page's pictures.
     """
 
-    adds_up = True
+    kind: ClassVar[Kind] = "share"
 
     words: tuple[Word, ...]
     attention: FloatArray

@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.types import Embedding, Page, Query
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
 
-from .attribution import Evidence
+from .attribution import Evidence, Kind, Tokens
 
 Mask = NDArray[np.bool_]
 
@@ -69,6 +69,22 @@ class Explainable(Encoder, Protocol):
 
     def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
         """The page, to be encoded again, without the words or cells `hidden` (n,) of its evidence."""
+        ...
+
+
+@runtime_checkable
+class TwiceExplainable(Explainable, Protocol):
+    """An encoder with a second account of a hit, of the kind `second`."""
+
+    second: Kind
+
+    def second_map(
+        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[tuple[int, int] | FloatArray]:
+        """Steps done and of how many, where they are many; at last as `found.map(query, winners)`.
+
+        found, asked: the evidence of the page and of the query.
+        """
         ...
 
 

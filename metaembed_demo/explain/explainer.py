@@ -16,8 +16,8 @@ from PIL import Image
 
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
-from metaembed_demo.encoders.attribution import Evidence
-from metaembed_demo.encoders.base import Encoder, Explainable
+from metaembed_demo.encoders.attribution import Evidence, Kind
+from metaembed_demo.encoders.base import Encoder, Explainable, TwiceExplainable
 
 from .page_cache import PageCache
 
@@ -39,11 +39,13 @@ class Explanation:
 
     looked: of the page; query: of the query.
     parts: (r_q, n) float32, the part of each of the page's n words in each query token's maximum.
+    kind: what the parts are.
     """
 
     looked: PageAttribution
     query: Evidence
     parts: FloatArray
+    kind: Kind = "share"
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -51,12 +53,13 @@ class Explanation:
 
     @property
     def total(self) -> FloatArray:
-        """(n,) float32: the part of each word in the score, see `Evidence.adds_up`."""
+        """(n,) float32: the part of each word in the score, as `kind` says."""
         return np.asarray(self.parts.sum(0), np.float32)
 
     @property
     def adds_up(self) -> bool:
-        return self.looked.evidence.adds_up
+        """Whether the parts add up to the score."""
+        return self.kind in ("share", "gradients")
 
 
 class Explainer:
@@ -106,7 +109,27 @@ class Explainer:
         """Attribution of the hit with `alignment`; `vectors` (R_q, D) and `query` are the query's."""
         looked = self.look(stored)
         asked = vectors[: len(alignment.winners)]
-        return Explanation(looked, query, looked.evidence.map(asked, alignment.winners))
+        found = looked.evidence
+        return Explanation(looked, query, found.map(asked, alignment.winners), found.kind)
+
+    @property
+    def second(self) -> Kind | None:
+        """The kind of the encoder's second account of a hit."""
+        return self.encoder.second if isinstance(self.encoder, TwiceExplainable) else None
+
+    def explain_again(
+        self, found: Explanation, vectors: FloatArray, alignment: Alignment
+    ) -> Iterator[tuple[int, int] | Explanation]:
+        """The second account of an explained hit: steps done and of how many, at last the explanation."""
+        assert isinstance(self.encoder, TwiceExplainable)
+        looked, asked = found.looked, vectors[: len(alignment.winners)]
+        for step in self.encoder.second_map(
+            looked.page, looked.evidence, found.query, asked, alignment.winners
+        ):
+            if isinstance(step, tuple):
+                yield step
+            else:
+                yield Explanation(looked, found.query, step, self.encoder.second)
 
 
 def explainer(encoder: Encoder) -> Explainer | None:

@@ -53,7 +53,7 @@ def test_a_map_is_offered_and_made_when_it_is_asked_for(visit: Visit) -> None:
     assert "do not add up" in told
     assert "share of the score" not in told
     marks, reading = carried(last.marks, "map"), fetched(visit, last.marks)
-    assert marks["lost"]
+    assert marks["kind"] == "lost"
     assert len(marks["map"]) == len(reading["words"]) == 12
     assert {row[7] for row in marks["map"]} == {2}, "cells"
     assert len(reading["read"]) == 64
@@ -62,6 +62,22 @@ def test_a_map_is_offered_and_made_when_it_is_asked_for(visit: Visit) -> None:
     moved = visit.move(STOPS[0])
     assert carried(moved.marks, "map")["map"] != finest, "the dial needs no other pass"
     assert "score loses" in str(moved.pagemap)
+
+
+def test_another_account_of_a_hit(visit: Visit) -> None:
+    visit.search("tank")
+    visit.open_tab("page-map")
+    *_, first = visit.make_map()
+    assert "Show instead: Shares by integrated gradients" in str(first.pagemap)
+    *progress, last = visit.make_map("gradients")
+    assert "Step 8 of 8" in str(progress[-1].pagemap)
+    assert carried(last.marks, "map")["kind"] == "gradients"
+    told = str(last.pagemap)
+    assert "of this score comes from" in told
+    assert "Integrated gradients" in told
+    assert 'data-action="lost"' in told
+    *_, back = visit.make_map("lost")
+    assert (back.pagemap, back.marks) == (first.pagemap, first.marks)
 
 
 def test_a_map_is_stopped(visit: Visit) -> None:

@@ -17,7 +17,7 @@ from metaembed_demo.encoders.vlm import cells as cells_module
 from metaembed_demo.encoders.vlm.cells import Cells, picture_cells, text_cells
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.evidence import LostEvidence
-from metaembed_demo.encoders.vlm.knockout import Knockout
+from metaembed_demo.encoders.vlm.knockout import DEEP, Knockout
 from metaembed_demo.encoders.vlm.prompts import Item
 from metaembed_demo.explain.explainer import PageAttribution
 from metaembed_demo.explain.occlusion import Occlusion
@@ -152,7 +152,7 @@ def test_falls_by_hand() -> None:
     found = LostEvidence(words, whole, np.array([[[-1, 1]], [[0, 0]]], np.float16))
     np.testing.assert_allclose(found.map(np.array([[0.6, 0.8]], np.float32), [0]), [[-0.2, 0]], atol=1e-3)
     np.testing.assert_allclose(found.read(), [[1, 0]])
-    assert not found.adds_up
+    assert found.kind == "lost"
 
 
 def pages_of(colour: str, rng: np.random.Generator) -> Iterator[tuple[int, Page]]:
@@ -163,7 +163,7 @@ def pages_of(colour: str, rng: np.random.Generator) -> Iterator[tuple[int, Page]
 
 def test_hiding_what_the_map_shows_costs_as_much_as_occlusion_finds(colours: VLM) -> None:
     rng, found_first = np.random.default_rng(7), []
-    falls: dict[str, list[float]] = {"map": [], "occlusion": [], "random": []}
+    falls: dict[str, list[float]] = {"map": [], "occlusion": [], "gradients": [], "random": []}
     for colour in COLOURS:
         query = colours.encode_queries([Query(colour)])[0].vectors
         for planted, page in pages_of(colour, rng):
@@ -176,17 +176,45 @@ def test_hiding_what_the_map_shows_costs_as_much_as_occlusion_finds(colours: VLM
             lost = np.asarray(full - np.array(scores), np.float32)
             weights: FloatArray = evidence.map(query, winners).sum(0)
             found_first.append(int(weights.argmax()) == planted)
-            masks = [occlusion.first(each, 0.05) for each in (weights, lost)]
+            *_, parts = colours.second_map(page, evidence, evidence, query, winners)
+            masks = [occlusion.first(each, 0.05) for each in (weights, lost, np.sum(parts, 0))]
             hidden = occlusion.scores([*masks, *(occlusion.drawn(0.05, rng) for _ in range(5))])
             falls["map"].append(full - hidden[0])
             falls["occlusion"].append(full - hidden[1])
-            falls["random"].append(full - hidden[2:].mean())
+            falls["gradients"].append(full - hidden[2])
+            falls["random"].append(full - hidden[3:].mean())
     told = {way: float(np.mean(each)) for way, each in falls.items()}
     assert told["map"] >= 0.85 * told["occlusion"], told
     assert told["map"] >= 3 * told["random"], told
+    assert told["gradients"] >= 0.85 * told["occlusion"], told
     assert told["map"] > 0.3, told
     # The colour that a model takes a page for without any other need not be seen.
     assert np.mean(found_first) >= 0.7, "the planted cell comes first"
+
+
+@EVERY
+def test_gradients_add_up_to_what_the_picture_gives(name: str) -> None:
+    """To the cosines beyond those of a picture whose states are all alike, as far as eight steps tell."""
+    made, image = shared(name), picture(2, 120, 90)
+    page = Page("p", "p.png", 1, image)
+    query, vectors = made.encode_queries([Query(TEXT)])[0].vectors[:3], evidence_of(made, page).vectors()
+    winners = (query @ vectors.T).argmax(1)
+    asked = made.query_evidence(Query(TEXT))
+    *steps, parts = made.second_map(page, evidence_of(made, page), asked, query, winners)
+    assert steps[-1] == (8, 8)
+    assert isinstance(parts, np.ndarray)
+    knockout, cells = of_picture(made, image)
+    given = knockout.whole_pass()
+    name = "cross_attention_states" if cells.beside else "inputs_embeds"
+    at = sorted({place for places in cells.places for place in places})
+    states = given[name].flatten(0, -2)
+    states[at] = states[at].mean(0)
+    if DEEP in given:
+        given[DEEP] = [each.mean(0).expand_as(each) for each in given[DEEP]]
+    with torch.no_grad():
+        blank = made.network.rows(knockout.language(**given).last_hidden_state[:, knockout.keep])[0].numpy()
+    gained = (query * (vectors - blank)[winners]).sum(1)
+    np.testing.assert_allclose(parts.sum(1), gained, atol=0.02 * np.abs(gained).max() + 1e-4)
 
 
 def test_painting_fills_with_the_mean_colour() -> None:

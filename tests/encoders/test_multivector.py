@@ -196,13 +196,19 @@ def test_a_pooled_cosine_is_divided_among_patches(name: str, tmp_path: Path) -> 
     np.testing.assert_allclose(asked.vectors(), vectors, atol=1e-5)
     winners = (vectors @ rows.T).argmax(1)
     parts = found.map(vectors, winners)
-    assert found.adds_up
+    assert found.kind == "share"
     np.testing.assert_allclose(parts.sum(1), (vectors @ rows.T).max(1), atol=1e-5)
     assert len({word.box for word in found.words}) == parts.shape[1] > 3
     assert [word.text for word in asked.words] == query.text.split()
     assert np.abs(asked.read().sum(1) - 1).min() < 1e-5
     hidden = np.arange(parts.shape[1]) == 0
     assert made.without(page, found, hidden).image != page.image
+    (alike,) = made.second_map(page, found, asked, vectors, winners)
+    assert isinstance(alike, np.ndarray)
+    assert alike.shape == parts.shape
+    every, patches = made.model.encode_query(query.text), made.model.encode_document(page.image)
+    expected = float((every @ patches.T).mean(0).max())
+    assert float(alike.sum(0).max()) == pytest.approx(expected, abs=1e-5), "of the best patch, unpooled"
 
 
 def test_a_text_model_is_explained_by_its_words(colbert: Path) -> None:

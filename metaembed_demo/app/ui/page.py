@@ -302,9 +302,9 @@ class Page:
         return self._screen(visit, visit.side(action, value)) or gr.skip()
 
     def test(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
-        """Test the explanation of the open hit, or (action "map") make it."""
-        visit = self.visits.of(request)
-        for screen in visit.make_map() if said(event, "action") == "map" else visit.test():
+        """Test the explanation of the open hit, or make it; the action is the kind of map, or "map"."""
+        visit, action = self.visits.of(request), str(said(event, "action"))
+        for screen in visit.test() if action == "test" else visit.make_map(action):
             yield self._screen(visit, screen) or gr.skip()
 
     def stop_test(self, request: gr.Request) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from metaembed_demo.app.views import occlusion_test, timing_chart
 from metaembed_demo.app.views import page_map as page_map_module
-from metaembed_demo.app.views import timing_chart
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.app.views.rank_ribbons import Side, Titled, ribbons
 from metaembed_demo.collection.collection import Collection
@@ -19,7 +19,7 @@ from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How, Ranker
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget, position
-from metaembed_demo.core.types import FloatArray, Query, Trace
+from metaembed_demo.core.types import Alignment, FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
 from metaembed_demo.explain.occlusion import Occlusion, Verdict, attended, trial
@@ -142,12 +142,17 @@ class ExplanationTabs:
 
     def page_map(self, trace: Trace) -> str:
         if self.explanation is None and self.explainer and self.waits:
-            return page_map_module.offered(begin=self.explainer.encoder.device != "CPU")
+            return occlusion_test.offered(begin=self.explainer.encoder.device != "CPU")
         if self.explanation is None or trace.alignment is None:
             return page_map_module.no_map()
         kept = self._verdict
-        verdict = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
-        return page_map_module.page_map(self.explanation, trace.alignment, verdict, trace.by_full_vectors)
+        verdict = occlusion_test.verdict(kept[1]) if kept and kept[0] == self._state(trace) else ""
+        return self._drawn(self.explanation, trace.alignment, verdict, trace.by_full_vectors)
+
+    def _drawn(self, found: Explanation, alignment: Alignment, verdict: str, full: bool) -> str:
+        second = self.explainer.second if self.explainer else None
+        other = found.looked.evidence.kind if found.kind == second else second
+        return page_map_module.page_map(found, alignment, verdict, full, other)
 
     def history(self) -> str:
         return timing_chart.history(list(self.past))
@@ -238,8 +243,11 @@ class ExplanationTabs:
 
     # Mapping and testing
 
-    def make_map(self, page: StoredPage, trace: Trace) -> Iterator[str]:
-        """Make the evidence of the open hit. Yields the progress, then the page map; the offer if stopped."""
+    def make_map(self, page: StoredPage, trace: Trace, kind: str = "") -> Iterator[str]:
+        """Make the evidence of the open hit, or the encoder's second account of it, if `kind` is that.
+
+        Yields the progress, then the page map; the offer if it was stopped.
+        """
         if self.explainer is None:
             return
         self.stop.clear()
@@ -247,14 +255,34 @@ class ExplanationTabs:
         try:
             for step in self.explainer.looking(page):
                 if isinstance(step, tuple):
-                    yield page_map_module.mapping(*step)
+                    yield occlusion_test.mapping(*step)
                 if self.stop.is_set():
                     break
+            else:
+                self.explain(page, trace)
+            if kind == self.explainer.second:
+                yield from self._explain_again(trace)
         finally:
             self._mapped = None
-        if not self.stop.is_set():
-            self.explain(page, trace)
         yield self.page_map(trace)
+
+    def _explain_again(self, trace: Trace) -> Iterator[str]:
+        found, alignment = self.explanation, trace.alignment
+        if self.explainer is None or found is None or alignment is None:
+            return
+        for step in self.explainer.explain_again(found, trace.query_vectors, alignment):
+            if self.stop.is_set():
+                return
+            if isinstance(step, tuple):
+                yield self._drawn(found, alignment, occlusion_test.steps(*step), trace.by_full_vectors)
+            else:
+                self.explanation = step
+
+    def _state(self, trace: Trace) -> object:
+        """What a verdict is of."""
+        page = trace.alignment.page_id if trace.alignment else None
+        kind = self.explanation.kind if self.explanation else None
+        return (id(trace.query_vectors), trace.budget, page, kind)
 
     def test(self, trace: Trace) -> Iterator[str]:
         """Run the occlusion test on the open hit. Yields the page map with progress, then with the result."""
@@ -267,11 +295,9 @@ class ExplanationTabs:
             if self.stop.is_set():
                 break
             if isinstance(step, Verdict):
-                self._verdict = (_state(trace), step)
+                self._verdict = (self._state(trace), step)
             else:
-                yield page_map_module.page_map(
-                    found, alignment, page_map_module.testing(*step), trace.by_full_vectors
-                )
+                yield self._drawn(found, alignment, occlusion_test.testing(*step), trace.by_full_vectors)
         yield self.page_map(trace)
 
 
@@ -311,8 +337,3 @@ def _first_pages(found: Ranks, chosen: str | None) -> list[str]:
 
 def _name(trace: Trace) -> str:
     return trace.query_text or "a picture"
-
-
-def _state(trace: Trace) -> object:
-    page = trace.alignment.page_id if trace.alignment else None
-    return (id(trace.query_vectors), trace.budget, page)

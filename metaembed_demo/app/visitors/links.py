@@ -175,7 +175,8 @@ def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
     full: whether the hit is scored with full vectors, as the parts are.
     """
     total = found.total
-    unit = "what the score loses without the part; these do not add up to the score"
+    units = {"similarity": "mean cosine of the part and the query; no part of the score"}
+    unit = units.get(found.kind, "what the score loses without the part; these do not add up to the score")
     if found.adds_up:
         of = "" if full else " that the full vectors have"
         unit = f"part of the score; all words and marks together give the score{of}"

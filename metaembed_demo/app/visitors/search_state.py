@@ -289,12 +289,14 @@ class SearchState(SearchScreen):
         ranks = self.explanation_tabs.ranks(self.collection, trace, chosen)
         return Screen(ranks=ranks, link=self._link(trace, chosen))
 
-    def make_map(self) -> Iterator[Screen]:
-        """Explain the open hit, where the encoder takes its time for that."""
+    def make_map(self, kind: str = "") -> Iterator[Screen]:
+        """Explain the open hit, where the encoder takes its time for that; by its second account if `kind`
+        is that.
+        """
         trace, page, tabs = self.trace, self.collection.pages.get(self.chosen or ""), self.explanation_tabs
         if trace is None or page is None:
             return
-        for html in in_turn(self.session, tabs.stop, tabs.make_map(page, trace)):
+        for html in in_turn(self.session, tabs.stop, tabs.make_map(page, trace, kind)):
             if self.trace is trace and self.chosen == page.id:  # else another hit is open
                 yield Screen(pagemap=html, marks=tabs.marks(trace, self._address))
 

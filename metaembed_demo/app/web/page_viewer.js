@@ -41,7 +41,7 @@ function words(found) {
 // Picture cells that contribute most are outlined, the best of them by a stronger line; a picture keeps its colours.
 function outlines(found) {
   const cells = found.filter((row) => row[7] === CELL);
-  if (!shared.map()?.lost && cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
+  if (shared.map()?.kind === "share" && cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
   const top = Math.max(...cells.map(([, share]) => share));
   return [[0.35, "part"], [0.7, "part best"]].map(([least, name]) => {
     const path = document.createElementNS(SVG, "path");
@@ -120,7 +120,11 @@ function told(at, reading) {
   const reader = token < 0 ? "" : ` Candidate token ${token + 1} reads it most (${shared.percent(most)} of what it reads).`;
   const doubt = confidence === undefined ? "" : ` Read by OCR, confidence ${confidence.toFixed(2)}.`;
   const part = share === undefined ? `less than ${least}` : shared.percent(share);
-  const told = shared.map()?.lost ? `Without ${name.replace("This", "this")} the score loses ${part}.` : `${name} gives ${part} of this score.`;
+  const kinds = {
+    lost: `Without ${name.replace("This", "this")} the score loses ${part}.`,
+    similarity: `${name} has a mean cosine of ${((share ?? 0) / 1000).toFixed(2)} with the query.`,
+  };
+  const told = kinds[shared.map()?.kind] ?? `${name} gives ${part} of this score.`;
   return `${told}${reader}${doubt}`;
 }
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 
 from . import backbone, evidence, zero_gpu
@@ -90,6 +90,7 @@ class VLM:
     """
 
     waits = True
+    second: Kind = "gradients"
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class VLM:
         self.fingerprint = self._fingerprint()
         self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
         self.all_passes = zero_gpu.lent(
-            self._all_passes, lambda inputs, keep, cells: len(cells.words) // evidence.CPU_BATCH
+            self._all_passes, lambda run, inputs, keep, cells, *_: len(cells.words) // evidence.CPU_BATCH
         )
         self.lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
@@ -162,6 +163,12 @@ class VLM:
     def query_evidence(self, query: Query) -> Evidence:
         """The query's vectors; what they lose without each of its words, when that is asked for."""
         return evidence.query_evidence(self, query)
+
+    def second_map(
+        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[tuple[int, int] | FloatArray]:
+        """Integrated gradients of a hit's score."""
+        return evidence.shares(self, page, query, winners)
 
     def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
         """The page with the hidden cells of its picture painted over."""
@@ -265,8 +272,10 @@ class VLM:
             torch.cuda.empty_cache()
         return None
 
-    def _all_passes(self, inputs: Inputs, keep: slice, cells: Cells) -> list[FloatArray]:
-        return list(evidence.passes(self, inputs, keep, cells))
+    def _all_passes(
+        self, run: Any, inputs: Inputs, keep: slice, cells: Cells, *more: Any
+    ) -> list[FloatArray]:
+        return list(run(self, inputs, keep, cells, *more))
 
     def placed(self, inputs: Inputs) -> Inputs:
         """`inputs` on the model's device; floating-point tensors in its dtype."""

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
-from metaembed_demo.encoders.attribution import Evidence, Tokens
+from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.hiding import painted
 
-from . import zero_gpu
+from . import gradients, zero_gpu
 from .cells import Cells, picture_cells, text_cells
 from .knockout import Knockout
 from .prompts import Inputs, Item, picture_read
@@ -45,7 +45,8 @@ class LostEvidence:
     whole: FloatArray
     change: NDArray[np.float16]
 
-    adds_up, plain = False, PLAIN
+    kind: ClassVar[Kind] = "lost"
+    plain: ClassVar[str] = PLAIN
 
     @property
     def nbytes(self) -> int:
@@ -76,7 +77,8 @@ class LostEvidence:
 class AskedEvidence:
     """A query's vectors; what they lose without a word is computed when it is asked for."""
 
-    adds_up, plain, nbytes = False, PLAIN, 0
+    kind: Kind = "lost"
+    plain, nbytes = PLAIN, 0
 
     def __init__(self, vectors: FloatArray, make: Callable[[], LostEvidence]) -> None:
         self._vectors, self._make = vectors, make
@@ -134,30 +136,51 @@ def _last(steps: Iterator[Progress | LostEvidence]) -> LostEvidence:
 def _evidence(
     vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box] = ()
 ) -> Iterator[Progress | LostEvidence]:
-    """Between two passes others may encode."""
+    inputs, keep, cells = _read(vlm, item, of_queries, boxes)
+    total = len(cells.words) + 1
+    rows: list[FloatArray] = []
+    for found in _in_turn(vlm, passes, inputs, keep, cells):
+        rows.append(found)
+        yield sum(map(len, rows)), total
+    whole = rows[0][0]
+    change = np.concatenate([(each - whole).astype(np.float16) for each in rows])[1:]
+    yield LostEvidence(cells.words, whole, change)
+
+
+def shares(vlm: VLM, page: Page, query: FloatArray, winners: Tokens) -> Iterator[Progress | FloatArray]:
+    """Steps done and of how many; at last the parts (k, n) of a hit's score by integrated gradients."""
+    item = Item("" if page.image else page.text, page.image)
+    found: list[FloatArray] = []
+    for step in _in_turn(vlm, gradients.steps, *_read(vlm, item, False, ()), query, winners):
+        found.append(step)
+        yield len(found), gradients.STEPS
+    yield np.concatenate(found).mean(0)
+
+
+def _read(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
     with vlm.lock:
         inputs, keep = vlm.inputs([item], of_queries)
     if item.image is not None and not of_queries:
         size = picture_read(item.image).size
-        cells = picture_cells(vlm.processor, vlm.network.model.config, inputs, size)
-    else:
-        frame = vlm.reader.frame(item, of_queries)
-        cells = text_cells(vlm.reader, frame, item.text, inputs, boxes)
+        return inputs, keep, picture_cells(vlm.processor, vlm.network.model.config, inputs, size)
+    frame = vlm.reader.frame(item, of_queries)
+    return inputs, keep, text_cells(vlm.reader, frame, item.text, inputs, boxes)
+
+
+def _in_turn(vlm: VLM, run: Callable[..., Iterator[FloatArray]], *given: Any) -> Iterator[FloatArray]:
+    """What `run` yields with an encoder and its inputs; between two steps others may encode."""
     if zero_gpu.active():  # a GPU is lent to one call
         with vlm.lock:
-            rows = vlm.all_passes(inputs, keep, cells)
-    else:
-        rows, steps = [], passes(vlm, inputs, keep, cells)
-        while True:
-            with vlm.lock:
-                found = next(steps, None)
-            if found is None:
-                break
-            rows.append(found)
-            yield min(sum(map(len, rows)), len(cells.words) + 1), len(cells.words) + 1
-    whole = rows[0][0]
-    change = np.concatenate([(each - whole).astype(np.float16) for each in rows])[1:]
-    yield LostEvidence(cells.words, whole, change)
+            found = vlm.all_passes(run, *given)
+        yield from found
+        return
+    steps = run(vlm, *given)
+    while True:
+        with vlm.lock:
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
 
 
 def passes(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:

@@ -93,6 +93,17 @@ class Knockout:
         given = {key: value for key, value in given.items() if key not in OF_PICTURES}
         return self._states(given | {"attention_mask": masks, "past_key_values": cache, "use_cache": True})
 
+    def whole_pass(self) -> Kwargs:
+        """The language model's inputs, with masks, for a pass with nothing blocked, of which gradients can be
+        taken.
+        """
+        masks = self._masks([()], torch.arange(self.length), torch.arange(0))
+        given = self._part(slice(None), 1)
+        given |= {key: value.clone() for key, value in given.items() if key != DEEP}
+        if DEEP in given:
+            given[DEEP] = [each.clone() for each in given[DEEP]]
+        return given | {"attention_mask": masks, "use_cache": False}
+
     def _masked(self, sets: Sequence[Sequence[int]], cells: Cells, _: Any) -> torch.Tensor:
         everywhere = torch.arange(self.length)
         own = torch.tensor(sorted({place for places in cells.places for place in places}), dtype=torch.long)
@@ -116,7 +127,7 @@ class Knockout:
         )
 
     def _states(self, given: Kwargs) -> torch.Tensor:
-        with _masks_allowed(self.language.config):
+        with masks_allowed(self.language.config):
             states: torch.Tensor = self.language(**given).last_hidden_state
         return states
 
@@ -170,7 +181,7 @@ class Knockout:
 
 
 @contextmanager
-def _masks_allowed(config: Any) -> Iterator[None]:
+def masks_allowed(config: Any) -> Iterator[None]:
     """Flash attention takes no masks of one's own; torch's attention computes the same with them."""
     before = config._attn_implementation
     if str(before).startswith("flash"):

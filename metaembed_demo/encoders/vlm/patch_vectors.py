@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
 from metaembed_demo.documents.image_tags import WHOLE
-from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence
+from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 
 from . import zero_gpu
@@ -33,6 +33,7 @@ class PatchVectors(MultiVector):
     """A `MultiVectorEncoder` that is pooled."""
 
     waits = False
+    second: Kind = "similarity"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -54,6 +55,24 @@ class PatchVectors(MultiVector):
         vectors, features = self._taken(self.asked(query), True)
         words = query.text.split() if query.image is None else []
         return split(vectors, features, self._words(words, True), QUERY_SIZES)
+
+    def second_map(
+        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[tuple[int, int] | FloatArray]:
+        """The mean similarity of each patch, before they are pooled, to all vectors of the query.
+
+        sentence-transformers' similarity map; a cell of several patches has that of its best. It knows no
+        pooled vectors, so all rows are alike.
+        """
+        from sentence_transformers.multi_vector_encoder.interpretability import maxsim_similarity_map
+
+        assert isinstance(found, AttentionEvidence)
+        assert isinstance(asked, AttentionEvidence)
+        patches, vectors = (torch.from_numpy(each.states[:, 0]) for each in (found, asked))
+        alike = maxsim_similarity_map(vectors, patches, (len(patches), 1))[:, 0].mean(0).numpy()
+        cells = np.full(len(found.words) + 1, -1, np.float32)  # the last: of patches in no cell
+        np.maximum.at(cells, found.owner, alike)
+        yield np.tile(cells[:-1] / len(query), (len(query), 1))
 
     def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
         """The page with hidden cells painted over, or without hidden words."""
