@@ -24,7 +24,9 @@ from metaembed_demo.encoders.base import evidence_of
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.evidence import LostEvidence
 from metaembed_demo.encoders.vlm.export import export_multi_vector
+from metaembed_demo.encoders.vlm.exported_vectors import ExportedVectors
 from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector
 from metaembed_demo.encoders.vlm.patch_vectors import PatchVectors
 from metaembed_demo.encoders.vlm.pooling import pooled
@@ -129,15 +131,27 @@ def test_a_reference_checkpoint_that_appends_both_tables_can_be_exported(tmp_pat
     assert apart(arrays(model.encode_query(as_inputs(queries()[:2]))), expected[1]) < CLOSE
 
 
-def test_an_exported_folder_is_read_as_it_is(tmp_path: Path) -> None:
-    made = encoder("qwen2_vl")
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_exported_folder_is_read_and_explained_as_it_is(name: str, tmp_path: Path) -> None:
+    made = encoder(name)
     expected = made.encode_pages(pages()), made.encode_queries(queries())
     export_multi_vector(made, tmp_path)
     again = load_vlm(tmp_path)
-    assert isinstance(again, MultiVector)
+    assert isinstance(again, ExportedVectors)
     assert (again.constant, again.r_q, again.r_c, again.dim) == (True, 16, 64, 8)
     assert apart(again.encode_pages(pages()), expected[0]) < CLOSE
     assert apart(again.encode_queries(queries()), expected[1]) < CLOSE
+    page, query = pages()[0], queries()[0]
+    ours, theirs = evidence_of(made, page), evidence_of(again, page)
+    assert isinstance(ours, LostEvidence)
+    assert isinstance(theirs, LostEvidence)
+    assert theirs.words == ours.words
+    np.testing.assert_allclose(theirs.change, ours.change, atol=2e-3)
+    asked = made.query_evidence(query), again.query_evidence(query)
+    assert asked[0].words == asked[1].words
+    lost = [each.map(asked[0].vectors(), range(16)) for each in asked]
+    np.testing.assert_allclose(lost[0], lost[1], atol=2e-3)
+    assert lost[0].shape == (16, 1)
     before = again.fingerprint
     said = json.loads((tmp_path / "sentence_bert_config.json").read_text())
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps({**said, "query_length": 9}))

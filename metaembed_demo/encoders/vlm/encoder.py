@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query
 from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 
@@ -120,9 +120,7 @@ class VLM:
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
         self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
-        self.all_passes = zero_gpu.lent(
-            self._all_passes, lambda run, inputs, keep, cells, *_: len(cells.words) // evidence.CPU_BATCH
-        )
+        self.all_passes = zero_gpu.lent(self._all_passes, evidence.items_of)
         self.lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
@@ -272,10 +270,12 @@ class VLM:
             torch.cuda.empty_cache()
         return None
 
-    def _all_passes(
-        self, run: Any, inputs: Inputs, keep: slice, cells: Cells, *more: Any
-    ) -> list[FloatArray]:
-        return list(run(self, inputs, keep, cells, *more))
+    def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
+        """Inputs of one item, the positions of its Meta Tokens, and its cells or words."""
+        return evidence.taken(self, item, of_queries, boxes)
+
+    def _all_passes(self, run: Any, *given: Any) -> list[FloatArray]:
+        return list(run(self, *given))
 
     def placed(self, inputs: Inputs) -> Inputs:
         """`inputs` on the model's device; floating-point tensors in its dtype."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
+from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.hiding import painted
@@ -31,6 +32,25 @@ if TYPE_CHECKING:
 CPU_BATCH, GPU_BATCH = 8, 32  # cells of a pass
 PLAIN = "most read"
 Progress = tuple[int, int]
+
+
+class Blockable(Protocol):
+    """An encoder on a language model of which parts of the input can be blocked.
+
+    network: as `encoder.Network`. all_passes: all that a function yields with the encoder and some inputs, on
+    ZeroGPU with a GPU of its own.
+    """
+
+    device: str
+    lock: Lock
+    network: Any
+    all_passes: Callable[..., list[FloatArray]]
+
+    def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]: ...
+
+    def placed(self, inputs: Inputs) -> Inputs: ...
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,19 +124,19 @@ class AskedEvidence:
         return self._made.map(query, winners)
 
 
-def page_evidence(vlm: VLM, page: Page) -> Iterator[Progress | LostEvidence]:
+def page_evidence(model: Blockable, page: Page) -> Iterator[Progress | LostEvidence]:
     """Passes done and of how many; at last what the page's vectors lose without each cell of its picture, or
     each word where it has none.
     """
     item = Item("" if page.image else page.text, page.image)
-    yield from _evidence(vlm, item, False, [word.box for word in page.words])
+    yield from _evidence(model, item, False, [word.box for word in page.words])
 
 
-def query_evidence(vlm: VLM, query: Query) -> AskedEvidence:
+def query_evidence(model: Blockable, query: Query) -> AskedEvidence:
     """The query's vectors, and of its words what they lose."""
-    (embedding,) = vlm.encode_queries([query])
+    (embedding,) = model.encode_queries([query])
     item = Item(query.text, query.image)
-    return AskedEvidence(embedding.vectors, lambda: _last(_evidence(vlm, item, True)))
+    return AskedEvidence(embedding.vectors, lambda: _last(_evidence(model, item, True)))
 
 
 def without(page: Page, evidence: Evidence, hidden: Mask) -> Page:
@@ -134,12 +154,12 @@ def _last(steps: Iterator[Progress | LostEvidence]) -> LostEvidence:
 
 
 def _evidence(
-    vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box] = ()
+    model: Blockable, item: Item, of_queries: bool, boxes: Sequence[Box] = ()
 ) -> Iterator[Progress | LostEvidence]:
-    inputs, keep, cells = _read(vlm, item, of_queries, boxes)
+    inputs, keep, cells = model.taken(item, of_queries, boxes)
     total = len(cells.words) + 1
     rows: list[FloatArray] = []
-    for found in _in_turn(vlm, passes, inputs, keep, cells):
+    for found in _in_turn(model, passes, inputs, keep, cells):
         rows.append(found)
         yield sum(map(len, rows)), total
     whole = rows[0][0]
@@ -147,17 +167,20 @@ def _evidence(
     yield LostEvidence(cells.words, whole, change)
 
 
-def shares(vlm: VLM, page: Page, query: FloatArray, winners: Tokens) -> Iterator[Progress | FloatArray]:
+def shares(
+    model: Blockable, page: Page, query: FloatArray, winners: Tokens
+) -> Iterator[Progress | FloatArray]:
     """Steps done and of how many; at last the parts (k, n) of a hit's score by integrated gradients."""
     item = Item("" if page.image else page.text, page.image)
     found: list[FloatArray] = []
-    for step in _in_turn(vlm, gradients.steps, *_read(vlm, item, False, ()), query, winners):
+    for step in _in_turn(model, gradients.steps, *model.taken(item, False, ()), query, winners):
         found.append(step)
         yield len(found), gradients.STEPS
     yield np.concatenate(found).mean(0)
 
 
-def _read(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
+def taken(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
+    """Inputs of one item, the positions of its Meta Tokens, and the cells of its picture or its words."""
     with vlm.lock:
         inputs, keep = vlm.inputs([item], of_queries)
     if item.image is not None and not of_queries:
@@ -167,26 +190,31 @@ def _read(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple
     return inputs, keep, text_cells(vlm.reader, frame, item.text, inputs, boxes)
 
 
-def _in_turn(vlm: VLM, run: Callable[..., Iterator[FloatArray]], *given: Any) -> Iterator[FloatArray]:
+def items_of(run: Any, inputs: Inputs, keep: slice, cells: Cells, *more: Any) -> int:
+    """How many items take as long, for `zero_gpu.lent`."""
+    return len(cells.words) // CPU_BATCH
+
+
+def _in_turn(model: Blockable, run: Callable[..., Iterator[FloatArray]], *given: Any) -> Iterator[FloatArray]:
     """What `run` yields with an encoder and its inputs; between two steps others may encode."""
     if zero_gpu.active():  # a GPU is lent to one call
-        with vlm.lock:
-            found = vlm.all_passes(run, *given)
+        with model.lock:
+            found = model.all_passes(run, *given)
         yield from found
         return
-    steps = run(vlm, *given)
+    steps = run(model, *given)
     while True:
-        with vlm.lock:
+        with model.lock:
             step = next(steps, None)
         if step is None:
             return
         yield step
 
 
-def passes(vlm: VLM, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:
+def passes(model: Blockable, inputs: Inputs, keep: slice, cells: Cells) -> Iterator[FloatArray]:
     """(b, r, dim) float32 rows in batches, as of `Knockout.vectors`."""
-    knockout = Knockout(vlm.network, vlm.placed(inputs), keep)
-    batch = CPU_BATCH if vlm.device == "CPU" else GPU_BATCH
+    knockout = Knockout(model.network, model.placed(inputs), keep)
+    batch = CPU_BATCH if model.device == "CPU" else GPU_BATCH
     for found in knockout.vectors(cells, batch):
         rows: FloatArray = found.cpu().numpy()
         yield rows

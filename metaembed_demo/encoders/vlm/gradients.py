@@ -21,18 +21,18 @@ from .knockout import DEEP, Knockout, masks_allowed
 from .prompts import Inputs
 
 if TYPE_CHECKING:
-    from .encoder import VLM
+    from .evidence import Blockable
 
 STEPS = 8
 
 
 def steps(
-    vlm: VLM, inputs: Inputs, keep: slice, cells: Cells, query: FloatArray, winners: Tokens
+    model: Blockable, inputs: Inputs, keep: slice, cells: Cells, query: FloatArray, winners: Tokens
 ) -> Iterator[FloatArray]:
     """The parts (1, k, n) float32 of n cells in the cosines of k query vectors and winners, one a step; their
     mean is the integral.
     """
-    knockout = Knockout(vlm.network, vlm.placed(inputs), keep)
+    knockout = Knockout(model.network, model.placed(inputs), keep)
     given = knockout.whole_pass()
     name = "cross_attention_states" if cells.beside else "inputs_embeds"
     shape = given[name].shape
@@ -52,7 +52,7 @@ def steps(
             ]
             states = given[name].flatten(0, -2).index_copy(0, at, path[0]).view(shape)
             more = {DEEP: path[1:]} if len(path) > 1 else {}
-            found = vlm.network.rows(
+            found = model.network.rows(
                 knockout.language(**given | {name: states} | more).last_hidden_state[:, keep]
             )
             cosines = (found[0][chosen] * asked).sum(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,9 +15,11 @@ from transformers import AutoConfig
 
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.config import VLM as SETTINGS
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query
+from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Word
+from metaembed_demo.documents.image_tags import WHOLE
 
 from . import backbone, checkpoint_files, whole, zero_gpu
+from .cells import Cells
 from .pooling import pooled, unit_rows
 
 BATCH = 4
@@ -35,7 +38,7 @@ class MultiVector:
     def __init__(self, model: Any, name: str, fingerprint: str, probes: Probes | None = None) -> None:
         """`model` is a MultiVectorEncoder; four probe embeddings determine its shapes, unless given."""
         self.model, self.name, self.fingerprint = model, name, fingerprint
-        self._lock = Lock()  # tokenizers are not thread-safe
+        self.lock = Lock()  # tokenizers are not thread-safe
         self._run = self._encoded
         self.reads_pictures = bool({"image", "message"} & set(model.modalities))
         self.probes = queries, pages = probes or zero_gpu.apart(self._probed)
@@ -73,11 +76,13 @@ class MultiVector:
         for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
             digest.update(path.read_bytes())
         made = cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
-        if made.constant:
-            return made
+        from .exported_vectors import ExportedVectors
         from .patch_vectors import PatchVectors
 
-        return PatchVectors(model, made.name, made.fingerprint, made.probes)
+        kind = ExportedVectors if made.constant else PatchVectors
+        if made.constant and not backbone.has_language_model(getattr(model[0], "auto_model", None)):
+            return made
+        return kind(model, made.name, made.fingerprint, made.probes)
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding per page, from its image if the model reads images, else its text."""
@@ -103,6 +108,26 @@ class MultiVector:
             raise ValueError(f"{self.name} reads only text; ask in words.")
         return {"image": query.image, "text": query.text} if query.text.strip() else query.image
 
+    def words(self, words: Sequence[str], of_queries: bool, boxes: Sequence[Box] = ()) -> Cells:
+        """Words and their tokens, by how many tokens a text has that ends with each."""
+        if not words:
+            return Cells((), ())
+        texts = ["", *(" ".join(words[: k + 1]) for k in range(len(words)))]
+        task = "query" if of_queries else "document"
+        with self.lock:
+            read = [
+                self.model[0].preprocess([text], prompt=self.model.prompts.get(task), task=task)
+                for text in texts
+            ]
+        ids = [each["input_ids"][0][each["attention_mask"][0].bool()].tolist() for each in read]
+        start = next(
+            (k for k, (a, b) in enumerate(zip(ids[0], ids[-1], strict=False)) if a != b), len(ids[0])
+        )
+        ends = [start + len(each) - len(ids[0]) for each in ids]
+        places = [tuple(range(a, b)) for a, b in pairwise(ends)]
+        where = boxes or [WHOLE] * len(words)
+        return Cells(tuple(Word(text, box) for text, box in zip(words, where, strict=True)), tuple(places))
+
     def _embeddings(self, inputs: Sequence[Any], of_queries: bool) -> list[Embedding]:
         found = self._vectors(inputs, of_queries)
         if not self.constant:
@@ -115,7 +140,7 @@ class MultiVector:
         found: dict[int, FloatArray] = {}
         for each in dict.fromkeys(types):  # not every model accepts mixed batches
             rows = [i for i, other in enumerate(types) if other is each]
-            with self._lock:
+            with self.lock:
                 vectors = self._run([inputs[i] for i in rows], of_queries)
             found |= dict(zip(rows, vectors, strict=True))
         return [found[i] for i in range(len(inputs))]

@@ -7,7 +7,6 @@ exact sum over them. A patch's part is that of its cell on the page, a token's t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
-from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
-from metaembed_demo.documents.image_tags import WHOLE
+from metaembed_demo.core.types import FloatArray, Page, Query
 from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 
@@ -47,14 +45,14 @@ class PatchVectors(MultiVector):
             backbone: Any = self.model[0].auto_model.config
             cells = picture_cells(self.model.processor, backbone, features, pictured.size)
         else:
-            cells = self._words([word.text for word in page.words], False, [w.box for w in page.words])
+            cells = self.words([word.text for word in page.words], False, [w.box for w in page.words])
         yield split(vectors, features, cells, PAGE_SIZES)
 
     def query_evidence(self, query: Query) -> AttentionEvidence:
         """Of the pooled query vectors: the query's words, unless there is a picture before them."""
         vectors, features = self._taken(self.asked(query), True)
         words = query.text.split() if query.image is None else []
-        return split(vectors, features, self._words(words, True), QUERY_SIZES)
+        return split(vectors, features, self.words(words, True), QUERY_SIZES)
 
     def second_map(
         self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
@@ -80,7 +78,7 @@ class PatchVectors(MultiVector):
 
     def _taken(self, item: Any, of_queries: bool) -> tuple[FloatArray, dict[str, torch.Tensor]]:
         """(n, dim) vectors of one input, and its features, each with a batch of one."""
-        with self._lock:
+        with self.lock:
             return self._look(item, of_queries)
 
     def _looked(self, item: Any, of_queries: bool) -> tuple[FloatArray, dict[str, torch.Tensor]]:
@@ -88,26 +86,6 @@ class PatchVectors(MultiVector):
         (raw,) = encode([item], output_value=None, show_progress_bar=False)
         vectors = raw["token_embeddings"][raw["attention_mask"].bool()].float().cpu().numpy()
         return vectors, {name: raw[name].cpu()[None] for name in KEPT if name in raw}
-
-    def _words(self, words: Sequence[str], of_queries: bool, boxes: Sequence[Box] = ()) -> Cells:
-        """Words and their tokens, by how many tokens a text has that ends with each."""
-        if not words:
-            return Cells((), ())
-        texts = ["", *(" ".join(words[: k + 1]) for k in range(len(words)))]
-        task = "query" if of_queries else "document"
-        with self._lock:
-            read = [
-                self.model[0].preprocess([text], prompt=self.model.prompts.get(task), task=task)
-                for text in texts
-            ]
-        ids = [each["input_ids"][0][each["attention_mask"][0].bool()].tolist() for each in read]
-        start = next(
-            (k for k, (a, b) in enumerate(zip(ids[0], ids[-1], strict=False)) if a != b), len(ids[0])
-        )
-        ends = [start + len(each) - len(ids[0]) for each in ids]
-        places = [tuple(range(a, b)) for a, b in pairwise(ends)]
-        where = boxes or [WHOLE] * len(words)
-        return Cells(tuple(Word(text, box) for text, box in zip(words, where, strict=True)), tuple(places))
 
 
 def split(
