@@ -7,6 +7,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import logs
 from metaembed_demo.core.config import SERVER
+from metaembed_demo.encoders.base import Encoder
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page
 
@@ -21,12 +22,16 @@ def samples(encoder: DummyEncoder) -> Collection:
     return found
 
 
-if __name__ == "__main__":
+def run(encoder: Encoder, base: Collection) -> None:
     logs.configure()  # as app.py does, before MCP's library takes the root logger
-    encoder = DummyEncoder()
-    demo, options = build_ui(encoder, samples(encoder))
+    demo, options = build_ui(encoder, base)
     demo.launch(
         server_name=SERVER.host, server_port=SERVER.port, quiet=True, prevent_thread_lock=True, **options
     )
     print("Ready in", flush=True)
     demo.block_thread()
+
+
+if __name__ == "__main__":
+    dummy = DummyEncoder()
+    run(dummy, samples(dummy))
