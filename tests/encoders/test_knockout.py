@@ -13,7 +13,6 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Page, Query, Word
 from metaembed_demo.encoders.base import Explainable, evidence_of
 from metaembed_demo.encoders.hiding import painted
-from metaembed_demo.encoders.vlm import cells as cells_module
 from metaembed_demo.encoders.vlm.cells import Cells, picture_cells, text_cells
 from metaembed_demo.encoders.vlm.encoder import VLM
 from metaembed_demo.encoders.vlm.evidence import LostEvidence
@@ -99,9 +98,10 @@ def test_words_are_found_among_the_tokens(name: str) -> None:
     assert text_cells(made.reader, made.reader.frame(item, True), "", inputs) == Cells((), ())
 
 
-def test_a_fine_grid_is_blocked_in_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells_module, "MOST_CELLS", 6)
-    _, cells = of_picture(shared("qwen2_vl"), Image.new("RGB", (112, 168)))
+def test_a_fine_grid_is_blocked_in_squares() -> None:
+    made, image = shared("qwen2_vl"), Image.new("RGB", (112, 168))
+    inputs, _ = made.inputs([Item("", image)], False)
+    cells = picture_cells(made.processor, made.network.model.config, inputs, image.size, 6)
     assert [len(places) for places in cells.places] == [4] * 6
     assert cells.words[1].box == (0.5, 0.0, 1.0, pytest.approx(1 / 3))
     every = sorted(place for places in cells.places for place in places)

@@ -20,7 +20,7 @@ from metaembed_demo.documents.image_tags import WHOLE
 
 from .prompts import TEXT, Inputs, Reader
 
-MOST_CELLS = 256  # of a picture; of a finer grid, squares of neighbours
+MOST_CELLS = 256  # of a picture
 TILE = re.compile(r"<row_(\d+)_col_(\d+)>")
 Places = tuple[int, ...]
 
@@ -37,33 +37,36 @@ class Cells:
     beside: bool = False
 
 
-def picture_cells(processor: Any, config: Any, inputs: Inputs, size: tuple[int, int]) -> Cells:
+def picture_cells(
+    processor: Any, config: Any, inputs: Inputs, size: tuple[int, int], most: int = MOST_CELLS
+) -> Cells:
     """The cells of the one picture of `inputs`, row by row.
 
     Args:
         config: of the model.
         size: width and height of the picture, in pixels.
+        most: cells; of a finer grid, squares of neighbours.
     """
     if "aspect_ratio_ids" in inputs:
-        return _cross_attended(processor.image_processor, config.vision_config, inputs, size)
+        return _cross_attended(processor.image_processor, config.vision_config, inputs, size, most)
     at = (inputs["input_ids"][0] == config.image_token_id).nonzero()[:, 0].tolist()
     if "image_grid_thw" in inputs:
         _, high, wide = (inputs["image_grid_thw"][0]).tolist()
         merge = processor.image_processor.merge_size
-        return _grid(high // merge, wide // merge, lambda i, j: (at[i * (wide // merge) + j],))
+        return _grid(high // merge, wide // merge, lambda i, j: (at[i * (wide // merge) + j],), most)
     if hasattr(processor.image_processor, "max_image_size"):
-        return _tiled(processor, inputs, at)
+        return _tiled(processor, inputs, at, most)
     side = math.isqrt(len(at))
-    return _grid(side, side, lambda i, j: (at[i * side + j],))
+    return _grid(side, side, lambda i, j: (at[i * side + j],), most)
 
 
-def _tiled(processor: Any, inputs: Inputs, at: Sequence[int]) -> Cells:
+def _tiled(processor: Any, inputs: Inputs, at: Sequence[int], most: int) -> Cells:
     """A cell is a token of a tile together with that of the whole picture over it."""
     side = math.isqrt(processor.image_seq_len)
     names = processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist())
     tiles = [(int(found[1]), int(found[2])) for name in names if (found := TILE.fullmatch(name))]
     if not tiles:
-        return _grid(side, side, lambda i, j: (at[i * side + j],))
+        return _grid(side, side, lambda i, j: (at[i * side + j],), most)
     rows, columns = max(tiles)
     whole = at[len(tiles) * side * side :]
 
@@ -71,10 +74,10 @@ def _tiled(processor: Any, inputs: Inputs, at: Sequence[int]) -> Cells:
         tile = i // side * columns + j // side
         return at[(tile * side + i % side) * side + j % side], whole[i // rows * side + j // columns]
 
-    return _grid(rows * side, columns * side, places)
+    return _grid(rows * side, columns * side, places, most)
 
 
-def _cross_attended(image: Any, vision: Any, inputs: Inputs, size: tuple[int, int]) -> Cells:
+def _cross_attended(image: Any, vision: Any, inputs: Inputs, size: tuple[int, int], most: int) -> Cells:
     """Mllama's tiles cover a canvas, which the picture fills from the top left.
 
     The first of a tile's patches is none: it stands for the whole tile, and belongs to no cell.
@@ -96,16 +99,20 @@ def _cross_attended(image: Any, vision: Any, inputs: Inputs, size: tuple[int, in
 
     patch = vision.patch_size
     shape = math.ceil(high / patch), math.ceil(wide / patch)
-    found = _grid(*shape, places, (wide / (shape[1] * patch), high / (shape[0] * patch)))
+    found = _grid(*shape, places, most, (wide / (shape[1] * patch), high / (shape[0] * patch)))
     return Cells(found.words, found.places, beside=True)
 
 
 def _grid(
-    rows: int, columns: int, places: Callable[[int, int], Places], shown: tuple[float, float] = (1.0, 1.0)
+    rows: int,
+    columns: int,
+    places: Callable[[int, int], Places],
+    most: int,
+    shown: tuple[float, float] = (1.0, 1.0),
 ) -> Cells:
-    """At most MOST_CELLS cells of a grid; shown: the part of its width and height that the picture fills."""
+    """At most `most` cells of a grid; shown: the part of its width and height that the picture fills."""
     step = 1
-    while math.ceil(rows / step) * math.ceil(columns / step) > MOST_CELLS:
+    while math.ceil(rows / step) * math.ceil(columns / step) > most:
         step += 1
     words, found = [], []
     for i in range(0, rows, step):

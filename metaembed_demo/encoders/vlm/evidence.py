@@ -22,7 +22,7 @@ from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.hiding import painted
 
 from . import gradients, zero_gpu
-from .cells import Cells, picture_cells, text_cells
+from .cells import MOST_CELLS, Cells, picture_cells, text_cells
 from .knockout import Knockout
 from .prompts import Inputs, Item, picture_read
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .encoder import VLM
 
 CPU_BATCH, GPU_BATCH = 8, 32  # cells of a pass
+CPU_CELLS = 64  # of a page, at most: on two cores a billion weights take seconds for each
 PLAIN = "most read"
 Progress = tuple[int, int]
 
@@ -185,9 +186,15 @@ def taken(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple
         inputs, keep = vlm.inputs([item], of_queries)
     if item.image is not None and not of_queries:
         size = picture_read(item.image).size
-        return inputs, keep, picture_cells(vlm.processor, vlm.network.model.config, inputs, size)
+        config = vlm.network.model.config
+        return inputs, keep, picture_cells(vlm.processor, config, inputs, size, most_cells(vlm.device))
     frame = vlm.reader.frame(item, of_queries)
     return inputs, keep, text_cells(vlm.reader, frame, item.text, inputs, boxes)
+
+
+def most_cells(device: str) -> int:
+    """Of a picture on a kind of device."""
+    return CPU_CELLS if device == "CPU" else MOST_CELLS
 
 
 def items_of(run: Any, inputs: Inputs, keep: slice, cells: Cells, *more: Any) -> int:

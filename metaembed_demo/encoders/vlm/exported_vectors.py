@@ -79,7 +79,8 @@ class ExportedVectors(MultiVector):
             words = item.text.split() if item.image is None else []
             return inputs, keep, self.words(words, of_queries, boxes)
         processor, config = self.model.processor, self.network.model.config
-        return inputs, keep, picture_cells(processor, config, inputs, item.image.size)
+        most = evidence.most_cells(self.device)
+        return inputs, keep, picture_cells(processor, config, inputs, item.image.size, most)
 
     def placed(self, inputs: Inputs) -> Inputs:
         """`inputs` on the model's device."""
