@@ -3,7 +3,8 @@
 The language model's inputs are taken once, as the whole model makes them. In causal models what stands
 before the end of the picture does not depend on what is blocked, so its keys and values are kept; for each
 cell only the rest runs, with a mask of its own. Where a picture's states depend on what follows (ModernVBERT,
-the prompt of PaliGemma), the language model runs whole, as where cells lie beside the sequence (Mllama).
+the prompt of PaliGemma), nothing but the cell itself can attend to it, or it would speak through the rest of
+the picture; there the language model runs whole, as where cells lie beside the sequence (Mllama).
 """
 
 from __future__ import annotations
@@ -106,9 +107,7 @@ class Knockout:
 
     def _masked(self, sets: Sequence[Sequence[int]], cells: Cells, _: Any) -> torch.Tensor:
         everywhere = torch.arange(self.length)
-        own = torch.tensor(sorted({place for places in cells.places for place in places}), dtype=torch.long)
-        outside = ~torch.isin(everywhere, own)
-        after = everywhere[everywhere >= self._end(cells)] if self.causal else everywhere[outside]
+        after = everywhere[everywhere >= self._end(cells)] if self.causal else everywhere
         masks = self._masks(sets, everywhere, after)
         return self._states(
             self._part(slice(None), len(sets)) | {"attention_mask": masks, "use_cache": False}
@@ -150,7 +149,7 @@ class Knockout:
         self, sets: Sequence[Sequence[int]], rows: torch.Tensor, blocked: torch.Tensor, columns: int = 0
     ) -> Any:
         """4D masks, to add to logits: `rows` attend to the first `columns` positions (0: to all of them), and
-        the rows `blocked` not to the positions of a set, unless the set lies beside the sequence.
+        the rows `blocked` not to the positions of a set that they are not of.
         """
         config, found = self.language.config, {}
         for kind in sorted(set(getattr(config, "layer_types", None) or ["full_attention"])):
@@ -158,7 +157,8 @@ class Knockout:
             if len(blocked):
                 hit = torch.isin(rows, blocked)
                 for row, places in enumerate(sets):
-                    allowed[row][:, list(places)] &= ~hit[:, None]
+                    own = torch.isin(rows, torch.tensor(places, dtype=torch.long))
+                    allowed[row][:, list(places)] &= ~(hit & ~own)[:, None]
             embeds = self.given["inputs_embeds"]
             least = torch.finfo(embeds.dtype).min
             mask = torch.zeros(allowed.shape, dtype=embeds.dtype).masked_fill(~allowed, least)
