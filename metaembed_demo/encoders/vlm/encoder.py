@@ -30,8 +30,8 @@ from metaembed_demo.encoders.base import Mask
 
 from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
-from .cells import Cells
-from .prompts import Frames, Inputs, Item, Prompts, Reader
+from .cells import Cells, picture_cells, text_cells
+from .prompts import Frames, Inputs, Item, Prompts, Reader, picture_read
 
 CPU_BATCH = 4
 MAX_BATCH = 32
@@ -272,7 +272,13 @@ class VLM:
 
     def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
         """Inputs of one item, the positions of its Meta Tokens, and its cells or words."""
-        return evidence.taken(self, item, of_queries, boxes)
+        with self.lock:
+            inputs, keep = self.inputs([item], of_queries)
+        if item.image is None or of_queries:
+            frame = self.reader.frame(item, of_queries)
+            return inputs, keep, text_cells(self.reader, frame, item.text, inputs, boxes)
+        size, most = picture_read(item.image).size, evidence.most_cells(self.device)
+        return inputs, keep, picture_cells(self.processor, self.network.model.config, inputs, size, most)
 
     def _all_passes(self, run: Any, *given: Any) -> list[FloatArray]:
         return list(run(self, *given))

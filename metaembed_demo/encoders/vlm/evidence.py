@@ -10,48 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Word
+from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
 from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
 from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.hiding import painted
 
 from . import gradients, zero_gpu
-from .cells import MOST_CELLS, Cells, picture_cells, text_cells
-from .knockout import Knockout
-from .prompts import Inputs, Item, picture_read
-
-if TYPE_CHECKING:
-    from .encoder import VLM
+from .cells import MOST_CELLS, Cells
+from .knockout import Blockable, Knockout
+from .prompts import Inputs, Item
 
 CPU_BATCH, GPU_BATCH = 8, 32  # cells of a pass
 CPU_CELLS = 64  # of a page, at most: on two cores a billion weights take seconds for each
 PLAIN = "most read"
 Progress = tuple[int, int]
-
-
-class Blockable(Protocol):
-    """An encoder on a language model of which parts of the input can be blocked.
-
-    network: as `encoder.Network`. all_passes: all that a function yields with the encoder and some inputs, on
-    ZeroGPU with a GPU of its own.
-    """
-
-    device: str
-    lock: Lock
-    network: Any
-    all_passes: Callable[..., list[FloatArray]]
-
-    def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]: ...
-
-    def placed(self, inputs: Inputs) -> Inputs: ...
-
-    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,18 +155,6 @@ def shares(
         found.append(step)
         yield len(found), gradients.STEPS
     yield np.concatenate(found).mean(0)
-
-
-def taken(vlm: VLM, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
-    """Inputs of one item, the positions of its Meta Tokens, and the cells of its picture or its words."""
-    with vlm.lock:
-        inputs, keep = vlm.inputs([item], of_queries)
-    if item.image is not None and not of_queries:
-        size = picture_read(item.image).size
-        config = vlm.network.model.config
-        return inputs, keep, picture_cells(vlm.processor, config, inputs, size, most_cells(vlm.device))
-    frame = vlm.reader.frame(item, of_queries)
-    return inputs, keep, text_cells(vlm.reader, frame, item.text, inputs, boxes)
 
 
 def most_cells(device: str) -> int:

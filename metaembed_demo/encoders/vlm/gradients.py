@@ -8,7 +8,6 @@ so few steps tell.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +16,8 @@ from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.attribution import Tokens
 
 from .cells import Cells
-from .knockout import DEEP, Knockout, masks_allowed
+from .knockout import DEEP, Blockable, Knockout, masks_allowed
 from .prompts import Inputs
-
-if TYPE_CHECKING:
-    from .evidence import Blockable
 
 STEPS = 8
 

@@ -11,17 +11,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from threading import Lock
+from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache
 
+from metaembed_demo.core.types import Box, Embedding, FloatArray, Query
+
 from . import backbone
 from .cells import Cells
-from .prompts import Inputs
+from .prompts import Inputs, Item
 
 Kwargs = dict[str, Any]
 CLOSE = 0.02  # of vectors computed in two ways, as 1 - cosine
+
+
+class Blockable(Protocol):
+    """An encoder on a language model of which parts of the input can be blocked.
+
+    network: as `encoder.Network`. all_passes: all that a function yields with the encoder and some inputs, on
+    ZeroGPU with a GPU of its own.
+    """
+
+    device: str
+    lock: Lock
+    network: Any
+    all_passes: Callable[..., list[FloatArray]]
+
+    def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]: ...
+
+    def placed(self, inputs: Inputs) -> Inputs: ...
+
+    def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]: ...
 
 
 class Knockout:

@@ -1,24 +1,20 @@
-"""Encoders from checkpoints of sentence-transformers' `MultiVectorEncoder`."""
+"""A `MultiVectorEncoder` of sentence-transformers as an encoder."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoConfig
 
 from metaembed_demo.core.budgets import BUDGETS, PAGE_SIZES, QUERY_SIZES
-from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.documents.image_tags import WHOLE
 
-from . import backbone, checkpoint_files, whole, zero_gpu
+from . import zero_gpu
 from .cells import Cells
 from .pooling import pooled, unit_rows
 
@@ -50,39 +46,6 @@ class MultiVector:
             model.to("cuda")
             self._run = zero_gpu.lent(self._encoded, lambda inputs, of_queries: len(inputs))
         self.device = torch.device(model.device).type.upper()
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> MultiVector:
-        """Load a folder with modules.json, already checked by `checkpoint_files.refuse_unsafe`."""
-        backbone.require_package("sentence_transformers", "A MultiVectorEncoder checkpoint")
-        from sentence_transformers import MultiVectorEncoder
-
-        backbone.drop_video_processors()
-        dtype = backbone.dtype_on(backbone.device_name(), SETTINGS.dtype)
-        try:
-            with whole.checking(str(folder)):
-                model = MultiVectorEncoder(
-                    str(folder),
-                    trust_remote_code=False,
-                    local_files_only=True,
-                    device="cpu" if zero_gpu.active() else None,
-                    model_kwargs={"use_safetensors": True, "dtype": dtype, **_attention(folder)},
-                )
-        except RuntimeError as error:  # torch's, of a module beside the backbone
-            raise ValueError(f"{folder} does not fit its model: {error}") from error
-        digest = hashlib.sha256(f"{checkpoint_files.identity(folder)} {PAGE_SIZES} {QUERY_SIZES}".encode())
-        if (inner := getattr(model[0], "auto_model", None)) is not None:
-            digest.update(backbone.numerics(inner, model[0].processor).encode())
-        for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.jinja")]):
-            digest.update(path.read_bytes())
-        made = cls(model, name.rstrip("/").rsplit("/", 1)[-1], f"mve-{digest.hexdigest()[:16]}")
-        from .exported_vectors import ExportedVectors
-        from .patch_vectors import PatchVectors
-
-        kind = ExportedVectors if made.constant else PatchVectors
-        if made.constant and not backbone.has_language_model(getattr(model[0], "auto_model", None)):
-            return made
-        return kind(model, made.name, made.fingerprint, made.probes)
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
         """One (r_c, dim) embedding per page, from its image if the model reads images, else its text."""
@@ -150,13 +113,3 @@ class MultiVector:
         encode = self.model.encode_query if of_queries else self.model.encode_document
         size = 1 if of_queries else BATCH
         return [v.float().cpu().numpy() for v in encode(inputs, batch_size=size, show_progress_bar=False)]
-
-
-def _attention(folder: Path) -> dict[str, str]:
-    """from_pretrained arguments for a backbone that is right with eager attention alone."""
-    inner = folder / str(checkpoint_files.read_json(folder / "modules.json")[0].get("path", ""))
-    try:
-        config = AutoConfig.from_pretrained(inner, trust_remote_code=False)
-    except (OSError, ValueError):  # no transformers model; sentence-transformers says what it lacks
-        return {}
-    return {"attn_implementation": "eager"} if backbone.needs_eager(config) else {}
