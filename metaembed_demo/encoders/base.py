@@ -86,10 +86,3 @@ class TwiceExplainable(Explainable, Protocol):
         found, asked: the evidence of the page and of the query.
         """
         ...
-
-
-def evidence_of(encoder: Explainable, page: Page) -> Evidence:
-    """The evidence of a page, whatever it costs."""
-    *_, found = encoder.page_evidence(page)
-    assert not isinstance(found, tuple)
-    return found

@@ -90,6 +90,32 @@ def test_a_map_is_stopped(visit: Visit) -> None:
     assert visit.explanation_tabs.explanation is None
 
 
+def test_the_dial_does_not_stop_it(visit: Visit) -> None:
+    visit.search("tank")
+    visit.open_tab("page-map")
+    steps = visit.make_map()
+    shown = next(steps).pagemap
+    moved = visit.move(STOPS[0])
+    assert moved.pagemap == shown, "the progress stays"
+    *_, last = steps
+    assert visit.trace is not None
+    assert visit.trace.alignment is not None
+    assert f"of {visit.trace.alignment.gains.sum():.2f}" in str(last.pagemap), "of the budget now"
+    assert carried(last.marks, "map")["map"]
+
+
+def test_a_gpu_begins_by_itself_until_it_is_stopped(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit.search("tank")
+    monkeypatch.setattr(visit.tools.encoder, "device", "CUDA")
+    assert "data-begin" in opened(visit, "page-map")
+    steps = visit.make_map()
+    next(steps)
+    visit.explanation_tabs.stop.set()
+    *_, last = steps
+    assert "data-begin" not in str(last.pagemap)
+    assert 'data-action="map"' in str(last.pagemap)
+
+
 def test_another_hit_stops_it(visit: Visit) -> None:
     visit.search("tank")
     steps, opened_first = visit.make_map(), visit.chosen

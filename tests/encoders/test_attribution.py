@@ -12,8 +12,8 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.extraction import read, recompute_views
 from metaembed_demo.encoders.attribution import AttentionEvidence
-from metaembed_demo.encoders.base import evidence_of
 from metaembed_demo.encoders.mini.encoder import Mini
+from tests.support.evidence import evidence_of
 
 BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12

@@ -11,7 +11,7 @@ from PIL import Image
 
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.types import FloatArray, Page, Query, Word
-from metaembed_demo.encoders.base import Explainable, evidence_of
+from metaembed_demo.encoders.base import Explainable
 from metaembed_demo.encoders.hiding import painted
 from metaembed_demo.encoders.vlm.cells import Cells, picture_cells, text_cells
 from metaembed_demo.encoders.vlm.encoder import VLM
@@ -21,6 +21,7 @@ from metaembed_demo.encoders.vlm.prompts import Item
 from metaembed_demo.explain.explainer import PageAttribution
 from metaembed_demo.explain.occlusion import Occlusion
 from tests.support.colour_cells import COLOURS, coloured, drawn_cell, trained
+from tests.support.evidence import evidence_of
 from tests.support.tiny_vlm import BACKBONES, encoder, picture, shared
 
 pytestmark = pytest.mark.slow

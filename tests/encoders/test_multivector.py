@@ -20,7 +20,6 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
 from metaembed_demo.core.budgets import PAGE_SIZES, QUERY_SIZES
 from metaembed_demo.core.types import Embedding, Query
-from metaembed_demo.encoders.base import evidence_of
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
@@ -32,6 +31,7 @@ from metaembed_demo.encoders.vlm.patch_vectors import PatchVectors
 from metaembed_demo.encoders.vlm.pooling import pooled
 from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import CHANGES, changed, reference
+from tests.support.evidence import evidence_of
 from tests.support.tiny_vlm import (
     BACKBONES,
     TEXT,

@@ -14,13 +14,14 @@ from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence
-from metaembed_demo.encoders.base import Mask, evidence_of
+from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.index.maxsim import align
 from tests.support.dummy_encoder import DummyEncoder
+from tests.support.evidence import evidence_of
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "

@@ -74,6 +74,8 @@ class ExplanationTabs:
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
     _best: BestRanked | None = None
     _mapped: str | None = None  # the page whose evidence is being made
+    _progress: str = ""  # what is shown meanwhile
+    _stopped: str | None = None  # the page for which that was stopped
 
     @property
     def explains(self) -> bool:
@@ -142,7 +144,11 @@ class ExplanationTabs:
 
     def page_map(self, trace: Trace) -> str:
         if self.explanation is None and self.explainer and self.waits:
-            return occlusion_test.offered(begin=self.explainer.encoder.device != "CPU")
+            page_id = trace.alignment.page_id if trace.alignment else None
+            if self._mapped == page_id:
+                return self._progress
+            begin = self.explainer.encoder.device != "CPU" and page_id != self._stopped
+            return occlusion_test.offered(begin)
         if self.explanation is None or trace.alignment is None:
             return page_map_module.no_map()
         kept = self._verdict
@@ -251,12 +257,14 @@ class ExplanationTabs:
         if self.explainer is None:
             return
         self.stop.clear()
-        self._mapped = page.id
+        self._mapped, self._stopped = page.id, None
         try:
             for step in self.explainer.looking(page):
                 if isinstance(step, tuple):
-                    yield occlusion_test.mapping(*step)
+                    self._progress = occlusion_test.mapping(*step)
+                    yield self._progress
                 if self.stop.is_set():
+                    self._stopped = page.id
                     break
             else:
                 self.explain(page, trace)

@@ -299,6 +299,10 @@ class SearchState(SearchScreen):
         for html in in_turn(self.session, tabs.stop, tabs.make_map(page, trace, kind)):
             if self.trace is trace and self.chosen == page.id:  # else another hit is open
                 yield Screen(pagemap=html, marks=tabs.marks(trace, self._address))
+        now = self.trace
+        if now is not None and now is not trace and self.chosen == page.id:  # the dial was moved meanwhile
+            tabs.follow(page, now)
+            yield Screen(pagemap=tabs.page_map(now), marks=tabs.marks(now, self._address))
 
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""
