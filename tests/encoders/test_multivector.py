@@ -197,7 +197,19 @@ def test_an_export_keeps_its_budgets(tmp_path: Path) -> None:
     made = encoder("qwen2_vl", budgets=SIX)
     assert made.budgets.pairs == SIX
     export_multi_vector(made, tmp_path)
-    assert load_vlm(tmp_path).budgets == made.budgets
+    again = load_vlm(tmp_path)
+    assert isinstance(again, ExportedVectors)
+    assert again.budgets == made.budgets
+
+
+def test_tokens_are_pooled_and_explained_where_a_stop_adds_none_of_a_side(
+    colbert: Path, tmp_path: Path
+) -> None:
+    made = load_vlm(configured(colbert, tmp_path / "named", budgets=SIX))
+    assert isinstance(made, PatchVectors)
+    (query,) = made.encode_queries([Query("hello")])
+    assert query.vectors.shape == (16, 32)
+    np.testing.assert_allclose(made.query_evidence(Query("hello")).vectors(), query.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("key", SPELLINGS)
@@ -209,6 +221,12 @@ def test_nested_sizes_that_a_model_names_are_its_stops(colbert: Path, tmp_path: 
     (query,) = made.encode_queries([Query("hello")])
     assert page.vectors.shape == (128, 32)
     assert query.vectors.shape == (32, 32)
+    assert isinstance(made, PatchVectors)
+    for found, made_of in (
+        (evidence_of(made, pages()[3]), page),
+        (made.query_evidence(Query("hello")), query),
+    ):
+        np.testing.assert_allclose(found.vectors(), made_of.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("pairs", [[[4, 8], [2, 16]], [[1]], "8x16", [[1, 1], [1, 1]], [[0, 1]]])
