@@ -1,15 +1,19 @@
-"""Protocols: encoders, and encoders that support attribution."""
+"""Protocols: encoders, and encoders that can say what their vectors come from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from metaembed_demo.core.budgets import Budgets
-from metaembed_demo.core.types import Embedding, Page, Query, Similarity
-from metaembed_demo.documents.image_tags import ViewCells
+import numpy as np
+from numpy.typing import NDArray
 
-from .attribution import Evidence
+from metaembed_demo.core.budgets import Budgets
+from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
+
+from .attribution import Evidence, Kind, Tokens
+
+Mask = NDArray[np.bool_]
 
 
 class Encoder(Protocol):
@@ -51,8 +55,37 @@ class Reader(Encoder, Protocol):
 
 @runtime_checkable
 class Explainable(Encoder, Protocol):
-    """An encoder that can attribute its vectors to words."""
+    """An encoder that can say what its vectors come from.
 
-    def page_evidence(self, page: Page, pictures: Sequence[ViewCells]) -> Evidence: ...
+    waits: whether evidence of a page costs so much that it is made when it is asked for, and not with a hit.
+    """
 
-    def query_evidence(self, query: Query) -> Evidence: ...
+    waits: bool
+
+    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
+        """Passes done and of how many, where they are many; at last the evidence of the r_c page tokens."""
+        ...
+
+    def query_evidence(self, query: Query) -> Evidence:
+        """Of the r_q query tokens; its words and what reads them may be computed when they are asked for."""
+        ...
+
+    def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
+        """The page, to be encoded again, without the words or cells `hidden` (n,) of its evidence."""
+        ...
+
+
+@runtime_checkable
+class TwiceExplainable(Explainable, Protocol):
+    """An encoder with a second account of a hit, of the kind `second`."""
+
+    second: Kind
+
+    def second_map(
+        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[tuple[int, int] | FloatArray]:
+        """Steps done and of how many, where they are many; at last as `found.map(query, winners)`.
+
+        found, asked: the evidence of the page and of the query.
+        """
+        ...

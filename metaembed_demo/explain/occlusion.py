@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import Alignment, FloatArray, Page, Word
-from metaembed_demo.documents.image_tags import tag_image
-from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.core.types import Alignment, FloatArray
+from metaembed_demo.encoders.base import Explainable, Mask
 from metaembed_demo.index.maxsim import maxsim
 
 from .explainer import PageAttribution
@@ -21,7 +19,6 @@ SHARE = 0.1  # of the words, hidden by the test
 DRAWS = 5  # random sets to compare with
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # shares hidden in the deletion curve
 FEW_WORDS = 10  # text words below which image cells are hidden instead of words
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Verdict:
     what: "words" or "cells"; hidden: how many were hidden, of `of`.
     full: score of the whole page.
     highlighted, attended, random: drop of the score by hidden set; `random` has one per draw.
+    plain: what the set `attended` is, see `Evidence.plain`.
     curve: (share hidden, score by attribution order, score by random order).
     """
 
@@ -42,6 +40,7 @@ class Verdict:
     attended: float
     random: tuple[float, ...]
     curve: tuple[tuple[float, float, float], ...] = ()
+    plain: str = "most attended"
 
     @property
     def ratio(self) -> float:
@@ -54,14 +53,15 @@ class Occlusion:
     """Removes words, or image cells, from a page and scores the rest at a budget."""
 
     def __init__(
-        self, encoder: Encoder, looked: PageAttribution, vectors: FloatArray, budget: Budget
+        self, encoder: Explainable, looked: PageAttribution, vectors: FloatArray, budget: Budget
     ) -> None:
         """`vectors` (R_q, D) are the query's."""
         self.encoder, self.looked = encoder, looked
         self.query, self.budget = vectors[: budget.r_q], budget
         words = looked.evidence.words
         textual = sum(word.text != "" and word.kind != "visual" for word in words)
-        self.what = "cells" if looked.pictures and textual < FEW_WORDS else "words"
+        pictured = any(word.is_cell for word in words)
+        self.what = "cells" if pictured and textual < FEW_WORDS else "words"
         self.parts = np.array([word.is_cell == (self.what == "cells") for word in words])  # (n,)
 
     def first(self, weights: FloatArray, share: float) -> Mask:
@@ -84,7 +84,8 @@ class Occlusion:
 
     def vectors(self, hidden: Sequence[Mask]) -> FloatArray:
         """(len(hidden), R_c, D): the page encoded without the parts of each mask."""
-        pages = [self._without(mask) for mask in hidden]
+        looked = self.looked
+        pages = [self.encoder.without(looked.page, looked.evidence, mask) for mask in hidden]
         return np.stack([each.vectors for each in self.encoder.encode_pages(pages)])
 
     def _mask(self, chosen: NDArray[np.int64]) -> Mask:
@@ -92,30 +93,9 @@ class Occlusion:
         mask[chosen] = True
         return mask
 
-    def _without(self, mask: Mask) -> Page:
-        page, views = self.looked.page, [picture.view for picture in self.looked.pictures]
-        if self.what == "words":
-            kept = [word for word, gone in zip(page.words, mask, strict=False) if not gone]
-            return page.with_words(kept, views)
-        assert page.image is not None
-        seen = tag_image(_painted(page.image, self.looked.evidence.words, mask))
-        return page.with_words([*(w for w in page.words if w.kind != "visual"), *seen.words], seen.views)
-
-
-def _painted(image: Image.Image, words: Sequence[Word], mask: Mask) -> Image.Image:
-    """The image with the cells of `mask` filled with its mean colour."""
-    pixels = np.asarray(image).copy()
-    height, width = pixels.shape[:2]
-    mean = pixels.reshape(-1, 3).mean(0).astype(np.uint8)
-    for word, gone in zip(words, mask, strict=True):
-        if gone:
-            x0, y0, x1, y1 = word.box
-            pixels[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)] = mean
-    return Image.fromarray(pixels)
-
 
 def attended(looked: PageAttribution, alignment: Alignment) -> FloatArray:
-    """(n,): plain attention of the matched page tokens, mean over query tokens; the baseline."""
+    """(n,): `Evidence.attended` of the matched page tokens, mean over query tokens; the baseline."""
     return np.asarray(looked.evidence.attended()[alignment.winners].mean(0), np.float32)
 
 
@@ -140,5 +120,13 @@ def trial(
     curve = zip(CURVE, found[3 + DRAWS :][: len(CURVE)], found[-len(CURVE) :], strict=True)
     of = int(occlusion.parts.sum())
     yield Verdict(
-        occlusion.what, occlusion.count(SHARE), of, full, falls[0], falls[1], tuple(falls[2:]), tuple(curve)
+        occlusion.what,
+        occlusion.count(SHARE),
+        of,
+        full,
+        falls[0],
+        falls[1],
+        tuple(falls[2:]),
+        tuple(curve),
+        occlusion.looked.evidence.plain,
     )

@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 
 def write(path: Path, collection: Collection, explainer: Explainer) -> int:
     """Write the statistics of `collection`, the sample pages, to `path`. Returns its bytes."""
-    found = {page.id: page_statistics(explainer.look(page).evidence) for page in collection.pages.values()}
+    found = {
+        page.id: page_statistics(explainer.look(page).evidence, explainer.encoder.budgets, page.words)
+        for page in collection.pages.values()
+    }
     rows = [
         np.concatenate([np.stack([getattr(each, name) for name in SINGLE], 1), each.kinds, each.contents], 1)
         for each in found.values()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import OURS, Budgets
-from metaembed_demo.core.types import FloatArray
+from metaembed_demo.core.types import FloatArray, Word
 from metaembed_demo.encoders.attribution import Evidence
 
 from .contents import CONTENTS, contents, information, slices
@@ -63,21 +63,29 @@ class PageStatistics:
     slice_bits: FloatArray
 
 
-def page_statistics(evidence: Evidence, budgets: Budgets = OURS) -> PageStatistics:
-    """Attention statistics of each token on one page. budgets: the encoder's, of whose groups they are."""
-    read = evidence.read()  # (R, n)
-    named = np.array([word.text != "" for word in evidence.words], bool)
+def page_statistics(
+    evidence: Evidence, budgets: Budgets = OURS, stored: Sequence[Word] = ()
+) -> PageStatistics:
+    """Attention statistics of each token on one page.
+
+    budgets: the encoder's, of whose groups they are.
+    stored: the page's words. Where the evidence is of cells alone, a cell counts for the words in it.
+    """
+    words, read = evidence.words, evidence.read()  # (R, n)
+    if all(word.is_cell for word in words):
+        words, read = in_words(words, read, [word for word in stored if word.kind != "visual"])
+    named = np.array([word.text != "" for word in words], bool)
     of_words = read[:, named]
     places = (np.arange(named.sum()) + 0.5) / max(int(named.sum()), 1)
     shares = of_words / np.maximum(of_words.sum(1, keepdims=True), 1e-9)
     run = shares.cumsum(1)
-    kinds = np.array(["picture" if word.is_cell else word.kind for word in evidence.words])
+    kinds = np.array(["picture" if word.is_cell else word.kind for word in words])
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(read > 0, read * np.log(read), 0).sum(1)
     edges = [
         places[np.argmax(run >= edge, axis=1)] if len(places) else run.sum(1) for edge in (EDGE, 1 - EDGE)
     ]
-    found = contents([word for word in evidence.words if word.text])
+    found = contents([word for word in words if word.text])
     bits, slice_bits = _bits(of_words, found, budgets)
     return PageStatistics(
         int(named.sum()) >= LEAST_WORDS,
@@ -90,6 +98,24 @@ def page_statistics(evidence: Evidence, budgets: Budgets = OURS) -> PageStatisti
         bits,
         slice_bits,
     )
+
+
+def in_words(
+    cells: Sequence[Word], read: FloatArray, words: Sequence[Word]
+) -> tuple[tuple[Word, ...], FloatArray]:
+    """What is read of cells (R, n), as what is read of the words in them, and of cells without a word.
+
+    A cell's weight is divided among the words whose centres it contains. Returns m words and cells, (R, m).
+    """
+    edges = np.array([cell.box for cell in cells], np.float32).reshape(-1, 4)
+    boxes = np.array([word.box for word in words], np.float32).reshape(-1, 4)
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    inside = (edges[:, :1] <= x) & (x < edges[:, 2:3]) & (edges[:, 1:2] <= y) & (y < edges[:, 3:])  # (n, m)
+    counts = inside.sum(1, keepdims=True)
+    given = read @ (inside / np.maximum(counts, 1))
+    empty = counts[:, 0] == 0
+    found = (*words, *(cell for cell, alone in zip(cells, empty, strict=True) if alone))
+    return found, np.concatenate([given, read[:, empty]], 1).astype(np.float32)
 
 
 def _bits(read: FloatArray, found: NDArray[np.int64], budgets: Budgets) -> tuple[FloatArray, FloatArray]:

@@ -15,7 +15,7 @@ from metaembed_demo.app import theme
 from metaembed_demo.app.views import (
     figure,
     index_size_chart,
-    page_map,
+    occlusion_test,
     plot,
     rank_chart,
     timing_chart,
@@ -527,7 +527,7 @@ def test_specialisation_tells_the_kinds_of_words_by_group() -> None:
 def test_the_deletion_curve_says_where_the_score_is_halved(
     curve: tuple[tuple[float, float, float], ...], says: str
 ) -> None:
-    text = page_map.verdict(Verdict("words", 3, 60, 8.0, 4.0, 2.0, (1.0,), curve))
+    text = occlusion_test.verdict(Verdict("words", 3, 60, 8.0, 4.0, 2.0, (1.0,), curve))
     assert f"<h3>{says}</h3>" in text
     first, other = plotted(text).data
     assert (first.name, other.name) == ("highlighted first", "random first")

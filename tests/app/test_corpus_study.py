@@ -24,7 +24,7 @@ from metaembed_demo.core import disk
 from metaembed_demo.core.budgets import STOPS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Upload, Word
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.attribution import AttentionEvidence
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.token_statistics import PageStatistics, page_statistics, summary
@@ -253,7 +253,9 @@ def test_page_statistics_by_hand() -> None:
     attention = np.array([[[0.2] * 5, [0, 0, 0, 1, 0]]], np.float32)
     one = np.ones((5, 1, 1), np.float32)
     found = page_statistics(
-        Evidence(words, attention, one, np.arange(5), np.ones((1, 1), np.float32), np.ones(2, np.float32))
+        AttentionEvidence(
+            words, attention, one, np.arange(5), np.ones((1, 1), np.float32), np.ones(2, np.float32)
+        )
     )
     np.testing.assert_allclose(found.words, [5, 1], rtol=1e-5)
     np.testing.assert_allclose(found.place, [0.5, 0.875])

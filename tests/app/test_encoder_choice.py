@@ -286,7 +286,7 @@ def test_a_resolution_is_another_encoder_on_the_same_weights(seeing: VLM) -> Non
     views = [seeing.at(tokens) for tokens in seeing.resolutions]
     assert len({view.fingerprint for view in [*views, seeing]}) == 6
     assert seeing.at(256).fingerprint == views[0].fingerprint
-    assert all(view.network is seeing.network and view._lock is seeing._lock for view in views)
+    assert all(view.network is seeing.network and view.lock is seeing.lock for view in views)
     image = Image.effect_noise((900, 1200), 80).convert("RGB")
     page = Page("p", "a.pdf", 1, image)
     pad = seeing.network.model.config.image_token_id

@@ -160,15 +160,21 @@ def test_the_app_works_on_gpus_that_it_asks_for_once_it_is_served(
             while "sample pages are encoded" not in said.read_text():
                 assert time.monotonic() < end, said.read_text()
                 time.sleep(0.2)
-            found = Client(address, verbose=False).predict(
-                "a drawing", "16x64", 3, api_name="/search", mode="meaning"
-            )
+            client = Client(address, verbose=False)
+            found = client.predict("a drawing", "16x64", 3, api_name="/search", mode="meaning")
+            best = found["hits"][0]
+            told = client.predict(best["page_id"], "a drawing", "16x64", api_name="/explain")
     assert "did not load" not in said.read_text(), "every encoder is placed"
     scores = sorted((float((query.vectors @ page.T).max(1).sum()) for page in pages), reverse=True)
     assert [hit["score"] for hit in found["hits"]] == pytest.approx(scores, abs=0.02)  # float16 in the index
+    assert told["score"] == pytest.approx(best["score"], abs=1e-3)
+    cells = {"ours": 12, "theirs": 16}[first]  # of Qwen's grid, and of four tiles
+    assert len(told["explanation"]["words"]) == cells
+    assert "do not add up" in told["explanation"]["unit"]
     paths = lender.paths()
     assert paths[0] == "/startup-report", "packed, and no GPU asked for before the launch"
-    assert paths.count("/schedule") == paths.count("/release") == 2
+    assert paths.count("/schedule") == paths.count("/release") == 4
     asked = [details["durationSeconds"] for path, details in lender.asked if path == "/schedule"]
-    assert asked == ["14", "12"], "10 s and 1.5 s an item: three pages, a query"
+    assert asked[:3] == ["14", "12", "12"], "10 s and 1.5 s an item: three pages, a query, and again"
+    assert asked[3:] == [str(round(10 + 1.5 * (cells // 8)))], "eight cells take as long as an item"
     assert not any(details.get("fail") == "true" for _, details in lender.asked)

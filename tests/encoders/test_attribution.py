@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.documents.extraction import read, recompute_views
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.attribution import AttentionEvidence
 from metaembed_demo.encoders.mini.encoder import Mini
+from tests.support.evidence import evidence_of
 
 BOX = (0.1, 0.1, 0.2, 0.12)
 TEXT = "Turn the steam knob until it stops. The unflappable reservoir holds two litres of water. " * 12
@@ -40,12 +41,12 @@ def picture() -> Page:
     return read(Page("picture", "ball.png", 1, Image.open(buffer).convert("RGB")))
 
 
-def by_hand() -> Evidence:
+def by_hand() -> AttentionEvidence:
     """One head of width 2, two Meta Tokens; a special token, 'cat' in two pieces along x, 'dog' along y."""
     attention = np.array([[[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]], np.float32)
     states = np.array([[[0, 0]], [[4, 0]], [[4, 0]], [[0, 3]]], np.float32)
     words = (Word("cat", BOX), Word("dog", BOX))
-    return Evidence(
+    return AttentionEvidence(
         words,
         attention,
         states,
@@ -59,8 +60,8 @@ def test_contributions_by_hand() -> None:
     found = by_hand()
     np.testing.assert_allclose(found.vectors(), np.eye(2))
     diagonal = np.array([[0.6, 0.8]], np.float32)
-    np.testing.assert_allclose(found.contributions(diagonal, [0]), [[0.6, 0.0]])
-    np.testing.assert_allclose(found.contributions(diagonal, [1]), [[0.0, 0.8]], atol=1e-6)
+    np.testing.assert_allclose(found.map(diagonal, [0]), [[0.6, 0.0]])
+    np.testing.assert_allclose(found.map(diagonal, [1]), [[0.0, 0.8]], atol=1e-6)
     np.testing.assert_allclose(found.read(), np.eye(2))
     np.testing.assert_allclose(found.attended(), np.eye(2))
 
@@ -75,13 +76,15 @@ def test_read_weights_attention_by_value_norms() -> None:
 def test_arrays_that_do_not_fit_are_refused() -> None:
     found = by_hand()
     with pytest.raises(ValueError, match="do not fit"):
-        Evidence(found.words, found.attention, found.states[:2], found.owner, found.out, found.lengths)
+        AttentionEvidence(
+            found.words, found.attention, found.states[:2], found.owner, found.out, found.lengths
+        )
 
 
 @pytest.mark.parametrize("text", ["", "Steam.", TEXT, TEXT * 20, FOREIGN])
 def test_evidence_reproduces_minis_vectors(encoder: Mini, text: str) -> None:
     (embedding,) = encoder.encode_pages([page(text)])
-    found = encoder.page_evidence(page(text), [])
+    found = evidence_of(encoder, page(text))
     expected = found.vectors() if text else 0.0  # without a word a page is like no other
     np.testing.assert_allclose(embedding.vectors, expected, atol=1e-4)
     assert len(found.words) == len(text.split())
@@ -91,8 +94,9 @@ def test_evidence_reproduces_minis_vectors(encoder: Mini, text: str) -> None:
 
 def test_contributions_sum_to_the_cosine(encoder: Mini) -> None:
     query = encoder.encode_queries([Query("how much water fits?")])[0].vectors
-    found = encoder.page_evidence(page(TEXT), [])
-    everything = Evidence(
+    found = evidence_of(encoder, page(TEXT))
+    assert isinstance(found, AttentionEvidence)
+    everything = AttentionEvidence(
         (*found.words, Word("[mark]", BOX)),
         found.attention,
         found.states,
@@ -102,14 +106,14 @@ def test_contributions_sum_to_the_cosine(encoder: Mini) -> None:
     )
     tokens = np.arange(16)
     cosines = (query * found.vectors()[:16]).sum(1)
-    np.testing.assert_allclose(everything.contributions(query, tokens).sum(1), cosines, atol=1e-4)
+    np.testing.assert_allclose(everything.map(query, tokens).sum(1), cosines, atol=1e-4)
 
 
 def test_a_word_counts_for_what_it_means(mini: Mini) -> None:
     query = mini.encode_queries([Query("how much water fits?")])[0].vectors
-    found = mini.page_evidence(page(TEXT), [])
+    found = evidence_of(mini, page(TEXT))
     winners = (query @ found.vectors().T).argmax(1)
-    parts = found.contributions(query, winners).sum(0)
+    parts = found.map(query, winners).sum(0)
     by_word: dict[str, float] = {}
     for word, part in zip(found.words, parts, strict=True):
         by_word[word.text] = by_word.get(word.text, 0.0) + float(part)
@@ -127,7 +131,7 @@ def test_image_cells_sum_to_the_view(encoder: Mini) -> None:
     found_page = picture()
     pictures = recompute_views(found_page)
     assert len(pictures) == 1
-    found = encoder.page_evidence(found_page, pictures)
+    found = evidence_of(encoder, found_page)
     (embedding,) = encoder.encode_pages([found_page.with_words(found_page.words, [pictures[0].view])])
     np.testing.assert_allclose(found.vectors(), embedding.vectors, atol=1e-3)
     cells = [word for word in found.words if not word.text]

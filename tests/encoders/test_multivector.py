@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,27 @@ from metaembed_demo.core.types import Embedding, Query
 from metaembed_demo.encoders.vlm import backbone
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.evidence import LostEvidence
 from metaembed_demo.encoders.vlm.export import export_multi_vector
-from metaembed_demo.encoders.vlm.multi_vector_encoder import SPELLINGS, MultiVector, pooled
+from metaembed_demo.encoders.vlm.exported_vectors import ExportedVectors
+from metaembed_demo.encoders.vlm.multi_vector_checkpoints import SPELLINGS
+from metaembed_demo.encoders.vlm.multi_vector_encoder import MultiVector
+from metaembed_demo.encoders.vlm.patch_vectors import PatchVectors
+from metaembed_demo.encoders.vlm.pooling import pooled
 from metaembed_demo.index.maxsim import maxsim
 from tests.encoders.test_checkpoints import CHANGES, changed, reference
-from tests.support.tiny_vlm import BACKBONES, TEXT, apart, encoder, pages, queries, shared, tokenizer
+from tests.support.evidence import evidence_of
+from tests.support.tiny_vlm import (
+    BACKBONES,
+    TEXT,
+    apart,
+    encoder,
+    pages,
+    queries,
+    saved_backbone,
+    shared,
+    tokenizer,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -116,15 +133,27 @@ def test_a_reference_checkpoint_that_appends_both_tables_can_be_exported(tmp_pat
     assert apart(arrays(model.encode_query(as_inputs(queries()[:2]))), expected[1]) < CLOSE
 
 
-def test_an_exported_folder_is_read_as_it_is(tmp_path: Path) -> None:
-    made = encoder("qwen2_vl")
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_exported_folder_is_read_and_explained_as_it_is(name: str, tmp_path: Path) -> None:
+    made = encoder(name)
     expected = made.encode_pages(pages()), made.encode_queries(queries())
     export_multi_vector(made, tmp_path)
     again = load_vlm(tmp_path)
-    assert isinstance(again, MultiVector)
+    assert isinstance(again, ExportedVectors)
     assert (again.constant, again.r_q, again.r_c, again.dim) == (True, 16, 64, 8)
     assert apart(again.encode_pages(pages()), expected[0]) < CLOSE
     assert apart(again.encode_queries(queries()), expected[1]) < CLOSE
+    page, query = pages()[0], queries()[0]
+    ours, theirs = evidence_of(made, page), evidence_of(again, page)
+    assert isinstance(ours, LostEvidence)
+    assert isinstance(theirs, LostEvidence)
+    assert theirs.words == ours.words
+    np.testing.assert_allclose(theirs.change, ours.change, atol=2e-3)
+    asked = made.query_evidence(query), again.query_evidence(query)
+    assert asked[0].words == asked[1].words
+    lost = [each.map(asked[0].vectors(), range(16)) for each in asked]
+    np.testing.assert_allclose(lost[0], lost[1], atol=2e-3)
+    assert lost[0].shape == (16, 1)
     before = again.fingerprint
     said = json.loads((tmp_path / "sentence_bert_config.json").read_text())
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps({**said, "query_length": 9}))
@@ -168,7 +197,19 @@ def test_an_export_keeps_its_budgets(tmp_path: Path) -> None:
     made = encoder("qwen2_vl", budgets=SIX)
     assert made.budgets.pairs == SIX
     export_multi_vector(made, tmp_path)
-    assert load_vlm(tmp_path).budgets == made.budgets
+    again = load_vlm(tmp_path)
+    assert isinstance(again, ExportedVectors)
+    assert again.budgets == made.budgets
+
+
+def test_tokens_are_pooled_and_explained_where_a_stop_adds_none_of_a_side(
+    colbert: Path, tmp_path: Path
+) -> None:
+    made = load_vlm(configured(colbert, tmp_path / "named", budgets=SIX))
+    assert isinstance(made, PatchVectors)
+    (query,) = made.encode_queries([Query("hello")])
+    assert query.vectors.shape == (16, 32)
+    np.testing.assert_allclose(made.query_evidence(Query("hello")).vectors(), query.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("key", SPELLINGS)
@@ -180,6 +221,12 @@ def test_nested_sizes_that_a_model_names_are_its_stops(colbert: Path, tmp_path: 
     (query,) = made.encode_queries([Query("hello")])
     assert page.vectors.shape == (128, 32)
     assert query.vectors.shape == (32, 32)
+    assert isinstance(made, PatchVectors)
+    for found, made_of in (
+        (evidence_of(made, pages()[3]), page),
+        (made.query_evidence(Query("hello")), query),
+    ):
+        np.testing.assert_allclose(found.vectors(), made_of.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("pairs", [[[4, 8], [2, 16]], [[1]], "8x16", [[1, 1], [1, 1]], [[0, 1]]])
@@ -211,6 +258,51 @@ def test_a_vector_for_each_token_is_pooled_to_the_budgets(colbert: Path) -> None
     assert query.vectors.shape == (16, 32)
     with pytest.raises(ValueError, match="reads only text"):
         made.encode_queries([Query("", Image.new("RGB", (9, 9)))])
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "idefics3", "modernvbert"])
+def test_a_pooled_cosine_is_divided_among_patches(name: str, tmp_path: Path) -> None:
+    source = saved_backbone(name, tmp_path / "base")
+    read = Transformer(source)
+    kept = [read.auto_model.config.image_token_id]
+    modules = [read, MultiVectorMask(keep_only_token_ids=kept), Normalize("token_embeddings")]
+    MultiVectorEncoder(modules=modules).save_pretrained(str(tmp_path / "model"))
+    made = load_vlm(tmp_path / "model")
+    assert isinstance(made, PatchVectors)
+    page, query = pages()[1], Query("a longer query, this is")
+    found, asked = evidence_of(made, page), made.query_evidence(query)
+    vectors, rows = made.encode_queries([query])[0].vectors, made.encode_pages([page])[0].vectors
+    np.testing.assert_allclose(found.vectors(), rows, atol=1e-5)
+    np.testing.assert_allclose(asked.vectors(), vectors, atol=1e-5)
+    winners = (vectors @ rows.T).argmax(1)
+    parts = found.map(vectors, winners)
+    assert found.kind == "share"
+    np.testing.assert_allclose(parts.sum(1), (vectors @ rows.T).max(1), atol=1e-5)
+    assert len({word.box for word in found.words}) == parts.shape[1] > 3
+    assert [word.text for word in asked.words] == query.text.split()
+    assert np.abs(asked.read().sum(1) - 1).min() < 1e-5
+    hidden = np.arange(parts.shape[1]) == 0
+    assert made.without(page, found, hidden).image != page.image
+    (alike,) = made.second_map(page, found, asked, vectors, winners)
+    assert isinstance(alike, np.ndarray)
+    assert alike.shape == parts.shape
+    every, patches = made.model.encode_query(query.text), made.model.encode_document(page.image)
+    expected = float((every @ patches.T).mean(0).max())
+    assert float(alike.sum(0).max()) == pytest.approx(expected, abs=1e-5), "of the best patch, unpooled"
+
+
+def test_a_text_model_is_explained_by_its_words(colbert: Path) -> None:
+    made, page = load_vlm(colbert), pages()[3]
+    assert isinstance(made, PatchVectors)
+    page = replace(page, image=Image.new("RGB", (9, 9)))  # which it does not see
+    found = evidence_of(made, page)
+    assert [word.text for word in found.words] == page.text.split()
+    rows = made.encode_pages([page])[0].vectors
+    np.testing.assert_allclose(found.vectors(), rows, atol=1e-5)
+    assert found.map(rows[:1], [0]).sum() < 1, "the rest is [CLS] and [SEP]"
+    last = found.map(rows[:1], [0])[0, -1]
+    assert last == pytest.approx(7 / 25 * 0.9, abs=0.15), "seven letters of the text's tokens"
+    assert made.without(page, found, np.array([True, False, False, False])).text == "page without picture"
 
 
 def tokens_of(n: int, seed: int = 0) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +13,15 @@ from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import STOPS, Budget
 from metaembed_demo.core.types import Alignment, Embedding, FloatArray, Page, Query, Word
 from metaembed_demo.documents.extraction import read
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence
+from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.mini.encoder import Mini
 from metaembed_demo.explain.explainer import KEPT, Explainer, Explanation, PageAttribution, explainer
 from metaembed_demo.explain.occlusion import CURVE, Occlusion, Verdict, attended, trial
 from metaembed_demo.explain.page_cache import PageCache
 from metaembed_demo.index.maxsim import align
 from tests.support.dummy_encoder import DummyEncoder
+from tests.support.evidence import evidence_of
 
 TEXT = (
     "The harbour office opens at eight. Fishing boats unload before noon and leave by the north quay. "
@@ -99,15 +101,24 @@ def test_encoders_without_attribution_have_no_explainer(mini: Mini) -> None:
     assert isinstance(explainer(mini), Explainer)
 
 
-class Counting:
+class Counting(DummyEncoder):
     """Counts calls of page_evidence."""
 
+    waits = False
+
     def __init__(self) -> None:
+        super().__init__()
         self.looks = 0
 
-    def page_evidence(self, page: Page, pictures: Sequence[object]) -> Evidence:
+    def query_evidence(self, query: Query) -> Evidence:
+        raise NotImplementedError
+
+    def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
+        return page
+
+    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
         self.looks += 1
-        return Evidence(
+        yield AttentionEvidence(
             page.words,
             np.ones((1, 1, 1), np.float32),
             np.ones((1, 1, 1), np.float32),
@@ -119,7 +130,7 @@ class Counting:
 
 def test_the_last_pages_are_kept() -> None:
     encoder = Counting()
-    made = Explainer(encoder)  # type: ignore[arg-type]
+    made = Explainer(encoder)
     pages = [stored("word", f"page{i}") for i in range(KEPT + 1)]
     for page in pages:
         made.look(page)
@@ -143,7 +154,7 @@ def test_a_page_of_the_same_id_and_other_content_is_another_one() -> None:
     assert (kept.get(mine), kept.get(moved)) == (None, "theirs")
 
 
-class Blind(DummyEncoder):
+class Blind(Counting):
     """Encodes all pages alike, so that hiding words has no effect."""
 
     def encode_pages(self, pages: Sequence[Page]) -> list[Embedding]:
@@ -153,8 +164,7 @@ class Blind(DummyEncoder):
 def test_ratio_without_any_drop() -> None:
     page = stored("one two three four five six seven eight nine ten")
     bare = Page("p", "p.pdf", 1, None, page.words)
-    evidence = Counting().page_evidence(bare, [])
-    looked = PageAttribution(bare, (), evidence)
+    looked = PageAttribution(bare, evidence_of(Counting(), bare))
     occlusion = Occlusion(Blind(), looked, np.eye(4, dtype=np.float32), Budget(2, 4))
     *_, verdict = trial(occlusion, np.arange(10.0, dtype=np.float32), np.ones(10, np.float32))
     assert isinstance(verdict, Verdict)

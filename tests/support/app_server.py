@@ -45,12 +45,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(temporary: Path, *before: str, **settings: object) -> Iterator[Served]:
-    """`small_app.py` with METAEMBED_* `settings`, started by the command `before`, where there is one."""
+def serve(temporary: Path, *before: str, app: str = "small_app", **settings: object) -> Iterator[Served]:
+    """`small_app.py` or another with METAEMBED_* `settings`, started by the command `before`, if any."""
     port = free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("METAEMBED_")}
-    app = subprocess.Popen(
-        [*before, sys.executable, "-m", "tests.support.small_app"],
+    process = subprocess.Popen(
+        [*before, sys.executable, "-m", f"tests.support.{app}"],
         env={
             **ours,
             "PYTHONPATH": str(ROOT),
@@ -65,17 +65,17 @@ def serve(temporary: Path, *before: str, **settings: object) -> Iterator[Served]
         stderr=subprocess.STDOUT,
     )
     try:
-        assert app.stdout is not None
+        assert process.stdout is not None
         told = ""
-        for line in app.stdout:
+        for line in process.stdout:
             told += line
             if line.startswith("Ready"):
                 break
         assert "Ready" in told, told
-        yield Served(f"http://127.0.0.1:{port}", temporary, app.pid)
+        yield Served(f"http://127.0.0.1:{port}", temporary, process.pid)
     finally:
-        app.terminate()
-        app.wait(30)
+        process.terminate()
+        process.wait(30)
 
 
 def until(done: Callable[[], bool], seconds: float = 30) -> bool:

@@ -30,13 +30,17 @@ def samples(encoder: Encoder) -> Collection:
     return found
 
 
-if __name__ == "__main__":
+def run(encoder: Encoder, base: Collection) -> None:
     logs.configure()  # as app.py does, before MCP's library takes the root logger
-    stops = os.environ.get("LADDER")
-    encoder = Ladder(Budgets.parse(stops)) if stops else DummyEncoder()
-    demo, options = build_ui(encoder, samples(encoder))
+    demo, options = build_ui(encoder, base)
     demo.launch(
         server_name=SERVER.host, server_port=SERVER.port, quiet=True, prevent_thread_lock=True, **options
     )
     print("Ready in", flush=True)
     demo.block_thread()
+
+
+if __name__ == "__main__":
+    stops = os.environ.get("LADDER")
+    chosen: Encoder = Ladder(Budgets.parse(stops)) if stops else DummyEncoder()
+    run(chosen, samples(chosen))

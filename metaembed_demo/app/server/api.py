@@ -251,12 +251,12 @@ def _complement(name: str, tools: Tools) -> SecondEncoder | None:
 
 
 def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
-    """The parts of a score as in `links.explanation_json`, each with its share of the total."""
+    """The parts of a score as in `links.explanation_json`, each with its share of the total or score."""
     if tools.explainer is None or trace.alignment is None:
         return None
     found = tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)
     parts = explanation_json(found, trace.by_full_vectors)
-    whole = float(found.total.sum())
+    whole = float((found.total if found.adds_up else trace.alignment.gains).sum())
     for word in parts["words"]:
         word["share"] = round(word["part"] / whole, 4) if whole else 0.0
     return parts

@@ -187,7 +187,7 @@ class Page:
         on(self.link.submit, self.copy_trace, [], outputs=[self.link], **DIRECT)
         on(self.ranks.submit, self.side, [], outputs=[self.ranks, self.link], **DIRECT)
         testing = {"concurrency_id": "test", "concurrency_limit": TESTS}
-        on(self.pagemap.submit, self.test, [], outputs=[self.pagemap], **testing)
+        on(self.pagemap.submit, self.test, [], outputs=[self.pagemap, self.marks], **testing)
         on(self.ranking.submit, self.read_pool, [], outputs=search_outputs, **testing)
         on(self.pagemap.clear, self.stop_test, [], outputs=[], concurrency_id="stop")
         on(self.results.submit, self.act, [], outputs=[*documents_outputs, self.text])
@@ -304,9 +304,10 @@ class Page:
         action, value = str(said(event, "action")), str(said(event, "value"))
         return self._screen(visit, visit.side(action, value)) or gr.skip()
 
-    def test(self, request: gr.Request) -> Iterator[Updates]:
-        visit = self.visits.of(request)
-        for screen in visit.test():
+    def test(self, request: gr.Request, event: gr.EventData) -> Iterator[Updates]:
+        """Test the explanation of the open hit, or make it; the action is the kind of map, or "map"."""
+        visit, action = self.visits.of(request), str(said(event, "action"))
+        for screen in visit.test() if action == "test" else visit.make_map(action):
             yield self._screen(visit, screen) or gr.skip()
 
     def stop_test(self, request: gr.Request) -> None:

@@ -1,4 +1,4 @@
-"""Explanations as HTML: the words of a page for its overlay, the page map of a hit, and its occlusion test.
+"""Explanations as HTML: the words of a page for its overlay, and the page map of a hit.
 
 Pure functions. Words come from documents, so they are escaped by `safe` or `json_attribute`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,12 @@ from numpy.typing import NDArray
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Alignment, FloatArray, Word
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.attribution import Evidence, Kind
 from metaembed_demo.explain.explainer import Explanation
-from metaembed_demo.explain.occlusion import SHARE, Verdict
 
-from . import plot
-from .figure import SAVE, as_table, savable
+from .figure import SAVE, savable
 from .html import json_attribute, safe
+from .occlusion_test import offer
 
 LEAST = 0.04  # minimum weight of a drawn word, relative to a token's strongest
 MOST = 160  # words drawn for one token
@@ -33,6 +31,26 @@ LISTED = 10  # words in the list next to the page
 ROUNDED = (
     " Here the hit is scored by codes of the page's vectors, so the parts add up to what the full vectors "
     "would score with the same winners, and not quite to the score shown."
+)
+GRADIENTS = (
+    "Integrated gradients: the picture's states go from their mean to what they are, and a part counts by "
+    "its way times the score's mean gradient. These add up to what the score has beyond a picture of one "
+    "state."
+)
+SIMILARITY = (
+    "sentence-transformers' own map: the mean cosine of each patch and all vectors of the query, before "
+    "either is pooled to the budgets. It is no part of this score."
+)
+# By kind: what it is called where another is shown, and the column of the files.
+CALLED = {
+    "share": ("Shares of the score", "share"),
+    "lost": ("What the score loses", "lost"),
+    "gradients": ("Shares by integrated gradients", "share"),
+    "similarity": ("Similarity of all patches", "similarity"),
+}
+LOST = (
+    "A part counts by what the score loses when nothing after the picture can attend to it, with the winning "
+    "candidate tokens held. Parts that say the same cost little each, so these do not add up to the score."
 )
 NOTE = (
     "A word counts by what it gave to this score: attention of the winning candidate tokens times its "
@@ -85,6 +103,7 @@ def page_map(
     alignment: Alignment,
     verdict: str = "",
     full: bool = True,
+    other: Kind | None = None,
     budgets: Budgets = OURS,
 ) -> str:
     """The words that contribute most to the score, as a list next to the overlay.
@@ -92,20 +111,25 @@ def page_map(
     Args:
         found: the explanation of `alignment`'s hit.
         verdict: HTML of the occlusion test's result or progress.
-        full: whether the hit is scored with full vectors. budgets: the encoder's.
+        full: whether the hit is scored with full vectors.
+        other: another kind of map, which the encoder can give. budgets: the encoder's.
     """
     shares, groups = spread(found, alignment, budgets)
-    note = NOTE + ("" if full else ROUNDED)
+    notes = {"lost": LOST, "gradients": GRADIENTS, "similarity": SIMILARITY}
+    note = notes.get(found.kind, NOTE + ("" if full else ROUNDED))
+    finding = (
+        _finding(shares, found.words) if found.adds_up else _other_finding(found.kind, shares, alignment)
+    )
     return (
         f'<figure class="why" {_files(found, shares, groups, budgets)}>'
-        f"<h3>{_finding(shares, found.words)}</h3>{_list(shares, groups, found.words, budgets)}"
-        f"{_cells_note(shares, found.words)}<figcaption>{note}</figcaption>"
-        f'<div class="trial" aria-live="polite">{verdict or _offer()}</div>{SAVE}</figure>'
+        f"<h3>{finding}</h3>{_list(shares, groups, found, budgets)}"
+        f"{_cells_note(shares, found)}<figcaption>{note}</figcaption>"
+        f'<div class="trial" aria-live="polite">{verdict or offer()}</div>{_switch(other)}{SAVE}</figure>'
     )
 
 
 def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64], budgets: Budgets) -> str:
-    """The map's JSON and CSV: boxes in page fractions, shares of the score."""
+    """The map's JSON and CSV: boxes in page fractions, shares of the score or what it loses of itself."""
     rows = [
         [
             found.words[i].text,
@@ -117,7 +141,7 @@ def _files(found: Explanation, shares: FloatArray, groups: NDArray[np.int64], bu
         for i in np.argsort(-shares, kind="stable")[:MOST]
         if shares[i] > 0
     ]
-    head = ["word", "x0", "y0", "x1", "y1", "share", "candidate tokens", "confidence"]
+    head = ["word", "x0", "y0", "x1", "y1", CALLED[found.kind][1], "candidate tokens", "confidence"]
     data = [dict(zip(head, row, strict=True)) for row in rows]
     return savable("page-map", data, [head, *rows])
 
@@ -144,7 +168,7 @@ def marks(
     Rows of `map` are word, share in thousandths, group from 1 on, box in thousandths of the page, and, where
     it is not a plain word, type: 1 a name of what a picture shows (not drawn), 2 a picture cell, 3 a word
     read with doubt. Weak words are omitted; picture cells never are, so that the outlines of all of them can
-    be drawn. `asked`: `by_word`.
+    be drawn. `asked`: `by_word`. `kind`: what the shares are.
 
     Args:
         reading_at: the URL of `reading`.
@@ -161,7 +185,9 @@ def marks(
         [i, weight, group, *box, *([2] if is_cell[i] else _mark(found.words[i]))]
         for i, weight, group, box in zip(kept, weights, (groups[kept] + 1).tolist(), boxes, strict=True)
     ]
-    data = json_attribute("map", {"map": rows, "asked": by_word(found, alignment), **query})
+    data = json_attribute(
+        "map", {"map": rows, "kind": found.kind, "asked": by_word(found, alignment), **query}
+    )
     return f'<div hidden {data} data-reading="{safe(reading_at)}"></div>'
 
 
@@ -175,7 +201,7 @@ def by_word(found: Explanation, alignment: Alignment) -> list[list[Any]]:
     shares = read.T @ np.maximum(alignment.gains, 0)
     given = np.maximum(read.T @ found.parts, 0)
     top = max(float(shares.sum()), 1e-9)
-    whole = max(float(np.maximum(found.total, 0).sum()), 1e-9)
+    whole = _whole(found, alignment)
     return [
         [round(float(share) * 1000 / top), _sparse(np.asarray(row / whole, np.float32))[: 2 * ANSWERED]]
         for share, row in zip(shares, given, strict=True)
@@ -192,14 +218,42 @@ def spread(
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """(n,) each word's share of the score, and (n,) the index of the group it mainly contributes through.
 
-    Negative contributions count as 0; shares sum to 1 if any contribution is positive.
+    Negative contributions count as 0; shares sum to 1 if any contribution is positive, unless they are what
+    the score loses.
     """
     by_group = np.zeros((len(budgets), len(found.words)), np.float32)
     for row, winner in zip(found.parts, alignment.winners, strict=True):
         by_group[budgets.group_of(int(winner), "candidate").index] += row
     positive = np.maximum(found.total, 0)
-    shares = np.asarray(positive / max(float(positive.sum()), 1e-9), np.float32)
+    shares = np.asarray(positive / _whole(found, alignment), np.float32)
     return shares, by_group.argmax(0).astype(np.int64)
+
+
+def _whole(found: Explanation, alignment: Alignment) -> float:
+    """What shares are of: the positive parts, where they add up; the score that loses them; the cosine 1."""
+    if found.kind == "similarity":
+        return 1.0
+    whole = np.maximum(found.total, 0) if found.adds_up else np.maximum(alignment.gains, 0)
+    return max(float(whole.sum()), 1e-9)
+
+
+def _switch(other: Kind | None) -> str:
+    """The button that shows another kind of map."""
+    if other is None:
+        return ""
+    return (
+        f'<button type="button" class="quiet" data-action="{other}">Show instead: {CALLED[other][0]}</button>'
+    )
+
+
+def _other_finding(kind: Kind, lost: FloatArray, alignment: Alignment) -> str:
+    """What the score loses without its strongest part, or how similar that is to the query."""
+    if kind == "similarity":
+        return f"The most similar part has a mean cosine of {lost.max(initial=0):.2f} with the query"
+    if not lost.max(initial=0):
+        return "The score loses nothing without any part of this page"
+    score = float(alignment.gains.sum())
+    return f"Without its strongest part the score loses {lost.max() * score:.2f} of {score:.2f}"
 
 
 def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
@@ -211,7 +265,8 @@ def _finding(shares: FloatArray, words: Sequence[Word]) -> str:
     return f"Half of this score comes from {half} of {plural(len(words), kind)}"
 
 
-def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word], budgets: Budgets) -> str:
+def _list(shares: FloatArray, groups: NDArray[np.int64], found: Explanation, budgets: Budgets) -> str:
+    words = found.words
     named = [i for i in np.argsort(-shares, kind="stable") if words[i].text and shares[i] >= LEAST_LISTED][
         :LISTED
     ]
@@ -225,7 +280,8 @@ def _list(shares: FloatArray, groups: NDArray[np.int64], words: Sequence[Word], 
         f'<span class="num">{shares[i] * 100:.1f}%</span></li>'
         for i in named
     )
-    return f'<ol class="gave" aria-label="Words by their share of the score">{rows}</ol>'
+    told = "their share of the score" if found.adds_up else CALLED[found.kind][0].lower()
+    return f'<ol class="gave" aria-label="Words by {told}">{rows}</ol>'
 
 
 def _word(word: Word) -> str:
@@ -238,7 +294,10 @@ def _word(word: Word) -> str:
     )
 
 
-def _cells_note(shares: FloatArray, words: Sequence[Word]) -> str:
+def _cells_note(shares: FloatArray, found: Explanation) -> str:
+    words = found.words
+    if not found.adds_up or all(word.is_cell for word in words):
+        return ""
     cells = sum(float(share) for share, word in zip(shares, words, strict=True) if word.is_cell)
     labels = sum(float(s) for s, w in zip(shares, words, strict=True) if w.text and w.kind == "visual")
     if not cells + labels:
@@ -247,120 +306,6 @@ def _cells_note(shares: FloatArray, words: Sequence[Word]) -> str:
         f'<p class="hint num">{cells * 100:.0f}% comes from what the picture looks like, cell by cell, '
         f"{labels * 100:.0f}% from the names of what it shows.</p>"
     )
-
-
-def _offer() -> str:
-    return (
-        '<button type="button" class="quiet" data-action="test">Test this explanation</button>'
-        f'<span class="hint">Hides {SHARE * 100:.0f}% of the page, reads it again and compares with hiding '
-        "others.</span>"
-    )
-
-
-def testing(done: int, of: int) -> str:
-    """The running test."""
-    return (
-        f'<div class="bar-run" role="progressbar" aria-valuemin="0" aria-valuemax="{of}" '
-        f'aria-valuenow="{done}" aria-label="Testing">'
-        f'<i style="width:{done / max(of, 1) * 100:.0f}%"></i></div>'
-        f'<p class="hint num">Read {done} of {of} versions of this page '
-        '<button type="button" class="quiet" data-action="stop-test">Stop</button></p>'
-    )
-
-
-def verdict(found: Verdict) -> str:
-    """The test's result: the finding, three bars, and the curve."""
-    chance = float(np.mean(found.random))
-    top = max(found.highlighted, found.attended, chance, 1e-9)
-    rows = "".join(
-        f'<li><span class="word">{name}</span><span class="track"><i style="width:'
-        f'{max(value, 0) / top * 100:.1f}%;--shade:{shade}"></i></span>'
-        f'<span class="num">{_change(-value)}</span></li>'
-        for name, value, shade in (
-            ("highlighted", found.highlighted, "var(--accent)"),
-            ("most attended", found.attended, "var(--muted)"),
-            (f"random, mean of {len(found.random)}", chance, "var(--edge)"),
-        )
-    )
-    hidden = plural(found.hidden, found.what.rstrip("s"))
-    return (
-        f"<h3>{_verdict_finding(found, chance)}</h3>"
-        f'<ol class="gave" aria-label="Change of the score with {hidden} of {found.of} hidden">{rows}</ol>'
-        f'<p class="hint num">Change of the score, {found.full:.2f}, when {hidden} of {found.of} are hidden '
-        f"and the page is read again.</p>{_curve(found)}"
-        '<button type="button" class="quiet" data-action="test">Test again</button>'
-    )
-
-
-def _change(value: float) -> str:
-    """
-    >>> _change(-1.5), _change(0.25)
-    ('\u22121.50', '+0.25')
-    """
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _verdict_finding(found: Verdict, chance: float) -> str:
-    if found.highlighted <= 0:
-        return f"It fails here: hiding the highlighted {found.what} does not lower the score"
-    if chance <= 0:
-        return f"The highlighted {found.what} carry the hit: hiding random ones does nothing"
-    ratio = found.highlighted / chance
-    if ratio < 1:
-        return f"It fails here: hiding random {found.what} costs more"
-    return f"Hiding the highlighted {found.what} costs {ratio:.3g} times what random ones cost"
-
-
-def _curve(found: Verdict) -> str:
-    """Remaining score by the share of words hidden: highlighted first, and in random order."""
-    if not found.curve:
-        return ""
-    shares, *scores = zip(*found.curve, strict=True)
-    looks = (("highlighted first", plot.ACCENT, "solid"), ("random first", plot.MUTED, "dash"))
-    traces = [
-        plot.trace(
-            shares,
-            score,
-            f"<b>{name}</b><br>%{{x:.0%}} of the {found.what} hidden<br>score %{{y:.2f}}",
-            name=name,
-            line={"color": color, "width": 2, "dash": dash},
-            marker={"color": color, "size": 5},
-        )
-        for score, (name, color, dash) in zip(scores, looks, strict=True)
-    ]
-    layout = plot.layout(
-        240,
-        (52, 20, 32, 44),
-        xaxis=plot.axis(title=f"{found.what} hidden", tickformat=".0%", range=[-0.01, 1.01], showgrid=True),
-        yaxis=plot.axis(title="score left", rangemode="tozero"),
-    )
-    head = [f"{found.what.capitalize()} hidden", "Highlighted first", "Random first"]
-    rows = [[f"{share:.0%}", f"{a:.2f}", f"{b:.2f}"] for share, a, b in found.curve]
-    names = ["share_hidden", "score_highlighted_first", "score_random_first"]
-    files = plot.records(names, found.curve)
-    drawn = plot.Plot(f"Score left by the share of {found.what} hidden", traces, layout)
-    return plot.chart(
-        "deletion", _curve_finding(found), drawn, as_table("The curve as a table", head, rows), files
-    )
-
-
-def _curve_finding(found: Verdict) -> str:
-    first, other = (_halved(found, at) for at in (1, 2))
-    highlighted = f"Hiding the highlighted {found.what} first halves the score"
-    if first is None:
-        return f"Hiding the highlighted {found.what} first never halves the score"
-    if other is None:
-        return f"{highlighted} at {first:.0%}; random ones never do"
-    return f"{highlighted} at {first:.0%}, random ones at {other:.0%}"
-
-
-def _halved(found: Verdict, at: int) -> float | None:
-    """The share hidden where curve `at` (1 or 2) first falls to half the score, linear between its points."""
-    half = found.full / 2
-    for before, after in pairwise(found.curve):
-        if after[at] <= half:
-            return float(np.interp(-half, (-before[at], -after[at]), (before[0], after[0])))
-    return None
 
 
 def no_map() -> str:

@@ -242,12 +242,19 @@ class CorpusStudy:
             if self.stop.is_set():
                 break
             statistics = self._known(page)
-            if statistics is None:
-                statistics = page_statistics(self.explainer.look(page).evidence, self.encoder.budgets)
-                self.token_statistics.put(page, statistics)
-            found.append(statistics)
+            told = self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
+            for step in self.explainer.looking(page) if statistics is None else ():
+                if not isinstance(step, tuple):
+                    statistics = page_statistics(step.evidence, self.encoder.budgets, page.words)
+                    self.token_statistics.put(page, statistics)
+                elif self.stop.is_set():
+                    break
+                else:
+                    yield told
+            if statistics is not None:
+                found.append(statistics)
             if done % 4 == 0:
-                yield self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
+                yield told
         self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
         yield self.tokens(empty=not pages)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from metaembed_demo.app.views import occlusion_test, timing_chart
 from metaembed_demo.app.views import page_map as page_map_module
-from metaembed_demo.app.views import timing_chart
 from metaembed_demo.app.views.rank_chart import Line, ranks
 from metaembed_demo.app.views.rank_ribbons import Side, Titled, ribbons
 from metaembed_demo.collection.collection import Collection
@@ -73,11 +73,19 @@ class ExplanationTabs:
     _query_words: tuple[Evidence, dict[str, Any]] | None = None  # of the last query
     _ranks: dict[tuple[int, Budget], Ranked] = field(default_factory=dict)
     _best: BestRanked | None = None
+    _mapped: str | None = None  # the page whose evidence is being made
+    _progress: str = ""  # what is shown meanwhile
+    _stopped: str | None = None  # the page for which that was stopped
 
     @property
     def explains(self) -> bool:
         """Whether the encoder gives evidence."""
         return self.explainer is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a page is explained only when the visitor asks for it."""
+        return self.explainer is not None and self.explainer.waits
 
     def ask(self, query: Query) -> None:
         """Record a new query."""
@@ -91,14 +99,18 @@ class ExplanationTabs:
         )
 
     def follow(self, page: StoredPage, trace: Trace) -> None:
-        """Explain another hit if its evidence is cached. Otherwise `explain` computes it, which is slow."""
+        """Explain another hit if its evidence is cached. Otherwise `explain` or `make_map` computes it."""
         self.explanation = None
+        if self._mapped not in (None, page.id):
+            self.stop.set()
         if self.explainer is not None and self.explainer.has(page):
             self.explain(page, trace)
 
     def explain(self, page: StoredPage, trace: Trace) -> None:
-        """Explain the open hit, if the encoder gives evidence."""
+        """Explain the open hit, if the encoder gives evidence, and of this page without a wait."""
         self.explanation = None
+        if self.explainer and self.explainer.waits and not self.explainer.has(page):
+            return
         if self.explainer and trace.query_evidence and trace.alignment:
             self.explanation = self.explainer.explain(
                 page, trace.query_evidence, trace.query_vectors, trace.alignment
@@ -120,7 +132,7 @@ class ExplanationTabs:
             return ""
         page_id = trace.alignment.page_id
         if found is None:
-            return page_map_module.pending(page_id)
+            return "" if self.waits else page_map_module.pending(page_id)
         if self._query_words is None or self._query_words[0] is not found.query:
             self._query_words = found.query, page_map_module.query_words(found.query)
         reading_at = address(page_id, self._reading_name())
@@ -131,12 +143,24 @@ class ExplanationTabs:
         return f"{self.explainer.encoder.fingerprint.rsplit('-', 1)[-1][:8]}.json"
 
     def page_map(self, trace: Trace) -> str:
+        if self.explanation is None and self.explainer and self.waits:
+            page_id = trace.alignment.page_id if trace.alignment else None
+            if self._mapped == page_id:
+                return self._progress
+            begin = self.explainer.encoder.device != "CPU" and page_id != self._stopped
+            return occlusion_test.offered(begin)
         if self.explanation is None or trace.alignment is None:
             return page_map_module.no_map()
         kept = self._verdict
-        verdict = page_map_module.verdict(kept[1]) if kept and kept[0] == _state(trace) else ""
+        verdict = occlusion_test.verdict(kept[1]) if kept and kept[0] == self._state(trace) else ""
+        return self._drawn(self.explanation, trace, verdict)
+
+    def _drawn(self, found: Explanation, trace: Trace, verdict: str) -> str:
+        assert trace.alignment
+        second = self.explainer.second if self.explainer else None
+        other = found.looked.evidence.kind if found.kind == second else second
         return page_map_module.page_map(
-            self.explanation, trace.alignment, verdict, trace.by_full_vectors, trace.budgets
+            found, trace.alignment, verdict, trace.by_full_vectors, other, trace.budgets
         )
 
     def history(self, budgets: Budgets) -> str:
@@ -232,7 +256,50 @@ class ExplanationTabs:
         else:
             self.other = budget
 
-    # Testing
+    # Mapping and testing
+
+    def make_map(self, page: StoredPage, trace: Trace, kind: str = "") -> Iterator[str]:
+        """Make the evidence of the open hit, or the encoder's second account of it, if `kind` is that.
+
+        Yields the progress, then the page map; the offer if it was stopped.
+        """
+        if self.explainer is None:
+            return
+        self.stop.clear()
+        self._mapped, self._stopped = page.id, None
+        try:
+            for step in self.explainer.looking(page):
+                if isinstance(step, tuple):
+                    self._progress = occlusion_test.mapping(*step)
+                    yield self._progress
+                if self.stop.is_set():
+                    self._stopped = page.id
+                    break
+            else:
+                self.explain(page, trace)
+            if kind == self.explainer.second:
+                yield from self._explain_again(trace)
+        finally:
+            self._mapped = None
+        yield self.page_map(trace)
+
+    def _explain_again(self, trace: Trace) -> Iterator[str]:
+        found, alignment = self.explanation, trace.alignment
+        if self.explainer is None or found is None or alignment is None:
+            return
+        for step in self.explainer.explain_again(found, trace.query_vectors, alignment):
+            if self.stop.is_set():
+                return
+            if isinstance(step, tuple):
+                yield self._drawn(found, trace, occlusion_test.steps(*step))
+            else:
+                self.explanation = step
+
+    def _state(self, trace: Trace) -> object:
+        """What a verdict is of."""
+        page = trace.alignment.page_id if trace.alignment else None
+        kind = self.explanation.kind if self.explanation else None
+        return (id(trace.query_vectors), trace.budget, page, kind)
 
     def test(self, trace: Trace) -> Iterator[str]:
         """Run the occlusion test on the open hit. Yields the page map with progress, then with the result."""
@@ -245,15 +312,9 @@ class ExplanationTabs:
             if self.stop.is_set():
                 break
             if isinstance(step, Verdict):
-                self._verdict = (_state(trace), step)
+                self._verdict = (self._state(trace), step)
             else:
-                yield page_map_module.page_map(
-                    found,
-                    alignment,
-                    page_map_module.testing(*step),
-                    trace.by_full_vectors,
-                    trace.budgets,
-                )
+                yield self._drawn(found, trace, occlusion_test.testing(*step))
         yield self.page_map(trace)
 
 
@@ -284,8 +345,3 @@ def _first_pages(found: Ranks, chosen: str | None) -> list[str]:
 
 def _name(trace: Trace) -> str:
     return trace.query_text or "a picture"
-
-
-def _state(trace: Trace) -> object:
-    page = trace.alignment.page_id if trace.alignment else None
-    return (id(trace.query_vectors), trace.budget, page)

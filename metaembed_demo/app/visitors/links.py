@@ -176,10 +176,14 @@ def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
     full: whether the hit is scored with full vectors, as the parts are.
     """
     total = found.total
+    units = {"similarity": "mean cosine of the part and the query; no part of the score"}
+    unit = units.get(found.kind, "what the score loses without the part; these do not add up to the score")
+    if found.adds_up:
+        of = "" if full else " that the full vectors have"
+        unit = f"part of the score; all words and marks together give the score{of}"
     order = np.argsort(-total, kind="stable")[:WORDS]
     return {
-        "unit": "part of the score; all words and marks together give the score"
-        + ("" if full else " that the full vectors have"),
+        "unit": unit,
         "words": [
             {
                 "text": found.words[i].text,

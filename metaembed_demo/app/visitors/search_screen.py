@@ -174,10 +174,11 @@ class SearchScreen:
             )
         elif self.tab == "ranks":
             screen.ranks = self.explanation_tabs.ranks(self.collection, trace, page.id)
-        elif self.explanation_tabs.explains and self.explanation_tabs.explanation is None:
-            return  # requested by the page afterwards, see `explain`
         elif self.tab == "pagemap":
-            screen.pagemap = self.explanation_tabs.page_map(trace)
+            tabs = self.explanation_tabs
+            if tabs.explains and not tabs.waits and tabs.explanation is None:
+                return  # requested by the page afterwards, see `explain`
+            screen.pagemap = tabs.page_map(trace)
 
     def _address(self, page_id: str, name: str) -> str:
         """The URL of a page's picture or data, see app/server/pictures.py."""

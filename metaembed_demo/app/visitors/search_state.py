@@ -289,6 +289,21 @@ class SearchState(SearchScreen):
         ranks = self.explanation_tabs.ranks(self.collection, trace, chosen)
         return Screen(ranks=ranks, link=self._link(trace, chosen))
 
+    def make_map(self, kind: str = "") -> Iterator[Screen]:
+        """Explain the open hit, where the encoder takes its time for that; by its second account if `kind`
+        is that.
+        """
+        trace, page, tabs = self.trace, self.collection.pages.get(self.chosen or ""), self.explanation_tabs
+        if trace is None or page is None:
+            return
+        for html in in_turn(self.session, tabs.stop, tabs.make_map(page, trace, kind)):
+            if self.trace is trace and self.chosen == page.id:  # else another hit is open
+                yield Screen(pagemap=html, marks=tabs.marks(trace, self._address))
+        now = self.trace
+        if now is not None and now is not trace and self.chosen == page.id:  # the dial was moved meanwhile
+            tabs.follow(page, now)
+            yield Screen(pagemap=tabs.page_map(now), marks=tabs.marks(now, self._address))
+
     def test(self) -> Iterator[Screen]:
         """Run the occlusion test on the explanation of the open hit."""
         if self.trace is not None:

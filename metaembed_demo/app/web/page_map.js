@@ -1,8 +1,13 @@
-// The word list next to the overlay: outlines a word on the page; starts and stops the test.
+// The word list next to the overlay: outlines a word on the page; makes a map, starts and stops the test.
 element.addEventListener("click", (event) => {
   const action = event.target.closest("[data-action]")?.dataset.action;
-  if (action === "test") trigger("submit", { action });
   if (action === "stop-test") trigger("clear", {});
+  else if (action) trigger("submit", { action }); // "test", "map", or a kind of map
+});
+
+// A map that a GPU makes begins where it is shown.
+watch("value", () => {
+  if (element.querySelector("[data-begin]")) trigger("submit", { action: "map" });
 });
 
 const outline = (event) => {

@@ -41,7 +41,7 @@ function words(found) {
 // Picture cells that contribute most are outlined, the best of them by a stronger line; a picture keeps its colours.
 function outlines(found) {
   const cells = found.filter((row) => row[7] === CELL);
-  if (cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
+  if (shared.map()?.kind === "share" && cells.reduce((sum, [, share]) => sum + share, 0) < 50) return [];
   const top = Math.max(...cells.map(([, share]) => share));
   return [[0.35, "part"], [0.7, "part best"]].map(([least, name]) => {
     const path = document.createElementNS(SVG, "path");
@@ -119,7 +119,13 @@ function told(at, reading) {
   const name = text ? `“${text}”` : "This part of the picture";
   const reader = token < 0 ? "" : ` Candidate token ${token + 1} reads it most (${shared.percent(most)} of what it reads).`;
   const doubt = confidence === undefined ? "" : ` Read by OCR, confidence ${confidence.toFixed(2)}.`;
-  return `${name} gives ${share === undefined ? `less than ${least}` : shared.percent(share)} of this score.${reader}${doubt}`;
+  const part = share === undefined ? `less than ${least}` : shared.percent(share);
+  const kinds = {
+    lost: `Without ${name.replace("This", "this")} the score loses ${part}.`,
+    similarity: `${name} has a mean cosine of ${((share ?? 0) / 1000).toFixed(2)} with the query.`,
+  };
+  const told = kinds[shared.map()?.kind] ?? `${name} gives ${part} of this score.`;
+  return `${told}${reader}${doubt}`;
 }
 
 element.addEventListener("pointermove", (event) => {

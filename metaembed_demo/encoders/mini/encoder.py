@@ -10,7 +10,7 @@ principal directions and L2-normalised, are the embedding (paper, section 3.1).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,9 +22,18 @@ from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.text import normalised
 from metaembed_demo.core.types import Embedding, Page, Query, Similarity, Word
-from metaembed_demo.documents.extraction import read_image
-from metaembed_demo.documents.image_tags import WHOLE, Contents, ViewCells, cell_features, class_rows
-from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.documents.extraction import read_image, recompute_views
+from metaembed_demo.documents.image_tags import (
+    WHOLE,
+    Contents,
+    ViewCells,
+    cell_features,
+    class_rows,
+    tag_image,
+)
+from metaembed_demo.encoders.attribution import AttentionEvidence, Evidence
+from metaembed_demo.encoders.base import Mask
+from metaembed_demo.encoders.hiding import painted
 
 from . import adapters, e5, minilm
 from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
@@ -53,6 +62,7 @@ class Mini:
     dim, r_q, r_c = DIM, R_Q, R_C
     budgets = OURS
     similarity: Similarity = "MaxSim"
+    waits = False
 
     def __init__(self, text: TextPath, meta: MetaPath, fingerprint: str) -> None:
         self.text, self.meta, self.fingerprint = text, meta.eval(), fingerprint
@@ -92,11 +102,22 @@ class Mini:
             return ""
         return f"has {len(page.words):,} words, of which {self.name} reads the first {read:,}."
 
-    def page_evidence(self, page: Page, pictures: Sequence[ViewCells]) -> Evidence:
-        """Attribution of the 64 page tokens; `pictures` as from `extraction.recompute_views`."""
-        return self._evidence(page.words, pictures, of_queries=False)
+    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | AttentionEvidence]:
+        """Attribution of the 64 page tokens to the page's words and the cells of its pictures."""
+        yield self._evidence(page.words, recompute_views(page), of_queries=False)
 
-    def query_evidence(self, query: Query) -> Evidence:
+    def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
+        """Without words its pictures stay; without cells, which are painted over, it is looked at again."""
+        assert isinstance(evidence, AttentionEvidence)
+        kept = [word for word, gone in zip(evidence.words, hidden, strict=True) if not (gone or word.is_cell)]
+        cells = [word for word, gone in zip(evidence.words, hidden, strict=True) if gone and word.is_cell]
+        if not cells:
+            return page.with_words(kept, evidence.views)
+        assert page.image is not None
+        seen = tag_image(painted(page.image, cells))
+        return page.with_words([*(w for w in kept if w.kind != "visual"), *seen.words], seen.views)
+
+    def query_evidence(self, query: Query) -> AttentionEvidence:
         """Attribution of the 16 query tokens."""
         words, views = self._read(query)
         pictures = [ViewCells(view, cell_features(query.image)) for view in views if query.image is not None]
@@ -114,7 +135,9 @@ class Mini:
         return Contents((*words, *seen.words), seen.views)
 
     @torch.no_grad()
-    def _evidence(self, words: Sequence[Word], pictures: Sequence[ViewCells], of_queries: bool) -> Evidence:
+    def _evidence(
+        self, words: Sequence[Word], pictures: Sequence[ViewCells], of_queries: bool
+    ) -> AttentionEvidence:
         read = Contents(tuple(words), tuple(picture.view for picture in pictures))
         text = self.text.states([self.text.tokens([word.text for word in words])], of_queries)
         seen, attention = self.meta.attention(text, [self._image_inputs(read)], of_queries)
@@ -134,13 +157,14 @@ class Mini:
             owner += range(len(named), len(named) + len(cells))
             named += _cells(picture)
         pooled = torch.einsum("hrt,thd->rhd", weights, states.unflatten(-1, (HEADS, -1))).flatten(1)
-        return Evidence(
+        return AttentionEvidence(
             tuple(named),
             weights.numpy(),
             states.unflatten(-1, (HEADS, -1)).numpy(),
             np.array(owner, np.int64),
             self.meta.project.weight.numpy(),
             self.meta.project(pooled).norm(dim=-1).numpy(),
+            read.views,
         )
 
     @torch.inference_mode()

@@ -28,6 +28,7 @@ from .whole import refuse_report
 
 R_Q, R_C = OURS.full.r_q, OURS.full.r_c
 RANK = 32  # of LoRA, as in the published reference
+LANGUAGE_MODELS = ("language_model", "text_model")  # attributes
 SAFE: dict[str, Any] = {"trust_remote_code": False}
 
 
@@ -287,12 +288,17 @@ def ensure_embedding_rows(model: Any, rows: int) -> None:
 
 def language_model(model: Any) -> tuple[str, nn.Module]:
     """Attribute name and module of the language model. Raises ValueError when there is none."""
-    for name in ("language_model", "text_model"):
+    for name in LANGUAGE_MODELS:
         if isinstance(found := getattr(model, name, None), nn.Module):
             return name, found
     raise ValueError(
         f"{type(model).__name__} has no language model of its own; this backbone is not supported."
     )
+
+
+def has_language_model(model: Any) -> bool:
+    """Whether `language_model` finds one."""
+    return any(isinstance(getattr(model, name, None), nn.Module) for name in LANGUAGE_MODELS)
 
 
 def lora_targets(model: Any) -> str:

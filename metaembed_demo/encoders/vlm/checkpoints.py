@@ -8,7 +8,7 @@
     `modules_to_save.default.` before `weight` and `bias`. Prompts are not part of that layout: they come from
     an optional `metaembed.json` with "frames" or "prompts", "r_q", "r_c", "budgets"; by default
     those of the reference's code where the tokenizer is Qwen's, else by the chat template, with r_q 16;
-(d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_encoder.py.
+(d) sentence-transformers: `modules.json`; see encoders/vlm/multi_vector_checkpoints.py.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .checkpoint_files import (
     weight_keys,
 )
 from .encoder import VLM, Manifest
+from .multi_vector_checkpoints import load_multi_vector
 from .multi_vector_encoder import MultiVector
 from .prompts import Prompts, checked_frames
 from .published_layout import TABLE, base_identity, linear, published_encoder
@@ -59,7 +60,7 @@ def load_vlm(
     folder = checkpoint_folder(str(source), revision)
     refuse_unsafe(folder)
     if (folder / "modules.json").is_file():
-        return MultiVector.load(folder, name=str(source))
+        return load_multi_vector(folder, name=str(source))
     keys = weight_keys(folder)
     if any(TABLE.search(key) for key in keys):
         return published_encoder(folder, keys, str(source), settings, trainable)

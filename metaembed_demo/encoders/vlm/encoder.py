@@ -25,11 +25,14 @@ from torch.nn import functional as F
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
-from metaembed_demo.core.types import Embedding, FloatArray, Page, Query, Similarity
+from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Similarity
+from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
+from metaembed_demo.encoders.base import Mask
 
-from . import backbone, zero_gpu
+from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
-from .prompts import Frames, Inputs, Item, Prompts, Reader
+from .cells import Cells, picture_cells, text_cells
+from .prompts import Frames, Inputs, Item, Prompts, Reader, picture_read
 
 CPU_BATCH = 4
 MAX_BATCH = 32
@@ -85,7 +88,10 @@ class Network(nn.Module):
 
     def forward(self, inputs: Inputs, keep: slice) -> torch.Tensor:
         """(B, r, dim) float32 unit rows at the positions `keep`."""
-        states = self.model(**inputs, use_cache=False).last_hidden_state[:, keep]
+        return self.rows(self.model(**inputs, use_cache=False).last_hidden_state[:, keep])
+
+    def rows(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, r, dim) float32 unit rows of last-layer states (B, r, hidden)."""
         if self.projection is not None:
             states = self.projection(states.to(self.projection.weight))
         return F.normalize(states.float(), dim=-1)
@@ -99,6 +105,8 @@ class VLM:
     """
 
     similarity: Similarity = "MaxSim"
+    waits = True
+    second: Kind = "gradients"
 
     def __init__(
         self,
@@ -128,7 +136,8 @@ class VLM:
         self._identity = identity or trained(self.network)
         self.fingerprint = self._fingerprint()
         self._run = zero_gpu.lent(self._unless_out_of_memory, lambda inputs, keep: len(inputs["input_ids"]))
-        self._lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
+        self.all_passes = zero_gpu.lent(self._all_passes, evidence.items_of)
+        self.lock = Lock()  # tokenizers are not thread-safe, and batches share GPU memory
         to_ids = processor.tokenizer.convert_tokens_to_ids
         self.query_ids: list[int] = to_ids(backbone.query_tokens(self.r_q))
         self.page_ids: list[int] = to_ids(backbone.page_tokens(self.r_c))
@@ -161,6 +170,24 @@ class VLM:
         """One (r_q, dim) embedding per query, from its text, its image, or both."""
         return self.embed([Item(query.text, query.image) for query in queries], True)
 
+    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
+        """What the page's vectors lose without each cell of its picture: a part of a pass for each."""
+        return evidence.page_evidence(self, page)
+
+    def query_evidence(self, query: Query) -> Evidence:
+        """The query's vectors; what they lose without each of its words, when that is asked for."""
+        return evidence.query_evidence(self, query)
+
+    def second_map(
+        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[tuple[int, int] | FloatArray]:
+        """Integrated gradients of a hit's score."""
+        return evidence.shares(self, page, query, winners)
+
+    def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
+        """The page with the hidden cells of its picture painted over."""
+        return evidence.without(page, evidence_of_page, hidden)
+
     def embed(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> list[Embedding]:
         """One embedding per item, in order; of the first `r` Meta Tokens only, if given.
 
@@ -182,7 +209,7 @@ class VLM:
         Texts of equal length; pictures one by one.
         """
         groups: dict[tuple[int, int], list[int]] = {}
-        with self._lock:
+        with self.lock:
             for i in rows:
                 alone = i if items[i].image is not None else -1
                 groups.setdefault((alone, self.reader.length(items[i].text)), []).append(i)
@@ -233,7 +260,7 @@ class VLM:
         size, start = self._batch_size(items[rows[-1]]) if rows else 1, 0
         while start < len(rows):
             batch = rows[start : start + size]
-            with self._lock:
+            with self.lock:
                 inputs, keep = self.inputs([items[i] for i in batch], of_queries, r)
                 vectors = self._run(inputs, keep)
             if vectors is not None:
@@ -258,6 +285,19 @@ class VLM:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+    def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
+        """Inputs of one item, the positions of its Meta Tokens, and its cells or words."""
+        with self.lock:
+            inputs, keep = self.inputs([item], of_queries)
+        if item.image is None or of_queries:
+            frame = self.reader.frame(item, of_queries)
+            return inputs, keep, text_cells(self.reader, frame, item.text, inputs, boxes)
+        size, most = picture_read(item.image).size, evidence.most_cells(self.device)
+        return inputs, keep, picture_cells(self.processor, self.network.model.config, inputs, size, most)
+
+    def _all_passes(self, run: Any, *given: Any) -> list[FloatArray]:
+        return list(run(self, *given))
 
     def placed(self, inputs: Inputs) -> Inputs:
         """`inputs` on the model's device; floating-point tensors in its dtype."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import backbone
 from .encoder import VLM
-from .multi_vector_encoder import NESTED
+from .multi_vector_checkpoints import NESTED
 from .prompts import KINDS, TEXT
 
 ST_MODULES = "sentence_transformers.base.modules"

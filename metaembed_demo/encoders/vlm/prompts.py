@@ -99,11 +99,7 @@ class Reader:
         after a prompt (PaliGemma: a line break).
         """
         pictured = items[0].image is not None
-        frames = self.frames["query" if of_queries else "candidate"]
-        texts = []
-        for item in items:
-            text = self._clean(item.text)
-            texts.append(around(frames["text" if not pictured else "both" if text else "image"], text))
+        texts = [around(self.frame(item, of_queries), self.clean(item.text)) for item in items]
         kwargs: dict[str, Any] = {
             "padding": True,
             "padding_side": "left",
@@ -111,7 +107,7 @@ class Reader:
             "add_special_tokens": False,  # already in the frame
         }
         if pictured:
-            pictures = [[_picture(item.image)] for item in items if item.image is not None]
+            pictures = [[picture_read(item.image)] for item in items if item.image is not None]
             read = self.processor(images=pictures, text=texts, **kwargs)
         else:
             typed = "token_type_ids" in self.processor.model_input_names
@@ -120,12 +116,17 @@ class Reader:
         inputs.pop("labels", None)  # PaliGemma's language-modelling labels
         return append(inputs, meta)
 
+    def frame(self, item: Item, of_queries: bool) -> str:
+        """The prompt of an item, with TEXT where its text stands, if it has any."""
+        kind = "text" if item.image is None else "both" if self.clean(item.text) else "image"
+        return self.frames["query" if of_queries else "candidate"][kind]
+
     def length(self, query: str) -> int:
         """Tokens of the prompt of a query in words."""
-        prompt = around(self.frames["query"]["text"], self._clean(query))
+        prompt = around(self.frames["query"]["text"], self.clean(query))
         return len(self.processor.tokenizer(prompt, add_special_tokens=False).input_ids)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         """Text without special tokens, which could pass for image or Meta Tokens, truncated."""
         text = self._special.sub(" ", text).strip()
         if len(text) <= self.max_text_tokens:  # a token is at least one character
@@ -188,7 +189,7 @@ class Reader:
         return "".join(tokenizer.convert_ids_to_tokens(whole[:start]))
 
 
-def _picture(image: Image) -> Image:
+def picture_read(image: Image) -> Image:
     """RGB, with an aspect ratio of at most 100: Qwen's processor rejects 200."""
     wide, high = image.size
     size = max(wide, high // 100), max(high, wide // 100)
