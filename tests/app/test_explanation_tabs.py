@@ -102,7 +102,7 @@ def test_a_hit_is_explained_where_it_is_shown(visit: Visit) -> None:
     assert words == TEXTS[0].split()
     assert len(reading["read"]) == 64
     shares = {words[row[0]]: row[1] for row in marks["map"]}
-    assert max(shares, key=lambda word: shares[word]) in {"espresso", "Descale", "machine"}
+    assert {"espresso", "machine"} <= set(sorted(shares, key=lambda word: shares[word])[-3:])
     least = 0.04 * max(shares.values())
     assert min(shares.values()) > least, "weak words are left out"
     assert 1000 - least * (len(words) - len(shares)) - 2 <= sum(shares.values()) <= 1002
@@ -170,9 +170,11 @@ def test_a_search_and_its_explanation_run_the_encoder_twice_and_the_dial_never(
     visit.trace_record()
     visit.arrive()
     assert passes == ["query_evidence", "page_evidence"]
-    visit.choose("page05")
+    assert visit.trace
+    first, second = (hit.page_id for hit in visit.trace.hits[:2])
+    visit.choose(second)
     visit.explain()
-    visit.choose("page01")
+    visit.choose(first)
     visit.explain()
     assert passes == ["query_evidence", "page_evidence", "page_evidence"]
 

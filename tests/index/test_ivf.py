@@ -193,7 +193,7 @@ def test_the_check_asks_as_the_user_does_and_makes_no_lists(listed, topics, monk
     plain.add([f"p{i}" for i in range(3_000)], topics[0])
     plain.lists_from = 3_000
     begun: list[int] = []
-    monkeypatch.setattr(Listing, "begin", lambda listing, ids, vectors_of: begun.append(len(ids)))
+    monkeypatch.setattr(Listing, "begin", lambda listing, ids, *_: begun.append(len(ids)))
     measure(plain, queries[0], Budget(8, 16), 10)
     assert begun == [], "for a copy that is thrown away"
     plain.search(queries[0], Budget(8, 16), 10)
