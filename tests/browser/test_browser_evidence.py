@@ -354,7 +354,7 @@ def test_tokens_are_read_over_all_pages(visit: Opener) -> None:
     room(page, "Tokens")
     # Those of the samples are shipped: there is nothing to wait for.
     expect(page.locator("#token-statistics .chart-specialisation h3")).to_contain_text(
-        re.compile(r"Token 1 reads \d+ words of a page, tokens 17–64 read \d+ each"), timeout=180_000
+        re.compile(r"Token 1 reads \d+ words of a page, tokens 17–64 read [\d.]+ each"), timeout=180_000
     )
 
 
