@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,19 +294,13 @@ def test_states_of_distinct_batches_are_computed_once(
     assert (trainer.log_temperature != before).all()
 
 
+ADAPTED = Recipe(
+    batch=4, lora=4, teacher_e5=False, warmup=1, sample=60, rarity_batches=2, dev_every=9, dev_pages=2
+)
+
+
 def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
-    recipe = Recipe(
-        steps=3,
-        batch=4,
-        lora=4,
-        teacher_e5=False,
-        rate=1e-3,
-        warmup=1,
-        sample=60,
-        rarity_batches=2,
-        dev_every=9,
-        dev_pages=2,
-    )
+    recipe = replace(ADAPTED, steps=3, rate=1e-3)
     trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
     trainer.run()
     save_meta(trainer.meta, tmp_path / "mini.safetensors", adapters.tensors(trainer.text))
@@ -327,19 +322,7 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
 
 
 def test_a_share_of_what_was_learned_is_kept(tmp_path: Path) -> None:
-    recipe = Recipe(
-        steps=2,
-        batch=4,
-        lora=4,
-        keep=0.5,
-        teacher_e5=False,
-        rate=1e-2,
-        warmup=1,
-        sample=60,
-        rarity_batches=2,
-        dev_every=9,
-        dev_pages=2,
-    )
+    recipe = replace(ADAPTED, steps=2, keep=0.5, rate=1e-2)
     trainer = Trainer(recipe, TrainingSet(documents()), tmp_path)
     trainer.run()
     learned = trainer.meta.tensors()["page_tokens"].clone()

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from metaembed_demo.app.views import budget_tab
@@ -242,7 +243,7 @@ class CorpusStudy:
             if self.stop.is_set():
                 break
             statistics = self._known(page)
-            told = self.tokens(budget_tab.progress("Read", done, len(pages), "page"))
+            told = partial(self.tokens, budget_tab.progress("Read", done, len(pages), "page"))
             for step in self.explainer.looking(page) if statistics is None else ():
                 if not isinstance(step, tuple):
                     statistics = page_statistics(step.evidence, self.encoder.budgets, page.words)
@@ -250,11 +251,11 @@ class CorpusStudy:
                 elif self.stop.is_set():
                     break
                 else:
-                    yield told
+                    yield told()
             if statistics is not None:
                 found.append(statistics)
             if done % 4 == 0:
-                yield told
+                yield told()
         self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
         yield self.tokens(empty=not pages)
 

@@ -26,8 +26,6 @@ from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Similarity
-from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
-from metaembed_demo.encoders.base import Mask
 
 from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
@@ -97,7 +95,7 @@ class Network(nn.Module):
         return F.normalize(states.float(), dim=-1)
 
 
-class VLM:
+class VLM(evidence.ByKnockout):
     """An encoder on any supported backbone. Thread-safe.
 
     `network` is an ordinary torch module; see `vectors` for training. The fingerprint is computed once, from
@@ -105,8 +103,6 @@ class VLM:
     """
 
     similarity: Similarity = "MaxSim"
-    waits = True
-    second: Kind = "gradients"
 
     def __init__(
         self,
@@ -169,24 +165,6 @@ class VLM:
     def encode_queries(self, queries: Sequence[Query]) -> list[Embedding]:
         """One (r_q, dim) embedding per query, from its text, its image, or both."""
         return self.embed([Item(query.text, query.image) for query in queries], True)
-
-    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
-        """What the page's vectors lose without each cell of its picture: a part of a pass for each."""
-        return evidence.page_evidence(self, page)
-
-    def query_evidence(self, query: Query) -> Evidence:
-        """The query's vectors; what they lose without each of its words, when that is asked for."""
-        return evidence.query_evidence(self, query)
-
-    def second_map(
-        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
-    ) -> Iterator[tuple[int, int] | FloatArray]:
-        """Integrated gradients of a hit's score."""
-        return evidence.shares(self, page, query, winners)
-
-    def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
-        """The page with the hidden cells of its picture painted over."""
-        return evidence.without(page, evidence_of_page, hidden)
 
     def embed(self, items: Sequence[Item], of_queries: bool, r: int | None = None) -> list[Embedding]:
         """One embedding per item, in order; of the first `r` Meta Tokens only, if given.

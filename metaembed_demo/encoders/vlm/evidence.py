@@ -125,6 +125,31 @@ def without(page: Page, evidence: Evidence, hidden: Mask) -> Page:
     return page.with_words([w for w, out in zip(evidence.words, hidden, strict=True) if not out])
 
 
+class ByKnockout:
+    """What an encoder that is `Blockable` says of its vectors (`encoders.base.Explainable`)."""
+
+    waits = True
+    second: Kind = "gradients"
+
+    def page_evidence(self: Blockable, page: Page) -> Iterator[Progress | Evidence]:
+        """What the page's vectors lose without each cell of its picture: a part of a pass for each."""
+        return page_evidence(self, page)
+
+    def query_evidence(self: Blockable, query: Query) -> Evidence:
+        """The query's vectors; what they lose without each of its words, when that is asked for."""
+        return query_evidence(self, query)
+
+    def second_map(
+        self: Blockable, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
+    ) -> Iterator[Progress | FloatArray]:
+        """Integrated gradients of a hit's score."""
+        return shares(self, page, query, winners)
+
+    def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
+        """The page with the hidden cells of its picture painted over."""
+        return without(page, evidence_of_page, hidden)
+
+
 def _last(steps: Iterator[Progress | LostEvidence]) -> LostEvidence:
     *_, found = steps
     assert isinstance(found, LostEvidence)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from metaembed_demo.core.types import Box, FloatArray, Page, Query
-from metaembed_demo.encoders.attribution import Evidence, Kind, Tokens
-from metaembed_demo.encoders.base import Mask
+from metaembed_demo.core.types import Box, FloatArray, Query
 
 from . import evidence, zero_gpu
 from .cells import Cells, picture_cells
@@ -39,34 +37,13 @@ class Pipeline:
         return F.normalize(features["token_embeddings"].float(), dim=-1)
 
 
-class ExportedVectors(MultiVector):
+class ExportedVectors(evidence.ByKnockout, MultiVector):
     """A `MultiVectorEncoder` with a constant number of vectors, on a language model."""
-
-    waits = True
-    second: Kind = "gradients"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.network = Pipeline(self.model)
         self.all_passes = zero_gpu.lent(self._all_passes, evidence.items_of)
-
-    def page_evidence(self, page: Page) -> Iterator[tuple[int, int] | Evidence]:
-        """What the page's vectors lose without each cell of its picture: a part of a pass for each."""
-        return evidence.page_evidence(self, page)
-
-    def query_evidence(self, query: Query) -> Evidence:
-        """The query's vectors; what they lose without each of its words, when that is asked for."""
-        return evidence.query_evidence(self, query)
-
-    def second_map(
-        self, page: Page, found: Evidence, asked: Evidence, query: FloatArray, winners: Tokens
-    ) -> Iterator[tuple[int, int] | FloatArray]:
-        """Integrated gradients of a hit's score."""
-        return evidence.shares(self, page, query, winners)
-
-    def without(self, page: Page, evidence_of_page: Evidence, hidden: Mask) -> Page:
-        """The page with the hidden cells of its picture painted over."""
-        return evidence.without(page, evidence_of_page, hidden)
 
     def taken(self, item: Item, of_queries: bool, boxes: Sequence[Box]) -> tuple[Inputs, slice, Cells]:
         """Inputs of one item, the positions of its Meta Tokens, and its cells or words."""
