@@ -35,7 +35,8 @@ BODY = (
     "up to the mark, add the contents of one sachet and close the lid. Costs fell by 12.5% against the year "
     "before, which the “west wing” explains: its windows were replaced in May & June. "
 )
-SEARCH, EXPLANATION, DIAL = 60_000, 40_000, 25_000  # bytes, at 16x64 with ten hits
+# Bytes with ten hits. At 1x1 one vector reads all of these repetitive pages, so most of their words are marked.
+SEARCH, EXPLANATION, DIAL, AGAIN = 60_000, 40_000, 28_000, 2_500
 
 
 def made_page(number: int, title: str) -> Page:
@@ -86,7 +87,7 @@ def test_a_search_and_what_follows_send_little(tab: Tab) -> None:
     told = tab.send("marks", "submit", {})
     assert "data-map" in told
     assert size(told) < EXPLANATION
-    assert size(tab.send("marks", "submit", {})) < 2_000, "nothing is sent twice"
+    assert size(tab.send("marks", "submit", {})) < AGAIN, "nothing is sent twice"
     again = tab.send("query", "submit", data=["which machine needs to be descaled, and how?"])
     assert "data-map" in again, "the page was read lately"
     assert size(again) < SEARCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ class DeviceIndex(GpuIndex):
     dtype_here: torch.dtype | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"device": "cpu", "dtype": self.dtype_here, **kwargs})
+        given = inspect.signature(GpuIndex).bind(*args, **kwargs).arguments
+        super().__init__(**{"device": "cpu", "dtype": self.dtype_here, **given})
 
 
 class Float16Index(DeviceIndex):
