@@ -1,8 +1,8 @@
 """Emoji as captioned drawings, to fit the image projection, named in several languages.
 
-Pictures: Noto (Apache-2.0), from the npm packages of @iconify-json; names: emojibase-data (MIT). One name in
-five is kept for the dev set in every style, and so is OpenMoji (CC BY-SA 4.0) as a whole: what is drawn there
-is known in no other style.
+Pictures: Noto (Apache-2.0), Twemoji (CC BY 4.0), Fluent (MIT) and OpenMoji (CC BY-SA 4.0), from
+the npm packages of @iconify-json; names: emojibase-data (MIT). OpenMoji's drawings of one name in five are kept
+for the dev set: known names in a hand that drew nothing else that they stand for.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from .clipart import Drawing
 NAMES = "emojibase-data@17.0.0"
 PACKAGES = {
     "noto": "@iconify-json/noto@1.2.9",
+    "twemoji": "@iconify-json/twemoji@1.2.5",
+    "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
     "openmoji": "@iconify-json/openmoji@1.2.29",
 }
-TRAINED = ("noto",)
-HELD_OUT = "openmoji"
+DEV_STYLE = "openmoji"
 LANGUAGES = ("de", "fr", "es", "it", "ru", "ja", "zh")  # of further names
 KEPT_GROUPS = (0, 1, 3, 4, 5, 6, 7)  # without skin tones, symbols and flags
-DEV_SHARE = 5  # one name in five
+DEV_SHARE = 5  # one of its names in five
 
 
 def fetch(data: Path) -> Path:
@@ -50,15 +51,13 @@ def fetch(data: Path) -> Path:
 
 
 def training_drawings(folder: Path) -> list[Drawing]:
-    """Those of TRAINED whose names are not kept for the dev set. `folder` is from `fetch`."""
-    named = names(folder)
-    found = (drawing for style in TRAINED for drawing in drawings(folder, style, named))
-    return [drawing for drawing in found if not is_dev(drawing)]
+    """Those that are not kept for the dev set. `folder` is from `fetch`."""
+    return [drawing for drawing in _all(folder) if not is_dev(drawing)]
 
 
 def dev_drawings(folder: Path) -> list[Drawing]:
-    """Those of HELD_OUT whose names are kept for the dev set."""
-    return [drawing for drawing in drawings(folder, HELD_OUT, names(folder)) if is_dev(drawing)]
+    """Those that are kept for the dev set. `folder` is from `fetch`."""
+    return [drawing for drawing in _all(folder) if is_dev(drawing)]
 
 
 def names(folder: Path) -> dict[str, Drawing]:
@@ -89,8 +88,14 @@ def drawings(folder: Path, style: str, named: Mapping[str, Drawing]) -> Iterator
 
 
 def is_dev(drawing: Drawing) -> bool:
-    """Whether drawings of this name are in the dev set, in every style."""
-    return hashlib.sha256(drawing.title.encode()).digest()[0] % DEV_SHARE == 0
+    """Whether a drawing is kept for the dev set."""
+    own = drawing.name.startswith(f"{DEV_STYLE}/")
+    return own and hashlib.sha256(drawing.title.encode()).digest()[0] % DEV_SHARE == 0
+
+
+def _all(folder: Path) -> list[Drawing]:
+    named = names(folder)
+    return [drawing for style in PACKAGES for drawing in drawings(folder, style, named)]
 
 
 def _rows(folder: Path, language: str) -> dict[str, dict[str, Any]]:
