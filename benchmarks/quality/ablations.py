@@ -91,7 +91,7 @@ def mined(trainer: Trainer) -> None:
 
 
 def _whole(trainer: Trainer, page: Sequence[TrainingExample]) -> torch.Tensor:
-    return encode(trainer.meta, batch_states.read(trainer.text, page, by_content=False))[1][:, 0]
+    return encode(trainer.meta, batch_states.read(trainer.text, page))[1][:, 0]
 
 
 def replace_batch(course: TrainingSet, batch: Callable[[int, int], list[TrainingExample]]) -> TrainingSet:

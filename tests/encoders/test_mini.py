@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from metaembed_demo.core.budgets import STOPS
+from metaembed_demo.core.budgets import OURS, STOPS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.encoders.mini import e5, minilm, weight_files
 from metaembed_demo.encoders.mini.encoder import Mini
@@ -16,7 +16,6 @@ from metaembed_demo.encoders.mini.meta_tokens import (
     MetaPath,
     distance,
     load_meta,
-    query_segments,
     save_meta,
     segments,
 )
@@ -143,7 +142,9 @@ def test_meta_tokens_differ_from_one_another(mini: Mini) -> None:
     assert similarity[~np.eye(64, dtype=bool)].mean() < 0.95
 
 
-@pytest.mark.parametrize(("table", "tokens"), [(segments(), 64), (query_segments(), 16)])
+@pytest.mark.parametrize(
+    ("table", "tokens"), [(segments(OURS.page_sizes), 64), (segments(OURS.query_sizes), 16)]
+)
 def test_segments_go_from_the_whole_to_fine(table: torch.Tensor, tokens: int) -> None:
     assert table.shape == (tokens, 2)
     assert table[0].tolist() == [0, 1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from metaembed_demo.core.budgets import OURS
 from metaembed_demo.encoders.mini import e5, weight_files
 from metaembed_demo.encoders.mini.clusters import content_clusters
 from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaConfig, MetaPath, distance, segments
@@ -107,8 +108,18 @@ def test_a_very_long_page_is_clustered_by_runs() -> None:
 def test_the_last_tokens_read_clusters_and_the_others_segments() -> None:
     text = states_of([1.0, 0.0], [0.0, 1.0], [1.0, 0.0])
     parted = MetaPath(MetaConfig(by_content=True)).parted(text, of_queries=False)
-    far = distance(parted, segments())[0]
-    torch.testing.assert_close(far[:16], distance(text, segments())[0, :16])
+    far = distance(parted, segments(OURS.page_sizes))[0]
+    torch.testing.assert_close(far[:16], distance(text, segments(OURS.page_sizes))[0, :16])
     assert far[16:, :3].unique().tolist() == [0, SEGMENT_CAP]
     assert (far[16:, :3] == 0).sum(0).tolist() == [1, 1, 1]  # each word in one part
     assert MetaPath(MetaConfig(by_content=True)).parted(text, of_queries=True).clusters is None
+
+
+def test_tokens_that_are_not_nested_are_equal_parts() -> None:
+    equal = MetaPath(MetaConfig(by_content=True, nested=False))
+    assert equal.page_segments[:2].tolist() == [[0, 1 / 64], [1 / 64, 2 / 64]]
+    assert len(equal.query_segments) == 16
+    text = states_of(*([np.cos(i / 30), np.sin(i / 30)] for i in range(70)))
+    clusters = equal.parted(text, of_queries=False).clusters
+    assert clusters is not None
+    assert clusters.max() == 63

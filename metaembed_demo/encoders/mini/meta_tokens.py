@@ -44,30 +44,21 @@ ON_DISK = {
 }
 
 
-def segments() -> torch.Tensor:
-    """(R_C, 2) segment [start, end] in 0..1 of the page that each page token is biased towards.
+def segments(counts: Sequence[int]) -> torch.Tensor:
+    """(sum of counts, 2) the segments [start, end] that tokens are biased towards.
 
-    Token 0 the whole page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths: coarse to fine, in
-    the order of the nested budgets. Without segments all tokens converge and larger budgets gain nothing.
+    For each count n in turn, n equal parts of 0..1. For the groups of nested budgets: page token 0 the whole
+    page, 1-3 thirds, 4-7 quarters, 8-15 eighths, 16-63 forty-eighths; of query tokens two the whole, then
+    halves, quarters and eighths. Without segments all tokens converge and larger budgets gain nothing.
     """
-    return equal_segments(OURS.page_sizes)
-
-
-def query_segments() -> torch.Tensor:
-    """(R_Q, 2) segments of the query tokens: the whole twice, then halves, quarters and eighths."""
-    return equal_segments(OURS.query_sizes)
-
-
-def equal_segments(counts: Sequence[int]) -> torch.Tensor:
-    """(sum of counts, 2): for each count n in turn, n equal segments of 0..1."""
     return torch.tensor([(i / n, (i + 1) / n) for n in counts for i in range(n)])
 
 
-def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
+def distance(text: TextStates, segment: torch.Tensor, count: int = OURS.page_sizes[-1]) -> torch.Tensor:
     """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped.
 
-    Where the text has clusters, the last segments are left for them: a word is within its own cluster, and as
-    far as can be from others. A view keeps its distance from the segment.
+    Where the text has clusters, the last `count` segments are left for them: a word is within its own cluster,
+    and as far as can be from others. A view keeps its distance from the segment.
     """
     start, end = segment[:, 0, None], segment[:, 1, None]
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
@@ -75,7 +66,6 @@ def distance(text: TextStates, segment: torch.Tensor) -> torch.Tensor:
     found = (outside / (end - start)).clamp(max=SEGMENT_CAP)
     if text.clusters is None:
         return found
-    count = OURS.page_sizes[-1]
     apart = (text.clusters[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
     by_content = torch.where(text.words[:, None], apart, found[:, -count:])
     return torch.cat([found[:, :-count], by_content], 1)
@@ -155,11 +145,20 @@ class MetaConfig:
     vocabulary: word pieces of that path.
     by_content: whether the last group of page tokens pools parts by content (`clusters.py`); the others, and
         otherwise all, pool segments.
+    nested: whether tokens are coarse to fine. Otherwise all of a side are equals, one group: what a model has
+        that is trained without MMR.
     """
+
+    def sizes(self, of_queries: bool) -> tuple[int, ...]:
+        """Meta Tokens of each group of a side."""
+        if self.nested:
+            return OURS.query_sizes if of_queries else OURS.page_sizes
+        return (R_Q if of_queries else R_C,)
 
     text_path: str = "minilm"
     vocabulary: int = 30_522
     by_content: bool = False
+    nested: bool = True
 
 
 class MetaPath(nn.Module):
@@ -167,6 +166,7 @@ class MetaPath(nn.Module):
 
     state_length: torch.Tensor
     state_center: torch.Tensor
+    view_gain: torch.Tensor
 
     def __init__(self, config: MetaConfig | None = None) -> None:
         super().__init__()
@@ -183,7 +183,8 @@ class MetaPath(nn.Module):
         self.image_projection = ImageProjection()
         self.register_buffer("state_length", torch.tensor(1.0))  # norm given to views
         self.register_buffer("state_center", torch.zeros(WIDTH))  # what all states share
-        self.page_segments, self.query_segments = segments(), query_segments()
+        self.register_buffer("view_gain", torch.zeros(len(OURS)))  # added to VIEW's log-IDF, by page group
+        self.page_segments, self.query_segments = (segments(self.config.sizes(q)) for q in (False, True))
 
     def pages(self, text: TextStates, images: Sequence[ImageInputs] = ()) -> torch.Tensor:
         """(B, R_C, DIM) unit rows. `images` is empty when no page has any."""
@@ -211,7 +212,7 @@ class MetaPath(nn.Module):
         """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
         clusters = text.clusters
         if clusters is None and self.config.by_content and not of_queries:
-            clusters = content_clusters(text.final, text.words, OURS.page_sizes[-1])
+            clusters = content_clusters(text.final, text.words, self.config.sizes(of_queries)[-1])
         return replace(text, final=text.final - self.state_center, clusters=clusters)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -234,7 +235,7 @@ class MetaPath(nn.Module):
         meta = tokens.expand(batch, -1, -1)
         closed = torch.zeros(batch, room, text.mask.shape[1]).masked_fill(~text.mask[:, None], float("-inf"))
         open_ = torch.zeros(batch, room, room)
-        distances = distance(text, segment)
+        distances = distance(text, segment, self.config.sizes(of_queries)[-1])
         for layer, states in zip(self._layers(), text.layers[-META_LAYERS:], strict=True):
             bias = closed - layer.segment_scale * distances
             meta = layer(meta, states, torch.cat([bias, open_], 2))
@@ -244,8 +245,12 @@ class MetaPath(nn.Module):
         """(B, R, T) pooling bias: scaled log-IDF minus scaled distance; -inf for padding."""
         _, segment, weight = self._side(of_queries)
         rarity = weight * self.log_idf[seen.ids] - repetition(seen)
-        log_idf = rarity.masked_fill(~seen.mask, float("-inf"))
-        return log_idf[:, None] - self.pooling.segment_scale * distance(seen, segment)
+        log_idf = rarity.masked_fill(~seen.mask, float("-inf"))[:, None]
+        if not of_queries:
+            by_token = self.view_gain.repeat_interleave(torch.tensor(OURS.page_sizes))
+            log_idf = log_idf + (seen.ids == VIEW)[:, None] * by_token[:, None]
+        apart = distance(seen, segment, self.config.sizes(of_queries)[-1])
+        return log_idf - self.pooling.segment_scale * apart
 
     def _embedded(self, meta: torch.Tensor, seen: TextStates, of_queries: bool) -> torch.Tensor:
         read = self.pooling(meta, seen.final, self._bias(seen, of_queries))
@@ -288,7 +293,7 @@ class MetaPath(nn.Module):
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Load what `tensors` returned. Raises KeyError or RuntimeError if it is of another model."""
         here = {disk: name for name, disk in ON_DISK.items()}
-        state = {"state_center": torch.zeros(WIDTH)}  # weights of before have none
+        state = {"state_center": torch.zeros(WIDTH), "view_gain": torch.zeros(len(OURS))}  # lacking before
         state |= {_renamed(name, here): tensor for name, tensor in tensors.items()}
         self.image_projection = ImageProjection(len(state["image_projection.keys"]))
         self.load_state_dict(state)

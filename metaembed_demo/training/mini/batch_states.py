@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from metaembed_demo.core.budgets import OURS
 from metaembed_demo.encoders.mini.clusters import content_clusters
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
 
@@ -37,17 +36,17 @@ class BatchStates:
 
 
 def read(
-    text: TextPath, examples: Sequence[TrainingExample], by_content: bool, teacher: torch.Tensor | None = None
+    text: TextPath, examples: Sequence[TrainingExample], parts: int = 0, teacher: torch.Tensor | None = None
 ) -> BatchStates:
-    """The states of a batch; by_content: with the clusters that the last page tokens pool.
+    """The states of a batch; parts: how many clusters of each page the last page tokens pool, 0: none.
 
     Examples sorted by length need less padding.
     """
     pages = []
     for start in range(0, len(examples), MICRO_BATCH):
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
-        if by_content:
-            clusters = content_clusters(states.final, states.words, OURS.page_sizes[-1])
+        if parts:
+            clusters = content_clusters(states.final, states.words, parts)
             states = replace(states, clusters=clusters)
         pages.append(states)
     asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)

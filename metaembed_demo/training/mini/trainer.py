@@ -63,7 +63,7 @@ class Recipe:
     look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
     rarity_rate: float = 10.0  # times `rate`, for log-IDF
     warmup: int = 10  # steps
-    mmr: bool = True  # False: only the finest budget, as in the paper's ablation
+    mmr: bool = True  # False: only the finest budget, as in the paper's ablation, and equal tokens
     temperature: float = 0.04  # of the scores; the start, where it is trained
     temperature_rate: float = 0.0  # times `rate`; 0: it is not trained, else for each budget apart
     teacher_temperature: float = 0.3
@@ -88,7 +88,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = TEXT_PATHS[recipe.text_path]()
-        self.meta = MetaPath(MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content))
+        config = MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content, recipe.mmr)
+        self.meta = MetaPath(config)
         self.adapters = adapters.attach(self.text, recipe.lora) if recipe.lora else []
         start = torch.full((len(BUDGETS),), math.log(recipe.temperature))
         self.log_temperature = torch.nn.Parameter(start, requires_grad=recipe.temperature_rate > 0)
@@ -221,7 +222,8 @@ class Trainer:
         if found is None:
             examples = self.examples(self.batch_seed())
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.half):
-                found = batch_states.read(self.text, examples, self.recipe.by_content)
+                parts = self.meta.config.sizes(of_queries=False)[-1] if self.recipe.by_content else 0
+                found = batch_states.read(self.text, examples, parts)
             found = replace(found, teacher=self.taught(self.batch_seed(), examples))
             if keeps:
                 batch_states.keep(found, path)
@@ -328,7 +330,7 @@ def encode(meta: MetaPath, batch: BatchStates) -> tuple[torch.Tensor, torch.Tens
 @torch.no_grad()
 def evaluate(text: TextPath, meta: MetaPath, examples: Sequence[TrainingExample]) -> dict[str, float]:
     """nDCG@5 per budget; each page is the only relevant one for its queries."""
-    batch = batch_states.read(text, examples, by_content=False)  # the Meta Tokens' path makes the parts
+    batch = batch_states.read(text, examples)  # the Meta Tokens' path makes the parts
     scores = zip(BUDGETS, nested_scores(*encode(meta, batch)), strict=True)
     return {f"{r_q}x{r_c}": single_answer_ndcg(matrix, batch.positives) for (r_q, r_c), matrix in scores}
 
