@@ -31,6 +31,7 @@ from metaembed_demo.core.config import BYTES_PER_COMPONENT, PATHS, ROOT
 from metaembed_demo.core.types import Page
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.evaluation import mmr_effect
 from metaembed_demo.evaluation.baselines import baselines
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, load_beir
 from metaembed_demo.evaluation.evaluate import encode, evaluate, quality
@@ -74,6 +75,8 @@ def main() -> None:
             found["sets"][name] = measure(options.devsets / name, encoder, other)
             OUT.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
+        if plain:
+            mmr_effect.write(PATHS.assets / mmr_effect.NAME, effect(found["sets"], encoder.fingerprint))
     if "ways" in found:
         draw_cells(found["ways"], ROOT / "docs" / "quality-cells.png")
     for name in [] if options.ways else found["sets"]:
@@ -91,7 +94,8 @@ def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, 
     del found["rankings"]
     rows: list[Row] = [*baselines(collection, beir, judgements)]
     if plain:
-        rows += without_mmr(plain, collection, beir, judgements)
+        found["without_mmr"] = without_mmr(plain, collection, beir, judgements)
+        rows += [found["without_mmr"][-1], found["without_mmr"][0]]
     budgets = found["budgets"]
     lowest, highest = budgets[0], budgets[-1]
     found["baselines"] = rows
@@ -101,13 +105,13 @@ def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, 
         **{f"{highest['budget']} over {row['name']}": gain(highest, row) for row in rows},
         **{f"{lowest['budget']} over {row['name']}": gain(lowest, row) for row in rows},
     }
-    for row in [*budgets, *rows]:
-        del row["each"]
+    for row in [*budgets, *rows, *found.get("without_mmr", [])]:
+        row.pop("each", None)
     return found
 
 
 def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements: Judgements) -> list[Row]:
-    """Mini trained at the finest budget alone, whole and cut to one vector, as in the paper's ablation.
+    """Mini trained at the finest budget alone, cut to each stop, as in the paper's ablation.
 
     `encoder` reads the same words as stand in `collection`.
     """
@@ -116,7 +120,7 @@ def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements
     vectors = np.stack([embedding.vectors for embedding in encoder.encode_pages(pages)])
     queries, _ = encode(encoder, beir, list(judgements.judged))
     rows = []
-    for budget in (STOPS[-1], STOPS[0]):
+    for budget in STOPS:
         rankings = {
             key: rank(maxsim(query[: budget.r_q], vectors[:, : budget.r_c]), ids)
             for key, query in queries.items()
@@ -130,6 +134,19 @@ def without_mmr(encoder: Encoder, collection: Collection, beir: Beir, judgements
             }
         )
     return rows
+
+
+def effect(sets: dict[str, Any], encoder: str) -> mmr_effect.MmrEffect:
+    """The mean curves over the sets that were measured with both models."""
+    both = {name: found for name, found in sets.items() if "without_mmr" in found}
+    curves = [
+        np.mean([[row["ndcg@5"] for row in found[rows]] for found in both.values()], 0)
+        for rows in ("budgets", "without_mmr")
+    ]
+    pages, queries = (sum(found[key] for found in both.values()) for key in ("pages", "queries"))
+    return mmr_effect.MmrEffect(
+        encoder, tuple(both), pages, queries, *(tuple(each.tolist()) for each in curves)
+    )
 
 
 def tell(name: str, found: dict[str, Any]) -> None:

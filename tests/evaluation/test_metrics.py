@@ -378,7 +378,7 @@ def test_token_maxsim_sums_each_query_tokens_best_match() -> None:
 def test_the_model_without_mmr_is_measured_on_the_stored_words(corpus: Collection) -> None:
     beir = Beir(Path(), {"q": Query("alpha 2")}, {"q": {"a.pdf#2": 1}}, [])
     judgements = Judgements(beir.qrels, corpus)
-    whole, cut = without_mmr(ENCODER, corpus, beir, judgements)
+    cut, *_, whole = without_mmr(ENCODER, corpus, beir, judgements)
     assert (whole["name"], whole["bytes_per_page"]) == ("Mini trained without MMR, 16x64", 16384)
     assert (cut["name"], cut["bytes_per_page"]) == ("Mini trained without MMR, 1x1", 256)
     assert whole["ndcg@5"] == evaluate(corpus, ENCODER, beir, judgements)["budgets"][-1]["ndcg@5"]

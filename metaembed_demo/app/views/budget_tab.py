@@ -10,10 +10,12 @@ from metaembed_demo.core.text import budget_text, count_text, plural, short_name
 from metaembed_demo.evaluation.advice import Advice
 from metaembed_demo.evaluation.budget_study import Labels, Worth
 from metaembed_demo.evaluation.decision import QUALITY, Origin, doubts
+from metaembed_demo.evaluation.mmr_effect import MmrEffect
 from metaembed_demo.explain.token_statistics import TokenStatistics
 
 from .figure import as_typed, named, nothing, origin, table
 from .html import safe
+from .mmr_chart import mmr
 from .token_chart import specialisation
 from .tradeoff_chart import OVERLAP_KEEPS, Point, tradeoff
 
@@ -42,6 +44,7 @@ class State:
     running: str
     origin: Origin | None = None  # of what was measured
     budgets: Budgets = OURS  # of the encoder
+    mmr: MmrEffect | None = None
 
 
 def budget(state: State) -> str:
@@ -52,7 +55,7 @@ def budget(state: State) -> str:
     return (
         '<section class="tab-budget">'
         f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
-        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}</section>"
+        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}{_mmr(state)}</section>"
     )
 
 
@@ -104,13 +107,21 @@ def _found(state: State) -> str:
         for s in worth.stops
     ]
     budgets = state.budgets
-    now = budgets.index(state.now) if state.now in budgets else len(budgets) - 1
     return (
-        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], now, _from(state), budgets)}"
+        f"{_advice(state)}{tradeoff(points, QUALITY[worth.kind], _stop(state), _from(state), budgets)}"
         f'<p class="hint">Measured on {plural(worth.pages, "page")} with {plural(worth.queries, "query")}: '
         f"{SOURCES[worth.kind]}. Latency is one warm search on this machine, several repeats a query.</p>"
         f"{_agreement(worth, budgets)}"
     )
+
+
+def _mmr(state: State) -> str:
+    return mmr(state.mmr, _stop(state), state.budgets) if state.mmr else ""
+
+
+def _stop(state: State) -> int:
+    """The number of the stop in use; of a free budget, the last."""
+    return state.budgets.index(state.now) if state.now in state.budgets else len(state.budgets) - 1
 
 
 def _from(state: State) -> str:

@@ -21,9 +21,11 @@ from metaembed_demo.collection.calibration import Kept
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.text import short_name
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.encoders.base import Encoder
+from metaembed_demo.evaluation import mmr_effect
 from metaembed_demo.evaluation.advice import Advice, advised
 from metaembed_demo.evaluation.budget_study import Kind, Labels, Worth, measure, read_labels
 from metaembed_demo.evaluation.decision import FIT_LABELS, Origin, Source
@@ -121,6 +123,7 @@ class CorpusStudy:
             running=running,
             origin=self.origin,
             budgets=self.encoder.budgets,
+            mmr=mmr_effect.read(PATHS.assets / mmr_effect.NAME, self.encoder.fingerprint),
         )
         return budget_tab.budget(state)
 
