@@ -114,7 +114,7 @@ class Toolbox:
             yield
 
     async def schema(self, request: Request) -> JSONResponse:
-        """The tools as Gradio lists them: the hub and Gradio's API page read this without a session."""
+        """The tools as Gradio lists them, for the hub, which reads them without a session."""
         return JSONResponse(await self.server.told_to_the_hub(request.query_params.get("tools", "")))
 
     async def read(self, uri: str) -> tuple[str | bytes, str]:

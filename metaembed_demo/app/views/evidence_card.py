@@ -15,7 +15,7 @@ from .html import safe
 from .page_map import DOUBTFUL, LEAST, LEAST_LISTED, LISTED
 
 Told = Mapping[str, Any]
-FAINTEST, BOLDEST = 0.12, 0.7  # opacity of a mark on the page
+FAINTEST, BOLDEST = 0.15, 0.75  # opacity of a mark on the page
 
 
 def card(
@@ -54,24 +54,37 @@ def card(
 
 
 def _marks(words: Sequence[Told], groups: Sequence[int], budgets: Budgets) -> str:
-    """The places of the words on the page, by their share. A label of a picture has no place of its own."""
+    """The places of the words on the page, by their share: filled, and outlined where they are of a picture.
+
+    A label of a picture has no place of its own.
+    """
     top = max((word["share"] for word in words), default=0.0)
-    drawn = [
-        (at, word)
-        for at, word in enumerate(words)
-        if word["share"] > LEAST * top and not (word["kind"] == "visual" and word["text"])
-    ]
-    rects = "".join(_mark(at, word, word["share"] / top, groups[at], budgets) for at, word in drawn)
-    return f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true">{rects}</svg>'
+    filled, outlined = "", ""
+    for at, word in enumerate(words):
+        if word["share"] <= LEAST * top:
+            continue
+        weight = word["share"] / top
+        if word["kind"] != "visual":
+            shade = budgets.groups[groups[at]].mixed("mark")
+            opacity = FAINTEST + (BOLDEST - FAINTEST) * weight
+            filled += _rect(at, word["box"], f"fill:{shade};opacity:{opacity:.2f}")
+        elif not word["text"]:
+            outlined += _rect(at, word["box"], f"stroke-width:{1 + 2 * weight:.1f}px")
+    return _drawing("filled", filled) + _drawing("outlined", outlined)
 
 
-def _mark(at: int, word: Told, weight: float, group: int, budgets: Budgets) -> str:
-    x0, y0, x1, y1 = (round(edge * 1000, 1) for edge in word["box"])
-    opacity = FAINTEST + (BOLDEST - FAINTEST) * weight
+def _rect(at: int, box: Sequence[float], style: str) -> str:
+    x0, y0, x1, y1 = (edge * 1000 for edge in box)
     return (
-        f'<rect data-word="{at}" x="{x0}" y="{y0}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}" '
-        f'style="fill:{budgets.groups[group].mixed("mark")};opacity:{opacity:.2f}"/>'
+        f'<rect data-word="{at}" x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}" '
+        f'style="{style}"/>'
     )
+
+
+def _drawing(kind: str, rects: str) -> str:
+    """Over the picture, in thousandths of its sides."""
+    box = 'viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"'
+    return f'<svg class="{kind}" {box}>{rects}</svg>' if rects else ""
 
 
 def _score(told: Told, score: tuple[float, str], gains: Sequence[float], budgets: Budgets) -> str:
@@ -93,7 +106,7 @@ def _score(told: Told, score: tuple[float, str], gains: Sequence[float], budgets
     return (
         f"<h2><b>{shown:.2f}</b> {safe(name)} <span>at {at} Meta Tokens</span></h2>"
         f'<div class="bar" aria-hidden="true">{bar}</div>'
-        f'<ul class="keys" aria-label="Added to it by groups of page tokens">{keys}</ul>'
+        f'<ul class="keys"><li>Page tokens</li>{keys}</ul>'
     )
 
 
@@ -108,7 +121,9 @@ def _words(told: Told, words: Sequence[Told], groups: Sequence[int], budgets: Bu
         for at, word in named
     )
     unit = str(told["explanation"]["unit"])
-    note = f'<p class="note">{safe(unit[:1].upper() + unit[1:])}.</p>'
+    cells = any(word["kind"] == "visual" and not word["text"] for word in words)
+    told_of = f"{unit[:1].upper()}{unit[1:]}." + (" Outlined: parts of a picture." if cells else "")
+    note = f'<p class="note">{safe(told_of)}</p>'
     return f'<ol class="words" aria-label="Words by their share of the score">{rows}</ol>{note}'
 
 
