@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from metaembed_demo.app.server import mcp_resources
+from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.views.evidence_card import card
+from metaembed_demo.app.visitors.registry import Visits
+from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.core.budgets import OURS, Budgets
+from tests.support.dummy_encoder import DummyEncoder
+from tests.support.small_app import samples
 
 HOSTILE = "<script>alert('x')</script>\"&"
 PICTURE = "data:image/webp;base64,AA"
@@ -93,6 +98,19 @@ def test_an_encoder_without_evidence_shows_the_page_and_its_score() -> None:
     assert "asked with a picture" in found
     assert PICTURE in found
     assert "<svg" not in found
+
+
+def test_a_score_and_its_groups_are_as_the_encoder_was_trained() -> None:
+    encoder = DummyEncoder()
+    encoder.similarity = "MeanMaxSim"
+    base = samples(encoder)
+    api = Api(Visits(Tools(encoder), base), base)
+    page = api.search("dog and cat", "8x16", 1)["hits"][0]
+    found = mcp_resources.drawn(api.explained(page["page_id"], "dog and cat", "8x16"), "", "http://a")
+    assert f"<b>{page['score'] / 8:.2f}</b> MeanMaxSim" in found
+    groups = [float(gain) for gain in re.findall(r"</i>[\d–]+ <b>([\d.]+)</b>", found)]
+    assert sum(groups) == pytest.approx(page["score"] / 8, abs=0.03)
+    assert 'href="http://a/?q=dog+and+cat&amp;budget=8x16&amp;hit=' in found
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from PIL import Image
 
@@ -31,6 +32,10 @@ SAMPLES = "samples"  # in place of a session
 HTML = "text/html;profile=mcp-app"
 JPEG = "image/jpeg"
 KEY = "metaembed-demo/card"  # in a result's _meta; web/evidence_card.js knows it
+NAMED = re.compile(
+    rf"(?:(?P<card>{re.escape(VIEW)})|{re.escape(PICTURE.partition('/{')[0])})"
+    r"/(?P<session>[^/?#]+)/(?P<page>[^/?#]+)(?:\?(?P<given>[^#]*))?"
+)
 FRAMED = {"ui": {"prefersBorder": True}}
 SIDE = 900  # pixels of a card's picture
 UNKNOWN = f"There is no such resource. There are {VIEW}, {CARD} and {PICTURE}; without a session: {SAMPLES}."
@@ -55,26 +60,18 @@ class Asked:
         >>> Asked.parse("metaembed-demo://picture/token/7f").session
         'token'
         """
+        found = NAMED.fullmatch(uri)
+        if found is None:
+            raise ValueError(UNKNOWN)
         try:
-            asked = urlsplit(uri)
-            given = parse_qs(asked.query, max_num_fields=4, errors="strict")
-            first, *rest = (unquote(part, errors="strict") for part in asked.path.strip("/").split("/"))
+            session, page_id = (unquote(found[name], errors="strict") for name in ("session", "page"))
+            given = parse_qs(found["given"] or "", max_num_fields=2, errors="strict")
         except ValueError:
             raise ValueError(UNKNOWN) from None
-        kind = f"{asked.scheme}://{asked.netloc}"
-        picture = kind == PICTURE.partition("/{")[0]
-        if not picture and f"{kind}/{first}" != VIEW:
+        if not given.keys() <= {"query", "budget"}:
             raise ValueError(UNKNOWN)
-        named = [first, *rest] if picture else rest
-        if len(named) != 2 or not all(named) or not given.keys() <= {"query", "budget"}:
-            raise ValueError(UNKNOWN)
-        session, page_id = named
-        return cls(
-            picture,
-            "" if session == SAMPLES else session,
-            page_id,
-            **{name: values[-1] for name, values in given.items()},
-        )
+        named = {name: values[-1] for name, values in given.items()}
+        return cls(found["card"] is None, "" if session == SAMPLES else session, page_id, **named)
 
 
 def card_uri(session: str, found: Explained) -> str:
@@ -109,7 +106,7 @@ def drawn(found: Explained, session: str, here: str) -> str:
         found.answer,
         _small(found.page),
         (trace.shown(found.answer["score"]), trace.similarity),
-        candidate_gains(alignment, trace.budgets).tolist(),
+        [trace.shown(gain) for gain in candidate_gains(alignment, trace.budgets).tolist()],
         found.groups,
         trace.budgets,
         "" if session or trace.query_image else _link(found, here),
