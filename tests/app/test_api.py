@@ -33,11 +33,11 @@ from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import make_page, serve
 from tests.support.small_app import samples
 
-SCHEMA = json.loads((ROOT / "docs" / "api.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "metaembed_demo" / "app" / "server" / "api.schema.json").read_text())
 
 
 def check(answer: Any, name: str) -> Any:
-    """`answer`, which is as docs/api.schema.json says."""
+    """`answer`, which is as api.schema.json says."""
     Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{name}"}).validate(answer)
     return answer
 

@@ -1,4 +1,4 @@
-"""The MCP tools: what they answer a client, and that no argument makes the server read or fetch anything."""
+"""The MCP server: what it answers a client, and that no argument makes it read its disk or fetch anything."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import McpError
 from PIL import Image, ImageDraw
+from pydantic import AnyUrl
 
-from metaembed_demo.app.server import launch, mcp_server, pictures, plotly_script, share_card
+from metaembed_demo.app.server import launch, mcp_resources, mcp_server, pictures, plotly_script, share_card
 from metaembed_demo.app.server.api import Api
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.tools import Tools
-from metaembed_demo.core.config import LIMITS, SERVER
-from tests.app.test_api import check
+from metaembed_demo.core.config import LIMITS, ROOT, SERVER
+from tests.app.test_api import SCHEMA, check
 from tests.support.app_server import Served
 from tests.support.coroutines import run as in_thread
 from tests.support.dummy_encoder import DummyEncoder
@@ -81,11 +83,16 @@ def test_the_tools_are_the_endpoints_and_nothing_else(small: Served) -> None:
     tools = ask(small.address, lambda session: session.list_tools()).tools
     assert sorted(tool.name for tool in tools) == TOOLS
     for tool in tools:
+        assert tool.title, tool.name
         assert tool.description, tool.name
+        assert tool.outputSchema["properties"].keys() == SCHEMA["$defs"][tool.name]["properties"].keys()
         for name, argument in tool.inputSchema["properties"].items():
             assert argument["description"], (tool.name, name)
     reading = {tool.name for tool in tools if tool.annotations and tool.annotations.readOnlyHint}
     assert reading == {"search", "explain", "documents"}
+    assert {tool.name: tool.meta for tool in tools if tool.meta} == {
+        "explain": {"ui": {"resourceUri": "ui://metaembed-demo/explain"}}
+    }
     assert "Unknown tool" in refusal(small.address, "arrive")
     wrong = {"query": [], "budget": [], "k": [], "mode": []}
     told = refusal(small.address, "search", **wrong)
@@ -99,12 +106,17 @@ def test_the_tools_answer_as_the_endpoints_do(small: Served) -> None:
     client = Client(small.address, verbose=False)
     endpoint = client.predict("energy use", "8x16", 2, api_name="/search")
     assert tool.pop("timings_ms").keys() == endpoint.pop("timings_ms").keys()
+    del endpoint["alignment"]  # a thousand numbers, which a model would pay for
     assert tool == endpoint
-    for only in ("document:dog*", {"documents": ["dog*"]}):
-        found = call(small.address, "search", query="energy use", filter=only)
-        assert [hit["source"] for hit in found["hits"]] == ["dog.pdf"]
+    page = tool["hits"][0]["page_id"]
+    explained = call(small.address, "explain", page_id=page, query="energy use", budget="8x16", cosines=True)
+    assert explained == client.predict(page, "energy use", "8x16", api_name="/explain")
+    del explained["alignment"]["similarity"]
+    assert call(small.address, "explain", page_id=page, query="energy use", budget="8x16") == explained
+    found = call(small.address, "search", query="energy use", filter="document:dog*")
+    assert [hit["source"] for hit in found["hits"]] == ["dog.pdf"]
     assert "no part 'dog'" in refusal(small.address, "search", query="energy", filter="dog")
-    for odd in ("type:pdf " * 1_000, {"kinds": ["pdf"]}, {"types": ["pdf"] * 101}):
+    for odd in ("type:pdf " * 1_000, {"types": ["pdf"]}):
         assert "validation error" in refusal(small.address, "search", query="energy", filter=odd)
 
 
@@ -186,7 +198,99 @@ def test_no_argument_makes_the_server_read_its_disk_or_fetch_anything(small: Ser
 def test_other_methods_are_refused_and_the_host_is_free(small: Served) -> None:
     assert httpx.get(small.address + PATH, headers={"Accept": "text/event-stream"}).status_code == 405
     assert httpx.delete(small.address + PATH).status_code == 405
-    assert httpx.get(f"{small.address}{PATH}/schema").status_code == 404
+
+
+def test_the_hub_finds_what_it_reads_of_gradios_server(small: Served) -> None:
+    """As huggingface/hf-mcp-server: it takes name, description, properties, required and _meta of each."""
+    front = (ROOT / "README.md").read_text("utf-8").split("---")[1]
+    assert "\n  - mcp-server\n" in front
+    assert httpx.get(f"{small.address}/config").json()["mcp_server"] is True
+    schema = f"{small.address}{PATH}/schema"
+    told = httpx.get(schema).json()
+    tools = ask(small.address, lambda session: session.list_tools()).tools
+    assert [each["name"] for each in told] == [tool.name for tool in tools]
+    for each, tool in zip(told, tools, strict=True):
+        assert (each["description"], each.get("_meta")) == (tool.description, tool.meta)
+        assert each["meta"] == {
+            "file_data_present": False,
+            "mcp_type": "tool",
+            "endpoint_name": each["name"],
+        }
+        assert each["inputSchema"].get("required") == tool.inputSchema.get("required")
+        assert "$ref" not in json.dumps(each["inputSchema"])
+    main = told[0]["inputSchema"]["properties"]  # of the first tool, without which a Space cannot be called
+    assert told[0]["name"] == "search"
+    assert {kind["type"] for kind in main.values()} == {"string", "integer"}
+    chosen = httpx.get(schema, params={"tools": "explain,search"}).json()
+    assert [each["name"] for each in chosen] == ["search", "explain"]
+
+
+def test_a_hit_is_a_resource_and_so_is_its_picture(small: Served) -> None:
+    mine = call(small.address, "index", files=[{"name": "giraffe.jpg", "content_base64": drawing()}])[
+        "session"
+    ]
+    page = call(small.address, "search", query="giraffe", session=mine, k=1)["hits"][0]["page_id"]
+    asked = {"page_id": page, "query": "secret giraffe & <b>", "session": mine}
+
+    async def look(session: ClientSession) -> Any:
+        found = await session.call_tool("explain", asked)
+        card, picture = [await session.read_resource(link.uri) for link in found.content[1:]]
+        return found, card.contents[0], picture.contents[0]
+
+    found, card, picture = ask(small.address, look)
+    assert [link.type for link in found.content[1:]] == ["resource_link"] * 2
+    assert (card.mimeType, card.meta) == ("text/html;profile=mcp-app", {"ui": {"prefersBorder": True}})
+    assert found.meta["metaembed-demo/card"] in card.text
+    assert "secret giraffe &amp; &lt;b&gt;" in card.text
+    assert "Open this search" not in card.text  # whoever follows it has another session
+    assert picture.mimeType == "image/jpeg"
+    assert Image.open(io.BytesIO(base64.b64decode(picture.blob))).size == (300, 120)
+    with_picture = ask(
+        small.address, lambda session: session.call_tool("explain", {**asked, "image_base64": drawing()})
+    )
+    assert [link.name for link in with_picture.content[1:]] == ["picture"]  # no address holds a picture
+    assert "with a picture" in with_picture.meta["metaembed-demo/card"]
+
+    for uri, told in (
+        (f"ui://metaembed-demo/explain/samples/{page}?query=giraffe", "no page with this page_id"),
+        (f"metaembed-demo://picture/samples/{page}", "no page with this page_id"),
+        (f"metaembed-demo://picture/another/{page}", "no such session"),
+        (f"ui://metaembed-demo/explain/{mine}/{page}", "The query is empty"),
+        (f"ui://metaembed-demo/explain/{mine}/{page}?query=a&budget=b", "is not a budget"),
+        ("metaembed-demo://picture/samples/../../etc/passwd", "no such session"),
+        ("file:///etc/passwd", "no such resource"),
+    ):
+        assert told in unread(small.address, uri), uri
+    call(small.address, "end_session", session=mine)
+    assert "no such session" in unread(small.address, str(found.content[2].uri))
+
+
+def unread(address: str, uri: str) -> str:
+    """Why a resource cannot be read."""
+
+    async def fail(session: ClientSession) -> McpError:
+        with pytest.raises(McpError) as failed:
+            await session.read_resource(AnyUrl(uri))
+        return failed.value
+
+    error = ask(address, fail).error
+    assert error.code == -32002
+    return str(error.message)
+
+
+def test_the_view_of_results_and_the_templates_are_listed(small: Served) -> None:
+    async def look(session: ClientSession) -> Any:
+        listed, templates = await session.list_resources(), await session.list_resource_templates()
+        return (
+            listed.resources,
+            templates.resourceTemplates,
+            await session.read_resource(listed.resources[0].uri),
+        )
+
+    (listed,), templates, view = ask(small.address, look)
+    assert (str(listed.uri), listed.mimeType) == ("ui://metaembed-demo/explain", "text/html;profile=mcp-app")
+    assert [each.uriTemplate for each in templates] == [mcp_resources.CARD, mcp_resources.PICTURE]
+    assert view.contents[0].text.startswith("<!DOCTYPE html>")
 
 
 def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -198,11 +302,14 @@ def test_the_app_runs_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_p
         return {route.path for route in options["app_kwargs"]["routes"]}
 
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "mcp.server.fastmcp", None)
+        without.setitem(sys.modules, "mcp.server.fastmcp.exceptions", None)
         importlib.reload(mcp_server)
         assert addresses() == {"/health", pictures.PATH, plotly_script.PATH, share_card.PATH}
     importlib.reload(mcp_server)
-    assert addresses() == {"/health", pictures.PATH, plotly_script.PATH, share_card.PATH, PATH, f"{PATH}/"}
+    assert addresses() == {
+        *("/health", pictures.PATH, plotly_script.PATH, share_card.PATH),
+        *(PATH, f"{PATH}/", f"{PATH}/schema"),
+    }
 
 
 def test_a_token_is_asked_for(locked: Served) -> None:
@@ -214,6 +321,9 @@ def test_a_token_is_asked_for(locked: Served) -> None:
         )
         assert got.status_code == 401, authorization
         assert got.headers["www-authenticate"] == "Bearer"
+    reading = {**hello, "method": "resources/read", "params": {"uri": mcp_resources.VIEW}}
+    assert httpx.post(locked.address + PATH, json=reading, headers=accept).status_code == 401
+    assert httpx.get(f"{locked.address}{PATH}/schema").status_code == 401
     listed = ask(locked.address, lambda session: session.list_tools(), Authorization="Bearer a-token")
     assert sorted(tool.name for tool in listed.tools) == TOOLS
 

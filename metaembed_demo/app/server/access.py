@@ -38,7 +38,7 @@ OPEN = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d{1,4})?|login|logout|health)/?"
     r"|/(assets|static|svelte)/[^?]*|/pictures/[\w-]{1,64}/\w{1,128}/[\w.]{1,64}"
     r"|/gradio_api/(info|upload|queue/(join|data|status)|run/predict|call(/v2)?/\w{1,64}(/\w{1,64})?"
-    r"|cancel|reset|heartbeat/[\w-]{1,64}|startup-events|app_id|user|login_check|theme\.css|mcp|file=.+)/?",
+    r"|cancel|reset|heartbeat/[\w-]{1,64}|startup-events|app_id|user|login_check|theme\.css|mcp(/schema)?|file=.+)/?",
     re.ASCII,
 )
 FILE = "/gradio_api/file="

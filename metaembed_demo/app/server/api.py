@@ -1,16 +1,18 @@
 """The API: index, search, explain, documents, delete, each in a session. Independent of Gradio.
 
-Answers are JSON types as in docs/api.schema.json. Errors are ValueErrors whose message is for the caller.
+Answers are JSON types as in api.schema.json. Errors are ValueErrors whose message is for the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from metaembed_demo.app.views.page_map import spread
 from metaembed_demo.app.visitors import jobs
 from metaembed_demo.app.visitors.auto_choice import auto_of
-from metaembed_demo.app.visitors.links import explanation_json
+from metaembed_demo.app.visitors.links import explanation_json, strongest
 from metaembed_demo.app.visitors.registry import Visits
 from metaembed_demo.app.visitors.session import Full
 from metaembed_demo.app.visitors.tools import Tools
@@ -27,6 +29,7 @@ from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import Query, Trace, Upload
+from metaembed_demo.explain.explainer import Explanation
 
 VERSION = 1
 MOST_HITS = 100
@@ -34,9 +37,24 @@ UNKNOWN = (
     "There is no such session: it has ended, or never was. Call new_session, or index without a session, "
     "for another."
 )
+NO_PAGE = "There is no page with this page_id. Take one from a search's hits."
 Answer = dict[str, Any]
 
 FULL = "full"  # in place of a budget
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explained hit: `answer` as `Api.explain` gives it, and what draws it.
+
+    trace: with the alignment of `page`. groups: of each word of the answer, the index of the nested group of
+    page tokens that it mainly counts through.
+    """
+
+    answer: Answer
+    page: StoredPage
+    trace: Trace
+    groups: tuple[int, ...]
 
 
 class Api:
@@ -202,28 +220,50 @@ class Api:
         client: str = "",
     ) -> Answer:
         """Explain a page's score: its alignment and, if the encoder gives evidence, its words' shares."""
+        return self.explained(page_id, query, budget, session, picture, client).answer
+
+    def explained(
+        self,
+        page_id: Any,
+        query: Any,
+        budget: Any,
+        session: Any = "",
+        picture: Upload | None = None,
+        client: str = "",
+    ) -> Explained:
+        """As `explain`, with the page and what its evidence is drawn from."""
         collection, tools = self._place(session)
         asked, stop = self._asked(query, picture, client), _stop(_text(budget, "budget"), tools)
         trace = search(collection, tools.encoder, asked, stop, 1, evidence=True)
+        page = self.page(page_id, session)
         try:
             with collection.lock:
-                trace = explain_hit(collection, trace, _text(page_id, "page_id"))
-                page = collection.pages[page_id]
+                trace = explain_hit(collection, trace, page.id)
         except KeyError:
-            raise ValueError("There is no page with this page_id. Take one from a search's hits.") from None
+            raise ValueError(NO_PAGE) from None
         assert trace.alignment is not None
-        score = float(trace.alignment.gains.sum())
+        found = _explanation(tools, trace, page)
         plain = trace.as_json()
-        return {
+        answer = {
             "version": VERSION,
             "query": plain["query"],
             "budget": plain["budget"],
             "page": {"page_id": page.id, **_named(page), "reading": list(page.reading)},
-            "score": round(score, 5),
+            "score": round(float(trace.alignment.gains.sum()), 5),
             "storage": plain["storage"],
             "alignment": plain["alignment"],
-            "explanation": _explained(tools, trace, page),
+            "explanation": found and _parts(found, trace),
         }
+        return Explained(answer, page, trace, _groups(found, trace) if found else ())
+
+    def page(self, page_id: Any, session: Any = "") -> StoredPage:
+        """A page of a session, or of the sample corpus."""
+        collection, _ = self._place(session)
+        with collection.lock:
+            page = collection.pages.get(_text(page_id, "page_id"))
+        if page is None:
+            raise ValueError(NO_PAGE)
+        return page
 
     def _asked(self, query: Any, picture: Upload | None, client: str) -> Query:
         text = clean(_text("" if query is None else query, "query"))
@@ -250,16 +290,27 @@ def _complement(name: str, tools: Tools) -> SecondEncoder | None:
     return found
 
 
-def _explained(tools: Tools, trace: Trace, page: StoredPage) -> Answer | None:
-    """The parts of a score as in `links.explanation_json`, each with its share of the total or score."""
+def _explanation(tools: Tools, trace: Trace, page: StoredPage) -> Explanation | None:
     if tools.explainer is None or trace.alignment is None:
         return None
-    found = tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)
+    return tools.explainer.explain(page, trace.query_evidence, trace.query_vectors, trace.alignment)
+
+
+def _parts(found: Explanation, trace: Trace) -> Answer:
+    """The parts of a score as in `links.explanation_json`, each with its share of the total or score."""
+    assert trace.alignment is not None
     parts = explanation_json(found, trace.by_full_vectors)
     whole = float((found.total if found.adds_up else trace.alignment.gains).sum())
     for word in parts["words"]:
         word["share"] = round(word["part"] / whole, 4) if whole else 0.0
     return parts
+
+
+def _groups(found: Explanation, trace: Trace) -> tuple[int, ...]:
+    """The group of each word of `explanation_json`, in its order."""
+    assert trace.alignment is not None
+    _, groups = spread(found, trace.alignment, trace.budgets)
+    return tuple(groups[strongest(found)].tolist())
 
 
 def _named(page: StoredPage) -> Answer:

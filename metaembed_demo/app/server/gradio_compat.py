@@ -195,8 +195,17 @@ class Page(gr.Blocks):
     strings and numbers do not need it.
     """
 
-    def launch(self, *args: Any, connections: Connections | None = None, **more: Any) -> Any:
-        """As Gradio's, with the limits of `connections`."""
+    tells_of_mcp = False
+
+    def get_config_file(self, *args: Any, **more: Any) -> Any:
+        """As Gradio's. It tells the hub and clients of an MCP server that is not Gradio's, too."""
+        return {**super().get_config_file(*args, **more), "mcp_server": self.tells_of_mcp}
+
+    def launch(
+        self, *args: Any, connections: Connections | None = None, tells_of_mcp: bool = False, **more: Any
+    ) -> Any:
+        """As Gradio's, with the limits of `connections`. tells_of_mcp: whether there is an MCP server."""
+        self.tells_of_mcp = tells_of_mcp
         if connections is None:
             return super().launch(*args, **more)
         with _served_through(connections):

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import share_card
+from . import origins, share_card
 
 PATHS = ("/", "/config", "/gradio_api/info")
 HOST = b"host.invalid"  # in place of the host of whoever asks first
@@ -82,13 +82,13 @@ class KeptPages:
         await self.app(asked, _no_body, keep)
         body, kind = b"".join(parts), got.get("content-type", "")
         if status != 200 or not self._ready():
-            return Response(body.replace(b"http://" + HOST, _place(scope)), status, media_type=kind)
+            return Response(body.replace(b"http://" + HOST, origins.place(scope)), status, media_type=kind)
         if kind.startswith("text/html"):
             body = share_card.put(body, f"http://{HOST.decode()}{key[1]}")
         return self._rendered.put(key, (body, kind))
 
     def _answer(self, scope: Scope, key: Key, body: bytes, kind: str) -> Response:
-        place, packs = _place(scope), "gzip" in Headers(scope=scope).get("accept-encoding", "")
+        place, packs = origins.place(scope), "gzip" in Headers(scope=scope).get("accept-encoding", "")
         if not packs:
             return Response(body.replace(b"http://" + HOST, place), media_type=kind)
         packed = self._packed.get((key, place))
@@ -98,16 +98,6 @@ class KeptPages:
         return Response(
             packed[0], media_type=kind, headers={"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         )
-
-
-def _place(scope: Scope) -> bytes:
-    """The origin that a browser asked, as `Host` and X-Forwarded-Proto tell."""
-    headers = dict(scope["headers"])
-    told = headers.get(b"x-forwarded-proto", b"").split(b",")[0].strip()
-    scheme = told if told in (b"http", b"https") else scope["scheme"].encode()
-    host, port = scope.get("server") or ("localhost", None)
-    here: bytes = headers.get(b"host") or (f"{host}:{port}" if port else str(host)).encode()
-    return bytes(scheme) + b"://" + here
 
 
 async def _no_body() -> Message:

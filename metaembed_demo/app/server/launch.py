@@ -51,6 +51,7 @@ def options(
     if mcp_server.AVAILABLE:
         tools = mcp_server.Toolbox(api)
         routes += [Route(path, tools.serve) for path in (MCP, MCP + "/")]
+        routes.append(Route(f"{MCP}/schema", tools.schema, methods=["GET", "HEAD"]))
         lifespan = tools.lifespan
     addresses = Addresses(server.trusted_proxies, SPACE.here, server.proxy_addresses)
     guard = Middleware(
@@ -75,6 +76,7 @@ def options(
         "max_file_size": max(limits.max_file_bytes, limits.max_archive_bytes),
         "show_error": False,
         "mcp_server": False,  # Gradio's own fetches URLs and returns Python literals instead of JSON
+        "tells_of_mcp": mcp_server.AVAILABLE,
         "enable_monitoring": False,
         "auth": _lets_in(server.password) if server.password else None,
         "auth_message": _ask(limits) if server.password else None,

@@ -12,6 +12,7 @@ from . import bodies
 from .refusals import Refused
 
 MOST_NAME = 255  # characters of what names something
+MOST_URI = 2048  # of a resource's, which may hold a query
 
 
 def check(body: bytes) -> None:
@@ -29,11 +30,11 @@ def check(body: bytes) -> None:
     if not isinstance(params, dict | None):
         raise Refused(400, "The params of a message are to be an object.")
     for named in (message, params or {}):
-        _check_names(named, ("id", "method", "name", "uri"))
+        _check_names(named)
 
 
-def _check_names(named: dict[str, Any], keys: tuple[str, ...]) -> None:
-    for key in keys:
+def _check_names(named: dict[str, Any]) -> None:
+    for key, most in {"id": MOST_NAME, "method": MOST_NAME, "name": MOST_NAME, "uri": MOST_URI}.items():
         value = named.get(key)
-        if isinstance(value, str) and len(value) > MOST_NAME:
-            raise Refused(400, f"The {key} of a message is too long: {MOST_NAME} characters are taken.")
+        if isinstance(value, str) and len(value) > most:
+            raise Refused(400, f"The {key} of a message is too long: {most} characters are taken.")

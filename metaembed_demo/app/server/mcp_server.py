@@ -1,111 +1,75 @@
 """The API as tools of the Model Context Protocol, over streamable HTTP. Files are sent inline.
 
 A language model often writes a tool's arguments from untrusted text. So no tool takes a path or a URL, and no
-call can make this server read its disk or fetch anything.
+call can make this server read its disk or fetch anything. Gradio's own MCP server does, so that it is off;
+what the hub and clients read of it (`/schema`, the address, the configuration) is the same here.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import inspect
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import AnyUrl, FailFast, Field
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from metaembed_demo import __version__
 from metaembed_demo.app.visitors.shares import Turns
-from metaembed_demo.collection.filter_parts import LONGEST, MOST_PARTS
-from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.disk import FULL_DISK, is_full, scratch_prefix
 from metaembed_demo.core.logs import plain
 from metaembed_demo.core.types import Upload
-from metaembed_demo.documents.file_types import SUFFIXES, sniff
 
+from . import mcp_resources, origins
 from .access import TOOL_BODY
-from .api import Answer, Api
+from .api import Api, Explained
+from .mcp_arguments import (
+    BUDGET,
+    BudgetText,
+    InlineFile,
+    OwnSession,
+    Pages,
+    Picture,
+    SearchBudget,
+    Session,
+    Words,
+    pictures,
+    written,
+)
 from .mcp_messages import MOST_NAME
 from .rate_limit import client_of
 
 try:
-    from mcp.server.fastmcp import FastMCP
     from mcp.server.fastmcp.exceptions import ToolError
     from mcp.server.transport_security import TransportSecuritySettings
-    from mcp.types import ToolAnnotations
+    from mcp.types import CallToolResult, ResourceLink, ToolAnnotations
+
+    from .mcp_library import Library, result
 
     AVAILABLE = True
 except ImportError:  # the app runs without MCP
     AVAILABLE = False
 
+T = TypeVar("T")
 NAME = "metaembed-demo"
 ABOUT = (
-    "Search pages (PDFs, pictures) by words or a picture with MetaEmbed. Without a session, tools see a "
+    "Search pages of PDFs and pictures by words or a picture with MetaEmbed, and see what on a page its "
+    "score comes from. Start with search; explain a hit by its page_id. Without a session, tools see a "
     "sample corpus. new_session or index give a session token; pass it to later calls. Whoever has the token "
     "has the session, which ends by itself when it is unused."
 )
-BUDGET = str(OURS.full)
 UPLOADS = 2  # concurrent calls with files to index, one of them of an address
 MOST_FILES = 100  # of a call
 
-Session = Annotated[
-    str, Field(description="The token of a session. Empty: the sample corpus.", max_length=MOST_NAME)
-]
-OwnSession = Annotated[str, Field(description="The token of the session.", max_length=MOST_NAME)]
-Words = Annotated[str, Field(description="What to look for. May be empty where there is a picture.")]
-BudgetText = Annotated[
-    str,
-    Field(
-        description='How many vectors to use, "r_q x r_c": 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini; or "full".'
-    ),
-]
-SearchBudget = Annotated[
-    str,
-    Field(
-        description="How many vectors to use: 1x1, 2x4, 4x8, 8x16 or 16x64 of Mini, "
-        '"full", or "auto": it sets itself.'
-    ),
-]
-Picture = Annotated[str, Field(description="A picture to ask with, as base64. Addresses are not fetched.")]
-
-
-Values = Annotated[list[Annotated[str, Field(max_length=LONGEST)]], FailFast(), Field(max_length=MOST_PARTS)]
-
-
-class PagesOnly(BaseModel):
-    """Pages to search. Values of one field are alternatives."""
-
-    model_config = ConfigDict(extra="forbid")
-    documents: Values = Field([], description="Names or patterns, as Annual*.pdf.")
-    types: Values = Field([], description="Endings of files, as pdf.")
-    languages: Values = Field([], description="ISO 639-1 codes.")
-    pages: Values = Field([], description="Page numbers, as 3 or 3-10.")
-    added: Values = Field([], description="Days, as 2026-11-01 or 2026-11-01..2026-11-30.")
-
-
-Pages = Annotated[
-    Annotated[str, Field(max_length=LONGEST)] | PagesOnly,
-    Field(
-        description='Pages to search, as: type:pdf lang:de document:"Annual*" pages:3-10 added:2026-11-01.. '
-        "Parts of one kind are alternatives. Empty: all pages."
-    ),
-]
-
-
-class InlineFile(BaseModel):
-    """A file inside a call."""
-
-    name: str = Field(description='Its name with its ending, for example "report.pdf".', max_length=MOST_NAME)
-    content_base64: str = Field(description="Its bytes as base64. Addresses and paths are not read.")
-
 
 class Toolbox:
-    """The MCP server: its tools, its route and its lifespan."""
+    """The MCP server: its tools, its resources, its routes and its lifespan."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -114,8 +78,9 @@ class Toolbox:
         self._threads = CapacityLimiter(self._searching.most + UPLOADS)
         # Any host name is accepted, as by Gradio's server, because a Space is behind a proxy.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-        self.server = _Tools(
+        self.server = Library(
             NAME,
+            self.read,
             instructions=ABOUT,
             stateless_http=True,
             json_response=True,
@@ -124,20 +89,22 @@ class Toolbox:
             log_level="WARNING",
         )
         self.server._mcp_server.version = __version__
-        reads = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
-        adds = ToolAnnotations(destructiveHint=False, openWorldHint=False)
-        removes = ToolAnnotations(destructiveHint=True, openWorldHint=False)
-        offered: list[tuple[Callable[..., Any], ToolAnnotations]] = [
-            (self.search, reads),
-            (self.explain, reads),
-            (self.documents, reads),
-            (self.index, adds),
-            (self.delete, removes),
-            (self.new_session, adds),
-            (self.end_session, removes),
+        reads = ToolAnnotations(readOnlyHint=True, idempotentHint=True, openWorldHint=False)
+        adds = ToolAnnotations(readOnlyHint=False, destructiveHint=False, openWorldHint=False)
+        removes = ToolAnnotations(readOnlyHint=False, destructiveHint=True, openWorldHint=False)
+        shown = {"ui": {"resourceUri": mcp_resources.VIEW}}
+        offered: list[tuple[Callable[..., Any], str, ToolAnnotations, dict[str, Any] | None]] = [
+            (self.search, "Search pages", reads, None),  # the hub takes the first for the server's main tool
+            (self.explain, "Explain a hit", reads, shown),
+            (self.documents, "List documents", reads, None),
+            (self.index, "Add files", adds, None),
+            (self.delete, "Remove a document", removes, None),
+            (self.new_session, "Start a session", adds, None),
+            (self.end_session, "End a session", removes, None),
         ]
-        for fn, hints in offered:
-            self.server.add_tool(fn, annotations=hints)
+        for fn, title, hints, meta in offered:
+            told = inspect.getdoc(fn)
+            self.server.add_tool(fn, title=title, description=told, annotations=hints, meta=meta)
         self.server.streamable_http_app()  # makes the session manager
         self.serve = _Route(self.server.session_manager.handle_request)
 
@@ -145,6 +112,20 @@ class Toolbox:
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
         async with self.server.session_manager.run():
             yield
+
+    async def schema(self, request: Request) -> JSONResponse:
+        """The tools as Gradio lists them, for the hub, which reads them without a session."""
+        return JSONResponse(await self.server.told_to_the_hub(request.query_params.get("tools", "")))
+
+    async def read(self, uri: str) -> tuple[str | bytes, str]:
+        """The content of a resource and its type. Raises ToolError."""
+        if uri == mcp_resources.VIEW:
+            return mcp_resources.view(), mcp_resources.HTML
+        here = self._here()
+        return await self._run(
+            self._searching,
+            lambda _, client: mcp_resources.read(self.api, mcp_resources.Asked.parse(uri), client, here),
+        )
 
     # The tools
 
@@ -159,26 +140,42 @@ class Toolbox:
             str, Field(description="ISO 639-1 code of the pages to search, as de. Empty: all pages.")
         ] = "",
         mode: Annotated[
-            Literal["meaning", "words", "both"], Field(description="What ranks the pages.")
+            Literal["meaning", "words", "both"],
+            Field(
+                description="What ranks the pages: meaning for a description, words for codes and exact "
+                "phrases, both where in doubt."
+            ),
         ] = "both",
         steps: Annotated[
-            int, Field(description="Steps that move the query towards the words, in mode both.", ge=0, le=50)
+            int,
+            Field(
+                description="Steps that move the query towards the words, in mode both; 0 moves nothing.",
+                ge=0,
+                le=50,
+            ),
         ] = 0,
         complement: Annotated[
             str, Field(description="A loaded encoder towards which it is moved instead. Empty: the words.")
         ] = "",
         filter: Pages = "",
-    ) -> dict[str, Any]:
-        """Search a session's pages, or the sample corpus, with words, a picture, or both."""
-        parts = filter if isinstance(filter, str) else filter.model_dump(exclude_defaults=True)
-        return await self._run(
-            self._searching,
-            lambda files, client: self.api.search(
+    ) -> CallToolResult:
+        """Find the pages of PDFs and pictures that answer a question, by words, a picture, or both.
+
+        Answers with up to k hits, best first: page_id, source (a file) and page number, title, language,
+        score and, of a question in words, chance: how often such a page answers, 0 to 1. Compare hits of
+        different searches by chance, not by score. fit says when nothing fits well, unread_language when the
+        encoder does not read the question's language. It brings no text of the pages: explain names the
+        words that a hit was found by.
+        """
+
+        def ask(files: list[Upload], client: str) -> dict[str, Any]:
+            found = self.api.search(
                 *(query, budget, k, session, next(iter(files), None), language, client),
-                *(mode, steps, complement, parts),
-            ),
-            _pictures(image_base64),
-        )
+                *(mode, steps, complement, filter),
+            )
+            return {name: value for name, value in found.items() if name != "alignment"}  # a thousand numbers
+
+        return result(await self._run(self._searching, ask, pictures(image_base64)))
 
     async def explain(
         self,
@@ -187,70 +184,108 @@ class Toolbox:
         budget: BudgetText = BUDGET,
         session: Session = "",
         image_base64: Picture = "",
-    ) -> dict[str, Any]:
-        """Explain why a page scores as it does: its alignment, and the share of each of its words."""
-        return await self._run(
-            self._searching,
-            lambda files, client: self.api.explain(
-                page_id, query, budget, session, next(iter(files), None), client
-            ),
-            _pictures(image_base64),
-        )
+        cosines: Annotated[
+            bool, Field(description="Whether to list the cosine of every query token and page token.")
+        ] = False,
+    ) -> CallToolResult:
+        """Show what on a page its score comes from. Call it with a hit's page_id and the search's query.
 
-    async def documents(self, session: Session = "") -> dict[str, Any]:
-        """List the documents of a session, or of the sample corpus."""
-        return await self._run(self._searching, lambda *_: self.api.documents(session))
+        Answers with the score (MaxSim, the sum of the highest cosine of each query token) and at most 50
+        words or picture cells, the strongest first: text, box (fractions of the page: x0 y0 x1 y1, origin
+        top left), part of the score and share (1 is all of it; explanation.unit says what they are). These
+        are words of the page, to quote from or to point at. The page with its evidence is shown to the user
+        where the host shows MCP Apps, and is linked as a resource, as is its picture. Takes a second, with a
+        vision-language model up to minutes.
+        """
+        here = self._here()
+
+        def ask(files: list[Upload], client: str) -> tuple[dict[str, Any], list[ResourceLink], str]:
+            picture = next(iter(files), None)
+            found = self.api.explained(page_id, query, budget, session, picture, client)
+            if not cosines:
+                found.answer["alignment"].pop("similarity")
+            return found.answer, _links(found, session), mcp_resources.drawn(found, session, here)
+
+        answer, links, card = await self._run(self._searching, ask, pictures(image_base64))
+        return result(answer, *links, **{mcp_resources.KEY: card})
+
+    async def documents(self, session: Session = "") -> CallToolResult:
+        """List the documents that can be searched: source, number of pages and kind of each.
+
+        For what there is to search, the names that a filter and delete take. To find pages, use search.
+        """
+        return result(await self._run(self._searching, lambda *_: self.api.documents(session)))
 
     async def delete(
         self,
         source: Annotated[str, Field(description="The source of a document, as documents lists it.")],
         session: OwnSession,
-    ) -> dict[str, Any]:
-        """Take a document out of a session."""
-        return await self._run(self._searching, lambda *_: self.api.delete(source, session))
+    ) -> CallToolResult:
+        """Take a document out of a session, for good. Answers with how many pages were removed."""
+        return result(await self._run(self._searching, lambda *_: self.api.delete(source, session)))
 
     async def index(
         self,
         files: Annotated[
             list[InlineFile],
             FailFast(),  # else each of a million wrong ones is told of
-            Field(description="PDFs, pictures, or zips of them.", max_length=MOST_FILES),
+            Field(
+                description="PDFs, pictures, office documents, or zips of them; 32 MB a call in all.",
+                max_length=MOST_FILES,
+            ),
         ],
         session: Annotated[
-            str, Field(description="The token of a session. Empty: a new one.", max_length=MOST_NAME)
+            str,
+            Field(
+                description="The token of a session. Empty: a new one, which the answer names.",
+                max_length=MOST_NAME,
+            ),
         ] = "",
-    ) -> dict[str, Any]:
-        """Add files to a session, and report what could not be read, was left out or is in doubt.
+    ) -> CallToolResult:
+        """Add files to a session, so that search finds their pages. Takes seconds a page.
 
-        The answer names the session.
+        Answers with the session's token, how many pages were added, and what could not be read (problems),
+        was left out or is in doubt (notices).
         """
-        return await self._run(
-            self._indexing, lambda found, client: self.api.index(found, session, client), files
+        return result(
+            await self._run(
+                self._indexing, lambda found, client: self.api.index(found, session, client), files
+            )
         )
 
-    async def new_session(self) -> dict[str, Any]:
-        """Start a session, which holds the sample corpus. The token in the answer is all that opens it."""
-        return await self._run(self._searching, lambda _, client: self.api.new_session(client))
+    async def new_session(self) -> CallToolResult:
+        """Start a session of your own, which holds the sample corpus. To add files, index does it as well.
 
-    async def end_session(self, session: OwnSession) -> dict[str, Any]:
-        """End a session. Its pages and files are removed."""
-        return await self._run(self._searching, lambda *_: self.api.end_session(session))
+        The token in the answer is all that opens it.
+        """
+        return result(await self._run(self._searching, lambda _, client: self.api.new_session(client)))
+
+    async def end_session(self, session: OwnSession) -> CallToolResult:
+        """End a session when it is no longer needed. Its pages and files are removed, for good."""
+        return result(await self._run(self._searching, lambda *_: self.api.end_session(session)))
+
+    def _here(self) -> str:
+        """The address of the page, as the client asks it."""
+        request = self.server.get_context().request_context.request
+        assert request is not None  # all come over HTTP
+        scope = request.scope
+        return origins.place(scope).decode("latin-1") + str(scope.get("root_path", ""))
 
     async def _run(
         self,
         turns: Turns,
-        ask: Callable[[list[Upload], str], Answer],
+        ask: Callable[[list[Upload], str], T],
         files: Sequence[InlineFile] = (),
-    ) -> Answer:
+    ) -> T:
         """Run a call in a thread, in turn with those of other addresses. `files` are on disk meanwhile."""
         client = client_of(self.server.get_context().request_context.request)
 
-        def run() -> Answer:
+        def run() -> T:
             if not files:
                 return ask([], client)
             with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
-                written = [_written(file, Path(folder, str(at))) for at, file in enumerate(files)]
-                return ask(written, client)
+                found = [written(file, Path(folder, str(at))) for at, file in enumerate(files)]
+                return ask(found, client)
 
         try:
             async with turns.turn_async(client):
@@ -261,30 +296,6 @@ class Toolbox:
             if is_full(error):
                 raise ToolError(FULL_DISK) from error
             raise
-
-
-if AVAILABLE:
-
-    class _Tools(FastMCP):
-        """The library's server, with short errors: of a call's wrong arguments, the first is told."""
-
-        async def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
-            try:
-                return await super().call_tool(name, arguments)
-            except ToolError as error:
-                raise ToolError(_first(error)) from error
-
-
-def _first(error: Exception) -> str:
-    """A tool's error in short."""
-    wrong = error.__cause__
-    if isinstance(wrong, RecursionError | ValueError) and not isinstance(wrong, ValidationError):
-        return "An argument is JSON that cannot be read."  # given as text
-    if not isinstance(wrong, ValidationError):
-        return plain(str(error))
-    first = wrong.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    return plain(f"validation error of {place}: {first['msg']}")
 
 
 class _Route:
@@ -302,26 +313,12 @@ class _Route:
         await JSONResponse(answer, 405, {"Allow": "POST"})(scope, receive, send)
 
 
-def _pictures(content: str) -> list[InlineFile]:
-    return [InlineFile(name="picture", content_base64=content)] if content else []
-
-
-def _written(file: InlineFile, folder: Path) -> Upload:
-    """Write a file of a call to disk under a generated name. Raises ValueError when it is not base64."""
-    name = PurePath(file.name.replace("\\", "/")).name or "file"
-    content = file.content_base64
-    if content.startswith("data:"):
-        content = content.partition(",")[2]
-    try:
-        data = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(
-            f"{name} is not base64. Send the file's bytes; paths and addresses are not read."
-        ) from error
-    folder.mkdir()
-    target = folder / "file"
-    target.write_bytes(data)
-    if name == "picture":  # a query picture has no name, so its type is detected from the content
-        kind = sniff(target)
-        name += next((suffix for suffix, known in SUFFIXES.items() if known == kind), ".png")
-    return Upload(target, name)
+def _links(found: Explained, session: str) -> list[ResourceLink]:
+    """Links to what a hit has as resources."""
+    card, picture = mcp_resources.card_uri(session, found), mcp_resources.picture_uri(session, found.page.id)
+    named = [("evidence", card, mcp_resources.HTML), ("picture", picture, mcp_resources.JPEG)]
+    return [
+        ResourceLink(type="resource_link", name=name, uri=AnyUrl(uri), mimeType=kind)
+        for name, uri, kind in named
+        if uri
+    ]

@@ -43,12 +43,22 @@ def check_origin(scope: Scope, headers: dict[bytes, bytes], reading: bool) -> No
 def _is_here(address: bytes, headers: dict[bytes, bytes]) -> bool:
     """Whether an address has the host of this request. Schemes are not compared: a proxy ends TLS."""
     try:
-        place = urlsplit(address.decode("latin-1"))
+        named = urlsplit(address.decode("latin-1"))
     except ValueError:
         return False
-    usual = {"http": ":80", "https": ":443"}.get(place.scheme, "")
+    usual = {"http": ":80", "https": ":443"}.get(named.scheme, "")
     host = headers.get(b"host", b"").decode("latin-1").lower()
-    return bool(place.netloc) and place.netloc.lower().removesuffix(usual) == host.removesuffix(usual)
+    return bool(named.netloc) and named.netloc.lower().removesuffix(usual) == host.removesuffix(usual)
+
+
+def place(scope: Scope) -> bytes:
+    """The origin that was asked, as `Host` and X-Forwarded-Proto tell."""
+    headers = dict(scope["headers"])
+    told = headers.get(b"x-forwarded-proto", b"").split(b",")[0].strip()
+    scheme = told if told in (b"http", b"https") else scope["scheme"].encode()
+    host, port = scope.get("server") or ("localhost", None)
+    here: bytes = headers.get(b"host") or (f"{host}:{port}" if port else str(host)).encode()
+    return bytes(scheme) + b"://" + here
 
 
 def without_claims(scope: Scope, headers: dict[bytes, bytes]) -> Scope:

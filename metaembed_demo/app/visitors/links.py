@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metaembed_demo.app.views.html import json_attribute
 from metaembed_demo.collection.calibration import AUTO
@@ -170,6 +171,11 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
     return record
 
 
+def strongest(found: Explanation) -> NDArray[np.int64]:
+    """(at most WORDS,) int64: the words with the largest parts, the largest first."""
+    return np.argsort(-found.total, kind="stable")[:WORDS]
+
+
 def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
     """The parts of a score, the largest first.
 
@@ -181,7 +187,7 @@ def explanation_json(found: Explanation, full: bool) -> dict[str, Any]:
     if found.adds_up:
         of = "" if full else " that the full vectors have"
         unit = f"part of the score; all words and marks together give the score{of}"
-    order = np.argsort(-total, kind="stable")[:WORDS]
+    order = strongest(found)
     return {
         "unit": unit,
         "words": [
