@@ -1,6 +1,6 @@
 """What the Meta Tokens start from: `python -m benchmarks.quality.starts` writes starts.json.
 
-Untrained Minis of both text paths, whose last 48 page tokens pool slices or parts by content, with words
+Untrained Minis of both text paths, whose last 48 page tokens pool slices, runs or clusters, with words
 weighted by IDF to the power of 0, 0.5 or 1: nDCG@5 at the five budgets on each dev set, and on natural
 questions of training's documents, each package a set. IDF and centre come from the other sets, so none is
 fitted to itself. A row that is in the file already is not measured again.
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -24,6 +24,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.loader import read_files
 from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
 from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath
+from metaembed_demo.encoders.mini.parts import Parts
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates, word_vectors
 from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.training.matryoshka_loss import nested_scores
@@ -108,8 +109,8 @@ def measure(text: TextPath, name: str, sets: dict[str, Judged]) -> dict[str, lis
     pages = list(_states(text, judged.pages, of_queries=False))
     queries = list(_states(text, [query.split() for query in judged.queries], of_queries=True))
     found = {EVERYTHING: [single_answer_ndcg(_every_token(queries, pages), right)]}
-    for by_content, rarity in product((False, True), RARITIES):
-        meta = MetaPath(MetaConfig(text.name, text.vocabulary, by_content))
+    for parts, rarity in product(get_args(Parts), RARITIES):
+        meta = MetaPath(MetaConfig(text.name, text.vocabulary, parts))
         with torch.no_grad():
             meta.project.weight.copy_(torch.eye(len(meta.project.weight)))
             meta.log_idf.copy_(log_idf)
@@ -118,7 +119,7 @@ def measure(text: TextPath, name: str, sets: dict[str, Judged]) -> dict[str, lis
             meta.state_center.copy_(center)
             asked, told = _vectors(meta, queries, True), _vectors(meta, pages, False)
             scores = _scores(asked, told)
-        row = f"{'content' if by_content else 'slices'}, IDF to the power of {rarity:g}"
+        row = f"{parts}, IDF to the power of {rarity:g}"
         found[row] = [single_answer_ndcg(matrix, right) for matrix in scores]
     return found
 

@@ -42,11 +42,11 @@ def view(features: torch.Tensor, likely: int | None = None) -> View:
 def fitted() -> ImageProjection:
     """Drawings 0-3 lie along features 0-3 and are captioned along dimensions 0-3; class c along 100 + c."""
     features = torch.stack([3 * axis(n % 4, FEATURES) for n in range(40)])
-    captions = torch.stack([axis(n % 4, WIDTH) for n in range(40)])
+    captions, owners = torch.eye(4, WIDTH), torch.arange(40) % 4
     names = torch.stack([axis(100 + c % 200, WIDTH) for c in range(CLASSES)])
     rows = torch.stack([axis(200 + c, FEATURES) for c in range(CLASSES)])
     projection = ImageProjection()
-    projection.fit(CaptionedDrawings(features, captions), rows, names, names)
+    projection.fit(CaptionedDrawings(features, captions, owners), rows, names, names)
     return projection
 
 

@@ -10,7 +10,7 @@ import torch
 
 from metaembed_demo.core.budgets import OURS
 from metaembed_demo.encoders.mini import e5, weight_files
-from metaembed_demo.encoders.mini.clusters import content_clusters
+from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaConfig, MetaPath, distance, segments
 from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
 from metaembed_demo.encoders.registry import load_encoder
@@ -93,30 +93,30 @@ def states_of(*rows: list[float]) -> TextStates:
 
 def test_clusters_are_numbered_as_they_stand_on_the_page() -> None:
     text = states_of([1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9])
-    assert content_clusters(text.final, text.words, 2).tolist() == [[0, 1, 0, 1, -1]]
-    assert content_clusters(text.final, text.words, 9).tolist() == [[0, 1, 2, 3, -1]]
+    assert content_parts(text.final, text.words, 2).tolist() == [[0, 1, 0, 1, -1]]
+    assert content_parts(text.final, text.words, 9).tolist() == [[0, 1, 2, 3, -1]]
 
 
 def test_a_very_long_page_is_clustered_by_runs() -> None:
     states = torch.zeros(1, 4_000, 8)
     states[0, :2_000, 0], states[0, 2_000:, 1] = 1, 1
-    found = content_clusters(states, torch.ones(1, 4_000, dtype=torch.bool), 2)[0]
+    found = content_parts(states, torch.ones(1, 4_000, dtype=torch.bool), 2)[0]
     assert found[:1_999].tolist() == [0] * 1_999
     assert found[2_001:].tolist() == [1] * 1_999
 
 
 def test_the_last_tokens_read_clusters_and_the_others_segments() -> None:
     text = states_of([1.0, 0.0], [0.0, 1.0], [1.0, 0.0])
-    parted = MetaPath(MetaConfig(by_content=True)).parted(text, of_queries=False)
+    parted = MetaPath(MetaConfig(parts="clusters")).parted(text, of_queries=False)
     far = distance(parted, segments(OURS.page_sizes))[0]
     torch.testing.assert_close(far[:16], distance(text, segments(OURS.page_sizes))[0, :16])
     assert far[16:, :3].unique().tolist() == [0, SEGMENT_CAP]
     assert (far[16:, :3] == 0).sum(0).tolist() == [1, 1, 1]  # each word in one part
-    assert MetaPath(MetaConfig(by_content=True)).parted(text, of_queries=True).clusters is None
+    assert MetaPath(MetaConfig(parts="clusters")).parted(text, of_queries=True).clusters is None
 
 
 def test_tokens_that_are_not_nested_are_equal_parts() -> None:
-    equal = MetaPath(MetaConfig(by_content=True, nested=False))
+    equal = MetaPath(MetaConfig(parts="clusters", nested=False))
     assert equal.page_segments[:2].tolist() == [[0, 1 / 64], [1 / 64, 2 / 64]]
     assert len(equal.query_segments) == 16
     text = states_of(*([np.cos(i / 30), np.sin(i / 30)] for i in range(70)))

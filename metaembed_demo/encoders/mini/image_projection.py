@@ -27,16 +27,20 @@ FEATURES, CLASSES = 1280, 1000  # of EfficientNet-Lite2
 SHARPNESS = 1 / 1.2  # exponent of the class probabilities; below 1 it flattens them
 RIDGE = 1.0  # ridge penalty, in feature variances
 CLASS_WEIGHT = 0.6  # norm of a class row relative to the mean norm of the drawings' features
-KEY = 256  # principal directions of the drawings' features, in which the nearest are found
+KEY = 128  # principal directions of the drawings' features, in which the nearest are found
 NEARNESS = 0.06  # softmax temperature over cosines to the drawings
 
 
 @dataclass(frozen=True)
 class CaptionedDrawings:
-    """Training drawings: features (n, FEATURES) and caption embeddings (n, WIDTH)."""
+    """Training drawings.
+
+    features: (n, FEATURES) float32. captions: (m, WIDTH) embeddings. owners: (n,) int64, a drawing's caption.
+    """
 
     features: torch.Tensor
     captions: torch.Tensor
+    owners: torch.Tensor
 
 
 class ImageProjection(nn.Module):
@@ -49,8 +53,9 @@ class ImageProjection(nn.Module):
     directions: torch.Tensor
     keys: torch.Tensor
     captions: torch.Tensor
+    counts: torch.Tensor
 
-    def __init__(self, drawings: int = 0) -> None:
+    def __init__(self, drawings: int = 0, captions: int = 0) -> None:
         super().__init__()
         shapes = {
             "mean": (FEATURES,),
@@ -59,7 +64,8 @@ class ImageProjection(nn.Module):
             "projection": (FEATURES, WIDTH),
             "directions": (FEATURES, KEY),
             "keys": (drawings, KEY),
-            "captions": (drawings, WIDTH),
+            "captions": (captions, WIDTH),
+            "counts": (captions,),  # drawings of each caption, which stand together
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
@@ -78,7 +84,9 @@ class ImageProjection(nn.Module):
         parts = [probability**SHARPNESS @ self.classes, features @ self.projection]
         if len(self.keys):
             near = F.normalize(features, dim=-1) @ self.directions @ self.keys.T
-            parts.append((near / NEARNESS).softmax(1) @ self.captions)
+            owners = torch.arange(len(self.captions)).repeat_interleave(self.counts.long())
+            by_caption = near.new_zeros(len(near), len(self.captions))
+            parts.append(by_caption.index_add(1, owners, (near / NEARNESS).softmax(1)) @ self.captions)
         return F.normalize(torch.stack([F.normalize(part, dim=-1) for part in parts]).sum(0), dim=-1)
 
     def jvp(self, view: View, changes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -113,13 +121,16 @@ class ImageProjection(nn.Module):
         self.spread.copy_(drawings.features.std(0) + 1e-3)
         self.classes.copy_(described - described.mean(0))
         seen = self.standardised(drawings.features)
-        captions = drawings.captions - drawings.captions.mean(0)
+        order = drawings.owners.argsort(stable=True)
+        seen, owners = seen[order], drawings.owners[order]
+        captions = drawings.captions - drawings.captions[owners].mean(0)
         near = F.normalize(seen, dim=-1)
         _, directions = torch.linalg.eigh(near.T @ near)  # ascending eigenvalues
         self.directions.copy_(directions[:, -KEY:].flip(1))
         self.keys, self.captions = near @ self.directions, captions
+        self.counts = torch.bincount(owners, minlength=len(captions)).float()
         length = CLASS_WEIGHT * seen.norm(dim=1).mean()
         x = torch.cat([seen, length * F.normalize(rows - rows.mean(0), dim=-1)])
-        y = torch.cat([captions, F.normalize(names - names.mean(0), dim=-1)])
+        y = torch.cat([captions[owners], F.normalize(names - names.mean(0), dim=-1)])
         penalty = RIDGE * len(seen) * torch.eye(FEATURES)
         self.projection.copy_(torch.linalg.solve(x.T @ x + penalty, x.T @ y))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from safetensors import safe_open
@@ -22,8 +22,8 @@ from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.types import View
 
 from .adapters import PREFIX
-from .clusters import content_clusters
 from .image_projection import ImageProjection
+from .parts import Parts, content_parts
 from .text_path import KEPT, WIDTH, TextPath, TextStates
 
 HEADS = 12
@@ -67,8 +67,8 @@ def distance(text: TextStates, segment: torch.Tensor, count: int = OURS.page_siz
     if text.clusters is None:
         return found
     apart = (text.clusters[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
-    by_content = torch.where(text.words[:, None], apart, found[:, -count:])
-    return torch.cat([found[:, :-count], by_content], 1)
+    parted = torch.where(text.words[:, None], apart, found[:, -count:])
+    return torch.cat([found[:, :-count], parted], 1)
 
 
 def repetition(text: TextStates) -> torch.Tensor:
@@ -143,8 +143,7 @@ class MetaConfig:
 
     text_path: the name of the text path whose states it reads.
     vocabulary: word pieces of that path.
-    by_content: whether the last group of page tokens pools parts by content (`clusters.py`); the others, and
-        otherwise all, pool segments.
+    parts: what the last group of page tokens pools (`parts.py`); the others pool slices.
     nested: whether tokens are coarse to fine. Otherwise all of a side are equals, one group: what a model has
         that is trained without MMR.
     """
@@ -157,8 +156,12 @@ class MetaConfig:
 
     text_path: str = "minilm"
     vocabulary: int = 30_522
-    by_content: bool = False
+    parts: Parts = "slices"
     nested: bool = True
+
+    def __post_init__(self) -> None:
+        if self.parts not in get_args(Parts):
+            raise ValueError(f"parts is {self.parts}; it can be {', '.join(get_args(Parts))}.")
 
 
 class MetaPath(nn.Module):
@@ -211,8 +214,9 @@ class MetaPath(nn.Module):
     def parted(self, text: TextStates, of_queries: bool) -> TextStates:
         """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
         clusters = text.clusters
-        if clusters is None and self.config.by_content and not of_queries:
-            clusters = content_clusters(text.final, text.words, self.config.sizes(of_queries)[-1])
+        if clusters is None and self.config.parts != "slices" and not of_queries:
+            count = self.config.sizes(of_queries)[-1]
+            clusters = content_parts(text.final, text.words, count, self.config.parts)
         return replace(text, final=text.final - self.state_center, clusters=clusters)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -295,7 +299,9 @@ class MetaPath(nn.Module):
         here = {disk: name for name, disk in ON_DISK.items()}
         state = {"state_center": torch.zeros(WIDTH), "view_gain": torch.zeros(len(OURS))}  # lacking before
         state |= {_renamed(name, here): tensor for name, tensor in tensors.items()}
-        self.image_projection = ImageProjection(len(state["image_projection.keys"]))
+        drawn, named = (len(state[f"image_projection.{name}"]) for name in ("keys", "captions"))
+        state = {"image_projection.counts": torch.ones(named)} | state
+        self.image_projection = ImageProjection(drawn, named)
         self.load_state_dict(state)
 
     @torch.no_grad()

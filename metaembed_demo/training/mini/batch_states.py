@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from metaembed_demo.encoders.mini.clusters import content_clusters
+from metaembed_demo.encoders.mini.meta_tokens import MetaConfig
+from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
 
 from .dataset import TrainingExample, queries
@@ -36,17 +37,21 @@ class BatchStates:
 
 
 def read(
-    text: TextPath, examples: Sequence[TrainingExample], parts: int = 0, teacher: torch.Tensor | None = None
+    text: TextPath,
+    examples: Sequence[TrainingExample],
+    config: MetaConfig | None = None,
+    teacher: torch.Tensor | None = None,
 ) -> BatchStates:
-    """The states of a batch; parts: how many clusters of each page the last page tokens pool, 0: none.
+    """The states of a batch; with the parts of each page that the last tokens of `config` pool.
 
     Examples sorted by length need less padding.
     """
     pages = []
     for start in range(0, len(examples), MICRO_BATCH):
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
-        if parts:
-            clusters = content_clusters(states.final, states.words, parts)
+        if config and config.parts != "slices":
+            count = config.sizes(of_queries=False)[-1]
+            clusters = content_parts(states.final, states.words, count, config.parts)
             states = replace(states, clusters=clusters)
         pages.append(states)
     asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)

@@ -34,24 +34,25 @@ def fit(projection: ImageProjection, text: TextPath, data: Path) -> None:
     drawings = clipart.training_drawings(clipart.fetch(data)) + emoji.training_drawings(emoji.fetch(data))
     features = _features(drawings, data / KEPT)
     drawings = [drawing for drawing in drawings if drawing.name in features]
-    captions = _captions(text, drawings)
+    captions, owners = _captions(text, drawings)
     seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
-    projection.fit(CaptionedDrawings(seen, captions), class_rows(), names, names + DESCRIPTION * described)
+    projection.fit(CaptionedDrawings(seen, captions, owners), class_rows(), names, names + DESCRIPTION * described)
 
 
-def _captions(text: TextPath, drawings: Sequence[clipart.Drawing]) -> torch.Tensor:
-    """(n, WIDTH) mean embedding of a drawing's names in all languages that the text path reads."""
-    named = [
-        (at, name)
-        for at, drawing in enumerate(drawings)
-        for name in (drawing.caption, *(name for code, name in drawing.names if code in text.languages))
-    ]
-    owners, said = zip(*named, strict=True)
-    rows = torch.from_numpy(text.embed(said))
-    found = torch.zeros(len(drawings), rows.shape[1]).index_add_(0, torch.tensor(owners), rows)
-    return torch.nn.functional.normalize(found, dim=-1)
+def _captions(text: TextPath, drawings: Sequence[clipart.Drawing]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(m, WIDTH) mean embeddings of what is said of drawings, and (n,) which of them a drawing has.
+
+    Said are a drawing's names in all languages that the text path reads; emoji of several styles share them.
+    """
+    said = [(d.caption, *(name for code, name in d.names if code in text.languages)) for d in drawings]
+    rows = {names: at for at, names in enumerate(dict.fromkeys(said))}
+    each = [(at, name) for names, at in rows.items() for name in names]
+    embedded = torch.from_numpy(text.embed([name for _, name in each]))
+    found = torch.zeros(len(rows), embedded.shape[1])
+    found.index_add_(0, torch.tensor([at for at, _ in each]), embedded)
+    return torch.nn.functional.normalize(found, dim=-1), torch.tensor([rows[names] for names in said])
 
 
 def _features(drawings: Sequence[clipart.Drawing], kept: Path) -> dict[str, FloatArray]:

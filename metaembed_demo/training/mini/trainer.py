@@ -27,6 +27,7 @@ from metaembed_demo.documents.imagenet_labels import categories
 from metaembed_demo.encoders.mini import adapters
 from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
 from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath, save_meta
+from metaembed_demo.encoders.mini.parts import Parts
 from metaembed_demo.encoders.mini.text_path import TextPath
 from metaembed_demo.evaluation.baselines import best_chunk
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
@@ -44,31 +45,32 @@ TRANSLATED = 2_800  # pages for the document frequencies
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyperparameters. Field names are the command's options."""
+    """Hyperparameters. Field names are the command's options; the defaults made assets/mini.safetensors."""
 
     text_path: str = "minilm"  # or "e5"
-    by_content: bool = False  # the last group of page tokens pools parts by content
+    parts: Parts = "slices"  # what the last group of page tokens pools
     centred: bool = False  # text states less their mean
-    rarity: float = 1.0  # exponent of the words' IDF on pages at the start; 0: all alike
-    query_rarity: float = 1.25  # the same in queries
-    steps: int = 60
-    batch: int = 48  # pages; each has one or two queries, some an unanswered one
-    distinct: int = 0  # batches, seen again and again; 0: each step a new one
-    lora: int = 0  # rank of the text path's adapters, which are trained too; 0: it stays frozen
+    rarity: float = 0.5  # exponent of the words' IDF on pages at the start; 0: all alike
+    query_rarity: float = 0.5  # the same in queries
+    steps: int = 280
+    batch: int = 32  # pages; each has one or two queries, some an unanswered one
+    distinct: int = 240  # batches, seen again and again; 0: each step a new one
+    lora: int = 16  # rank of the text path's adapters, which are trained too; 0: it stays frozen
     half: bool = False  # the adapted text path computes in bfloat16, for CPUs with AVX-512 BF16
-    keep: float = 1.0  # share of what was learned that the weights get; the rest is the start's
+    keep: float = 0.7  # share of what was learned that the weights get; the rest is the start's
     without: str = ""  # sources that are left out of training and judged instead, separated by commas
-    rate: float = 1e-4  # learning rate of the layers and the adapters
-    token_rate: float = 20.0  # times `rate`, for the Meta Tokens
-    look_rate: float = 5.0  # times `rate`, for attention pooling and the scales of all biases
-    rarity_rate: float = 10.0  # times `rate`, for log-IDF
-    warmup: int = 10  # steps
-    mmr: bool = True  # False: only the finest budget, as in the paper's ablation, and equal tokens
-    temperature: float = 0.04  # of the scores; the start, where it is trained
-    temperature_rate: float = 0.0  # times `rate`; 0: it is not trained, else for each budget apart
+    rate: float = 3e-4  # learning rate of the layers and the adapters
+    token_rate: float = 5.0  # times `rate`, for the Meta Tokens
+    look_rate: float = 2.0  # times `rate`, for attention pooling and the scales of all biases
+    rarity_rate: float = 2.0  # times `rate`, for log-IDF
+    warmup: int = 15  # steps
+    mmr: bool = True  # False: only the finest budget, as in the paper's ablation
+    nested: bool = True  # tokens coarse to fine; False: equal parts, where no budget gives an order
+    temperature: float = 0.065  # of the scores; the start, where it is trained
+    temperature_rate: float = 30.0  # times `rate`; 0: it is not trained, else for each budget apart
     teacher_temperature: float = 0.3
     teacher_e5: bool = True  # whether the teacher reads with multilingual-e5-small too
-    positive_weight: float = 0.3  # of InfoNCE; the teacher's KL has 1
+    positive_weight: float = 0.5  # of InfoNCE; the teacher's KL has 1
     clip: float = 1.0  # gradient norm
     seed: int = 1
     sample: int = 2000  # sentences for the principal directions
@@ -88,7 +90,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.training_set, self.folder, self.data = recipe, training_set, folder, data
         self.text = TEXT_PATHS[recipe.text_path]()
-        config = MetaConfig(recipe.text_path, self.text.vocabulary, recipe.by_content, recipe.mmr)
+        config = MetaConfig(recipe.text_path, self.text.vocabulary, recipe.parts, recipe.nested)
         self.meta = MetaPath(config)
         self.adapters = adapters.attach(self.text, recipe.lora) if recipe.lora else []
         start = torch.full((len(BUDGETS),), math.log(recipe.temperature))
@@ -222,8 +224,7 @@ class Trainer:
         if found is None:
             examples = self.examples(self.batch_seed())
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.half):
-                parts = self.meta.config.sizes(of_queries=False)[-1] if self.recipe.by_content else 0
-                found = batch_states.read(self.text, examples, parts)
+                found = batch_states.read(self.text, examples, self.meta.config)
             found = replace(found, teacher=self.taught(self.batch_seed(), examples))
             if keeps:
                 batch_states.keep(found, path)
