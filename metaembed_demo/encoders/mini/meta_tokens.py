@@ -33,6 +33,7 @@ META_LAYERS = KEPT  # copies of the text path's last layers; six gained nothing 
 DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
 VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
+VIEW_GAIN = (1.0, 0.8, 0.6, 0.5, 0.5)  # added to it by group of page tokens, which IDF's square root needs
 SEGMENT_CAP = 3.0  # upper bound of `distance`, in segment widths
 # Tensor names in mini.safetensors that differ from this module's.
 ON_DISK = {
@@ -341,6 +342,7 @@ class MetaPath(nn.Module):
         self.state_length.fill_(state_length)
         self.log_idf.copy_(log_idf)
         self.log_idf[VIEW] = VIEW_WEIGHT
+        self.view_gain.copy_(torch.tensor(VIEW_GAIN))
 
 
 def _heads(x: torch.Tensor) -> torch.Tensor:
