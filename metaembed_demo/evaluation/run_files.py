@@ -1,4 +1,4 @@
-"""What an evaluation leaves for other programs, and takes of them: TREC runs and qrels, nDCG@5 of every query.
+"""What an evaluation leaves for other programs and takes of them: TREC runs, qrels, nDCG@5 of every query.
 
 A document is FILE#PAGE, or FILE where files are judged as a whole; so is the id of a judgement. Whitespace in
 names is percent-encoded, as is %, since fields are separated by it.
@@ -25,8 +25,8 @@ Ranking = Mapping[str, Sequence[str]]  # query id -> page ids, best first
 def trec_run(ranking: Ranking, judgements: Judgements, tag: str) -> str:
     """Lines "query Q0 document rank score tag" of ranked page ids; the score only repeats the order.
 
-    A file that is judged as a whole stands at its first page's rank. What a run cannot say is left out: of such
-    files that share a page, all but the first by name; and a file that is judged beside its own pages.
+    A file that is judged as a whole stands at its first page's rank. What a run cannot say is left out: of
+    such files that share a page, all but the first by name; and a file that is judged beside its own pages.
     """
     lines = []
     for key, page_ids in ranking.items():

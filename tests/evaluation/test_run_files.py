@@ -76,5 +76,5 @@ def test_other_programs_order_by_score_and_name_pages_of_whole_files(corpus: Col
     (row,) = judged_runs(run, judgements)
     assert row["mrr"] == pytest.approx(1 / 3 / 2, abs=1e-4)  # a.pdf takes one rank; q 1 has no hits
     for bad in ("q2 Q0 a.pdf 1 9.5", "q2 Q0 a.pdf 1 high b"):
-        with pytest.raises(ValueError, match="b.run, line 2: expected"):
+        with pytest.raises(ValueError, match=r"b\.run, line 2: expected"):
             read_run(f"{run.splitlines()[0]}\n{bad}", "b.run")
