@@ -3,7 +3,7 @@
 Checkpoints of tiny random backbones opened by sentence-transformers and PyLate, the sample corpus' index
 searched by fast-plaid and Qdrant, its TREC runs judged by ir_measures. Each foreign program is a process that
 imports nothing of this project; where its pins are not ours it has an environment of its own in DIR, made at
-first (PyLate's takes 2 GB with a CPU build of torch, else 6). docs/interoperability.md says what was found.
+first (two with torchvision: 2 GB each with CPU builds, else 6). docs/interoperability.md says what was found.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from metaembed_demo.evaluation.sample_corpus import open_samples
 from . import checkpoint, index, trec
 from .environments import python_of
 
-OURS = Path(sys.executable)  # sentence-transformers 6 and qdrant-client are in the lock
-# PaliGemma cannot be exported. Here Qwen and SmolVLM lack torchvision; there transformers lacks ModernVBERT.
-BY_SENTENCE_TRANSFORMERS = ("idefics3", "mllama", "modernvbert")
-BY_PYLATE = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "mllama")
+BACKBONES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "smolvlm", "mllama")
+# PaliGemma cannot be exported. The transformers that PyLate needs has no ModernVBERT.
+OPENED = {"sentence_transformers": (*BACKBONES, "modernvbert"), "pylate": BACKBONES}
 PARTS = ("sentence_transformers", "pylate", "plaid", "qdrant", "trec")
 
 
@@ -49,20 +48,19 @@ def main() -> None:
 
 
 def measured(part: str, environments: Path, folder: Path) -> dict[str, Any]:
-    if part == "sentence_transformers":
-        return opened(part, OURS, BY_SENTENCE_TRANSFORMERS, folder)
-    if part == "pylate":
-        return opened(part, python_of("pylate", environments), BY_PYLATE, folder)
+    if part in OPENED:
+        return opened(part, python_of(part, environments), folder)
     encoder = Mini.load(PATHS.mini_weights)
     collection = open_samples(encoder).collection
     if part == "trec":
         return trec.check(python_of("trec", environments), collection, encoder, folder)
-    python = python_of("pylate", environments) if part == "plaid" else OURS
+    # qdrant-client is in the lock as it is.
+    python = python_of("pylate", environments) if part == "plaid" else Path(sys.executable)
     return index.check(part, python, collection, encoder, folder)
 
 
-def opened(by: str, python: Path, backbones: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    rows = [checkpoint.check(name, by, python, folder / name) for name in backbones]
+def opened(by: str, python: Path, folder: Path) -> dict[str, Any]:
+    rows = [checkpoint.check(name, by, python, folder / name) for name in OPENED[by]]
     versions = rows[0]["versions"]
     return {
         "tolerance": checkpoint.TOLERANCE,

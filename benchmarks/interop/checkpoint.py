@@ -48,7 +48,7 @@ def check(name: str, by: str, python: Path, folder: Path) -> dict[str, Any]:
     queries = [*map(Query, QUERIES), *(Query(text, image) for text, image in asked)]
     ours_q = np.stack([made.encode_queries([query])[0].vectors for query in queries])
     ours_p = np.stack([made.encode_pages([page])[0].vectors for page in pages])
-    pixels = [_pixels(made, image) for image in pictures]
+    pixels = [_pixels(made, image) for image in (*pictures, *(image for _, image in asked))]
     budgets = [(b.r_q, b.r_c) for b in made.budgets]
     EXPORTS[by](made, folder / "model")
     run_foreign(python, f"opened_by_{by}.py", folder / "model", items, folder / "theirs.npz")
@@ -64,35 +64,44 @@ def check(name: str, by: str, python: Path, folder: Path) -> dict[str, Any]:
 def _compared(
     ours_q: FloatArray, ours_p: FloatArray, theirs: Any, budgets: Sequence[tuple[int, int]], pixels: list[Any]
 ) -> dict[str, Any]:
-    """The largest differences: of vectors, by kind of item, and of scores, also by the foreign own MaxSim.
+    """The largest differences of vectors, by kind of item, and of scores; "own": by the foreign MaxSim.
 
-    Pictures of which the processors made other pixels are apart, and not among the scores.
+    Items of whose picture the two processors made other pixels are apart from the rest.
     """
-    n, same = len(TEXTS), [_same(mine, theirs[f"pixels{i}"]) for i, mine in enumerate(pixels)]
-    alike = np.array([True] * n + same)
-    off_q, off_p = (_off(ours, theirs[key]) for ours, key in ((ours_q, "queries"), (ours_p, "pages")))
+    same = np.array([_same(mine, theirs[f"pixels{i}"]) for i, mine in enumerate(pixels)])
+    alike_p = np.concatenate([np.ones(len(TEXTS), bool), same[: len(SIZES)]])
+    alike_q = np.concatenate([np.ones(len(QUERIES), bool), same[len(SIZES) :]])
+    off_q, off_p = _off(ours_q, theirs["queries"]), _off(ours_p, theirs["pages"])
+    worded_q, worded_p = np.arange(len(off_q)) < len(QUERIES), np.arange(len(off_p)) < len(TEXTS)
     kinds = {
-        "queries, words": off_q[: len(QUERIES)],
-        "queries, picture": off_q[len(QUERIES) :],
-        "pages, words": off_p[:n],
-        "pages, pictures": off_p[n:][same],
-        "pages, pictures, other pixels": off_p[n:][~np.array(same)],
+        "queries, words": off_q[worded_q],
+        "queries, picture": off_q[~worded_q & alike_q],
+        "pages, words": off_p[worded_p],
+        "pages, picture": off_p[~worded_p & alike_p],
+        "other pixels": np.concatenate([off_q[~alike_q], off_p[~alike_p]]),
     }
-    full = np.stack([maxsim(q, ours_p) for q in ours_q])
     of_budget = {}
     for r_q, r_c in budgets:
-        ours = np.stack([maxsim(q[:r_q], ours_p[:, :r_c]) for q in ours_q])
-        other = np.stack([maxsim(q[:r_q], theirs["pages"][:, :r_c]) for q in theirs["queries"]])
-        of_budget[f"{r_q}x{r_c}"] = float(np.abs(ours - other)[:, alike].max())
-    worst = max(float(values.max()) for kind, values in kinds.items() if len(values) and "other" not in kind)
-    scores = float(np.abs(full - theirs["scores"])[:, alike].max())
+        ours = _scores(ours_q[:, :r_q], ours_p[:, :r_c])
+        other = _scores(theirs["queries"][:, :r_q], theirs["pages"][:, :r_c])
+        of_budget[f"{r_q}x{r_c}"] = np.abs(ours - other)
+    alike = np.outer(alike_q, alike_p)
+    own = np.abs(_scores(ours_q, ours_p) - theirs["scores"])
+    worst = max(
+        float(values.max()) for kind, values in kinds.items() if len(values) and kind != "other pixels"
+    )
     return {
+        "items": {kind: len(values) for kind, values in kinds.items()},
         "vectors_differ_by": {kind: float(values.max()) for kind, values in kinds.items() if len(values)},
-        "own_scores_differ_by": scores,
-        "scores_differ_by": of_budget,
-        "pictures_with_the_same_pixels": sum(same),
-        "equal": worst < TOLERANCE and scores < TOLERANCE * ours_q.shape[1],
+        "scores_differ_by": {budget: float(off[alike].max()) for budget, off in of_budget.items()},
+        "own_scores_differ_by": float(own[alike].max()),
+        **({} if alike.all() else {"scores_of_other_pixels_differ_by": float(own[~alike].max())}),
+        "equal": worst < TOLERANCE and float(own[alike].max()) < TOLERANCE * ours_q.shape[1],
     }
+
+
+def _scores(queries: FloatArray, pages: FloatArray) -> FloatArray:
+    return np.stack([maxsim(query, pages) for query in queries])
 
 
 def _off(ours: FloatArray, theirs: FloatArray) -> FloatArray:

@@ -9,6 +9,13 @@ from pathlib import Path
 # What PyLate allows, fast-plaid among it. transformers 5.3.0, the newest of that, misplaces pictures in time
 # in Qwen2.5-VL. torchvision and num2words are what processors of pictures need (Qwen's, SmolVLM's).
 PACKAGES = {
+    "sentence_transformers": (
+        "sentence-transformers==6.2.0",
+        "transformers==5.23.0",
+        "torch==2.14.1",
+        "torchvision==0.29.1",
+        "num2words",
+    ),
     "pylate": (
         "pylate==1.6.0",
         "fast-plaid==1.4.6.2110",

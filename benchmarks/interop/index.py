@@ -37,7 +37,8 @@ def check(by: str, python: Path, collection: Collection, encoder: Encoder, folde
     """For each setting of `by` and each budget, its pages beside our exact search.
 
     The same pages in the first ten (overlap@10), in the same order (kendall_tau), and queries whose first ten
-    are ours in our order; all again after the first fifty are scored exactly, as an index of codes is used.
+    are ours in our order. "scored_exactly": again when all pages that it gave, at most `pages`, are scored by
+    their full vectors, as an index of codes is used.
     """
     saved, queries, vectors = written(collection, encoder, folder)
     out = folder / f"{by}.json"
@@ -49,12 +50,12 @@ def check(by: str, python: Path, collection: Collection, encoder: Encoder, folde
             exact = [[hit.page_id for hit in of_query] for of_query in hits]
             theirs = of_setting[str(budget)]
             row: dict[str, Any] = {"setting": setting, "budget": str(budget), **_agreement(exact, theirs)}
-            if (more := len(theirs[0])) > K:
+            if (more := max(map(len, theirs))) > K:
                 again = [
                     _rescored(collection, query[: budget.r_q], budget.r_c, ids)
                     for query, ids in zip(vectors, theirs, strict=True)
                 ]
-                row[f"first_{more}_scored_exactly"] = _agreement(exact, again)
+                row["scored_exactly"] = {"pages": more, **_agreement(exact, again)}
             if scores := found.get("scores", {}).get(str(budget)):  # where they are exact
                 ours = np.array([[hit.score for hit in of_query] for of_query in hits])
                 row["scores_differ_by"] = float(np.abs(ours - np.array(scores)).max())

@@ -21,6 +21,11 @@ class Items:
     texts: list[str]
     pictures: list[Any]
 
+    @property
+    def every_picture(self) -> list[Any]:
+        """Those of pages, then those of queries."""
+        return [*self.pictures, *(image for _, image in self.asked)]
+
 
 def read(file: str) -> Items:
     """`file`: JSON with the four lists, pictures as names of files beside it."""

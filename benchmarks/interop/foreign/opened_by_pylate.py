@@ -20,7 +20,7 @@ def encode(kind, is_query):
 asked = [{"text": text, "image": image} for text, image in given.asked]
 queries = torch.stack([*encode(given.queries, True), *encode(asked, True)])
 pages = torch.stack([*encode(given.texts, False), *encode(given.pictures, False)])
-pixels = [model[0].tokenize([picture])["pixel_values"] for picture in given.pictures]
+pixels = [model[0].tokenize([picture])["pixel_values"] for picture in given.every_picture]
 found = scores.colbert_scores(queries, pages)
 names = ["pylate", "sentence-transformers", "transformers", "torch", "torchvision"]
 write(out, queries, pages, found, pixels, names)

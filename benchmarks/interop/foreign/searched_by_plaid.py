@@ -24,7 +24,7 @@ def ranked(pages, queries, nbits, lists):
     with tempfile.TemporaryDirectory() as place:
         index = search.FastPlaid(index=place, device="cpu")
         index.create(documents_embeddings=[torch.from_numpy(page.copy()) for page in pages], nbits=nbits)
-        lists = lists or json.loads(Path(place, "metadata.json").read_text())["num_partitions"]
+        lists = lists or len(np.load(Path(place, "centroids.npy")))
         asked = torch.from_numpy(queries.copy())
         return index.search(asked, top_k=MORE, n_ivf_probe=lists, show_progress=False, n_processes=1)
 

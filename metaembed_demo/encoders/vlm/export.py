@@ -36,7 +36,7 @@ MODEL = {
 }
 MODULE = Path(__file__).with_name("pylate_module.py")
 LONGEST = 1 << 20  # tokens, beyond any model's
-PYLATE = {
+PYLATE: dict[str, Any] = {
     "model_type": "ColBERT",
     "prompts": {},
     "default_prompt_name": None,
