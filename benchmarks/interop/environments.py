@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def python_of(name: str, folder: Path) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
         uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", python]
         on_cpu = [*uv, "--torch-backend", "cpu", *PACKAGES[name]]
-        if subprocess.run(on_cpu, stderr=subprocess.DEVNULL).returncode:
+        once = {**os.environ, "UV_HTTP_RETRIES": "1"}
+        if subprocess.run(on_cpu, env=once, stderr=subprocess.DEVNULL).returncode:
             pip = [python, "-m", "pip", "install", "-q", "--no-cache-dir"]
             subprocess.run([*pip, *PACKAGES[name]], check=True)
         made.touch()

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.interop.environments import run_foreign
 from benchmarks.interop.foreign import saved_index
-from benchmarks.interop.index import _agreement
+from benchmarks.interop.index import _agreement, check
 from metaembed_demo.collection.collection import Collection
+from metaembed_demo.core.config import PATHS
+from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.index.local import LocalIndex
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_pages import fill, make_page, random_vectors
@@ -61,3 +64,25 @@ def test_agreement_counts_pages_order_and_first_ones() -> None:
         "same_first": 0.5,
         "same_ten_in_order": 0.5,
     }
+
+
+@pytest.mark.slow
+def test_qdrant_in_a_process_without_us_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = DummyEncoder()
+    collection = Collection.for_encoder(encoder)
+    asked = [query.text for query in load_beir(PATHS.sample_corpus).queries.values()]
+    fill(monkeypatch, collection, *(make_page("a.pdf", n, " ".join(asked[n::12])) for n in range(12)))
+    found = check("qdrant", Path(sys.executable), collection, encoder, tmp_path)
+    assert (found["pages"], found["queries"]) == (12, 180)
+    assert [row["budget"] for row in found["rows"]] == ["1x1", "2x4", "4x8", "8x16", "16x64"]
+    for row in found["rows"]:
+        assert row["scores_differ_by"] < 1e-4
+        assert row["overlap@10"] > 0.99  # equal scores may come in another order
+        assert row["kendall_tau"] > 0.99
+
+
+def test_a_failure_says_what_the_foreign_program_said(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)searched_by_qdrant\.py ended with 1:.*No such file"):
+        run_foreign(Path(sys.executable), "searched_by_qdrant.py", tmp_path, tmp_path / "none", tmp_path)
