@@ -26,7 +26,7 @@ from metaembed_demo.evaluation.beir import Judgements, collect, load_beir, open_
 from metaembed_demo.evaluation.evaluate import encode, evaluate
 from metaembed_demo.evaluation.metrics import gain
 from metaembed_demo.evaluation.paired import over_simpler
-from metaembed_demo.evaluation.run_files import gains, per_query, trec_run
+from metaembed_demo.evaluation.run_files import gains, judged_runs, per_query, write_trec
 
 from .auto import auto_of, show_auto
 from .console import BadInput, notices, problems, table, tell, tell_notices, told
@@ -214,6 +214,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
     started, report = perf_counter(), Report()
     with told():
         beir = load_beir(options.folder)
+        given = [(file, file.read_text(encoding="utf-8")) for file in options.runs]
         encoder = load_encoder(options.encoder)
         collection = collect(beir, encoder, report, options.index, tell)
     tell_notices(report.notices)
@@ -229,7 +230,7 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         result = evaluate(collection, encoder, beir, judgements, how)
     rankings = result.pop("rankings")
     if options.trec:
-        options.trec.write_text(trec_run(rankings, collection), encoding="utf-8")
+        write_trec(options.trec, rankings, judgements)
     if options.per_query:
         options.per_query.write_text(per_query(result["budgets"]), encoding="utf-8")
     if options.auto:
@@ -244,6 +245,9 @@ def run_eval(options: argparse.Namespace) -> dict[str, Any]:
         result.setdefault("baselines", []).extend(
             baselines(collection, beir, judgements, text_path_of(encoder))
         )
+    for file, text in given:
+        with told():
+            result.setdefault("baselines", []).extend(judged_runs(text, judgements, str(file)))
     result["gains"] = gains(result["budgets"])
     if how.mode != MEANING:
         vectors, _ = encode(encoder, beir, list(judgements.judged))
@@ -272,7 +276,7 @@ def show_eval(result: dict[str, Any]) -> None:
         low, high = row["ci95"]["ndcg@5"]
         cells = [f"{row[f]:.3f}" for f in figures]
         cells.insert(1, f"{low:.3f}-{high:.3f}")
-        rows.append([name, *cells, str(row["bytes_per_page"]), ms])
+        rows.append([name, *cells, str(row.get("bytes_per_page", "")), ms])
     head = ["budget", figures[0], "95% interval", *figures[1:], "bytes/page", "ms p50"]
     table(head, rows, right=set(range(1, 10)))
     print(f"{result['encoder']}, {result['mode']}: {result['pages']} pages, {result['queries']} queries")

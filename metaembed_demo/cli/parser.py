@@ -159,7 +159,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--mode", choices=MODES, default=MEANING, help="what ranks pages (default: %(default)s)")
     sub.add_argument("--gqr", type=int, default=0, metavar="STEPS", help="refine queries, in mode both (0)")
     sub.add_argument("--auto", action="store_true", help="also the budget that sets itself, by meaning")
-    sub.add_argument("--run", dest="trec", type=path_of, metavar="FILE", help="write a TREC run there")
+    sub.add_argument(
+        "--trec", type=path_of, metavar="DIR", help="write TREC runs, one a budget, and qrels.txt there"
+    )
+    sub.add_argument(
+        "--runs", type=path_of, nargs="+", default=[], metavar="FILE", help="also TREC runs of other systems"
+    )
     sub.add_argument("--per-query", type=path_of, metavar="FILE", help="write nDCG@5 of every query there")
 
     sub = command("bench", run_bench, show_bench, "Speed by stage and memory, in under a minute.")

@@ -138,9 +138,9 @@ class Judgements:
     def __init__(self, qrels: dict[str, dict[str, int]], collection: Collection) -> None:
         self._collection = collection
         self._sources = _by_name(place[0] for page in collection.pages.values() for place in page.places)
-        self.missing: list[str] = []
         self.judged: dict[str, dict[Unit, int]] = {}
-        resolved = {corpus_id: self._resolve(corpus_id) for judged in qrels.values() for corpus_id in judged}
+        resolved = {corpus_id: self.unit(corpus_id) for judged in qrels.values() for corpus_id in judged}
+        self.missing = [key for level, key in resolved.values() if level == "missing"]
         for query_id, judged in qrels.items():
             units = self.judged[query_id] = {}
             for corpus_id, grade in judged.items():
@@ -158,15 +158,12 @@ class Judgements:
 
     def ranking(self, page_ids: Iterable[str]) -> list[set[Unit]]:
         """Ranked pages to ranked sets of units; a unit counts at its first rank only."""
-        ranks: list[set[Unit]] = []
-        seen: set[Unit] = set()
-        for page_id in page_ids:
-            units = self._units[page_id]
-            new = units - seen
-            if new:
-                ranks.append(new)
-                seen |= new
-        return ranks
+        return _first_met(self._units[page_id] for page_id in page_ids)
+
+    def documents(self, corpus_ids: Iterable[str]) -> list[set[Unit]]:
+        """`ranking` of corpus ids, as a run of another program has them; unknown ones take a rank as well."""
+        units = map(self.unit, corpus_ids)
+        return _first_met(self._units[key] if level == "page" else {(level, key)} for level, key in units)
 
     def pages(self, query_id: str) -> dict[str, int]:
         """The pages that answer a query, in the collection's order -> their grade."""
@@ -178,12 +175,8 @@ class Judgements:
         """The document in which a page stands."""
         return self._collection.pages[page_id].source
 
-    def _units_of(self, page: StoredPage) -> set[Unit]:
-        sources = {source for source, _ in page.places}
-        units: set[Unit] = {("file", source) for source in sources}
-        return units if sources <= self._whole else units | {("page", page.id)}
-
-    def _resolve(self, corpus_id: str) -> Unit:
+    def unit(self, corpus_id: str) -> Unit:
+        """What a corpus id, `file` or `file#page`, names in the collection, or ("missing", corpus_id)."""
         if corpus_id in self._sources:
             return ("file", self._sources[corpus_id])
         name, mark, number = corpus_id.rpartition("#")
@@ -191,8 +184,30 @@ class Judgements:
             page_id = self._collection.holder((self._sources[name], int(number)))
             if page_id is not None:
                 return ("page", page_id)
-        self.missing.append(corpus_id)
         return ("missing", corpus_id)
+
+    def name(self, unit: Unit) -> str:
+        """A corpus id of a unit: a page's is its first place."""
+        level, key = unit
+        if level != "page":
+            return key
+        source, number = self._collection.pages.places(key)[0]
+        return f"{source}#{number}"
+
+    def _units_of(self, page: StoredPage) -> set[Unit]:
+        sources = {source for source, _ in page.places}
+        units: set[Unit] = {("file", source) for source in sources}
+        return units if sources <= self._whole else units | {("page", page.id)}
+
+
+def _first_met(ranked: Iterable[set[Unit]]) -> list[set[Unit]]:
+    ranks: list[set[Unit]] = []
+    seen: set[Unit] = set()
+    for units in ranked:
+        if new := units - seen:
+            ranks.append(new)
+            seen |= new
+    return ranks
 
 
 def _queries(folder: Path) -> tuple[dict[str, Query], set[Path]]:

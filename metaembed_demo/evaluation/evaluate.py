@@ -28,7 +28,12 @@ def quality(rankings: Mapping[str, Sequence[str]], judgements: Judgements) -> Ro
     Judged files or pages missing from the corpus count as not found. `ci95`: bootstrap interval of each mean;
     `each`: nDCG@5 per query, for paired comparison.
     """
-    rows = [_of_query(judgements.ranking(rankings[key]), judged) for key, judged in judgements.judged.items()]
+    return graded({key: judgements.ranking(rankings[key]) for key in judgements.judged}, judgements)
+
+
+def graded(rankings: Mapping[str, Sequence[set[Unit]]], judgements: Judgements) -> Row:
+    """`quality` of rankings of units, query id -> the units at each rank."""
+    rows = [_of_query(rankings[key], judged) for key, judged in judgements.judged.items()]
     of_each = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         **{name: round(float(values.mean()), 4) for name, values in of_each.items()},

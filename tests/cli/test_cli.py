@@ -308,15 +308,21 @@ def test_eval_prints_five_budgets(pictures: Path, tmp_path: Path, capfd) -> None
         assert {k: v for k, v in one.items() if "ms" not in k} == {
             k: v for k, v in two.items() if "ms" not in k
         }
-    kept = ["--run", tmp_path / "a.run", "--per-query", tmp_path / "a.csv"]
+    kept = ["--trec", tmp_path / "trec", "--per-query", tmp_path / "a.csv"]
     status, out, _ = run(capfd, "eval", pictures, "--mode", "both", "--gqr", 5, *kept)
     assert status == 0
     assert "16x64" in out
     assert "16x64 over 8x16:" in out
     assert "16x64, both refined in 5 steps over both:" in out
     assert "1x1, both refined in 5 steps over meaning:" in out
-    first = (tmp_path / "a.run").read_text().splitlines()[0].split()
+    first = (tmp_path / "trec" / "1x1.run").read_text().splitlines()[0].split()
     assert (first[:2], first[3:]) == (["1", "Q0"], ["1", "1.000000", "metaembed-1x1"])
+    assert (tmp_path / "trec" / "qrels.txt").read_text().splitlines()[-1] == "2 0 gone.pdf#4 1"
+    beside = ok(capfd, "eval", pictures, "--runs", tmp_path / "trec" / "1x1.run")["baselines"]
+    assert [row["name"] for row in beside] == ["metaembed-1x1"]
+    status, _, err = run(capfd, "eval", pictures, "--runs", tmp_path / "a.csv")
+    assert (status, "a.csv, line 1: expected" in err) == (2, True)
+    assert run(capfd, "eval", pictures, "--runs", tmp_path / "none.run")[0] == 2
     assert (tmp_path / "a.csv").read_text().splitlines()[0] == "query,1x1,2x4,4x8,8x16,16x64"
     status, _, err = run(capfd, "eval", pictures, "--auto")
     assert (status, "A calibration needs 30 queries and 50 pages" in err) == (2, True)

@@ -7,8 +7,10 @@ Pickled weights and checkpoint code are never executed.
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,6 +32,12 @@ R_Q, R_C = OURS.full.r_q, OURS.full.r_c
 RANK = 32  # of LoRA, as in the published reference
 LANGUAGE_MODELS = ("language_model", "text_model")  # attributes
 SAFE: dict[str, Any] = {"trust_remote_code": False}
+VIDEO_PROCESSORS = {
+    "Qwen2VLProcessor": "Qwen2VLVideoProcessor",
+    "Qwen2_5_VLProcessor": "Qwen2VLVideoProcessor",
+    "Qwen3VLProcessor": "Qwen3VLVideoProcessor",
+    "SmolVLMProcessor": "SmolVLMVideoProcessor",
+}
 
 
 def query_tokens(r: int = R_Q) -> list[str]:
@@ -192,6 +200,15 @@ def load_processor(source: str, revision: str | None = None) -> Any:
         raise ValueError(f"{source} is not a vision-language model: it reads only text or only pictures.")
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+def save_processor(processor: Any, folder: Path) -> None:
+    """Write `processor` so that it opens with torchvision too, where its class asks for a video processor."""
+    processor.save_pretrained(folder)
+    kind = VIDEO_PROCESSORS.get(type(processor).__name__)
+    if kind and not installed("torchvision"):
+        file = folder / "video_preprocessor_config.json"
+        file.write_text(json.dumps({"video_processor_type": kind}) + "\n", encoding="utf-8")
 
 
 def drop_video_processors() -> None:

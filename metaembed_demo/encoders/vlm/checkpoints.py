@@ -83,7 +83,7 @@ def save_vlm(vlm: VLM, folder: str | Path, merged: bool = False) -> None:
     else:
         # Meta Token rows are stored separately; the rest of the embedding never changes.
         model.save_pretrained(folder, save_embedding_layers=False)
-    vlm.processor.save_pretrained(folder)
+    backbone.save_processor(vlm.processor, folder)
     if vlm.network.projection is not None:
         weights = {key: value.contiguous() for key, value in vlm.network.projection.state_dict().items()}
         save_file(weights, folder / PROJECTION)

@@ -1,10 +1,14 @@
-"""Export to sentence-transformers' MultiVectorEncoder."""
+"""Export to sentence-transformers' MultiVectorEncoder, and to PyLate."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import save_file
 
 from . import backbone
 from .encoder import VLM
@@ -29,6 +33,19 @@ MODEL = {
     "prompts": {"query": "", "document": ""},
     "default_prompt_name": None,
     "similarity_fn_name": "maxsim",
+}
+MODULE = Path(__file__).with_name("pylate_module.py")
+LONGEST = 1 << 20  # tokens, beyond any model's
+PYLATE: dict[str, Any] = {
+    "model_type": "ColBERT",
+    "prompts": {},
+    "default_prompt_name": None,
+    "similarity_fn_name": "MaxSim",
+    "query_prefix": "",
+    "document_prefix": "",
+    "do_query_expansion": False,
+    "attend_to_expansion_tokens": False,
+    "skiplist_words": [],
 }
 # The prompt in Jinja: the input's modality selects the frame, the task selects the Meta Tokens.
 TEMPLATE = """\
@@ -65,9 +82,7 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
 
     _check_expressible(vlm)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    vlm.merge().save_pretrained(folder)
-    _save_processor(vlm, folder)
+    _save_model(vlm, folder)
     parts: list[Any] = []
     if (linear := vlm.network.projection) is not None:
         dense = Dense(
@@ -91,6 +106,47 @@ def export_multi_vector(vlm: VLM, folder: str | Path) -> None:
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", TRANSFORMER | {"processing_kwargs": {"text": _text(vlm)}})
     _write(folder / "config_sentence_transformers.json", MODEL | {NESTED: vlm.budgets.pairs})
+
+
+def export_pylate(vlm: VLM, folder: str | Path) -> None:
+    """Write `vlm` as a folder that PyLate (1.6, on sentence-transformers 5.3) opens, with equal vectors.
+
+    PyLate keeps all tokens of a query, so the folder has a module of its own that keeps the Meta Tokens alone
+    (pylate_module.py, copied there). PyLate runs the code of a local folder; from the hub it takes
+    `trust_remote_code`. Queries and documents may be pictures. LoRA is merged into `vlm` itself.
+
+    Raises:
+        ValueError: when the backbone cannot be exported, or its weights are quantised.
+    """
+    _check_expressible(vlm)
+    folder = Path(folder)
+    _save_model(vlm, folder)
+    shutil.copy(MODULE, folder)
+    linear = vlm.network.projection
+    tensors = (
+        {"linear.weight": torch.eye(vlm.dim)}
+        if linear is None
+        else {f"linear.{name}": value.contiguous() for name, value in linear.state_dict().items()}
+    )
+    out, into = tensors["linear.weight"].shape
+    dense = {"in_features": into, "out_features": out, "bias": len(tensors) == 2}
+    (folder / "1_Dense").mkdir(exist_ok=True)
+    save_file(tensors, folder / "1_Dense" / "model.safetensors")
+    _write(folder / "1_Dense" / "config.json", dense | {"activation_function": "torch.nn.Identity"})
+    kinds = [("", f"{MODULE.stem}.MetaTokens"), ("1_Dense", "sentence_transformers.models.Dense")]
+    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(kinds)]
+    _write(folder / "modules.json", modules)
+    kept = {"query_tokens": vlm.query_ids, "document_tokens": vlm.page_ids}
+    _write(folder / "sentence_bert_config.json", kept)
+    # An empty prefix inserts no token. The lengths tell the module what it reads; it cuts nothing off.
+    lengths = {"query_length": vlm.r_q, "document_length": LONGEST}
+    _write(folder / "config_sentence_transformers.json", PYLATE | lengths | {NESTED: vlm.budgets.pairs})
+
+
+def _save_model(vlm: VLM, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    vlm.merge().save_pretrained(folder)
+    _save_processor(vlm, folder)
 
 
 def _check_expressible(vlm: VLM) -> None:
@@ -126,7 +182,7 @@ def _save_processor(vlm: VLM, folder: Path) -> None:
     known = vlm.processor.chat_template
     vlm.processor.chat_template = template
     try:
-        vlm.processor.save_pretrained(folder)
+        backbone.save_processor(vlm.processor, folder)
     finally:
         vlm.processor.chat_template = known
 
