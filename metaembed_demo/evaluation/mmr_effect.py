@@ -19,8 +19,8 @@ NAME = "mmr_effect.json"
 class MmrEffect:
     """Two curves over an encoder's stops.
 
-    nested, alone: nDCG@5 in 0..1 per stop, the mean over the dev sets: trained at all stops, and trained at the
-        finest alone, without groups of tokens, and cut to each stop.
+    nested, alone: nDCG@5 in 0..1 per stop, the mean over the dev sets: trained at all stops, and trained at
+        the finest alone, without groups of tokens, and cut to each stop.
     """
 
     encoder: str

@@ -35,7 +35,7 @@ BODY = (
     "up to the mark, add the contents of one sachet and close the lid. Costs fell by 12.5% against the year "
     "before, which the “west wing” explains: its windows were replaced in May & June. "
 )
-# Bytes with ten hits. At 1x1 one vector reads all of these repetitive pages, so most of their words are marked.
+# Bytes with ten hits. At 1x1 one vector reads the whole of these repetitive pages: most words are marked.
 SEARCH, EXPLANATION, DIAL, AGAIN = 60_000, 40_000, 28_000, 2_500
 
 

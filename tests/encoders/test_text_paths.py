@@ -10,8 +10,8 @@ import torch
 
 from metaembed_demo.core.budgets import OURS
 from metaembed_demo.encoders.mini import e5, weight_files
-from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaConfig, MetaPath, distance, segments
+from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
 from metaembed_demo.encoders.registry import load_encoder
 
@@ -112,7 +112,7 @@ def test_the_last_tokens_read_clusters_and_the_others_segments() -> None:
     torch.testing.assert_close(far[:16], distance(text, segments(OURS.page_sizes))[0, :16])
     assert far[16:, :3].unique().tolist() == [0, SEGMENT_CAP]
     assert (far[16:, :3] == 0).sum(0).tolist() == [1, 1, 1]  # each word in one part
-    assert MetaPath(MetaConfig(parts="clusters")).parted(text, of_queries=True).clusters is None
+    assert MetaPath(MetaConfig(parts="clusters")).parted(text, of_queries=True).parts is None
 
 
 def test_tokens_that_are_not_nested_are_equal_parts() -> None:
@@ -120,6 +120,6 @@ def test_tokens_that_are_not_nested_are_equal_parts() -> None:
     assert equal.page_segments[:2].tolist() == [[0, 1 / 64], [1 / 64, 2 / 64]]
     assert len(equal.query_segments) == 16
     text = states_of(*([np.cos(i / 30), np.sin(i / 30)] for i in range(70)))
-    clusters = equal.parted(text, of_queries=False).clusters
+    clusters = equal.parted(text, of_queries=False).parts
     assert clusters is not None
     assert clusters.max() == 63

@@ -47,13 +47,14 @@ def test_drawings_are_named_in_several_languages(folder: Path) -> None:
     assert dict(found[0].names)["ja"] == "cat face ja"
 
 
-def test_names_of_the_dev_set_are_trained_in_no_style(folder: Path) -> None:
+def test_the_dev_set_is_drawings_of_one_style_whose_names_are_trained_in_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emoji, "DEV_SHARE", 1)  # all names of that style
     trained, kept = emoji.training_drawings(folder), emoji.dev_drawings(folder)
-    assert not {drawing.title for drawing in trained} & {drawing.title for drawing in kept}
-    styles = {drawing.name.split("/")[0] for drawing in trained}
-    assert styles <= set(emoji.TRAINED)
-    assert all(drawing.name.startswith(emoji.HELD_OUT) for drawing in kept)
-    assert len(trained) == 3 - len(kept)
+    assert {drawing.title for drawing in kept} == {drawing.title for drawing in trained}
+    assert all(drawing.name.startswith("openmoji/") for drawing in kept)
+    assert {drawing.name.split("/")[0] for drawing in trained} == {"noto", "twemoji", "fluent"}
 
 
 def test_a_drawing_renders(folder: Path, tmp_path: Path) -> None:

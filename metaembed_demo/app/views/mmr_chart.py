@@ -1,4 +1,4 @@
-"""Chart of what MMR is worth: the encoder's curve beside that of a model trained without it. Pure functions."""
+"""Chart of what MMR is worth: the encoder's curve beside that of one without it. Pure functions."""
 
 from __future__ import annotations
 

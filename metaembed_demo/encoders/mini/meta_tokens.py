@@ -58,16 +58,16 @@ def segments(counts: Sequence[int]) -> torch.Tensor:
 def distance(text: TextStates, segment: torch.Tensor, count: int = OURS.page_sizes[-1]) -> torch.Tensor:
     """(B, R, T) distance of each word piece from each segment (R, 2), in segment widths, capped.
 
-    Where the text has clusters, the last `count` segments are left for them: a word is within its own cluster,
-    and as far as can be from others. A view keeps its distance from the segment.
+    Where the text has parts, the last `count` segments are left for them: a word is within its own part, and
+    as far as can be from others. A view keeps its distance from the segment.
     """
     start, end = segment[:, 0, None], segment[:, 1, None]
     first, last = (text.place - text.reach)[:, None], (text.place + text.reach)[:, None]
     outside = torch.maximum(start - last, first - end).clamp(min=0)
     found = (outside / (end - start)).clamp(max=SEGMENT_CAP)
-    if text.clusters is None:
+    if text.parts is None:
         return found
-    apart = (text.clusters[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
+    apart = (text.parts[:, None] != torch.arange(count)[:, None]).to(found.dtype) * SEGMENT_CAP
     parted = torch.where(text.words[:, None], apart, found[:, -count:])
     return torch.cat([found[:, :-count], parted], 1)
 
@@ -214,11 +214,11 @@ class MetaPath(nn.Module):
 
     def parted(self, text: TextStates, of_queries: bool) -> TextStates:
         """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
-        clusters = text.clusters
-        if clusters is None and self.config.parts != "slices" and not of_queries:
+        parts = text.parts
+        if parts is None and self.config.parts != "slices" and not of_queries:
             count = self.config.sizes(of_queries)[-1]
-            clusters = content_parts(text.final, text.words, count, self.config.parts)
-        return replace(text, final=text.final - self.state_center, clusters=clusters)
+            parts = content_parts(text.final, text.words, count, self.config.parts)
+        return replace(text, final=text.final - self.state_center, parts=parts)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Meta Tokens, their segments, and the scale of log-IDF."""
@@ -288,7 +288,7 @@ class MetaPath(nn.Module):
             ids=both(text.ids, torch.full(mask.shape, VIEW)),
             reach=both(text.reach, reach),
             words=both(text.words, torch.zeros_like(mask)),
-            clusters=None if text.clusters is None else both(text.clusters, torch.full(mask.shape, -1)),
+            parts=None if text.parts is None else both(text.parts, torch.full(mask.shape, -1)),
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:

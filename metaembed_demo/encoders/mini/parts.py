@@ -48,8 +48,10 @@ def _parts(states: FloatArray, count: int, kind: Parts) -> NDArray[np.int64]:
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
     if len(means) <= count:
         labels = np.arange(len(means))
+    elif kind == "runs":
+        labels = _runs(means, count)
     else:
-        labels = _runs(means, count) if kind == "runs" else fcluster(linkage(means, "ward"), count, "maxclust") - 1
+        labels = fcluster(linkage(means, "ward"), count, "maxclust") - 1
     sizes = np.bincount(labels)
     place = np.bincount(labels, np.arange(len(labels))) / np.maximum(sizes, 1)
     rank = np.argsort(np.argsort(place, kind="stable"), kind="stable")

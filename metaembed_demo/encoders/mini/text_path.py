@@ -38,7 +38,7 @@ class TextStates:
     ids: (B, T) int64 word piece ids; 0 is padding. A prefix counts as the first special token.
     reach: (B, T) float32, half the width around `place`; 0 for words.
     words: (B, T) bool, true for word pieces: neither special tokens, prefixes, views nor padding.
-    clusters: (B, T) int64, the part by content that a piece belongs to (`clusters.py`); None if not known.
+    parts: (B, T) int64, the part by content that a piece belongs to (`parts.py`); None if not known.
     """
 
     layers: list[torch.Tensor]
@@ -48,7 +48,7 @@ class TextStates:
     ids: torch.Tensor
     reach: torch.Tensor
     words: torch.Tensor
-    clusters: torch.Tensor | None = None
+    parts: torch.Tensor | None = None
 
 
 class TextPath(ABC):

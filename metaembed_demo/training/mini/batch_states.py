@@ -51,8 +51,8 @@ def read(
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
         if config and config.parts != "slices":
             count = config.sizes(of_queries=False)[-1]
-            clusters = content_parts(states.final, states.words, count, config.parts)
-            states = replace(states, clusters=clusters)
+            parts = content_parts(states.final, states.words, count, config.parts)
+            states = replace(states, parts=parts)
         pages.append(states)
     asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)
     answered = [i for i, example in enumerate(examples) for _ in example.queries]

@@ -1,8 +1,8 @@
 """Emoji as captioned drawings, to fit the image projection, named in several languages.
 
-Pictures: Noto (Apache-2.0), Twemoji (CC BY 4.0), Fluent (MIT) and OpenMoji (CC BY-SA 4.0), from
-the npm packages of @iconify-json; names: emojibase-data (MIT). OpenMoji's drawings of one name in five are kept
-for the dev set: known names in a hand that drew nothing else that they stand for.
+Pictures: Noto (Apache-2.0), Twemoji (CC BY 4.0), Fluent (MIT) and OpenMoji (CC BY-SA 4.0), from the npm
+packages of @iconify-json; names: emojibase-data (MIT). OpenMoji's drawings of one name in five are kept for
+the dev set: what they show is known from the other styles alone.
 """
 
 from __future__ import annotations

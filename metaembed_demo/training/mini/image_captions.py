@@ -38,7 +38,9 @@ def fit(projection: ImageProjection, text: TextPath, data: Path) -> None:
     seen = torch.from_numpy(np.stack([features[drawing.name] for drawing in drawings]))
     names = torch.from_numpy(text.embed([", ".join(_names(i)) for i in range(CLASSES)]))
     described = torch.from_numpy(text.embed([_described(i) for i in range(CLASSES)]))
-    projection.fit(CaptionedDrawings(seen, captions, owners), class_rows(), names, names + DESCRIPTION * described)
+    projection.fit(
+        CaptionedDrawings(seen, captions, owners), class_rows(), names, names + DESCRIPTION * described
+    )
 
 
 def _captions(text: TextPath, drawings: Sequence[clipart.Drawing]) -> tuple[torch.Tensor, torch.Tensor]:
