@@ -213,7 +213,7 @@ class MetaPath(nn.Module):
         return seen, self.pooling.attention(self._meta_states(text, of_queries), seen.final, bias)
 
     def parted(self, text: TextStates, of_queries: bool) -> TextStates:
-        """`text` with centred final states and, of pages, the clusters that the last tokens pool."""
+        """`text` with centred final states and, of pages, the parts that the last tokens pool."""
         parts = text.parts
         if parts is None and self.config.parts != "slices" and not of_queries:
             count = self.config.sizes(of_queries)[-1]

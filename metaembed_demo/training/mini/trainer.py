@@ -48,7 +48,7 @@ class Recipe:
     """Hyperparameters. Field names are the command's options; the defaults made assets/mini.safetensors."""
 
     text_path: str = "minilm"  # or "e5"
-    parts: Parts = "slices"  # what the last group of page tokens pools
+    parts: Parts = "runs"  # what the last group of page tokens pools
     centred: bool = False  # text states less their mean
     rarity: float = 0.5  # exponent of the words' IDF on pages at the start; 0: all alike
     query_rarity: float = 0.5  # the same in queries
