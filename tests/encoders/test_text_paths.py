@@ -9,8 +9,16 @@ import pytest
 import torch
 
 from metaembed_demo.core.budgets import OURS
+from metaembed_demo.core.types import View
 from metaembed_demo.encoders.mini import e5, weight_files
-from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaConfig, MetaPath, distance, segments
+from metaembed_demo.encoders.mini.meta_tokens import (
+    SEGMENT_CAP,
+    ImageInputs,
+    MetaConfig,
+    MetaPath,
+    distance,
+    segments,
+)
 from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
 from metaembed_demo.encoders.registry import load_encoder
@@ -123,3 +131,11 @@ def test_tokens_that_are_not_nested_are_equal_parts() -> None:
     clusters = equal.parted(text, of_queries=False).parts
     assert clusters is not None
     assert clusters.max() == 63
+
+
+def test_a_picture_spans_its_page_whatever_prefix_its_tags_have() -> None:
+    text = states_of(*[[1.0, 0.0]] * 6)  # [CLS], two of a prefix, two tags, [SEP]; and padding
+    text.words[0] = torch.tensor([False, False, False, True, True, False, False])
+    seen = View((0.0, 0.0, 1.0, 1.0), np.zeros(1280, np.float32), np.zeros(1000, np.float32))
+    read = MetaPath().with_views(text, [ImageInputs([seen], tag_pieces=2)])
+    assert (read.place[0, -1].item(), read.reach[0, -1].item()) == (0.5, 0.5)

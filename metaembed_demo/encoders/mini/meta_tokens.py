@@ -273,7 +273,8 @@ class MetaPath(nn.Module):
             final[i, :n] = self.state_length * self.image_projection(row.views)
             mask[i, :n] = True
             pieces = int(text.mask[i].sum())
-            first = max(0, pieces - row.tag_pieces - 2)  # 2: [CLS] and [SEP]
+            other = int(text.words[i].sum()) > row.tag_pieces  # words, before the tags
+            first = max(0, pieces - row.tag_pieces - 2) if other else 0  # 2: [CLS] and [SEP]
             reach[i, :n] = (1 - first / pieces) / 2
 
         def both(words: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
