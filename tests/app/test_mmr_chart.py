@@ -22,7 +22,7 @@ EFFECT = MmrEffect(
 def test_the_chart_says_what_each_end_of_the_curve_loses_without_mmr() -> None:
     drawn = mmr(EFFECT, 4, OURS)
     first, last = named(OURS[0]), named(OURS[-1])
-    assert heading(drawn) == f"Without MMR {first} scores 45 points less, {last} 0.4 more"
+    assert heading(drawn) == f"Without MMR, {first} scores 45 points less, {last} 0.4 more"
     assert [list(curve.y) for curve in plotted(drawn).data] == [list(EFFECT.nested), list(EFFECT.alone)]
     assert "business and long (90 pages, 200 queries)" in drawn
 

@@ -42,7 +42,7 @@ def _finding(found: MmrEffect, labels: Sequence[str]) -> str:
     lost = 100 * (found.nested[0] - found.alone[0])
     at_last = 100 * (found.nested[-1] - found.alone[-1])
     return (
-        f"Without MMR {labels[0]} scores {abs(lost):.0f} points {'less' if lost >= 0 else 'more'}, "
+        f"Without MMR, {labels[0]} scores {abs(lost):.0f} points {'less' if lost >= 0 else 'more'}, "
         f"{labels[-1]} {abs(at_last):.1f} {'less' if at_last >= 0 else 'more'}"
     )
 
