@@ -31,6 +31,7 @@ def test_budget_shows_it_where_it_was_measured() -> None:
     state = State(9, OURS.full, None, "", 0.95, 0, None, "", "", mmr=EFFECT)
     assert 'data-figure="mmr"' in budget(state)
     assert 'data-figure="mmr"' not in budget(replace(state, mmr=None))
+    assert 'data-figure="mmr"' not in budget(replace(state, running="<p>Asked 1 of 9</p>"))
 
 
 def test_the_effect_is_read_for_its_encoder_alone(tmp_path: Path) -> None:

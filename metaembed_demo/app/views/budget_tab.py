@@ -116,7 +116,8 @@ def _found(state: State) -> str:
 
 
 def _mmr(state: State) -> str:
-    return mmr(state.mmr, _stop(state), state.budgets) if state.mmr else ""
+    """What MMR is worth; not while a measurement runs, whose every step would draw the chart anew."""
+    return mmr(state.mmr, _stop(state), state.budgets) if state.mmr and not state.running else ""
 
 
 def _stop(state: State) -> int:
