@@ -210,18 +210,6 @@ class Api:
         visit = self._visit(session)
         return auto_of(visit.session, visit.tools.encoder)
 
-    def explain(
-        self,
-        page_id: Any,
-        query: Any,
-        budget: Any,
-        session: Any = "",
-        picture: Upload | None = None,
-        client: str = "",
-    ) -> Answer:
-        """Explain a page's score: its alignment and, if the encoder gives evidence, its words' shares."""
-        return self.explained(page_id, query, budget, session, picture, client).answer
-
     def explained(
         self,
         page_id: Any,
@@ -231,7 +219,10 @@ class Api:
         picture: Upload | None = None,
         client: str = "",
     ) -> Explained:
-        """As `explain`, with the page and what its evidence is drawn from."""
+        """A page's score: its alignment and, if the encoder gives evidence, its words' shares.
+
+        With the page, and what its evidence is drawn from.
+        """
         collection, tools = self._place(session)
         asked, stop = self._asked(query, picture, client), _stop(_text(budget, "budget"), tools)
         trace = search(collection, tools.encoder, asked, stop, 1, evidence=True)

@@ -100,7 +100,7 @@ class Endpoints:
             image: The picture that was asked with.
         """
         with self._asked(request), self._picture(image) as picture:
-            return self.api.explain(page_id, query, budget, session, picture, client_of(request))
+            return self.api.explained(page_id, query, budget, session, picture, client_of(request)).answer
 
     def documents(self, session: str = "", request: gr.Request | None = None) -> dict[str, Any]:
         """List the documents of a session, or of the sample corpus.

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal
 
 from metaembed_demo.app.views import budget_tab
@@ -30,6 +30,7 @@ from metaembed_demo.evaluation.advice import Advice, advised
 from metaembed_demo.evaluation.budget_study import Kind, Labels, Worth, measure, read_labels
 from metaembed_demo.evaluation.decision import FIT_LABELS, Origin, Source
 from metaembed_demo.evaluation.known_items import Asked, known_items
+from metaembed_demo.evaluation.mmr_effect import MmrEffect
 from metaembed_demo.evaluation.quality_curve import Curve
 from metaembed_demo.evaluation.search_times import scoring_times
 from metaembed_demo.explain.explainer import Explainer
@@ -89,6 +90,11 @@ class CorpusStudy:
         scores = tuple(stop.quality for stop in origin.worth.stops)
         return Curve(scores, origin.worth.queries, CURVES[origin.worth.kind], origin.storage)
 
+    @cached_property
+    def mmr(self) -> MmrEffect | None:
+        """What is shipped of the encoder; the tab is drawn at every step of a measurement."""
+        return mmr_effect.read(PATHS.assets / mmr_effect.NAME, self.encoder.fingerprint)
+
     def decision(self, collection: Collection, samples: Kept | None, running: str = "") -> str:
         """The sheet; `running` is the HTML of a running measurement of every way."""
         advice = self._advice()
@@ -123,7 +129,7 @@ class CorpusStudy:
             running=running,
             origin=self.origin,
             budgets=self.encoder.budgets,
-            mmr=mmr_effect.read(PATHS.assets / mmr_effect.NAME, self.encoder.fingerprint),
+            mmr=self.mmr,
         )
         return budget_tab.budget(state)
 

@@ -155,6 +155,12 @@ class MetaConfig:
             return OURS.query_sizes if of_queries else OURS.page_sizes
         return (R_Q if of_queries else R_C,)
 
+    def parts_of(self, pages: TextStates) -> torch.Tensor | None:
+        """(B, T) int64 parts that the last group of tokens pools, or None. `pages` are not centred."""
+        if self.parts == "slices":
+            return None
+        return content_parts(pages.final, pages.words, self.sizes(of_queries=False)[-1], self.parts)
+
     text_path: str = "minilm"
     vocabulary: int = 30_522
     parts: Parts = "slices"
@@ -215,9 +221,8 @@ class MetaPath(nn.Module):
     def parted(self, text: TextStates, of_queries: bool) -> TextStates:
         """`text` with centred final states and, of pages, the parts that the last tokens pool."""
         parts = text.parts
-        if parts is None and self.config.parts != "slices" and not of_queries:
-            count = self.config.sizes(of_queries)[-1]
-            parts = content_parts(text.final, text.words, count, self.config.parts)
+        if parts is None and not of_queries:
+            parts = self.config.parts_of(text)
         return replace(text, final=text.final - self.state_center, parts=parts)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

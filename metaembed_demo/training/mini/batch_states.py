@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from metaembed_demo.encoders.mini.meta_tokens import MetaConfig
-from metaembed_demo.encoders.mini.parts import content_parts
 from metaembed_demo.encoders.mini.text_path import TextPath, TextStates
 
 from .dataset import TrainingExample, queries
@@ -37,27 +36,20 @@ class BatchStates:
 
 
 def read(
-    text: TextPath,
-    examples: Sequence[TrainingExample],
-    config: MetaConfig | None = None,
-    teacher: torch.Tensor | None = None,
+    text: TextPath, examples: Sequence[TrainingExample], config: MetaConfig | None = None
 ) -> BatchStates:
-    """The states of a batch; with the parts of each page that the last tokens of `config` pool.
+    """The states of a batch, without a teacher; with the parts of each page that the last tokens of `config` pool.
 
     Examples sorted by length need less padding.
     """
     pages = []
     for start in range(0, len(examples), MICRO_BATCH):
         states = text.states([text.tokens(e.words) for e in examples[start : start + MICRO_BATCH]])
-        if config and config.parts != "slices":
-            count = config.sizes(of_queries=False)[-1]
-            parts = content_parts(states.final, states.words, count, config.parts)
-            states = replace(states, parts=parts)
-        pages.append(states)
+        pages.append(replace(states, parts=config.parts_of(states)) if config else states)
     asked = text.states([text.tokens(query.split()) for query in queries(examples)], of_queries=True)
     answered = [i for i, example in enumerate(examples) for _ in example.queries]
     foreign = sum(len(example.foreign) for example in examples)
-    return BatchStates(pages, asked, torch.tensor(answered + [-1] * foreign), teacher)
+    return BatchStates(pages, asked, torch.tensor(answered + [-1] * foreign), None)
 
 
 def keep(batch: BatchStates, path: Path) -> None:
