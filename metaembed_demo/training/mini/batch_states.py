@@ -38,7 +38,7 @@ class BatchStates:
 def read(
     text: TextPath, examples: Sequence[TrainingExample], config: MetaConfig | None = None
 ) -> BatchStates:
-    """The states of a batch, without a teacher; with the parts of each page that the last tokens of `config` pool.
+    """The states of a batch without a teacher, with the parts of pages that the last tokens of `config` pool.
 
     Examples sorted by length need less padding.
     """
