@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import RESULTS
+from benchmarks import results_of
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.core.budgets import STOPS
@@ -31,7 +31,6 @@ from metaembed_demo.explain.explainer import Explainer
 from metaembed_demo.explain.occlusion import DRAWS, SHARE, Mask, Occlusion, attended
 from metaembed_demo.index.maxsim import align, maxsim
 
-OUT = RESULTS / "faithfulness.json"
 SETS = {"business": 120, "long": 90, "pictures": 24}  # pairs of each
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)  # of the words, for the curves
 CURVES = {"words": 40, "cells": 12}  # pairs of each set
@@ -42,16 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--weights", type=Path, default=PATHS.mini_weights)
     options = parser.parse_args()
-    encoder = Mini.load()
-    found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {"sets": {}}
+    encoder, out = Mini.load(options.weights), results_of("faithfulness", options.weights)
+    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"sets": {}}
     found |= {"encoder": encoder.fingerprint, "share": SHARE, "random draws": DRAWS}
     for name in options.sets:
         beir = load_beir(options.devsets / name)
         collection = collect(beir, encoder, Report())
         asked = questions(beir, collection, SETS[name])
         found["sets"][name] = measure(collection, encoder, beir, asked)
-        OUT.write_text(json.dumps(found, indent=1) + "\n")
+        out.write_text(json.dumps(found, indent=1) + "\n")
         tell(name, found["sets"][name])
 
 

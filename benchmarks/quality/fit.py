@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import RESULTS
+from benchmarks import results_of
 from benchmarks.quality.fusion import encoded as encoded_set
 from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
@@ -58,7 +58,6 @@ from metaembed_demo.evaluation.fit_study import (
 from metaembed_demo.evaluation.known_items import known_items
 from metaembed_demo.index.fit import FitCalibration
 
-OUT = RESULTS / "fit.json"
 SETS = ("long", "business")
 SAMPLES = "samples"
 EMOJI = ("😀", "🎉🎉", "🐱🐶", "🚀 🌕", "❤️", "👍👍👍", "🍕", "⚽🏀", "🌈☀️", "🤖", "...", "???", "!!!")
@@ -294,8 +293,9 @@ def main() -> None:
     parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
     parser.add_argument("--cache", type=Path, default=PATHS.cache / "fusion")
     parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--weights", type=Path, default=PATHS.mini_weights)
     options = parser.parse_args()
-    encoder = Mini.load(PATHS.mini_weights)
+    encoder = Mini.load(options.weights)
     foreign = encoded(encoder, foreign_texts())
     folders = {SAMPLES: PATHS.sample_corpus} | {name: options.devsets / name for name in options.sets}
     sets = [scored(name, folder, options.cache, encoder, foreign) for name, folder in folders.items()]
@@ -311,7 +311,7 @@ def main() -> None:
         "page": {one.name: on_the_page(one, encoder) for one in sets},
         "language": languages(sets),
     }
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
+    results_of("fit", options.weights).write_text(json.dumps(found, indent=1) + "\n")
     tell(found)
 
 

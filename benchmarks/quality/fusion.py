@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import RESULTS
+from benchmarks import results_of
 from benchmarks.quality.devsets import OURS
 from benchmarks.quality.quality import SETS
 from benchmarks.quality.questions import encoded
@@ -39,7 +39,6 @@ from metaembed_demo.index.fusion import pool, rrf, zsum
 from metaembed_demo.index.maxsim import maxsim
 from metaembed_demo.index.words.word_index import WordIndex
 
-OUT = RESULTS / "fusion.json"
 K, DEEP = 5, 20  # cutoff; pages of a ranking that are judged, as several may be one unit
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
 POOLS = (10, 50)  # best of either that are summed; beside all pages
@@ -325,8 +324,9 @@ def main() -> None:
     parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
     parser.add_argument("--cache", type=Path, default=PATHS.cache / "fusion")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--weights", type=Path, default=PATHS.mini_weights)
     options = parser.parse_args()
-    encoder = Mini.load(PATHS.mini_weights)
+    encoder = Mini.load(options.weights)
     sets = []
     for name in options.sets:
         sets.append(scored(options.devsets / name, options.cache, encoder))
@@ -335,7 +335,7 @@ def main() -> None:
         "machine": {"python": platform.python_version(), "encoder": encoder.fingerprint},
         **measure(sets),
     }
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
+    results_of("fusion", options.weights).write_text(json.dumps(found, indent=1) + "\n")
     tell(found)
 
 

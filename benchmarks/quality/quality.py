@@ -1,5 +1,5 @@
 """Quality on the frozen dev sets: `python -m benchmarks.quality.quality` writes quality.json and
-docs/quality-*.png.
+docs/quality-*.png; with other `--weights` a file of their own, and no pictures.
 
 Every row of a set is measured in one run on the same words: Mini at its five budgets, BM25, MiniLM as one
 vector, as its best chunk and as all its tokens, and, where `--without-mmr` names weights, Mini trained
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from benchmarks import RESULTS
+from benchmarks import results_of
 from benchmarks._browser import screenshot
 from benchmarks.quality import ways
 from metaembed_demo.collection.collection import Collection
@@ -46,7 +46,6 @@ SETS = {
     "pictures": "Drawings, asked for by title",
     "pictures-alike": "Drawings, asked for by another of the same thing",
 }
-OUT = RESULTS / "quality.json"
 BLUE = "#234b8c"
 COLOURS = ("#9a6700", "#5b6473", "#1f7a8c", "#7a2331", "#2f5d3a")
 
@@ -61,25 +60,30 @@ def main() -> None:
     parser.add_argument("--ways", action="store_true", help="only Words, Both, GQR, Auto; of all sets")
     parser.add_argument("--cache", type=Path, default=PATHS.cache / "fusion", help="as fusion.py keeps it")
     options = parser.parse_args()
-    found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {"sets": {}}
+    out, encoder = results_of("quality", options.weights), Mini.load(options.weights)
+    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"sets": {}}
     if options.ways:
-        found["ways"] = ways.measure([options.devsets / name for name in SETS], options.cache)
-        OUT.write_text(json.dumps(found, indent=1) + "\n")
+        found["ways"] = ways.measure([options.devsets / name for name in SETS], options.cache, encoder)
+        out.write_text(json.dumps(found, indent=1) + "\n")
     elif not options.plots_only:
-        encoder = Mini.load(options.weights)
         plain = Mini.load(options.without_mmr) if options.without_mmr else None
         found["machine"] = {"python": platform.python_version(), "encoder": encoder.fingerprint}
         for name in options.sets:
             # Without MMR is about text; a collection keeps no views to encode its pictures again with.
             other = None if name.startswith("pictures") else plain
             found["sets"][name] = measure(options.devsets / name, encoder, other)
-            OUT.write_text(json.dumps(found, indent=1) + "\n")
+            out.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
         if plain:
             mmr_effect.write(PATHS.assets / mmr_effect.NAME, effect(found["sets"], encoder.fingerprint))
+    if options.weights == PATHS.mini_weights:
+        draw_all(found, options.ways)
+
+
+def draw_all(found: dict[str, Any], only_ways: bool) -> None:
     if "ways" in found:
         draw_cells(found["ways"], ROOT / "docs" / "quality-cells.png")
-    for name in [] if options.ways else found["sets"]:
+    for name in [] if only_ways else found["sets"]:
         draw(name, found["sets"][name], ROOT / "docs" / f"quality-{name}.png")
 
 

@@ -23,7 +23,6 @@ from metaembed_demo.collection.modes import BOTH, WORDS
 from metaembed_demo.collection.progress import Report
 from metaembed_demo.collection.ranker import TUNING, How, Ranker
 from metaembed_demo.core.budgets import STOPS, Budget
-from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.mini.encoder import Mini
@@ -38,9 +37,8 @@ GQR_STEPS = 25
 FULL = STOPS[-1]
 
 
-def measure(folders: Sequence[Path], cache: Path) -> dict[str, Any]:
+def measure(folders: Sequence[Path], cache: Path, encoder: Mini) -> dict[str, Any]:
     """Rows and paired tests of each set, and of their mean. Collections are kept in `cache`."""
-    encoder = Mini.load(PATHS.mini_weights)
     return together({folder.name: of_set(folder, cache, encoder) for folder in folders})
 
 
