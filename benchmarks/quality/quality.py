@@ -5,7 +5,7 @@ Every row of a set is measured in one run on the same words: Mini at its five bu
 vector, as its best chunk and as all its tokens, and, where `--without-mmr` names weights, Mini trained
 without MMR. Beside each mean stands its bootstrap 95% interval; `gains` holds paired differences. `ways` are
 Words, Both, refinement and Auto with the cells that they compute (benchmarks/quality/ways.py), Col-Bandit
-among them, and `mean` is over all sets; `--ways` measures these alone, on collections kept in --cache, and
+among them, and `mean` is over all sets; collections are kept in --cache. `--ways` measures these alone, and
 draws quality-cells.png. Run benchmarks/quality/devsets.py first; Chromium draws the plots.
 """
 
@@ -71,7 +71,7 @@ def main() -> None:
         for name in options.sets:
             # Without MMR is about text; a collection keeps no views to encode its pictures again with.
             other = None if name.startswith("pictures") else plain
-            found["sets"][name] = measure(options.devsets / name, encoder, other)
+            found["sets"][name] = measure(options.devsets / name, encoder, other, options.cache)
             out.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
         if plain:
@@ -87,11 +87,11 @@ def draw_all(found: dict[str, Any], only_ways: bool) -> None:
         draw(name, found["sets"][name], ROOT / "docs" / f"quality-{name}.png")
 
 
-def measure(folder: Path, encoder: Encoder, plain: Encoder | None) -> dict[str, Any]:
-    """All rows of one dev set, and the paired gains between them."""
+def measure(folder: Path, encoder: Encoder, plain: Encoder | None, cache: Path) -> dict[str, Any]:
+    """All rows of one dev set, and the paired gains between them. The collection is kept in `cache`."""
     beir = load_beir(folder)
     report = Report()
-    collection = collect(beir, encoder, report)
+    collection = collect(beir, encoder, report, keep=cache / folder.name)
     assert not report.problems, report.problems
     judgements = Judgements(beir.qrels, collection)
     found = evaluate(collection, encoder, beir, judgements)

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.reencode import reencode
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.registry import MULTILINGUAL, load_encoder, offered
 from metaembed_demo.evaluation import sample_corpus, shipped_samples
+from metaembed_demo.evaluation.beir import Judgements, load_beir
+from metaembed_demo.evaluation.fit_study import fit_of_corpus
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
@@ -29,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ship(shipped: Path) -> int:
-    """Write the token statistics of the samples in `shipped` beside it, and the vectors that the multilingual
-    encoder has of them. Returns the bytes of both.
+    """Write the token statistics of the samples in `shipped` beside it, the vectors that the multilingual
+    encoder has of them, and its calibration of the fit. Returns the bytes of the first two.
     """
     encoder = load_encoder()
     explains = explainer(encoder)
@@ -38,7 +41,12 @@ def ship(shipped: Path) -> int:
     samples = sample_corpus.open_samples(encoder, shipped=shipped)
     size = sample_statistics.write(shipped.with_name(sample_statistics.NAME), samples.collection, explains)
     if MULTILINGUAL in offered("mini"):
-        *_, made = reencode(samples.collection, load_encoder(MULTILINGUAL), threading.Event())
+        multilingual = load_encoder(MULTILINGUAL)
+        *_, made = reencode(samples.collection, multilingual, threading.Event())
         assert isinstance(made, Collection)
         size += shipped_samples.write_vectors(shipped.with_name(PATHS.shipped_vectors.name), made)
+        beir = load_beir(PATHS.sample_corpus)
+        fit = fit_of_corpus(made, multilingual, beir, Judgements(beir.qrels, made))
+        if fit:
+            fitting.ship(shipped.with_name(PATHS.shipped_fit.name), multilingual, fit)
     return size

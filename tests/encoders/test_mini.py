@@ -11,14 +11,9 @@ from metaembed_demo.core.budgets import OURS, STOPS
 from metaembed_demo.core.types import Page, Query, Word
 from metaembed_demo.encoders.mini import e5, minilm, weight_files
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.encoders.mini.meta_tokens import (
-    SEGMENT_CAP,
-    MetaPath,
-    distance,
-    load_meta,
-    save_meta,
-    segments,
-)
+from metaembed_demo.encoders.mini.image_projection import ImageProjection
+from metaembed_demo.encoders.mini.meta_file import load_meta, save_meta
+from metaembed_demo.encoders.mini.meta_tokens import SEGMENT_CAP, MetaPath, distance, segments
 from metaembed_demo.encoders.mini.text_path import WIDTH, TextStates
 from metaembed_demo.index.maxsim import maxsim
 
@@ -213,9 +208,14 @@ def test_a_rare_word_weighs_more() -> None:
 def test_weights_survive_saving(tmp_path) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     meta = MetaPath()
+    meta.image_projection = ImageProjection(drawings=5, captions=3)
+    meta.image_projection.keys.copy_(torch.randn(5, 128) * torch.logspace(-2, 0, 5)[:, None])
     save_meta(meta, tmp_path / "mini.safetensors")
     again, changes = load_meta(tmp_path / "mini.safetensors")
     assert not changes
+    keys, kept = meta.image_projection.keys, again.image_projection.keys
+    assert torch.cosine_similarity(keys, kept).min() > 0.9999  # a byte a component, each row by its scale
+    meta.image_projection.keys = kept
     for name, tensor in meta.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, atol=2e-3, rtol=2e-3)
 

@@ -13,7 +13,7 @@ import torch
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.mini import adapters, minilm
 from metaembed_demo.encoders.mini.encoder import Mini
-from metaembed_demo.encoders.mini.meta_tokens import save_meta
+from metaembed_demo.encoders.mini.meta_file import save_meta
 from metaembed_demo.training.matryoshka_loss import mmr_loss, nested_scores
 from metaembed_demo.training.mini import corpora
 from metaembed_demo.training.mini.corpora import Document, parse_dictd, parse_sections, parse_wordnet

@@ -36,7 +36,8 @@ from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.hiding import painted
 
 from . import adapters, e5, minilm
-from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath, load_meta
+from .meta_file import load_meta
+from .meta_tokens import DIM, HEADS, R_C, R_Q, ImageInputs, MetaPath
 from .text_path import TextPath, TextStates
 
 PAGE_BATCH = 8  # pages per forward pass

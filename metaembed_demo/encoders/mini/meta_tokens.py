@@ -1,4 +1,4 @@
-"""Meta Tokens of MetaEmbed-Mini: their layers, attention pooling and weight file.
+"""Meta Tokens of MetaEmbed-Mini: their layers and attention pooling.
 
 Text does not attend to Meta Tokens, so its states are computed once (encoders/mini/text_path.py); image views
 are appended to them by the image projection. This module holds all weights trained by the project.
@@ -6,22 +6,17 @@ are appended to them by the image projection. This module holds all weights trai
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from metaembed_demo.core.budgets import OURS
 from metaembed_demo.core.types import View
 
-from .adapters import PREFIX
 from .image_projection import ImageProjection
 from .parts import Parts, content_parts
 from .text_path import KEPT, WIDTH, TextPath, TextStates
@@ -364,32 +359,3 @@ def _renamed(name: str, names: dict[str, str]) -> str:
     """
     first, dot, rest = name.partition(".")
     return names.get(first + dot, first + dot) + rest
-
-
-def save_meta(meta: MetaPath, path: Path, adapters: Mapping[str, torch.Tensor] | None = None) -> None:
-    """Write the trained weights as float16 safetensors (about 15 MB), with what they are.
-
-    adapters: the changes of the text path that belong to them, as from `adapters.tensors`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    named = {**meta.tensors(), **(adapters or {})}
-    tensors = {name: tensor.half().contiguous() for name, tensor in named.items()}
-    save_file(tensors, path, {"config": json.dumps(asdict(meta.config))})
-
-
-def load_meta(path: Path) -> tuple[MetaPath, dict[str, torch.Tensor]]:
-    """Read what `save_meta` wrote: the weights, and the changes of the text path, mostly none.
-
-    Raises:
-        ValueError: when the file does not fit this model.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        changes = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
-        meta = MetaPath(MetaConfig(**json.loads(told.get("config", "{}"))))
-        meta.load_tensors(tensors)
-    except Exception as error:
-        raise ValueError(f"{path.name} does not hold MetaEmbed-Mini weights: {error}") from error
-    return meta, changes

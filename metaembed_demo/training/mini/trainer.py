@@ -26,7 +26,8 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.documents.imagenet_labels import categories
 from metaembed_demo.encoders.mini import adapters
 from metaembed_demo.encoders.mini.encoder import TEXT_PATHS
-from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath, save_meta
+from metaembed_demo.encoders.mini.meta_file import load_meta, save_meta
+from metaembed_demo.encoders.mini.meta_tokens import MetaConfig, MetaPath
 from metaembed_demo.encoders.mini.parts import Parts
 from metaembed_demo.encoders.mini.text_path import TextPath
 from metaembed_demo.evaluation.baselines import best_chunk
@@ -48,6 +49,7 @@ class Recipe:
     """Hyperparameters. Field names are the command's options; the defaults made assets/mini.safetensors."""
 
     text_path: str = "minilm"  # or "e5"
+    begin: str = ""  # weights to train further (with lora as theirs); "": from the text path as it comes
     parts: Parts = "runs"  # what the last group of page tokens pools
     centred: bool = False  # text states less their mean
     rarity: float = 0.5  # exponent of the words' IDF on pages at the start; 0: all alike
@@ -140,7 +142,17 @@ class Trainer:
                 self._evaluate()
 
     def initialise(self) -> None:
-        """Initialise the weights, and the teacher as a copy of them."""
+        """Initialise the weights: those to begin with, or of the text path."""
+        if self.recipe.begin:
+            meta, changes = load_meta(Path(self.recipe.begin))
+            self.meta.load_tensors(meta.tensors())
+            adapters.load(self.text, changes)
+        else:
+            self._initialise_from_text()
+            self.fit_images()
+        self.start = {name: tensor.clone() for name, tensor in self.meta.tensors().items()}
+
+    def _initialise_from_text(self) -> None:
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
         embeddings = torch.from_numpy(self.text.embed(sample))
         mixed = [s.split() for s in sample[:STATES]] + [
@@ -157,14 +169,12 @@ class Trainer:
         with torch.no_grad():
             self.meta.query_idf_scale.fill_(self.recipe.query_rarity)
             self.meta.page_idf_scale.fill_(self.recipe.rarity)
-        self.fit_images()
-        self.start = {name: tensor.clone() for name, tensor in self.meta.tensors().items()}
 
     def finish(self) -> dict[str, torch.Tensor]:
         """Mix the trained weights with the start's by `keep`, and fit the images anew; returns the adapters.
 
         Weights between the two are better on sources that were not trained on than either (WiSE-FT,
-        Wortsman et al. 2022).
+        Wortsman et al. 2022). `main` sees to it that all is kept of weights that were trained further.
         """
         keep, learned = self.recipe.keep, self.meta.tensors()
         self.meta.load_tensors({n: torch.lerp(old, learned[n], keep) for n, old in self.start.items()})
@@ -389,6 +399,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="fetched and prepared data")
     parser.add_argument("--export", action="store_true", help="write the last checkpoint's weights and stop")
     options = vars(parser.parse_args(argv))
+    if options["begin"]:
+        options["keep"] = 1.0  # of adapters that begin elsewhere than at zero no share can be taken
     out, run, data, export = (options.pop(name) for name in ("out", "run", "data", "export"))
     run.mkdir(parents=True, exist_ok=True)
     try:
