@@ -319,6 +319,12 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
     assert again.resume()
     with torch.no_grad():
         torch.testing.assert_close(again.text.states([tokens]).final, mine)
+    further = replace(recipe, begin=str(tmp_path / "mini.safetensors"))
+    trainer = Trainer(further, TrainingSet(documents()), tmp_path / "further")
+    trainer.initialise()
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.text.states([tokens]).final, mine, atol=5e-3, rtol=0)
+    torch.testing.assert_close(trainer.meta.page_tokens, again.meta.page_tokens, atol=2e-3, rtol=2e-3)
     with pytest.raises(ValueError, match=r"no layer layer\.9"):
         adapters.load(
             minilm.load(), {"adapter.layer.9.down": torch.zeros(1), "adapter.layer.9.up": torch.zeros(1)}
