@@ -200,8 +200,9 @@ def corpus_map(page: Page) -> None:
 
 def budget(page: Page) -> str:
     tab(page, "Budget")
-    page.click("#worth [data-action=known]")
-    page.wait_for_selector("#worth:has(.advice) [data-action=known]:not(:disabled)")
+    page.click("#ways [data-action=known]")
+    page.wait_for_selector("#worth .advice")
+    page.wait_for_selector("#ways [data-action=known]:not(:disabled)")
     page.wait_for_selector("#sheet [data-decision]")
     return "main"
 

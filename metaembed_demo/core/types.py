@@ -161,6 +161,11 @@ class WordScore:
     share: float
 
 
+def divisor(similarity: Similarity, r_q: int) -> int:
+    """What a MaxSim score, and every part of it, is divided by to be told as a similarity."""
+    return r_q if similarity == "MeanMaxSim" else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """The result of one search, with everything needed to explain it.
@@ -217,7 +222,7 @@ class Trace:
 
     def shown(self, score: float) -> float:
         """A MaxSim score at this budget as the encoder's own similarity."""
-        return score / self.budget.r_q if self.similarity == "MeanMaxSim" else score
+        return score / divisor(self.similarity, self.budget.r_q)
 
     def of_words(self) -> dict[str, Any]:
         """The mode, and what the lexical index made of the query, as JSON types."""

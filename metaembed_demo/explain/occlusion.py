@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import Alignment, FloatArray
+from metaembed_demo.core.types import Alignment, FloatArray, divisor
 from metaembed_demo.encoders.base import Explainable, Mask
 from metaembed_demo.index.maxsim import maxsim
 
@@ -79,8 +79,9 @@ class Occlusion:
         return max(round(share * int(self.parts.sum())), 1 if share > 0 else 0)
 
     def scores(self, hidden: Sequence[Mask]) -> FloatArray:
-        """(len(hidden),): MaxSim of the page without the parts of each mask."""
-        return maxsim(self.query, self.vectors(hidden)[:, : self.budget.r_c])
+        """(len(hidden),): the page's score without the parts of each mask, as the encoder's similarity."""
+        found = maxsim(self.query, self.vectors(hidden)[:, : self.budget.r_c])
+        return np.asarray(found / divisor(self.encoder.similarity, len(self.query)), np.float32)
 
     def vectors(self, hidden: Sequence[Mask]) -> FloatArray:
         """(len(hidden), R_c, D): the page encoded without the parts of each mask."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from metaembed_demo.app.views import budget_tab
 from metaembed_demo.app.visitors.corpus_study import MOST_QUERIES
+from metaembed_demo.app.visitors.page_state import StudyRooms
 from metaembed_demo.app.visitors.session import Sessions
 from metaembed_demo.app.visitors.tools import Tools
 from metaembed_demo.app.visitors.visitor import Visit
@@ -71,11 +72,20 @@ def carried(html: str, name: str) -> Any:
     return json.loads(unescape(found[1]))
 
 
+def shown(rooms: StudyRooms) -> str:
+    """What is shown anew of the room Budget or Tokens."""
+    return "".join(filter(None, (rooms.ways, rooms.worth, rooms.tokens)))
+
+
+def room_of(visit: Visit) -> str:
+    return shown(visit.budget_tab())
+
+
 # Budget
 
 
 def test_the_room_says_that_nothing_was_measured(visit: Visit) -> None:
-    room = visit.budget_tab()
+    room = room_of(visit)
     assert "Not measured on these pages yet" in room
     assert 'data-action="known"' in room
     assert 'data-action="session"' not in room
@@ -83,9 +93,14 @@ def test_the_room_says_that_nothing_was_measured(visit: Visit) -> None:
 
 
 def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
-    *running, done = list(visit.measure("known"))
-    assert "progressbar" in running[0]
-    assert "disabled" in running[0], "one measurement at a time"
+    begun, *running, done = visit.measure("known")
+    assert "progressbar" in str(begun.ways)
+    assert "disabled" in str(begun.ways), "one measurement at a time"
+    assert begun.worth is None, "charts stay"
+    assert [step.done for step in running] == re.findall(r"<i data-region=.*?</i>", str(running))
+    assert {step.ways or step.worth for step in running} == {None}, "and so does the button that stops it"
+    assert "Timing" in str(running[-1].done)
+    done = shown(done)
     assert "progressbar" not in done
     for told in ("Find my budget", "drawn from the pages themselves", "Kendall tau", "chart-tradeoff"):
         assert told in done
@@ -96,10 +111,10 @@ def test_measuring_with_queries_from_the_pages(visit: Visit) -> None:
 
 def test_measuring_with_the_sessions_queries_says_it_is_agreement(visit: Visit) -> None:
     visit.search("tank pump")
-    assert "Measure with my last search" in visit.budget_tab()
+    assert "Measure with my last search" in room_of(visit)
     visit.search("bread")
-    assert "Measure with my 2 searches" in visit.budget_tab()
-    *_, done = visit.measure("session")
+    assert "Measure with my 2 searches" in room_of(visit)
+    done = shown(list(visit.measure("session"))[-1])
     assert "overlap@5" in done
     assert "agreement with the finest budget" in done
     assert not re.search("(the|full) quality", done)
@@ -109,12 +124,14 @@ def test_all_exports_of_the_room_say_the_same_of_where_they_come_from(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(visit.measure("known"))
-    list(visit.measure_ways())
+    begun, *steps, _ = visit.measure_ways()
+    assert 'data-action="stop"' in str(begun.sheet)
+    assert sum(step.sheet is not None for step in steps) < 6 < sum(step.done is not None for step in steps)
     (shipped,) = {row["fingerprint"] for row in disk.read_json(PATHS.shipped_fit).values()}
     found = fitting.calibration_of(shipped)
     assert found
     monkeypatch.setitem(fitting._measured, visit.tools.encoder.fingerprint, found)
-    charts = [visit.budget_tab(), visit.sheet(), visit.index_size(), visit.reliability()]
+    charts = [room_of(visit), visit.sheet(), visit.index_size(), visit.reliability()]
     told = [carried(chart, "from") for chart in charts]
     wanted = {
         "queries",
@@ -146,23 +163,25 @@ def test_all_exports_of_the_room_say_the_same_of_where_they_come_from(
 def test_the_share_changes_the_advice(visit: Visit) -> None:
     list(visit.measure("known"))
     visit.study.share = 0.99
-    assert 'data-value="0.99" aria-pressed="true"' in visit.budget_tab()
+    assert 'data-value="0.99" aria-pressed="true"' in room_of(visit)
 
 
 def test_measuring_stops_when_asked(visit: Visit) -> None:
     measuring = visit.measure("known")
     next(measuring)
     visit.study.stop.set()
+    assert "progressbar" in room_of(visit), "where the room is opened again"
     *_, last = measuring
     assert visit.study.worth is None
-    assert "Not measured" in last
+    assert "Not measured" in shown(last)
+    assert "progressbar" not in room_of(visit)
 
 
 def test_a_change_of_the_pages_drops_what_was_measured(visit: Visit) -> None:
     list(visit.measure("known"))
     visit.remove("page00.pdf")
     assert visit.study.worth is None
-    assert "11 pages" in visit.budget_tab()
+    assert "11 pages" in room_of(visit)
 
 
 def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Visit, tmp_path: Path) -> None:
@@ -171,9 +190,9 @@ def test_another_storage_drops_what_was_measured_and_keeps_the_labels(visit: Vis
     keep_as(visit.collection, "int8")
     visit.refresh()
     assert visit.study.worth is None
-    assert 'data-action="labels"' in visit.budget_tab()
+    assert 'data-action="labels"' in room_of(visit)
     visit.remove("page01.pdf")
-    assert 'data-action="labels"' not in visit.budget_tab()
+    assert 'data-action="labels"' not in room_of(visit)
 
 
 def test_what_an_index_costs_names_how_it_is_kept(visit: Visit) -> None:
@@ -186,18 +205,19 @@ def test_what_an_index_costs_names_how_it_is_kept(visit: Visit) -> None:
 def test_pages_without_text_ask_for_labels() -> None:
     visit = visiting(DummyEncoder(), {"a": "", "b": "sun"})
     *_, last = visit.measure("known")
-    assert "too little text" in last
+    assert "too little text" in shown(last)
 
 
 def test_an_empty_collection_offers_nothing() -> None:
-    room = visiting(DummyEncoder(), {}).budget_tab()
+    room = room_of(visiting(DummyEncoder(), {}))
     assert "data-action" not in room
     assert "No pages to measure yet" in room
 
 
 def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
     study = visiting(mini, {}).study
-    for room in (study.tokens(empty=True), *study.read_all(Collection.for_encoder(mini))):
+    read = study.read_all(Collection.for_encoder(mini))
+    for room in (study.tokens(empty=True), *map(shown, read)):
         assert "No pages to read yet" in room
         assert "data-action" not in room
 
@@ -207,11 +227,11 @@ def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
 
 def test_labels_are_taken_and_measured(visit: Visit, tmp_path: Path) -> None:
     visit.study.take_labels(write_labels(tmp_path, "q0\tpage00.pdf\t1\nq1\tgone.pdf\t1\n"), visit.collection)
-    room = visit.budget_tab()
+    room = room_of(visit)
     assert "Measure with 2 queries of yours" in room
     assert "gone.pdf" in room
     *_, done = visit.measure("labels")
-    assert "your labelled queries" in done
+    assert "your labelled queries" in shown(done)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +246,11 @@ def test_bad_labels_are_told(visit: Visit, tmp_path: Path, rows: str, names: lis
     files = [file for file in write_labels(tmp_path, rows) if file.name in names]
     visit.study.take_labels(files, visit.collection)
     assert visit.study.labels is None
-    room = visit.budget_tab()
+    room = room_of(visit)
     assert told in room
     assert str(tmp_path) not in room, "no path of this machine"
     *_, last = visit.measure("labels")
-    assert "There are no labels yet" in last
+    assert "There are no labels yet" in shown(last)
 
 
 def test_too_many_labels_are_refused(visit: Visit, tmp_path: Path) -> None:
@@ -294,7 +314,7 @@ def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
     assert found[0].words > found[1].words > found[20].words
     assert found[16].place < 0.1 < 0.9 < found[63].place
     assert [token.token for token in found] == list(range(64))
-    assert "chart-specialisation" in last
+    assert "chart-specialisation" in str(last.tokens)
     kept = [visit.tools.token_statistics.get(page) for page in visit.collection.pages.values()]
     assert len(kept) == 2
     assert all(kept), "kept, so that the next visitor does not wait"
@@ -303,9 +323,10 @@ def test_coarse_tokens_read_more_than_fine_ones(mini: Mini) -> None:
 def test_reading_stops_when_asked(mini: Mini) -> None:
     visit = visiting(mini, {f"p{i}": f"{NOUNS[i]} and more " * 40 for i in range(9)})
     reading = visit.study.read_all(visit.collection)
-    assert "progressbar" in next(reading)
+    assert "progressbar" in str(next(reading).tokens)
+    assert "Read 4 of 9 pages" in str(next(reading).done)
     visit.study.stop.set()
-    assert "progressbar" not in list(reading)[-1]
+    assert "progressbar" not in str(list(reading)[-1].tokens)
     assert visit.study.pages < 9
 
 
@@ -315,8 +336,8 @@ def test_an_encoder_that_cannot_tell_has_no_tokens_to_show(visit: Visit) -> None
 
 
 def test_progress_names_what_it_counts() -> None:
-    assert "Asked 3 of 7 queries" in budget_tab.progress("Asked", 3, 7, "query")
-    assert "Read 1 of 0 pages" in budget_tab.progress("Read", 1, 0, "page")
+    assert budget_tab.counted("Read", 1, 0, "page") == "Read 1 of 0 pages"
+    assert "Asked 3 of 7 queries" in budget_tab.progress("Asked 3 of 7 queries", 3, 7)
 
 
 def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
@@ -324,5 +345,5 @@ def test_the_room_marks_the_budget_in_use(visit: Visit) -> None:
     rooms = set()
     for stop in STOPS:
         visit.budget = stop
-        rooms.add(visit.budget_tab())
+        rooms.add(room_of(visit))
     assert len(rooms) == len(STOPS)

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from metaembed_demo.app.views.budget_tab import State, budget
+from metaembed_demo.app.views.budget_tab import State, worth
 from metaembed_demo.app.views.figure import named
 from metaembed_demo.app.views.mmr_chart import mmr
 from metaembed_demo.core.budgets import OURS
@@ -29,9 +29,9 @@ def test_the_chart_says_what_each_end_of_the_curve_loses_without_mmr() -> None:
 
 def test_budget_shows_it_where_it_was_measured() -> None:
     state = State(9, OURS.full, None, "", 0.95, 0, None, "", "", mmr=EFFECT)
-    assert 'data-figure="mmr"' in budget(state)
-    assert 'data-figure="mmr"' not in budget(replace(state, mmr=None))
-    assert 'data-figure="mmr"' not in budget(replace(state, running="<p>Asked 1 of 9</p>"))
+    assert 'data-figure="mmr"' in worth(state)
+    assert 'data-figure="mmr"' not in worth(replace(state, mmr=None))
+    assert worth(replace(state, running="<p>Asked 1 of 9</p>")) == worth(state)
 
 
 def test_the_effect_is_read_for_its_encoder_alone(tmp_path: Path) -> None:

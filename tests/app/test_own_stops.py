@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,14 @@ from metaembed_demo.collection.search import research, search
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import OURS, Budget, Budgets
 from metaembed_demo.core.types import Page, Query, Trace, Word
+from metaembed_demo.encoders.attribution import Evidence
+from metaembed_demo.encoders.base import Mask
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
+from metaembed_demo.encoders.vlm.evidence import LostEvidence
 from metaembed_demo.evaluation.budget_sheet import Corpus, Measured, sheet
 from metaembed_demo.evaluation.budget_study import Asked, measure
 from metaembed_demo.evaluation.quality_curve import Curve
+from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.index.maxsim import candidate_gains, maxsim, prefix_gains
 from tests.app.test_charts import plotted
 from tests.app.test_views import Document
@@ -58,7 +63,7 @@ def collected(encoder: Ladder | DummyEncoder, level: int) -> Collection:
 
 def visiting(encoder: Ladder, level: int, curve: Curve | None = None) -> Visit:
     sessions = Sessions(collected(encoder, level))
-    return Visit(Tools(encoder, curve), sessions.get(sessions.open()))
+    return Visit(Tools(encoder, curve, explainer=explainer(encoder)), sessions.get(sessions.open()))
 
 
 def rank(trace: Trace) -> int:
@@ -207,6 +212,43 @@ def test_a_score_is_shown_as_the_encoder_was_trained() -> None:
         assert visit.trace is not None
         assert np.isclose(visit.trace.as_json()["hits"][0]["score"], 32), "files tell the sum"
         assert visit.trace.as_json().get("similarity") == (None if similarity == "MaxSim" else similarity)
+
+
+class Explained(Ladder):
+    """Without its first word every token of a page loses 0.5 of its cosine, without another nothing."""
+
+    waits = False
+
+    def page_evidence(self, page: Page) -> Iterator[Evidence]:
+        change = np.zeros((len(page.words), self.r_c, self.dim), np.float16)
+        change[0, :, 0] = -0.5
+        yield LostEvidence(page.words, self._page(page.text).vectors, change)
+
+    def query_evidence(self, query: Query) -> Evidence:
+        vectors = self.encode_queries([query])[0].vectors
+        return LostEvidence((Word(query.text, (0, 0, 1, 1)),), vectors, np.zeros((1, *vectors.shape), "f2"))
+
+    def without(self, page: Page, evidence: Evidence, hidden: Mask) -> Page:
+        return page.with_words([w for w, out in zip(evidence.words, hidden, strict=True) if not out])
+
+
+def test_what_a_score_loses_is_told_as_the_score() -> None:
+    """The page of level 1 has a cosine of 1 with all 32 tokens, and of 0.5 without one of its words."""
+    for similarity, full, lost in (("MaxSim", "32.00", "16.00"), ("MeanMaxSim", "1.00", "0.50")):
+        visit = visiting(Explained(THREE, similarity), 1)  # type: ignore[arg-type]
+        visit.search("anything")
+        visit.explain()
+        found = str(visit.open_tab("page-map").pagemap)
+        assert f"Without its strongest part the score loses {lost} of {full}" in found
+        assert '<span class="num">50.0%</span>' in found
+        *_, tested = visit.test()
+        shown = str(tested.pagemap)
+        assert f"Change of the score, {full}, when 1 word of 2 are hidden" in shown
+        assert shown.count(f'<span class="num">\N{MINUS SIGN}{lost}</span>') == 3
+        groups = str(visit.open_tab("alignment").alignment)
+        assert sum(float(gain) for gain in re.findall(r"<b>\+([\d.]+)</b>", groups)) == float(full)
+        bars = re.findall(r"Score by groups of query tokens: ([\d., ]+)", str(visit.screen().results))
+        assert sum(map(float, bars[0].split(", "))) == pytest.approx(float(full), abs=0.02)
 
 
 def test_another_encoder_brings_its_stops() -> None:

@@ -141,8 +141,8 @@ def test_trace_and_tokens_follow(visit: Visit) -> None:
     record = trace_json(visit.trace, {}, visit.explanation_tabs.explanation)["explanation"]
     assert "do not add up" in record["unit"]
     assert len(record["words"]) == 12
-    *_, tab = visit.read_all()
-    assert "Read from 3 pages" in tab or visit.study.pages == 3
+    *_, rooms = visit.read_all()
+    assert "Read from 3 pages" in str(rooms.tokens) or visit.study.pages == 3
     statistics = visit.tools.token_statistics.get(next(iter(visit.collection.pages.values())))
     assert statistics is not None
     np.testing.assert_allclose(statistics.kinds.sum(1), 1, atol=1e-4)

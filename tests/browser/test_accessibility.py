@@ -21,7 +21,7 @@ VIEWS: dict[str, Move] = {  # in this order, on one page
     "full size": lambda page: page.click(".page .picture"),
     "Map": lambda page: page.wait_for_selector(".map-frame[data-drawn]"),
     "Documents": lambda page: page.wait_for_selector(".listing li"),
-    "Budget": lambda page: page.wait_for_selector("#worth .ways"),
+    "Budget": lambda page: page.wait_for_selector("#ways .ways"),
     "Tokens": lambda page: page.wait_for_selector("#token-statistics section"),
 }
 

@@ -311,11 +311,15 @@ def test_the_budget_is_found_on_these_pages(visit: Opener) -> None:
     page = visit()
     room(page, "Budget")
     expect(page.locator("#worth")).to_contain_text("Not measured on these pages yet")
-    page.click("#worth [data-action=known]")
-    page.locator("#worth [data-action=stop]").dispatch_event("click")  # drawn anew with every query
-    expect(page.locator("#worth .running")).to_have_count(0)
+    chart = page.locator("#worth [data-figure=mmr]").element_handle()
+    page.click("#ways [data-action=known]")
+    button = page.locator("#ways [data-action=stop]").element_handle()
+    page.wait_for_function("document.querySelector('#ways [role=progressbar]')?.ariaValueNow > 1")
+    assert chart.is_visible(), "not drawn anew"
+    button.click()  # by the mouse: it is the one that was there at first
+    expect(page.locator("#ways .running")).to_have_count(0)
     expect(page.locator("#worth")).to_contain_text("Not measured on these pages yet")
-    page.click("#worth [data-action=known]")
+    page.click("#ways [data-action=known]")
     expect(page.locator("#worth .advice .answer")).to_contain_text("known-item queries", timeout=180_000)
     page.click("#worth [data-value='0.9']")
     expect(page.locator("#worth [data-value='0.9']")).to_have_attribute("aria-pressed", "true")
@@ -342,10 +346,10 @@ def test_labels_are_dropped_and_bad_ones_told(visit: Opener, tmp_path: Path) -> 
     page = visit()
     room(page, "Budget")
     page.set_input_files("#labels input[type=file]", [str(queries)])
-    expect(page.locator("#worth .problem")).to_contain_text("Drop two files together")
+    expect(page.locator("#ways .problem")).to_contain_text("Drop two files together")
     qrels.write_text("query-id\tcorpus-id\tscore\nq1\tcoffee-manual.pdf#7\t1\nq2\tcoffee-manual.pdf#5\t1\n")
     page.set_input_files("#labels input[type=file]", [str(queries), str(qrels)])
-    page.click("#worth [data-action=labels]")
+    page.click("#ways [data-action=labels]")
     expect(page.locator("#worth")).to_contain_text("your labelled queries", timeout=120_000)
 
 

@@ -20,8 +20,9 @@ from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Query
 from metaembed_demo.encoders.registry import load_encoder
 from metaembed_demo.encoders.vlm.backbone import input_embedding, lora_targets, merge_token_rows
-from metaembed_demo.encoders.vlm.checkpoints import load_vlm, read_manifest, save_vlm
+from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
 from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.manifest import read_manifest
 from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader
 from metaembed_demo.encoders.vlm.published_layout import HEAD, TABLE, same_module
 from tests.support.tiny_vlm import BACKBONES, apart, encoder, pages, picture, queries, saved_backbone

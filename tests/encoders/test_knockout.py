@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from metaembed_demo.core.budgets import Budget
-from metaembed_demo.core.types import FloatArray, Page, Query, Word
+from metaembed_demo.core.types import Box, FloatArray, Page, Query, Word
 from metaembed_demo.encoders.base import Explainable
 from metaembed_demo.encoders.hiding import painted
 from metaembed_demo.encoders.vlm.cells import Cells, picture_cells, text_cells
@@ -20,18 +20,14 @@ from metaembed_demo.encoders.vlm.knockout import DEEP, Knockout
 from metaembed_demo.encoders.vlm.prompts import Item
 from metaembed_demo.explain.explainer import PageAttribution
 from metaembed_demo.explain.occlusion import Occlusion
-from tests.support.colour_cells import COLOURS, coloured, drawn_cell, trained
+from tests.support.colour_cells import COLOURS, COLUMNS, ROWS, coloured, drawn_cell, trained
 from tests.support.evidence import evidence_of
 from tests.support.tiny_vlm import BACKBONES, encoder, picture, shared
 
 pytestmark = pytest.mark.slow
 EVERY = pytest.mark.parametrize("name", [*BACKBONES, "paligemma_2"])
+BOTH_WAYS = ("modernvbert", "paligemma", "paligemma_2")  # pictures attend to what follows
 TEXT = "a longer query, this is"
-
-
-@pytest.fixture(scope="module")
-def colours() -> VLM:
-    return trained("qwen2_5_vl")
 
 
 def of_picture(made: VLM, image: Image.Image) -> tuple[Knockout, Cells]:
@@ -111,9 +107,10 @@ def test_a_fine_grid_is_blocked_in_squares() -> None:
 
 def test_an_unknown_attention_is_refused() -> None:
     """Taken for a causal one, PaliGemma's would give other vectors."""
-    knockout, cells = of_picture(shared("paligemma"), picture(2))
-    knockout.kind = "other"
-    with pytest.raises(ValueError, match="attention of other is not known"):
+    knockout, cells = of_text(shared("paligemma"), Item(TEXT, picture(3)))
+    knockout.mask = torch.ones(1, 1, knockout.length, knockout.length).tril().bool()
+    assert knockout.causal
+    with pytest.raises(ValueError, match="attention of paligemma is not known"):
         next(knockout.vectors(cells, 4))
 
 
@@ -156,14 +153,43 @@ def test_falls_by_hand() -> None:
     assert found.kind == "lost"
 
 
-def pages_of(colour: str, rng: np.random.Generator) -> Iterator[tuple[int, Page]]:
+@EVERY
+def test_the_attention_is_known_by_what_the_model_does(name: str) -> None:
+    knockout, _ = of_picture(shared(name), picture(2))
+    assert knockout.causal == (name not in BOTH_WAYS)
+
+
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_a_cell_that_is_not_read_is_the_mean_of_the_picture_to_the_tower(name: str) -> None:
+    """All cells at once are a picture whose every patch is the mean patch."""
+    made = encoder(name)
+    knockout, cells = of_picture(made, picture(2, 64, 64))
+    every = Cells(cells.words[:1], (tuple(place for places in cells.places for place in places),))
+    unread = torch.cat(list(knockout.vectors(every, 8))).numpy()
+    np.testing.assert_allclose(unread[0], knockout.whole.numpy(), atol=1e-5)
+    pixels = knockout.inputs["pixel_values"]
+    patches = pixels.unflatten(-1, (4, 8)).unflatten(-3, (4, 8))  # of 8 x 8 pixels
+    dims = tuple(k for k in range(patches.ndim) if k - patches.ndim not in (-5, -3, -1))
+    flat = patches.mean(dims, keepdim=True).expand_as(patches).flatten(-4, -3).flatten(-2, -1)
+    plain = Knockout(made.network, {**knockout.inputs, "pixel_values": flat}, knockout.keep)
+    np.testing.assert_allclose(unread[1], plain.whole.numpy(), atol=1e-4)
+    assert np.abs(unread[1] - unread[0]).max() > 0.01
+
+
+def pages_of(colour: str, rng: np.random.Generator) -> Iterator[tuple[Box, Page]]:
     for _ in range(3):
         i, j = drawn_cell(rng)
-        yield i * 4 + j, Page("p", "p.png", 1, coloured({(i, j): colour}, rng))
+        box = (j / COLUMNS, i / ROWS, (j + 1) / COLUMNS, (i + 1) / ROWS)
+        yield box, Page("p", "p.png", 1, coloured({(i, j): colour}, rng))
 
 
-def test_hiding_what_the_map_shows_costs_as_much_as_occlusion_finds(colours: VLM) -> None:
-    rng, found_first = np.random.default_rng(7), []
+def overlap(a: Box, b: Box) -> bool:
+    return all(max(a[k], b[k]) < min(a[k + 2], b[k + 2]) - 1e-6 for k in (0, 1))
+
+
+@EVERY
+def test_hiding_what_the_map_shows_costs_as_much_as_occlusion_finds(name: str) -> None:
+    colours, rng, found_first = trained(name), np.random.default_rng(7), []
     falls: dict[str, list[float]] = {"map": [], "occlusion": [], "gradients": [], "random": []}
     for colour in COLOURS:
         query = colours.encode_queries([Query(colour)])[0].vectors
@@ -171,26 +197,24 @@ def test_hiding_what_the_map_shows_costs_as_much_as_occlusion_finds(colours: VLM
             evidence = evidence_of(colours, page)
             winners = (query @ evidence.vectors().T).argmax(1)
             occlusion = Occlusion(colours, PageAttribution(page, evidence), query, Budget(2, 4))
-            assert (occlusion.what, len(occlusion.parts)) == ("cells", 24)
-            alone = np.eye(24, dtype=bool)
-            full, *scores = occlusion.scores([np.zeros(24, bool), *alone])
+            n = len(evidence.words)
+            assert (occlusion.what, len(occlusion.parts), occlusion.count(0.05)) == ("cells", n, 1)
+            full, *scores = occlusion.scores([np.zeros(n, bool), *np.eye(n, dtype=bool)])
             lost = np.asarray(full - np.array(scores), np.float32)
             weights: FloatArray = evidence.map(query, winners).sum(0)
-            found_first.append(int(weights.argmax()) == planted)
             *_, parts = colours.second_map(page, evidence, evidence, query, winners)
-            masks = [occlusion.first(each, 0.05) for each in (weights, lost, np.sum(parts, 0))]
-            hidden = occlusion.scores([*masks, *(occlusion.drawn(0.05, rng) for _ in range(5))])
-            falls["map"].append(full - hidden[0])
-            falls["occlusion"].append(full - hidden[1])
-            falls["gradients"].append(full - hidden[2])
-            falls["random"].append(full - hidden[3:].mean())
+            found_first.append(overlap(evidence.words[int(weights.argmax())].box, planted))
+            falls["map"].append(lost[weights.argmax()])
+            falls["occlusion"].append(lost.max())
+            falls["gradients"].append(lost[np.sum(parts, 0).argmax()])
+            falls["random"].append(lost.mean())
     told = {way: float(np.mean(each)) for way, each in falls.items()}
     assert told["map"] >= 0.85 * told["occlusion"], told
     assert told["map"] >= 3 * told["random"], told
-    assert told["gradients"] >= 3 * told["random"], told
     assert told["map"] > 0.1, told
+    assert name in BOTH_WAYS or told["gradients"] >= 3 * told["random"], told
     # The colour that a model takes a page for without any other need not be seen.
-    assert np.mean(found_first) >= 0.6, "the planted cell comes first"
+    assert np.mean(found_first) >= 0.5, "a cell on the planted one comes first"
 
 
 @EVERY

@@ -22,7 +22,8 @@ from metaembed_demo.encoders.vlm import backbone, hardware, zero_gpu
 from metaembed_demo.encoders.vlm import encoder as encoder_module
 from metaembed_demo.encoders.vlm.backbone import limit_resolution, page_tokens, query_tokens
 from metaembed_demo.encoders.vlm.checkpoints import load_vlm, save_vlm
-from metaembed_demo.encoders.vlm.encoder import VLM, Manifest
+from metaembed_demo.encoders.vlm.encoder import VLM
+from metaembed_demo.encoders.vlm.manifest import Manifest
 from metaembed_demo.encoders.vlm.prompts import Item, Prompts, Reader, around
 from tests.support.tiny_vlm import (
     BACKBONES,

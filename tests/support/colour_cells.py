@@ -32,12 +32,15 @@ def drawn_cell(rng: np.random.Generator) -> Cell:
     return int(rng.integers(ROWS)), int(rng.integers(COLUMNS))
 
 
+FIRST = {"idefics3": 1, "smolvlm": 1, "mllama": 4}  # random models before these were tried and did not learn
+
+
 def trained(name: str, most: int = 400) -> VLM:
     """All weights of a tiny model, trained on pages with one coloured cell against those of other colours.
 
     The first of some random ones that learns it in `most` steps.
     """
-    for seed in range(6):
+    for seed in range(FIRST.get(name, 0), 8):
         made = started(name, seed)
         if learned(made, np.random.default_rng(seed), most):
             return made

@@ -81,6 +81,7 @@ class Page:
             with gr.Tab("Documents", id="documents", render_children=True):
                 self.documents.lay_out(self.storage_tab)
         self.footer = html("footer")
+        self.survey_tabs.lay_out_progress()
         self.marks = html("marks", script="page_highlights.js")
         self.regions = {name: getattr(self, name) for name in (f.name for f in fields(Screen))}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from metaembed_demo.core.budgets import OURS, Budget, Budgets, Group
 from metaembed_demo.core.text import DASH, budget_text
-from metaembed_demo.core.types import Alignment, FloatArray, Similarity
+from metaembed_demo.core.types import Alignment, FloatArray, Similarity, divisor
 from metaembed_demo.index.maxsim import candidate_gains
 
 from .figure import SAVE
@@ -71,7 +71,7 @@ def alignment(
         f'<p class="reading" aria-live="polite">{_sentence(best, found, budgets)}</p>'
         '<div class="both" aria-live="polite"><p><span class="by-mouse">Point at a cell, or use the arrow '
         'keys,</span><span class="by-touch">Tap a cell</span> to see what its two tokens read.</p></div>'
-        f"{_prefixes(found, budgets)}"
+        f"{_prefixes(found, budgets, similarity)}"
         f'<p class="scale num" aria-hidden="true">cosine {low:.2f}<i></i>{high:.2f}'
         f'<span class="ring"></span> a row{chr(0x2019)}s maximum</p>'
         f"<figcaption>{CAPTION}</figcaption>"
@@ -79,9 +79,9 @@ def alignment(
     )
 
 
-def _prefixes(found: Alignment, budgets: Budgets) -> str:
+def _prefixes(found: Alignment, budgets: Budgets, similarity: Similarity) -> str:
     """The score contribution of each nested group of candidate tokens."""
-    gains = candidate_gains(found, budgets)
+    gains = candidate_gains(found, budgets) / divisor(similarity, len(found.gains))
     columns = found.similarity.shape[1]
     reached = [g for g in budgets.groups if g.label("candidate") and g.candidate[0] <= columns]
     words = "".join(
@@ -149,7 +149,7 @@ def _gains(gains: FloatArray, budgets: Budgets) -> str:
 
 def _table(found: Alignment, budget: Budget, similarity: Similarity) -> str:
     """The maxima as a table, whose rows web/alignment_chart.js fills."""
-    score = float(found.gains.sum() if similarity == "MaxSim" else found.gains.mean())
+    score = float(found.gains.sum()) / divisor(similarity, len(found.gains))
     return (
         f'<details class="as-table"><summary>The {len(found.gains)} maxima of '
         f"{budget_text(budget.r_q, budget.r_c)} as a table</summary>"

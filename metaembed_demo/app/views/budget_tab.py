@@ -47,16 +47,21 @@ class State:
     mmr: MmrEffect | None = None
 
 
-def budget(state: State) -> str:
-    """The Budget tab: ways to measure, and the recommended budget."""
+def ways(state: State) -> str:
+    """What begins a measurement, and shows that one runs."""
     if not state.pages:
         text = f"{NO_PAGES} what each budget is worth on them."
         return f'<section class="tab-budget">{nothing("tradeoff", "No pages to measure yet", text)}</section>'
     return (
         '<section class="tab-budget">'
         f"<h2>What each budget is worth on these {plural(state.pages, 'page')}</h2>"
-        f"{_ways(state)}{state.running}{_problem(state.problem)}{_found(state)}{_mmr(state)}</section>"
+        f"{_ways(state)}{state.running}{_problem(state.problem)}</section>"
     )
+
+
+def worth(state: State) -> str:
+    """What was measured, and the recommended budget."""
+    return f'<section class="tab-budget">{_found(state)}{_mmr(state)}</section>' if state.pages else ""
 
 
 def _ways(state: State) -> str:
@@ -116,8 +121,7 @@ def _found(state: State) -> str:
 
 
 def _mmr(state: State) -> str:
-    """What MMR is worth; not while a measurement runs, whose every step would draw the chart anew."""
-    return mmr(state.mmr, _stop(state), state.budgets) if state.mmr and not state.running else ""
+    return mmr(state.mmr, _stop(state), state.budgets) if state.mmr else ""
 
 
 def _stop(state: State) -> int:
@@ -174,21 +178,30 @@ def _agreement(worth: Worth, budgets: Budgets) -> str:
     )
 
 
-def progress(verb: str, done: int, total: int, noun: str) -> str:
-    """The progress of a long job, with a stop button."""
-    many = plural(2, noun).removeprefix("2 ")
+def counted(verb: str, done: int, total: int, noun: str) -> str:
+    """
+    >>> counted("Asked", 3, 7, "query")
+    'Asked 3 of 7 queries'
+    """
+    return f"{verb} {done} of {total} {plural(2, noun).removeprefix('2 ')}"
+
+
+def progress(told: str, done: int, total: int) -> str:
+    """A long job that has begun, with a stop button."""
     return (
         '<div class="running"><div class="bar-run" role="progressbar" aria-valuemin="0" '
-        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-label="{verb} {done} of {total} {many}">'
+        f'aria-valuemax="{total}" aria-valuenow="{done}" aria-label="{told}">'
         f'<i style="width:{done / max(total, 1) * 100:.0f}%"></i></div>'
-        f'<p class="hint num">{verb} {done} of {total} {many} '
+        f'<p class="hint num"><span>{told}</span> '
         '<button type="button" class="quiet" data-action="stop">Stop</button></p></div>'
     )
 
 
-def timing() -> str:
-    """What is shown while the scoring of pages is timed."""
-    return '<div class="running"><p class="hint">Timing how long this machine scores a page</p></div>'
+def gone_on(region: str, told: str, done: int, total: int) -> str:
+    """How far the job is that `region` shows as begun: web/progress.js changes the bar and words there, so
+    that charts and the stop button stay.
+    """
+    return f'<i data-region="{region}" data-done="{done}" data-total="{total}">{told}</i>'
 
 
 def reading(names: Sequence[str]) -> str:

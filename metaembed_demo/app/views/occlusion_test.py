@@ -37,7 +37,7 @@ def offered(begin: bool) -> str:
         f'<div class="trial"{" data-begin" if begin else ""}>'
         '<button type="button" class="quiet" data-action="map">Map this page</button>'
         '<span class="hint">Blocks one part of the page after the other and computes the score again: '
-        "hundreds of short passes.</span></div>"
+        "hundreds of passes.</span></div>"
     )
 
 

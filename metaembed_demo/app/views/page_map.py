@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.text import clean, plural
-from metaembed_demo.core.types import Alignment, FloatArray, Word
+from metaembed_demo.core.types import Alignment, FloatArray, Similarity, Word, divisor
 from metaembed_demo.encoders.attribution import Evidence, Kind
 from metaembed_demo.explain.explainer import Explanation
 
@@ -49,8 +49,8 @@ CALLED = {
     "similarity": ("Similarity of all patches", "similarity"),
 }
 LOST = (
-    "A part counts by what the score loses when nothing after the picture can attend to it, with the winning "
-    "candidate tokens held. Parts that say the same cost little each, so these do not add up to the score."
+    "A part counts by what the score loses when the model cannot look at it, with the winning candidate "
+    "tokens held. Parts that say the same cost little each, so these do not add up to the score."
 )
 NOTE = (
     "A word counts by what it gave to this score: attention of the winning candidate tokens times its "
@@ -105,6 +105,7 @@ def page_map(
     full: bool = True,
     other: Kind | None = None,
     budgets: Budgets = OURS,
+    similarity: Similarity = "MaxSim",
 ) -> str:
     """The words that contribute most to the score, as a list next to the overlay.
 
@@ -113,12 +114,15 @@ def page_map(
         verdict: HTML of the occlusion test's result or progress.
         full: whether the hit is scored with full vectors.
         other: another kind of map, which the encoder can give. budgets: the encoder's.
+        similarity: what the score is told as.
     """
     shares, groups = spread(found, alignment, budgets)
     notes = {"lost": LOST, "gradients": GRADIENTS, "similarity": SIMILARITY}
     note = notes.get(found.kind, NOTE + ("" if full else ROUNDED))
     finding = (
-        _finding(shares, found.words) if found.adds_up else _other_finding(found.kind, shares, alignment)
+        _finding(shares, found.words)
+        if found.adds_up
+        else _other_finding(found.kind, shares, alignment, similarity)
     )
     return (
         f'<figure class="why" {_files(found, shares, groups, budgets)}>'
@@ -246,13 +250,13 @@ def _switch(other: Kind | None) -> str:
     )
 
 
-def _other_finding(kind: Kind, lost: FloatArray, alignment: Alignment) -> str:
+def _other_finding(kind: Kind, lost: FloatArray, alignment: Alignment, similarity: Similarity) -> str:
     """What the score loses without its strongest part, or how similar that is to the query."""
     if kind == "similarity":
         return f"The most similar part has a mean cosine of {lost.max(initial=0):.2f} with the query"
     if not lost.max(initial=0):
         return "The score loses nothing without any part of this page"
-    score = float(alignment.gains.sum())
+    score = float(alignment.gains.sum()) / divisor(similarity, len(alignment.gains))
     return f"Without its strongest part the score loses {lost.max() * score:.2f} of {score:.2f}"
 
 

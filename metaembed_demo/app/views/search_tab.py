@@ -316,7 +316,7 @@ def _card(
         f'<span class="hit-title">{safe(page.title)}</span>'
         f'<b class="hit-score num">{trace.shown(hit.score):.2f}</b>'
         f'<span class="hit-where">{where(page, in_language)}{TICK if judged else ""}</span>'
-        f"{moved}{score_bar(gains, top)}{_shares(trace, hit)}</button></li>"
+        f"{moved}{score_bar([*map(trace.shown, gains)], trace.shown(top))}{_shares(trace, hit)}</button></li>"
     )
 
 

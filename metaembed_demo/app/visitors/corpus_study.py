@@ -1,6 +1,7 @@
 """Measurements over all of a visitor's pages: quality per budget, and token statistics.
 
-Both are long jobs: they yield HTML with their progress and can be stopped.
+Both are long jobs, which can be stopped: they yield their room as it is when they begin and when they end,
+and in between how far they are.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 from metaembed_demo.app.views import budget_tab
@@ -39,10 +40,12 @@ from metaembed_demo.explain.sample_statistics import Known
 from metaembed_demo.explain.token_statistics import PageStatistics, TokenStatistics, page_statistics, summary
 
 from .decision_sheet import DecisionSheet
+from .page_state import StudyRooms
 
 MOST_QUERIES = 1000  # in a visitor's labels
 MOST_PAST = 60  # queries of the session used for a measurement
 CURVES: dict[Kind, str] = {"labels": "of your queries", "known items": "queries drawn from these pages"}
+TIMING = "Timing how long this machine scores a page"
 SHIPPED = "not here: shipped with the encoder"
 QuerySource = Literal["known", "labels", "session"]
 log = logging.getLogger(__name__)
@@ -64,7 +67,8 @@ class CorpusStudy:
     read: list[TokenStatistics] = field(default_factory=list)
     problem: str = ""
     pages: int = 0  # number of pages that `read` was computed from
-    measuring: str = ""  # the progress of a measurement of every way, as HTML
+    asking: str = ""  # the progress of a measurement when it began, as HTML
+    measuring: str = ""  # the same of a measurement of every way
     unread: int = 0  # pages that were not read for it
 
     def forget(self, pages: bool = True) -> None:
@@ -92,31 +96,37 @@ class CorpusStudy:
 
     @cached_property
     def mmr(self) -> MmrEffect | None:
-        """What is shipped of the encoder; the tab is drawn at every step of a measurement."""
+        """What is shipped of the encoder."""
         return mmr_effect.read(PATHS.assets / mmr_effect.NAME, self.encoder.fingerprint)
 
-    def decision(self, collection: Collection, samples: Kept | None, running: str = "") -> str:
-        """The sheet; `running` is the HTML of a running measurement of every way."""
+    def decision(self, collection: Collection, samples: Kept | None) -> str:
+        """The sheet."""
         advice = self._advice()
         return self.sheet.html(
-            collection, self.encoder, samples, self.origin, advice, self.share, running or self.measuring
+            collection, self.encoder, samples, self.origin, advice, self.share, self.measuring
         )
 
-    def measure_ways(self, collection: Collection, samples: Kept | None) -> Iterator[str]:
-        """Measure every way with the queries of the last measurement. Yields the HTML of the sheet."""
+    def measure_ways(self, collection: Collection, samples: Kept | None) -> Iterator[StudyRooms]:
+        """Measure every way with the queries of the last measurement. The sheet is also drawn when a storage
+        kind is done.
+        """
         self.stop.clear()
         try:
             for step in self.sheet.measure(collection, self.encoder, self.stop, samples):
-                self.measuring = budget_tab.progress(f"{step.kind}: asked", step.done, step.total, "query")
-                yield self.decision(collection, samples)
+                told = budget_tab.counted(f"{step.kind}: asked", step.done, step.total, "query")
+                if self.measuring and not step.found:
+                    yield StudyRooms(done=budget_tab.gone_on("sheet", told, step.done, step.total))
+                    continue
+                self.measuring = budget_tab.progress(told, step.done, step.total)
+                yield StudyRooms(sheet=self.decision(collection, samples))
         except ValueError as error:
             self.sheet.problem = str(error)
         finally:
             self.measuring = ""
-        yield self.decision(collection, samples)
+        yield StudyRooms(sheet=self.decision(collection, samples))
 
-    def budget(self, collection: Collection, now: Budget, searches: int, running: str = "") -> str:
-        """The Budget tab; `running` is the HTML of a running measurement."""
+    def budget(self, collection: Collection, now: Budget, searches: int, running: str = "") -> StudyRooms:
+        """The Budget tab; `running` is the HTML of what runs, unless that is a measurement."""
         state = budget_tab.State(
             pages=len(collection),
             now=now,
@@ -126,12 +136,12 @@ class CorpusStudy:
             searches=searches,
             labels=self.labels,
             problem=self.problem,
-            running=running,
+            running=running or self.asking,
             origin=self.origin,
             budgets=self.encoder.budgets,
             mmr=self.mmr,
         )
-        return budget_tab.budget(state)
+        return StudyRooms(ways=budget_tab.ways(state), worth=budget_tab.worth(state))
 
     def cost(self, collection: Collection, kept: str = "fp16") -> str:
         """The index size at each stop, for any number of pages. `kept`: name of the storage kind."""
@@ -163,8 +173,8 @@ class CorpusStudy:
 
     def measure(
         self, kind: QuerySource, collection: Collection, now: Budget, past: Sequence[Query]
-    ) -> Iterator[str]:
-        """Measure the budgets on these pages. Yields the HTML of the tab."""
+    ) -> Iterator[StudyRooms]:
+        """Measure the budgets on these pages."""
         self.stop.clear()
         self.problem = ""
         searches = len(past)
@@ -176,13 +186,19 @@ class CorpusStudy:
                     self.sheet.forget()
                     self.origin = Origin(self.encoder.name, fingerprint, storage, step.worth)
                     self.sheet.asked = asked
-                running = budget_tab.progress("Asked", step.done, step.total, "query")
-                yield self.budget(collection, now, searches, running)
+                told = budget_tab.counted("Asked", step.done, step.total, "query")
+                if self.asking:
+                    yield StudyRooms(done=budget_tab.gone_on("ways", told, step.done, step.total))
+                    continue
+                self.asking = budget_tab.progress(told, step.done, step.total)
+                yield StudyRooms(ways=self.budget(collection, now, searches).ways)
             if self.origin is not None and self.sheet.times is None:
-                yield self.budget(collection, now, searches, budget_tab.timing())
+                yield StudyRooms(done=budget_tab.gone_on("ways", TIMING, 1, 1))
                 self.sheet.times = scoring_times(self.encoder.budgets, collection.index.dim)
         except ValueError as error:
             self.problem = str(error)
+        finally:
+            self.asking = ""
         yield self.budget(collection, now, searches)
 
     def _asked(
@@ -240,19 +256,22 @@ class CorpusStudy:
         # The id alone could be that of a visitor's page, see `StoredPage.digest`.
         return statistics if words is page.words else self.token_statistics.get(page)
 
-    def read_all(self, collection: Collection) -> Iterator[str]:
-        """Compute the token statistics of every page. Yields the HTML of the tab."""
+    def read_all(self, collection: Collection) -> Iterator[StudyRooms]:
+        """Compute the token statistics of every page."""
         if self.explainer is None:
             return
         self.stop.clear()
         with collection.lock:
             pages = list(collection.pages.values())
         found: list[PageStatistics] = []
+        begun = budget_tab.progress(budget_tab.counted("Read", 0, len(pages), "page"), 0, len(pages))
+        yield StudyRooms(tokens=self.tokens(begun, empty=not pages))
         for done, page in enumerate(pages, 1):
             if self.stop.is_set():
                 break
             statistics = self._known(page)
-            told = partial(self.tokens, budget_tab.progress("Read", done, len(pages), "page"))
+            told = budget_tab.counted("Read", done, len(pages), "page")
+            at = StudyRooms(done=budget_tab.gone_on("token-statistics", told, done, len(pages)))
             for step in self.explainer.looking(page) if statistics is None else ():
                 if not isinstance(step, tuple):
                     statistics = page_statistics(step.evidence, self.encoder.budgets, page.words)
@@ -260,13 +279,13 @@ class CorpusStudy:
                 elif self.stop.is_set():
                     break
                 else:
-                    yield told()
+                    yield at
             if statistics is not None:
                 found.append(statistics)
             if done % 4 == 0:
-                yield told()
+                yield at
         self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
-        yield self.tokens(empty=not pages)
+        yield StudyRooms(tokens=self.tokens(empty=not pages))
 
 
 def _missing(files: Sequence[Upload], queries: Sequence[Upload], qrels: Sequence[Upload]) -> str:

@@ -160,7 +160,13 @@ class ExplanationTabs:
         second = self.explainer.second if self.explainer else None
         other = found.looked.evidence.kind if found.kind == second else second
         return page_map_module.page_map(
-            found, trace.alignment, verdict, trace.by_full_vectors, other, trace.budgets
+            found,
+            trace.alignment,
+            verdict,
+            trace.by_full_vectors,
+            other,
+            trace.budgets,
+            trace.similarity,
         )
 
     def history(self, budgets: Budgets) -> str:

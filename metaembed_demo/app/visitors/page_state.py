@@ -37,6 +37,17 @@ class Screen:
 
 
 @dataclass
+class StudyRooms:
+    """The rooms Budget and Tokens; None leaves a region unchanged."""
+
+    ways: str | None = None  # to measure
+    worth: str | None = None
+    sheet: str | None = None
+    tokens: str | None = None
+    done: str | None = None  # how far the job is that one of them shows as running
+
+
+@dataclass
 class DocumentsTab:
     """The Documents tab; None leaves a region unchanged. `busy`: whether an upload is being indexed."""
 

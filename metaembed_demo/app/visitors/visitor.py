@@ -17,7 +17,7 @@ from metaembed_demo.evaluation.quality_curve import Curve
 from .corpus_map import CorpusMap
 from .corpus_study import CorpusStudy, QuerySource
 from .jobs import in_turn
-from .page_state import DocumentsTab, Screen
+from .page_state import DocumentsTab, Screen, StudyRooms
 from .search_screen import cost_of
 from .search_state import SearchState
 from .shelf import Shelf
@@ -48,11 +48,11 @@ class Visit(SearchState):
 
     # Budget
 
-    def budget_tab(self) -> str:
+    def budget_tab(self) -> StudyRooms:
         """The Budget tab for the current state."""
         return self.study.budget(self.collection, self.budget, len(self.explanation_tabs.queries))
 
-    def reading_labels(self, files: Sequence[Upload]) -> str:
+    def reading_labels(self, files: Sequence[Upload]) -> StudyRooms:
         """The Budget tab while dropped files are read."""
         searches = len(self.explanation_tabs.queries)
         running = budget_tab.reading([file.name for file in files])
@@ -70,7 +70,7 @@ class Visit(SearchState):
         """The sheet of every way to search so many pages."""
         return self.study.decision(self.collection, self.session.base.calibrations)
 
-    def measure_ways(self) -> Iterator[str]:
+    def measure_ways(self) -> Iterator[StudyRooms]:
         """Measure every storage kind, mode and Auto on this visitor's pages."""
         steps = self.study.measure_ways(self.collection, self.session.base.calibrations)
         yield from in_turn(self.session, self.study.stop, steps)
@@ -84,7 +84,7 @@ class Visit(SearchState):
         kind = storage_of(self.collection)
         return self.study.cost(self.collection, "fp16" if kind == "float16" else storage_control.NAMES[kind])
 
-    def measure(self, kind: QuerySource) -> Iterator[str]:
+    def measure(self, kind: QuerySource) -> Iterator[StudyRooms]:
         """Measure the budgets on this visitor's pages."""
         past = self.explanation_tabs.queries
         steps = self.study.measure(kind, self.collection, self.budget, past)
@@ -95,7 +95,7 @@ class Visit(SearchState):
         self.study.take_known(self.collection)
         return self.study.tokens(empty=not len(self.collection))
 
-    def read_all(self) -> Iterator[str]:
+    def read_all(self) -> Iterator[StudyRooms]:
         """Compute the token statistics of this visitor's pages."""
         yield from in_turn(self.session, self.study.stop, self.study.read_all(self.collection))
 

@@ -36,6 +36,10 @@ class Cells:
     places: tuple[Places, ...]
     beside: bool = False
 
+    @property
+    def of_picture(self) -> bool:
+        return any(word.is_cell for word in self.words)
+
 
 def picture_cells(
     processor: Any, config: Any, inputs: Inputs, size: tuple[int, int], most: int = MOST_CELLS

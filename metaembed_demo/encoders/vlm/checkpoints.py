@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,13 @@ from .checkpoint_files import (
     PROJECTION,
     checkpoint_folder,
     identity,
-    read_json,
     refuse_unsafe,
     weight_keys,
 )
-from .encoder import VLM, Manifest
+from .encoder import VLM
+from .manifest import Manifest, read_manifest
 from .multi_vector_checkpoints import load_multi_vector
 from .multi_vector_encoder import MultiVector
-from .prompts import Prompts, checked_frames
 from .published_layout import TABLE, base_identity, linear, published_encoder
 from .whole import refuse_other_tensors
 
@@ -141,24 +140,6 @@ def _projection(folder: Path, manifest: Manifest, hidden: int) -> nn.Linear | No
 def _require(folder: Path, name: str) -> None:
     if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} is incomplete: {name} is missing. Fetch or save it again.")
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a checkpoint. Raises ValueError when it has unknown or invalid fields."""
-    stored = read_json(folder / MANIFEST)
-    if unknown := set(stored) - {f.name for f in fields(Manifest)}:
-        raise ValueError(
-            f"{folder / MANIFEST} has the unknown field {sorted(unknown)[0]!r}; it may need a newer version."
-        )
-    frames = stored.get("frames", {})
-    if frames:
-        checked_frames(frames, str(folder / MANIFEST))
-    # Manifests without frames are of a time when every prompt ended with the generation prompt.
-    prompts = {"generation": not frames, **stored.get("prompts", {})}
-    try:
-        return Manifest(**{**stored, "prompts": Prompts(**prompts), "frames": frames})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / MANIFEST} is not a manifest: {error}") from error
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
-from dataclasses import asdict, dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -22,7 +21,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import VLM as SETTINGS
 from metaembed_demo.core.config import Vlm
 from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, Similarity
@@ -30,42 +28,13 @@ from metaembed_demo.core.types import Box, Embedding, FloatArray, Page, Query, S
 from . import backbone, evidence, zero_gpu
 from .backbone import R_C, R_Q, RANK
 from .cells import Cells, picture_cells, text_cells
-from .prompts import Frames, Inputs, Item, Prompts, Reader, picture_read
+from .manifest import Manifest
+from .prompts import Inputs, Item, Prompts, Reader, picture_read
 
 CPU_BATCH = 4
 MAX_BATCH = 32
 RESOLUTIONS = (256, 576, 768, 1024, 1280)  # selectable maxima of visual tokens per page
 SHARE = 0.5  # of the free GPU memory planned for a batch
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The contents of a checkpoint's `metaembed.json`.
-
-    Raises:
-        ValueError: when `budgets` are none, or the largest is not (r_q, r_c).
-    """
-
-    backbone: str  # a hub id or a folder
-    revision: str | None = None
-    r_q: int = R_Q
-    r_c: int = R_C
-    projection: int | None = None  # output dimensions; None: no projection
-    bias: bool = False
-    both: bool = False  # append query and page tokens to every input, as the published reference does
-    prompts: Prompts = field(default_factory=Prompts)  # what frames are made of where there are none
-    frames: Frames = field(default_factory=dict)  # the prompts verbatim, as `Reader.frames`
-    budgets: Sequence[Sequence[int]] = ()  # (r_q, r_c) that it was trained at; empty: ours, clipped
-    versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote it; informative
-
-    def __post_init__(self) -> None:
-        if (self.nested.full.r_q, self.nested.full.r_c) != (self.r_q, self.r_c):
-            raise ValueError(f"The largest budget is {self.nested.full}, not {self.r_q}x{self.r_c}.")
-
-    @property
-    def nested(self) -> Budgets:
-        """The stops of the encoder."""
-        return Budgets.of(self.budgets) if self.budgets else OURS.within(self.r_q, self.r_c)
 
 
 class Network(nn.Module):
@@ -331,7 +300,7 @@ class VLM(evidence.ByKnockout):
         """A hash, 16 hex digits, of everything the vectors depend on."""
         state = {
             "weights": self._identity,
-            "manifest": _of_vectors(self.manifest),
+            "manifest": self.manifest.of_vectors(),
             "frames": self.reader.frames,
             "image": self.processor.image_processor.to_json_string(),
             "text": self.settings.max_text_tokens,
@@ -340,13 +309,6 @@ class VLM(evidence.ByKnockout):
             "merged": not hasattr(self.network.model, "peft_config"),
         }
         return f"vlm-{hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]}"
-
-
-def _of_vectors(manifest: Manifest) -> dict[str, Any]:
-    """The fields of a manifest that vectors depend on, beside the prompts."""
-    fields = asdict(replace(manifest, versions={}, prompts=Prompts(), frames={}))
-    del fields["budgets"]
-    return fields
 
 
 def create(

@@ -1,10 +1,11 @@
 """What vectors become when nothing after a picture can attend to a part of it.
 
-The language model's inputs are taken once, as the whole model makes them. In causal models what stands
-before the end of the picture does not depend on what is blocked, so its keys and values are kept; for each
-cell only the rest runs, with a mask of its own. Where a picture's states depend on what follows (ModernVBERT,
-the prompt of PaliGemma), nothing but the cell itself can attend to it, or it would speak through the rest of
-the picture; there the language model runs whole, as where cells lie beside the sequence (Mllama).
+The language model's inputs and masks are taken once, as the whole model makes them. In causal models what
+stands before the end of the picture does not depend on what is blocked, so its keys and values are kept; for
+each cell only the rest runs, with a mask of its own. Where positions attend to what follows (ModernVBERT, the
+prompt of PaliGemma), nothing can be kept. There a cell of a picture is taken out before the vision tower, in
+a whole pass; of a text, nothing but the word itself can attend to it, or it would speak through others. Where
+cells lie beside the sequence (Mllama), the language model runs whole.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from metaembed_demo.core.types import Box, Embedding, FloatArray, Query
 from . import backbone
 from .cells import Cells
 from .prompts import Inputs, Item
+from .unread_patches import without_cells
 
 Kwargs = dict[str, Any]
 CLOSE = 0.02  # of vectors computed in two ways, as 1 - cosine
+DEAR = 8  # passes after a picture for which there is memory where there is for a whole one
 
 
 class Blockable(Protocol):
@@ -53,25 +56,28 @@ class Knockout:
         """`inputs` are of one item, on the model's device; `keep` the positions of the Meta Tokens."""
         self.network, self.keep = network, keep
         self.language: Any = backbone.language_model(network.model)[1]
-        self.given, self.whole = _given(network, self.language, inputs, keep)
+        self.inputs = inputs
+        self.given, self.mask, self.whole = _given(network, self.language, inputs, keep)
         self.length = self.given["inputs_embeds"].shape[1]
-        self.kind = network.model.config.model_type
-        self.prompt = inputs.get("token_type_ids")  # PaliGemma's: 0 where it attends in both directions
 
     @property
     def causal(self) -> bool:
         """Whether nothing depends on what stands after it."""
-        return self.kind not in ("modernvbert", "paligemma")
+        return not any(self._attended(kind).triu(1).any() for kind in self._kinds)
 
     def vectors(self, cells: Cells, batch: int, cached: bool = True) -> Iterator[torch.Tensor]:
         """(b, r, dim) float32 unit rows in batches: first with nothing blocked, then without each cell.
 
         Args:
+            batch: how many at once, where not every one takes a whole pass.
             cached: keep what does not depend on what is blocked, where there is such a thing.
 
         Raises:
             ValueError: when the language model alone does not give the network's vectors.
         """
+        if cells.of_picture and not self.causal:
+            yield from without_cells(self.network, self.inputs, self.keep, cells, max(batch // DEAR, 1))
+            return
         sets: list[Sequence[int]] = [(), *cells.places]
         run: Callable[..., torch.Tensor]
         state: Any = None
@@ -85,9 +91,8 @@ class Knockout:
             with torch.inference_mode():
                 found = self.network.rows(run(sets[start : start + batch], cells, state)[:, self.keep])
             if start == 0 and float((1 - (found[0] * self.whole).sum(-1)).max()) > CLOSE:
-                raise ValueError(
-                    f"The attention of {self.kind} is not known well enough to block parts of it."
-                )
+                kind = self.network.model.config.model_type
+                raise ValueError(f"The attention of {kind} is not known well enough to block parts of it.")
             yield found
 
     def _end(self, cells: Cells) -> int:
@@ -173,8 +178,8 @@ class Knockout:
         """4D masks, to add to logits: `rows` attend to the first `columns` positions (0: to all of them), and
         the rows `blocked` not to the positions of a set that they are not of.
         """
-        config, found = self.language.config, {}
-        for kind in sorted(set(getattr(config, "layer_types", None) or ["full_attention"])):
+        found = {}
+        for kind in self._kinds:
             allowed = self._attended(kind)[rows][:, : columns or self.length].repeat(len(sets), 1, 1)
             if len(blocked):
                 hit = torch.isin(rows, blocked)
@@ -187,18 +192,24 @@ class Knockout:
             found[kind] = mask[:, None].to(embeds.device)
         return found if "sliding_attention" in found else found.popitem()[1]
 
+    @property
+    def _kinds(self) -> list[str]:
+        """Of the layers' attention."""
+        return sorted(set(getattr(self.language.config, "layer_types", None) or ["full_attention"]))
+
     def _attended(self, kind: str) -> torch.Tensor:
-        """(T, T) bool: which positions a row attends to in layers of a kind."""
+        """(T, T) bool: which positions a row attends to in layers of a kind.
+
+        By the mask that the model has made, where it makes one; else by what its layers do without.
+        """
+        mask = self.mask[kind] if isinstance(self.mask, dict) else self.mask
+        if mask is not None and mask.ndim == 4:
+            return (mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] >= 0).cpu()
         apart = torch.arange(self.length)[:, None] - torch.arange(self.length)
-        if self.kind == "modernvbert":
-            allowed, near = torch.ones_like(apart, dtype=torch.bool), apart.abs()
-        else:
-            allowed, near = apart >= 0, apart + 1
+        one_way = all(getattr(part, "is_causal", True) for part in self.language.modules())
+        allowed, near = (apart >= 0, apart + 1) if one_way else (apart == apart, apart.abs())
         if kind == "sliding_attention":
             allowed = allowed & (near <= self.language.config.sliding_window)
-        if self.prompt is not None and self.kind == "paligemma":
-            prompt = (self.prompt[0] == 0).cpu()
-            allowed = allowed | (prompt[:, None] & prompt)
         return allowed
 
 
@@ -220,8 +231,8 @@ TAKEN = ("position_ids", "cross_attention_mask", "full_text_row_masked_out_mask"
 
 
 @torch.inference_mode()
-def _given(network: Any, language: Any, inputs: Inputs, keep: slice) -> tuple[Kwargs, torch.Tensor]:
-    """What the language model is given with `inputs`, and the network's own vectors (r, dim)."""
+def _given(network: Any, language: Any, inputs: Inputs, keep: slice) -> tuple[Kwargs, Any, torch.Tensor]:
+    """What the language model is given with `inputs`, its mask, and the network's own vectors (r, dim)."""
     taken: Kwargs = {}
     hook = language.register_forward_pre_hook(lambda _, args, kwargs: taken.update(kwargs), with_kwargs=True)
     try:
@@ -234,4 +245,4 @@ def _given(network: Any, language: Any, inputs: Inputs, keep: slice) -> tuple[Kw
     found = {key: taken[key] for key in TAKEN if taken.get(key) is not None}
     if "position_ids" not in found:
         found["position_ids"] = torch.arange(embeds.shape[1], device=embeds.device)[None]
-    return {**found, "inputs_embeds": embeds}, whole
+    return {**found, "inputs_embeds": embeds}, taken.get("attention_mask"), whole

@@ -15,7 +15,8 @@ from metaembed_demo.core.config import Vlm
 
 from . import backbone
 from .checkpoint_files import ADAPTER, MANIFEST, identity, read_json
-from .encoder import VLM, Manifest
+from .encoder import VLM
+from .manifest import Manifest
 from .prompts import Frames, Prompts, checked_frames, has_reference_tokens, reference_frames
 from .whole import refuse_incomplete, refuse_other_tensors
 
