@@ -174,9 +174,7 @@ def elsewhere(pages: FloatArray) -> list[Way]:
         _other("int8, first quarter of D", r_c * dim // 4, int8(quarter), lambda q: unit(q[:, : dim // 4])),
         _other("int8, first 16 tokens", 16 * dim, int8(pages[:, :16])),
         _other("4 bits, one scale a page", r_c * dim // 2, four_bits(pages)),
-        _other(
-            "binary, rotated at random", r_c * dim // 8, np.sign(pages @ rotation), lambda q: q @ rotation
-        ),
+        _other("binary, not rotated", r_c * dim // 8, np.sign(pages)),
     ]
     if dim % 4 == 0:
         stands = two_bits(pages @ rotation)

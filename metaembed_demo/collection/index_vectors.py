@@ -135,7 +135,7 @@ def _live(dead: str, n: int) -> NDArray[np.bool_]:
 
 def _codec(folder: Path, head: dict[str, Any], r_c: int, dim: int) -> Codec:
     if "codec" not in head:
-        return codec(head["storage"], r_c, dim)
+        return codec(head["storage"], r_c, dim, state={})
     data = (folder / Path(head["codec"]["file"]).name).read_bytes()
     if disk.sha256(data) != head["codec"]["sha256"]:
         raise Broken("the checksum of its codebook is not the recorded one")

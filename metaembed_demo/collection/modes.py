@@ -19,7 +19,7 @@ from metaembed_demo.index.words.word_index import Lexical
 
 MEANING, WORDS, BOTH = MODES = ("meaning", "words", "both")
 POOL = 10  # the best so many pages of either are ranked by both, and as many as hits are wanted
-WEIGHT, WEIGHT_IN_FULL = 0.6, 0.2  # of words, below all page tokens and with all (dev sets, sources held out)
+WEIGHT, WEIGHT_IN_FULL = 0.4, 0.2  # of words, below all page tokens and with all (dev sets, sources held out)
 
 
 def checked(mode: str) -> str:

@@ -11,7 +11,8 @@ smaller budget reads a prefix.
 | pq      | for each D / M components, the nearest of 256 centres |                  2,048 |    6,144 |
 | binary  | the signs of the components                           |                  1,024 |    3,072 |
 
-The loss in nDCG@5 is in benchmarks/results/storage.json. Product quantisation: Jégou, Douze and
+pq and binary code vectors after a fixed rotation (`rotation.py`). The loss in nDCG@5 is in
+benchmarks/results/storage.json. Product quantisation: Jégou, Douze and
 Schmid, "Product quantization for nearest neighbor search" (2011); the query is not quantised there nor for
 `binary`.
 """
@@ -28,6 +29,7 @@ from metaembed_demo.core.types import FloatArray
 
 from . import maxsim_kernels
 from .maxsim import CHUNK_COMPONENTS, maxsim
+from .rotation import Rotation, rotation
 
 Rows = NDArray[np.int64]
 Layout = tuple[tuple[tuple[int, ...], "np.dtype[Any]"], ...]
@@ -40,6 +42,7 @@ PQ_GOOD = 10_000  # about 40 per centroid, below which faiss warns
 PQ_MOST = 65_536  # 256 per centroid; more do not improve the codebook
 PQ_COMPONENTS = 4  # per byte
 BITS = 8
+ROTATED = "rotated"  # in the state of codes that were made after a rotation; older ones lack it
 CHUNK_DISTANCES = 1 << 21  # distances to centroids per chunk: 8 MiB, fits in cache
 
 
@@ -94,7 +97,7 @@ def codec(
     Args:
         kind: one of KINDS.
         sample: pages (n, R_c, D) to train `pq` on, ignored by others; may be the pages to be stored.
-        state: from `state()`, instead of a sample.
+        state: from `state()`, instead of a sample; {} for codes of `binary` that were made without rotation.
         parts: bytes per vector of `pq`, a divisor of D; default: `pq_parts(dim)`.
 
     Raises:
@@ -107,11 +110,14 @@ def codec(
     """
     if r_c < 1 or dim < 1:
         raise ValueError(f"A page needs at least one vector of one component, not ({r_c}, {dim}).")
+    rotated = rotation(dim) if state is None or ROTATED in state else None
     if kind == "pq":
         if state is not None:
-            return _Pq.restored(r_c, dim, state)
-        return _Pq.fitted(r_c, dim, sample, pq_parts(dim) if parts is None else parts)
-    plain: dict[str, type[_Codec]] = {"float16": _Float16, "int8": _Int8, "binary": _Binary}
+            return _Pq.restored(r_c, dim, state, rotated)
+        return _Pq.fitted(r_c, dim, sample, pq_parts(dim) if parts is None else parts, rotated)
+    if kind == "binary":
+        return _Binary(r_c, dim, rotated)
+    plain: dict[str, type[_Codec]] = {"float16": _Float16, "int8": _Int8}
     if kind not in plain:
         raise ValueError(f"There is no storage called {kind!r}. Use one of: {', '.join(KINDS)}.")
     return plain[kind](r_c, dim)
@@ -132,8 +138,8 @@ class _Codec:
     kind: str
     layout: Layout
 
-    def __init__(self, r_c: int, dim: int) -> None:
-        self.r_c, self.dim = r_c, dim
+    def __init__(self, r_c: int, dim: int, rotated: Rotation | None = None) -> None:
+        self.r_c, self.dim, self.rotated = r_c, dim, rotated
 
     def encode(self, vectors: FloatArray) -> tuple[NDArray[Any], ...]:
         if np.ndim(vectors) != 3 or np.shape(vectors)[1:] != (self.r_c, self.dim):
@@ -143,10 +149,11 @@ class _Codec:
         vectors = np.asarray(vectors, dtype=np.float32)
         if not np.isfinite(vectors).all():
             raise ValueError("The vectors hold values that are not finite: encode the pages again.")
-        return self._encode(vectors)
+        return self._encode(self._there(vectors))
 
     def decode(self, codes: Sequence[NDArray[Any]]) -> FloatArray:
-        return self._decode(self._checked(codes, self.r_c))
+        found = self._decode(self._checked(codes, self.r_c))
+        return self.rotated.back(found) if self.rotated else found
 
     def score(
         self, q: FloatArray, codes: Sequence[NDArray[Any]], r_c: int, rows: Rows | None = None
@@ -154,7 +161,7 @@ class _Codec:
         q = np.asarray(q, dtype=np.float32)
         if q.ndim != 2 or q.shape[1] != self.dim or not len(q):
             raise ValueError(f"A query for these pages has shape (r_q, {self.dim}), not {q.shape}.")
-        cut = self._checked(codes, r_c)
+        q, cut = self._there(q), self._checked(codes, r_c)
         if not (len(cut[0]) if rows is None else len(rows)):
             return np.empty(0, dtype=np.float32)
         if maxsim_kernels.available():
@@ -168,9 +175,12 @@ class _Codec:
         return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {}
+        return {ROTATED: np.ones(1, np.float32)} if self.rotated else {}
 
-    # Implemented by each kind
+    def _there(self, vectors: FloatArray) -> FloatArray:
+        return self.rotated.there(vectors) if self.rotated else vectors
+
+    # Implemented by each kind, of vectors after the rotation, if any
 
     def _encode(self, vectors: FloatArray) -> tuple[NDArray[Any], ...]:
         raise NotImplementedError
@@ -261,8 +271,8 @@ class _Binary(_Codec):
 
     kind = "binary"
 
-    def __init__(self, r_c: int, dim: int) -> None:
-        super().__init__(r_c, dim)
+    def __init__(self, r_c: int, dim: int, rotated: Rotation | None = None) -> None:
+        super().__init__(r_c, dim, rotated)
         self._bytes = -(-dim // BITS)
         self.layout = (((r_c, self._bytes), np.dtype(np.uint8)),)
         bits = np.unpackbits(np.arange(CENTROIDS, dtype=np.uint8)[:, None], axis=1)
@@ -286,15 +296,18 @@ class _Pq(_Codec):
 
     kind = "pq"
 
-    def __init__(self, r_c: int, dim: int, centroids: FloatArray) -> None:
-        super().__init__(r_c, dim)
+    def __init__(self, r_c: int, dim: int, centroids: FloatArray, rotated: Rotation | None = None) -> None:
+        super().__init__(r_c, dim, rotated)
         self.centroids = centroids  # (M, 256, D / M)
         self.parts = len(centroids)
         self.layout = (((r_c, self.parts), np.dtype(np.uint8)),)
 
     @classmethod
-    def fitted(cls, r_c: int, dim: int, sample: FloatArray | None, parts: int) -> _Pq:
+    def fitted(
+        cls, r_c: int, dim: int, sample: FloatArray | None, parts: int, rotated: Rotation | None
+    ) -> _Pq:
         vectors = _training(sample, r_c, dim)
+        vectors = rotated.there(vectors) if rotated else vectors
         if parts < 1 or dim % parts:
             raise ValueError(f"Storage pq cuts a vector into parts that divide {dim}; {parts} does not.")
         try:
@@ -305,11 +318,11 @@ class _Pq(_Codec):
         quantiser.cp.min_points_per_centroid = 1  # no warning for small samples
         quantiser.train(vectors)
         centroids = faiss.vector_to_array(quantiser.centroids)
-        return cls(r_c, dim, centroids.reshape(parts, CENTROIDS, dim // parts))
+        return cls(r_c, dim, centroids.reshape(parts, CENTROIDS, dim // parts), rotated)
 
     @classmethod
-    def restored(cls, r_c: int, dim: int, state: Mapping[str, NDArray[Any]]) -> _Pq:
-        if set(state) != {"centroids"}:
+    def restored(cls, r_c: int, dim: int, state: Mapping[str, NDArray[Any]], rotated: Rotation | None) -> _Pq:
+        if set(state) - {ROTATED} != {"centroids"}:
             raise ValueError(f"The state of pq storage is its centroids; this one has {sorted(state)}.")
         centroids = np.array(state["centroids"], dtype=np.float32)
         if (
@@ -321,10 +334,10 @@ class _Pq(_Codec):
                 f"Centroids of pq storage for D = {dim} have shape (M, {CENTROIDS}, {dim} / M), "
                 f"not {centroids.shape}: they belong to another encoder."
             )
-        return cls(r_c, dim, centroids)
+        return cls(r_c, dim, centroids, rotated)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {"centroids": self.centroids.copy()}
+        return {"centroids": self.centroids.copy()} | super().state()
 
     def _encode(self, vectors: FloatArray) -> tuple[NDArray[Any], ...]:
         flat = vectors.reshape(-1, self.dim)

@@ -306,9 +306,9 @@ def _verify(file: Path, digest: str, _size: int) -> None:
         raise disk.Damaged(file, WRONG)
 
 
-def _codec_state(path: Path, head: Head) -> dict[str, NDArray[Any]] | None:
+def _codec_state(path: Path, head: Head) -> dict[str, NDArray[Any]]:
     if "codec" not in head:
-        return None
+        return {}
     file = path / Path(head["codec"]["file"]).name
     data = file.read_bytes()
     if disk.sha256(data) != head["codec"]["sha256"]:

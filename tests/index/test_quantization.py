@@ -108,6 +108,28 @@ def test_more_bytes_come_closer() -> None:
     assert float16 < int8 < pq < few
 
 
+def test_a_rotation_brings_scores_closer_where_few_components_hold_most() -> None:
+    few = np.where(np.arange(64) < 8, 1, 0.1).astype(np.float32)
+    pages = unit(random_vectors(5, 200, R_C, 64) * few)
+    query = unit(random_vectors(6, 1, 3, 64)[0] * few)
+    exact = maxsim(query, pages)
+    alike = []
+    for kept in (codec("binary", R_C, 64), codec("binary", R_C, 64, state={})):
+        scores = kept.score(query, kept.encode(pages), R_C)
+        assert scores == pytest.approx(maxsim(query, kept.decode(kept.encode(pages))), abs=1e-4)
+        alike.append(np.corrcoef(scores, exact)[0, 1])
+    assert alike[0] > alike[1]
+
+
+def test_codes_from_before_the_rotation_are_read_as_they_are() -> None:
+    pages = random_vectors(6, 3, R_C, 64)
+    old, new = codec("binary", R_C, 64, state={}), codec("binary", R_C, 64)
+    assert (old.encode(pages)[0] == np.packbits(pages > 0, axis=-1)).all()
+    assert (new.encode(pages)[0] != old.encode(pages)[0]).any()
+    again = codec("binary", R_C, 64, state=new.state())
+    assert (again.encode(pages)[0] == new.encode(pages)[0]).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_layout_and_bytes_are_those_of_the_codes(kind: str) -> None:
     kept = made(kind)
