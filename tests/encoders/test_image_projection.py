@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,14 @@ def fitted() -> ImageProjection:
     projection = ImageProjection()
     projection.fit(CaptionedDrawings(features, captions, owners), rows, names, names)
     return projection
+
+
+def test_pictures_are_explained_to_several_visitors_at_once(fitted: ImageProjection) -> None:
+    seen, changes, rows = view(axis(0, FEATURES)), torch.eye(9, FEATURES), torch.zeros(CLASSES, FEATURES)
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: fitted.jvp(seen, changes, rows), range(60)))
+    for each in found:
+        torch.testing.assert_close(each, found[0])
 
 
 @pytest.mark.parametrize("kind", range(4))

@@ -11,6 +11,7 @@ All are fitted in closed form: gradient descent overfitted the 1,500 drawings (a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -29,6 +30,7 @@ RIDGE = 1.0  # ridge penalty, in feature variances
 CLASS_WEIGHT = 0.6  # norm of a class row relative to the mean norm of the drawings' features
 KEY = 128  # principal directions of the drawings' features, in which the nearest are found
 NEARNESS = 0.06  # softmax temperature over cosines to the drawings
+_forward_ad = threading.Lock()  # its levels are those of the process, not of a thread
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class ImageProjection(nn.Module):
         classes = probability * (logits - (logits @ probability)[:, None])
         n = len(changes)
         at = (features.repeat(n, 1), probability.repeat(n, 1))
-        return cast(torch.Tensor, torch.func.jvp(self.embed, at, (changes, classes))[1])
+        with _forward_ad:
+            return cast(torch.Tensor, torch.func.jvp(self.embed, at, (changes, classes))[1])
 
     def standardised(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.mean) / self.spread
