@@ -2,7 +2,7 @@
 
 The calibrations (index/fit.py) are those of the sample corpus, one per encoder: shipped in assets/fit.json,
 or measured when the samples are opened. They serve every collection: on other pages their expected error is
-0.06 to 0.12, that of calibrations of those pages' own 0.04 to 0.07 (benchmarks/results/fit.json).
+0.05 to 0.13, that of calibrations of those pages' own 0.04 to 0.07 (benchmarks/results/fit.json).
 """
 
 from __future__ import annotations
