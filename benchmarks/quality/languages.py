@@ -35,9 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devsets", type=Path, default=PATHS.cache / "devsets")
     parser.add_argument("--sets", nargs="+", default=(*LANGUAGES, *ENGLISH))
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
     options = parser.parse_args()
     found: dict[str, Any] = json.loads(OUT.read_text()) if OUT.exists() else {}
-    encoders = {name: load_encoder(name) for name in ENCODERS}
+    encoders = {name: load_encoder(name) for name in options.encoders}
     for language in options.sets:
         names = [name for name in (language, f"{language}-en") if (options.devsets / name).is_dir()]
         kinds = {name: load_beir(options.devsets / name) for name in names}
