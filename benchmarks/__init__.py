@@ -14,5 +14,7 @@ def results_of(name: str, weights: Path) -> Path:
     >>> results_of("fusion", PATHS.assets / "mini-multilingual.safetensors").name
     'fusion-multilingual.json'
     """
-    part = "" if weights == PATHS.mini_weights else "-" + weights.stem.removeprefix("mini-")
+    part = (
+        "" if weights.resolve() == PATHS.mini_weights.resolve() else "-" + weights.stem.removeprefix("mini-")
+    )
     return RESULTS / f"{name}{part}.json"

@@ -76,7 +76,7 @@ def main() -> None:
             tell(name, found["sets"][name])
         if plain:
             mmr_effect.write(PATHS.assets / mmr_effect.NAME, effect(found["sets"], encoder.fingerprint))
-    if options.weights == PATHS.mini_weights:
+    if out.stem == "quality":
         draw_all(found, options.ways)
 
 

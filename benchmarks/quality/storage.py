@@ -124,9 +124,8 @@ def codecs_of(pages: FloatArray) -> dict[str, Codec]:
 def ways(pages: FloatArray, own: Mapping[str, Codec], foreign: Mapping[str, Codec]) -> list[Way]:
     """Codecs fitted to `pages` and to others, some with the best pages scored again, and further ways."""
     kinds = [kept(name, made, pages) for name, made in own.items()]
-    fitted = [
-        kept(f"{name}, fitted elsewhere", made, pages) for name, made in foreign.items() if made.state()
-    ]
+    trained = {name: made for name, made in foreign.items() if "centroids" in made.state()}
+    fitted = [kept(f"{name}, fitted elsewhere", made, pages) for name, made in trained.items()]
     coarse = [way for way in kinds if way.name not in ("float16", "int8")]
     again = [scored_again(way, pages, best) for way in coarse for best in AGAIN]
     return [*kinds, *fitted, *again, *elsewhere(pages)]

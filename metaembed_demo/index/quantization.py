@@ -97,7 +97,7 @@ def codec(
     Args:
         kind: one of KINDS.
         sample: pages (n, R_c, D) to train `pq` on, ignored by others; may be the pages to be stored.
-        state: from `state()`, instead of a sample; {} for codes of `binary` that were made without rotation.
+        state: from `state()`, instead of a sample; without `rotated`, of codes from before the rotation.
         parts: bytes per vector of `pq`, a divisor of D; default: `pq_parts(dim)`.
 
     Raises:
@@ -110,7 +110,7 @@ def codec(
     """
     if r_c < 1 or dim < 1:
         raise ValueError(f"A page needs at least one vector of one component, not ({r_c}, {dim}).")
-    rotated = rotation(dim) if state is None or ROTATED in state else None
+    rotated = rotation(dim) if state is None or ROTATED in state else None  # of pq and binary
     if kind == "pq":
         if state is not None:
             return _Pq.restored(r_c, dim, state, rotated)

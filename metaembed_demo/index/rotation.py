@@ -24,8 +24,7 @@ class Rotation:
     """Of vectors of `dim` components, along the last axis."""
 
     def __init__(self, dim: int) -> None:
-        block = min(dim & -dim, LARGEST)  # the largest power of two that divides it
-        self.block = block if block >= LEAST else 1
+        self.block = min(dim & -dim, LARGEST)  # the largest power of two that divides it
         chance = np.random.RandomState(0)  # whose numbers never change
         self.order: NDArray[np.int64] = chance.permutation(dim)
         self.signs: FloatArray = chance.choice([-1, 1], dim).astype(np.float32)
@@ -33,14 +32,10 @@ class Rotation:
 
     def there(self, vectors: FloatArray) -> FloatArray:
         """(..., D) float32 -> (..., D)."""
-        if self.block == 1:
-            return vectors
         return self._mixed(vectors[..., self.order] * self.signs)
 
     def back(self, vectors: FloatArray) -> FloatArray:
         """The inverse of `there`."""
-        if self.block == 1:
-            return vectors
         found = np.empty_like(vectors)
         found[..., self.order] = self._mixed(vectors) * self.signs  # the transform is its own inverse
         return found
@@ -51,5 +46,6 @@ class Rotation:
 
 
 @cache
-def rotation(dim: int) -> Rotation:
-    return Rotation(dim)
+def rotation(dim: int) -> Rotation | None:
+    """The rotation of `dim` components; None where no power of two from LEAST on divides them."""
+    return Rotation(dim) if (dim & -dim) >= LEAST else None

@@ -222,6 +222,18 @@ def test_an_empty_collection_has_nothing_for_tokens_to_read(mini: Mini) -> None:
         assert "data-action" not in room
 
 
+def test_a_room_opened_again_shows_what_is_being_read(mini: Mini) -> None:
+    visit = visiting(mini, {"a": "the moon rose over the hill", "b": "bread is baked in the morning"})
+    steps = visit.read_all()
+    next(steps)
+    again = visit.tokens_tab()
+    assert "progressbar" in again
+    assert 'data-action="stop"' in again
+    assert 'data-action="read"' not in again
+    list(steps)
+    assert "progressbar" not in visit.tokens_tab()
+
+
 # Labels
 
 

@@ -144,6 +144,19 @@ def test_a_page_of_text_is_explained_by_its_words() -> None:
     assert made.without(page, found, np.array([False, True, False])).text == "one three"
 
 
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_others_encode_between_two_passes_as_they_would_alone(name: str) -> None:
+    made = encoder(name)
+    other = [Page("b", "b.png", 1, picture(2))]
+    before = made.encode_pages(other)[0].vectors
+    knockout, cells = of_picture(made, picture(1))
+    steps = knockout.vectors(cells, 1)
+    next(steps)
+    next(steps)
+    assert not torch.is_inference_mode_enabled()
+    assert made.encode_pages(other)[0].vectors.tolist() == before.tolist()
+
+
 def test_falls_by_hand() -> None:
     """One token along x; without the first word it turns to y, without the second nothing changes."""
     whole, words = np.array([[1, 0]], np.float32), (Word("a", (0, 0, 1, 1)), Word("b", (0, 0, 1, 1)))

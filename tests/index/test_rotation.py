@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metaembed_demo.index.rotation import Rotation
+from metaembed_demo.index.quantization import codec
+from metaembed_demo.index.rotation import Rotation, rotation
 
 
 @pytest.mark.parametrize("dim", [32, 96, 384])
@@ -24,5 +25,5 @@ def test_one_component_becomes_many() -> None:
 
 @pytest.mark.parametrize("dim", [4, 10, 100, 77])
 def test_too_few_components_stay(dim: int) -> None:
-    vector = np.arange(dim, dtype=np.float32)
-    assert (Rotation(dim).there(vector) == vector).all()
+    assert rotation(dim) is None
+    assert codec("binary", 2, dim).state() == {}

@@ -320,6 +320,8 @@ def test_adapters_learn_and_are_merged_when_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         torch.testing.assert_close(again.text.states([tokens]).final, mine)
     further = replace(recipe, begin=str(tmp_path / "mini.safetensors"))
+    with pytest.raises(ValueError, match="adapters of rank 4: train it as that"):
+        Trainer(replace(further, lora=2), TrainingSet(documents()), tmp_path / "less").initialise()
     trainer = Trainer(further, TrainingSet(documents()), tmp_path / "further")
     trainer.initialise()
     with torch.no_grad():

@@ -20,8 +20,8 @@ NAMES = {"float16": "float16", "int8": "int8", "pq": "PQ", "binary": "binary"}
 WHAT = {
     "float16": "The components themselves, two bytes each",
     "int8": "A component in one byte, times one scale a page",
-    "pq": "Four components in one byte: the nearest of 256 centres fitted to these pages",
-    "binary": "The sign of each component, one bit",
+    "pq": "Four components in one byte, after a rotation: the nearest of 256 centres fitted to these pages",
+    "binary": "The sign of each component after a rotation, one bit",
 }
 TARGETS = (0.9, 0.95, 0.99, 1.0)  # of recall; 1.0 scores every page
 

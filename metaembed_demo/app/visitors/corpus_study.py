@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -69,6 +69,7 @@ class CorpusStudy:
     pages: int = 0  # number of pages that `read` was computed from
     asking: str = ""  # the progress of a measurement when it began, as HTML
     measuring: str = ""  # the same of a measurement of every way
+    reading: str = ""  # the same of reading all pages
     unread: int = 0  # pages that were not read for it
 
     def forget(self, pages: bool = True) -> None:
@@ -235,12 +236,10 @@ class CorpusStudy:
 
     # Tokens
 
-    def tokens(self, running: str = "", empty: bool = False) -> str:
-        """The Tokens tab; `running` is the HTML of a running computation, `empty`: there are no pages."""
-        able = self.explainer is not None
-        return budget_tab.tokens(
-            self.read, self.pages, able, running, empty, self.unread, self.encoder.budgets
-        )
+    def tokens(self, empty: bool = False) -> str:
+        """The Tokens tab, with the progress of reading all pages; `empty`: there are no pages."""
+        able, budgets = self.explainer is not None, self.encoder.budgets
+        return budget_tab.tokens(self.read, self.pages, able, self.reading, empty, self.unread, budgets)
 
     def take_known(self, collection: Collection) -> None:
         """Show the statistics of those pages that have been read already, such as the samples."""
@@ -256,6 +255,22 @@ class CorpusStudy:
         # The id alone could be that of a visitor's page, see `StoredPage.digest`.
         return statistics if words is page.words else self.token_statistics.get(page)
 
+    def _reading(
+        self, page: StoredPage, at: StudyRooms
+    ) -> Generator[StudyRooms, None, PageStatistics | None]:
+        """A page's statistics; `at` after each step. None where it was stopped."""
+        assert self.explainer is not None
+        statistics = self._known(page)
+        for step in self.explainer.looking(page) if statistics is None else ():
+            if not isinstance(step, tuple):
+                statistics = page_statistics(step.evidence, self.encoder.budgets, page.words)
+                self.token_statistics.put(page, statistics)
+            elif self.stop.is_set():
+                break
+            else:
+                yield at
+        return statistics
+
     def read_all(self, collection: Collection) -> Iterator[StudyRooms]:
         """Compute the token statistics of every page."""
         if self.explainer is None:
@@ -265,25 +280,21 @@ class CorpusStudy:
             pages = list(collection.pages.values())
         found: list[PageStatistics] = []
         begun = budget_tab.progress(budget_tab.counted("Read", 0, len(pages), "page"), 0, len(pages))
-        yield StudyRooms(tokens=self.tokens(begun, empty=not pages))
-        for done, page in enumerate(pages, 1):
-            if self.stop.is_set():
-                break
-            statistics = self._known(page)
-            told = budget_tab.counted("Read", done, len(pages), "page")
-            at = StudyRooms(done=budget_tab.gone_on("token-statistics", told, done, len(pages)))
-            for step in self.explainer.looking(page) if statistics is None else ():
-                if not isinstance(step, tuple):
-                    statistics = page_statistics(step.evidence, self.encoder.budgets, page.words)
-                    self.token_statistics.put(page, statistics)
-                elif self.stop.is_set():
+        self.reading = begun
+        try:
+            yield StudyRooms(tokens=self.tokens(empty=not pages))
+            for done, page in enumerate(pages, 1):
+                if self.stop.is_set():
                     break
-                else:
+                told = budget_tab.counted("Read", done, len(pages), "page")
+                at = StudyRooms(done=budget_tab.gone_on("token-statistics", told, done, len(pages)))
+                statistics = yield from self._reading(page, at)
+                if statistics is not None:
+                    found.append(statistics)
+                if done % 4 == 0:
                     yield at
-            if statistics is not None:
-                found.append(statistics)
-            if done % 4 == 0:
-                yield at
+        finally:
+            self.reading = ""
         self.read, self.pages, self.unread = summary(found), len(found), len(pages) - len(found)
         yield StudyRooms(tokens=self.tokens(empty=not pages))
 

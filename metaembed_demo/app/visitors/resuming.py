@@ -47,4 +47,4 @@ def resume(visit: Visit, before: Visit, picture: str) -> None:
     mine, theirs = visit.explanation_tabs, before.explanation_tabs
     mine.pinned, mine.other, mine.queries = theirs.pinned, theirs.other, list(theirs.queries)
     mine.past.extend(theirs.past)
-    visit.study = replace(before.study, stop=visit.study.stop, asking="", measuring="")
+    visit.study = replace(before.study, stop=visit.study.stop, asking="", measuring="", reading="")

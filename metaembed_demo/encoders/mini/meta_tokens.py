@@ -29,7 +29,7 @@ DENSE = 4_096  # word pieces; a page of more is very dense
 VIEW = 1  # id of an unused word piece; its log-IDF is the weight of image views
 VIEW_WEIGHT = 3.5  # initial log-IDF of VIEW
 VIEW_GAIN = (1.0, 0.8, 0.6, 0.5, 0.5)  # added to it by group of page tokens, which IDF's square root needs
-QUERY_VIEW_GAIN = 2.0  # the same in all tokens of a picture that is asked with
+QUERY_VIEW_GAIN = 2.0  # the same in all tokens of a picture that is asked with, whatever the weights
 SEGMENT_CAP = 3.0  # upper bound of `distance`, in segment widths
 # Tensor names in mini.safetensors that differ from this module's.
 ON_DISK = {
@@ -252,9 +252,10 @@ class MetaPath(nn.Module):
         _, segment, weight = self._side(of_queries)
         rarity = weight * self.log_idf[seen.ids] - repetition(seen)
         log_idf = rarity.masked_fill(~seen.mask, float("-inf"))[:, None]
-        by_token = self.view_gain.repeat_interleave(torch.tensor(OURS.page_sizes))
-        gain = torch.full((R_Q,), QUERY_VIEW_GAIN) if of_queries else by_token
-        log_idf = log_idf + (seen.ids == VIEW)[:, None] * gain[:, None]
+        gain: torch.Tensor | float = QUERY_VIEW_GAIN
+        if not of_queries:
+            gain = self.view_gain.repeat_interleave(torch.tensor(OURS.page_sizes))[:, None]
+        log_idf = log_idf + (seen.ids == VIEW)[:, None] * gain
         apart = distance(seen, segment, self.config.sizes(of_queries)[-1])
         return log_idf - self.pooling.segment_scale * apart
 

@@ -32,7 +32,8 @@ def without_cells(
     of_cells = torch.stack([torch.isin(at, places) for places in sets])
     for unread in of_cells.split(batch):
         with torch.inference_mode(), _averaged(network.model, unread):
-            yield network(_repeated(inputs, len(unread)), keep)
+            found = network(_repeated(inputs, len(unread)), keep)
+        yield found  # with nothing left on the model: others encode meanwhile
 
 
 @contextmanager

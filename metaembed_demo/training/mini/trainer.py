@@ -144,13 +144,22 @@ class Trainer:
     def initialise(self) -> None:
         """Initialise the weights: those to begin with, or of the text path."""
         if self.recipe.begin:
-            meta, changes = load_meta(Path(self.recipe.begin))
-            self.meta.load_tensors(meta.tensors())
-            adapters.load(self.text, changes)
+            self._begin_with(Path(self.recipe.begin))
         else:
             self._initialise_from_text()
             self.fit_images()
         self.start = {name: tensor.clone() for name, tensor in self.meta.tensors().items()}
+
+    def _begin_with(self, weights: Path) -> None:
+        """Raises ValueError where they are of another kind than what the recipe says."""
+        meta, changes = load_meta(weights)
+        rank = next((len(tensor) for name, tensor in changes.items() if name.endswith(".down")), 0)
+        if (meta.config, rank) != (self.meta.config, self.recipe.lora):
+            raise ValueError(
+                f"{weights.name} is {meta.config} with adapters of rank {rank}: train it as that."
+            )
+        self.meta.load_tensors(meta.tensors())
+        adapters.load(self.text, changes)
 
     def _initialise_from_text(self) -> None:
         sample = self.training_set.sentences(self.recipe.sample, self.recipe.seed)
@@ -399,8 +408,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=PATHS.cache / "train", help="fetched and prepared data")
     parser.add_argument("--export", action="store_true", help="write the last checkpoint's weights and stop")
     options = vars(parser.parse_args(argv))
-    if options["begin"]:
-        options["keep"] = 1.0  # of adapters that begin elsewhere than at zero no share can be taken
+    if options["begin"] and options["keep"] != 1:  # no share of adapters that do not begin at zero
+        parser.error("--begin keeps all that is learned: add --keep 1")
     out, run, data, export = (options.pop(name) for name in ("out", "run", "data", "export"))
     run.mkdir(parents=True, exist_ok=True)
     try:
