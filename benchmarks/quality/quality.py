@@ -60,12 +60,14 @@ def main() -> None:
     parser.add_argument("--ways", action="store_true", help="only Words, Both, GQR, Auto; of all sets")
     parser.add_argument("--cache", type=Path, default=PATHS.cache / "fusion", help="as fusion.py keeps it")
     options = parser.parse_args()
-    out, encoder = results_of("quality", options.weights), Mini.load(options.weights)
+    out = results_of("quality", options.weights)
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"sets": {}}
     if options.ways:
+        encoder = Mini.load(options.weights)
         found["ways"] = ways.measure([options.devsets / name for name in SETS], options.cache, encoder)
         out.write_text(json.dumps(found, indent=1) + "\n")
     elif not options.plots_only:
+        encoder = Mini.load(options.weights)
         plain = Mini.load(options.without_mmr) if options.without_mmr else None
         found["machine"] = {"python": platform.python_version(), "encoder": encoder.fingerprint}
         for name in options.sets:

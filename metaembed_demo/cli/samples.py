@@ -7,14 +7,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaembed_demo.collection import fitting
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.reencode import reencode
 from metaembed_demo.core.config import PATHS
 from metaembed_demo.encoders.registry import MULTILINGUAL, load_encoder, offered
 from metaembed_demo.evaluation import sample_corpus, shipped_samples
-from metaembed_demo.evaluation.beir import Judgements, load_beir
-from metaembed_demo.evaluation.fit_study import fit_of_corpus
+from metaembed_demo.evaluation.beir import load_beir
 from metaembed_demo.explain import sample_statistics
 from metaembed_demo.explain.explainer import explainer
 
@@ -45,8 +43,5 @@ def ship(shipped: Path) -> int:
         *_, made = reencode(samples.collection, multilingual, threading.Event())
         assert isinstance(made, Collection)
         size += shipped_samples.write_vectors(shipped.with_name(PATHS.shipped_vectors.name), made)
-        beir = load_beir(PATHS.sample_corpus)
-        fit = fit_of_corpus(made, multilingual, beir, Judgements(beir.qrels, made))
-        if fit:
-            fitting.ship(shipped.with_name(PATHS.shipped_fit.name), multilingual, fit)
+        sample_corpus.ship_fit(made, load_beir(PATHS.sample_corpus), multilingual, shipped)
     return size

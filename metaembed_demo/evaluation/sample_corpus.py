@@ -155,13 +155,18 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     measured = Measured(_state(beir, made.collection, encoder), curve)
     climbs.write(out.with_name(climbs.NAME), measured.key, picked)
     size = shipped_samples.write(out, exact, digests, measured, renderer)
-    fit = fit_of_corpus(made.collection, encoder, beir, Judgements(beir.qrels, made.collection))
-    if fit:
-        fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
+    ship_fit(made.collection, beir, encoder, out)
     sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
     sample_layout.write(out.with_name(sample_layout.NAME), made.collection)
     before = _measured(beir, exact, encoder)[0].scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
+
+
+def ship_fit(collection: Collection, beir: Beir, encoder: Encoder, out: Path) -> None:
+    """Write the encoder's calibration of the fit on the corpus `beir`, if there is one, beside `out`."""
+    fit = fit_of_corpus(collection, encoder, beir, Judgements(beir.qrels, collection))
+    if fit:
+        fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
 
 
 def open_corpus(corpus: Path) -> Beir:

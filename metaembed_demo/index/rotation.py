@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import hadamard
 
 from metaembed_demo.core.types import FloatArray
 
@@ -24,6 +23,8 @@ class Rotation:
     """Of vectors of `dim` components, along the last axis."""
 
     def __init__(self, dim: int) -> None:
+        from scipy.linalg import hadamard  # for pq and binary alone, not at every start
+
         self.block = min(dim & -dim, LARGEST)  # the largest power of two that divides it
         chance = np.random.RandomState(0)  # whose numbers never change
         self.order: NDArray[np.int64] = chance.permutation(dim)

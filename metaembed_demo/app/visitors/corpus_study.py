@@ -279,8 +279,8 @@ class CorpusStudy:
         with collection.lock:
             pages = list(collection.pages.values())
         found: list[PageStatistics] = []
-        begun = budget_tab.progress(budget_tab.counted("Read", 0, len(pages), "page"), 0, len(pages))
-        self.reading = begun
+        told = budget_tab.counted("Read", 0, len(pages), "page")
+        self.reading = budget_tab.progress(told, 0, len(pages))
         try:
             yield StudyRooms(tokens=self.tokens(empty=not pages))
             for done, page in enumerate(pages, 1):
