@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from metaembed_demo.core.config import SPACE
 
 SECONDS = (10.0, 1.5)  # requested: constant, and per item
+MOST_S = 120  # longer requests are refused to visitors who are not logged in
 Run = TypeVar("Run", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
@@ -31,7 +32,7 @@ def lent(run: Run, count: Callable[..., int]) -> Run:
     import spaces
 
     def seconds(*args: Any, **kwargs: Any) -> int:
-        return round(SECONDS[0] + SECONDS[1] * count(*args, **kwargs))
+        return min(MOST_S, round(SECONDS[0] + SECONDS[1] * count(*args, **kwargs)))
 
     wrapped: Run = spaces.GPU(duration=seconds)(run)
     return wrapped
