@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def ship(shipped: Path) -> int:
     """Write the token statistics of the samples in `shipped` beside it, the vectors that the multilingual
-    encoder has of them, and its calibration of the fit. Returns the bytes of the first two.
+    encoder has of them, and its calibrations. Returns the bytes of the first two.
     """
     encoder = load_encoder()
     explains = explainer(encoder)
@@ -43,5 +43,5 @@ def ship(shipped: Path) -> int:
         *_, made = reencode(samples.collection, multilingual, threading.Event())
         assert isinstance(made, Collection)
         size += shipped_samples.write_vectors(shipped.with_name(PATHS.shipped_vectors.name), made)
-        sample_corpus.ship_fit(made, load_beir(PATHS.sample_corpus), multilingual, shipped)
+        sample_corpus.ship_fits(made, load_beir(PATHS.sample_corpus), multilingual, shipped)
     return size

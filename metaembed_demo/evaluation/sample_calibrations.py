@@ -1,7 +1,7 @@
 """The calibrations of the sample pages, which collections too small for their own use: shipped, or made now.
 
-assets/calibrations.json   encoder: its fingerprint; files: SHA-256 of the sample files' digests;
-                           kinds: for each storage kind what collection/calibration.py keeps
+assets/calibrations.json   name of an encoder -> encoder: its fingerprint; files: SHA-256 of the sample files'
+                           digests; kinds: for each storage kind what collection/calibration.py keeps
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ log = logging.getLogger(__name__)
 
 
 def write(path: Path, collection: Collection, encoder: Encoder, digests: Mapping[str, str]) -> Kept:
-    """Calibrate `collection`, the sample pages, for every storage kind, and write that to `path`."""
+    """Calibrate `collection`, the sample pages, for every storage kind, and write that to `path`, in place of
+    what is there of that encoder.
+    """
     twin, full = collection.copy(), collection.index
     for kind in KINDS:
         twin.index = full.stored_as(kind)
         calibrated(twin, encoder)
-    value = {"encoder": encoder.fingerprint, "files": _hash(digests), "kinds": twin.calibrations.as_json()}
-    disk.write_json(path, value)
+    rows = disk.read_json(path) if path.is_file() else {}
+    row = {"encoder": encoder.fingerprint, "files": _hash(digests), "kinds": twin.calibrations.as_json()}
+    disk.write_json(path, rows | {encoder.name: row})
     return twin.calibrations
 
 
@@ -42,8 +45,9 @@ def read(path: Path, fingerprint: str, digests: Mapping[str, str] | None = None)
     """What is shipped at `path`; empty where that is not of this encoder, or of these files, if given."""
 
     def take(value: dict[str, Any]) -> Kept:
-        fits = value["encoder"] == fingerprint and (digests is None or value["files"] == _hash(digests))
-        return Kept.from_json(value["kinds"]) if fits else Kept()
+        files = None if digests is None else _hash(digests)
+        fits = (r for r in value.values() if r["encoder"] == fingerprint and files in (None, r["files"]))
+        return Kept.from_json(row["kinds"]) if (row := next(fits, None)) else Kept()
 
     return disk.read_kept(path, take, "nothing is calibrated by it") or Kept()
 

@@ -155,18 +155,21 @@ def ship(exact: Collection, beir: Beir, encoder: Encoder, out: Path) -> dict[str
     measured = Measured(_state(beir, made.collection, encoder), curve)
     climbs.write(out.with_name(climbs.NAME), measured.key, picked)
     size = shipped_samples.write(out, exact, digests, measured, renderer)
-    ship_fit(made.collection, beir, encoder, out)
-    sample_calibrations.write(out.with_name(sample_calibrations.NAME), made.collection, encoder, digests)
+    ship_fits(made.collection, beir, encoder, out)
     sample_layout.write(out.with_name(sample_layout.NAME), made.collection)
     before = _measured(beir, exact, encoder)[0].scores
     return {"bytes": size, "pages": len(exact), "ndcg@5": {"exact": before, "shipped": curve.scores}}
 
 
-def ship_fit(collection: Collection, beir: Beir, encoder: Encoder, out: Path) -> None:
-    """Write the encoder's calibration of the fit on the corpus `beir`, if there is one, beside `out`."""
+def ship_fits(collection: Collection, beir: Beir, encoder: Encoder, out: Path) -> None:
+    """Write what is calibrated for the encoder on the corpus `beir` beside `out`: the fit, if that can be
+    told, and Auto's thresholds.
+    """
     fit = fit_of_corpus(collection, encoder, beir, Judgements(beir.qrels, collection))
     if fit:
         fitting.ship(out.with_name(PATHS.shipped_fit.name), encoder, fit)
+    calibrations = out.with_name(sample_calibrations.NAME)
+    sample_calibrations.write(calibrations, collection, encoder, digests_of(beir))
 
 
 def open_corpus(corpus: Path) -> Beir:

@@ -14,6 +14,8 @@ It stands for reading the corpus only where the encoder and every sample file ar
     assets/samples-multilingual.npz   the vectors of another encoder for the same pages
       head     (n,) uint8: JSON: format, encoder, ids and digests of the pages
       first, rest: as above
+
+With that encoder it serves together with the words of the first file.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.lazy_pictures import Drawing
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core import disk
+from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import WORD_KINDS, Embedding, FloatArray, Upload, Word
 from metaembed_demo.encoders.base import Encoder
 
@@ -114,9 +117,9 @@ def write_vectors(path: Path, collection: Collection) -> int:
     return len(data.getvalue())
 
 
-def read_vectors(path: Path, encoder: Encoder, samples: Collection) -> Collection | None:
-    """Those pages of `samples` whose vectors under `encoder` are shipped at `path`; None where it is not of
-    this encoder, or is damaged.
+def read_vectors(path: Path, encoder: Encoder, samples: Mapping[str, StoredPage]) -> Collection | None:
+    """Those of the pages `samples`, by id, whose vectors under `encoder` are shipped at `path`; None where it
+    is not of this encoder, or is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as parts:
@@ -125,7 +128,7 @@ def read_vectors(path: Path, encoder: Encoder, samples: Collection) -> Collectio
                 return None
             made = Collection.for_encoder(encoder)
             for (page_id, digest), vectors in zip(head["pages"], _unpacked(parts), strict=True):
-                page = samples.pages.get(page_id)
+                page = samples.get(page_id)
                 if page is not None and page.digest == digest:
                     made.put(page, Embedding(vectors))
             return made
@@ -139,6 +142,8 @@ def read_vectors(path: Path, encoder: Encoder, samples: Collection) -> Collectio
 def read(path: Path, encoder: Encoder, files: Sequence[Upload], digests: Digests) -> Shipped | None:
     """What is shipped at `path`; None where it is not of this encoder and these files, or is damaged.
 
+    Vectors of another encoder than it was made with come from the file beside it.
+
     Args:
         files: the sample files, from which the pages' pictures are drawn when they are asked for.
         digests: of the same files as they are now.
@@ -146,8 +151,18 @@ def read(path: Path, encoder: Encoder, files: Sequence[Upload], digests: Digests
     try:
         with np.load(path, allow_pickle=False) as parts:
             head = json.loads(parts["head"].tobytes())
-            fits = (head["format"], head["encoder"], head["files"]) == (FORMAT, encoder.fingerprint, digests)
-            return _opened(head, parts, encoder, files) if fits else None
+            if (head["format"], head["files"]) != (FORMAT, digests):
+                return None
+            pages = _pages(head["pages"], parts, files)
+            if head["encoder"] == encoder.fingerprint:
+                collection = Collection.for_encoder(encoder)
+                for page, vectors in zip(pages, _unpacked(parts), strict=True):
+                    collection.put(page, Embedding(vectors))
+                return Shipped(collection, _measured(head["measured"]), head["renderer"])
+        other = read_vectors(
+            path.with_name(PATHS.shipped_vectors.name), encoder, {page.id: page for page in pages}
+        )
+        return Shipped(other, None, head["renderer"]) if other and len(other) == len(pages) else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -177,23 +192,21 @@ def _unpacked(parts: Any) -> FloatArray:
     return np.concatenate([unpack_vectors(parts["first"]), unpack_vectors(parts["rest"])], axis=1)
 
 
-def _opened(head: dict[str, Any], parts: Any, encoder: Encoder, files: Sequence[Upload]) -> Shipped:
-    collection = Collection.for_encoder(encoder)
+def _pages(rows: Sequence[Sequence[Any]], parts: Any, files: Sequence[Upload]) -> list[StoredPage]:
     by_name = {file.name: file for file in files}
-    words = _words(parts)
-    start = 0
-    for row, vector in zip(head["pages"], _unpacked(parts), strict=True):
-        page_id, places, width, height, count, reading, language = row
+    words, start, pages = _words(parts), 0, []
+    for page_id, places, width, height, count, reading, language in rows:
         (source, number), *also = [(name, int(at)) for name, at in places]
         drawing = Drawing(by_name[source], number, width, height)
         own = tuple(words[start : start + count])
         size = width, height
-        page = StoredPage(page_id, source, number, own, drawing, *size, tuple(also), tuple(reading), language)
-        collection.put(page, Embedding(vector))
+        pages.append(
+            StoredPage(page_id, source, number, own, drawing, *size, tuple(also), tuple(reading), language)
+        )
         start += count
     if start != len(words):
         raise ValueError("its pages and its words do not match")
-    return Shipped(collection, _measured(head["measured"]), head["renderer"])
+    return pages
 
 
 def _measured(about: dict[str, Any] | None) -> Measured | None:

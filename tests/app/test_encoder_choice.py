@@ -202,16 +202,16 @@ def test_shipped_vectors_of_others_are_not_taken(base: Collection, tmp_path: Pat
     other, path = Other(dim=32), tmp_path / "samples-multilingual.npz"
     *_, made = reencode(base, other, threading.Event())
     assert isinstance(made, Collection)
-    assert shipped_samples.read_vectors(path, other, base) is None
+    assert shipped_samples.read_vectors(path, other, base.pages) is None
     shipped_samples.write_vectors(path, made)
-    assert shipped_samples.read_vectors(path, DummyEncoder(), base) is None
+    assert shipped_samples.read_vectors(path, DummyEncoder(), base.pages) is None
     changed = Collection.for_encoder(DummyEncoder())
     changed.put(page("another", 3), DummyEncoder().encode_pages([Page("p3", "", 1, None, ())])[0])
-    found = shipped_samples.read_vectors(path, other, changed)
+    found = shipped_samples.read_vectors(path, other, changed.pages)
     assert found is not None
     assert len(found) == 0, "a page that bears the id of another"
     path.write_bytes(path.read_bytes()[:-40])
-    assert shipped_samples.read_vectors(path, other, base) is None
+    assert shipped_samples.read_vectors(path, other, base.pages) is None
 
 
 def test_pages_known_under_an_encoder_are_not_read_again(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Query, Upload
 from metaembed_demo.documents import poppler
 from metaembed_demo.encoders.mini.encoder import Mini
+from metaembed_demo.encoders.registry import MULTILINGUAL, load_encoder
 from metaembed_demo.evaluation import climbs, sample_calibrations, sample_corpus, shipped_samples
 from metaembed_demo.evaluation.beir import Beir, Judgements, collect, digests_of, load_beir
 from metaembed_demo.evaluation.sample_corpus import Samples, open_samples, ship
@@ -199,6 +200,26 @@ def test_what_is_shipped_serves_without_reading_encoding_or_writing(
     assert cosines.min() > 0.999
 
 
+def test_the_encoder_whose_vectors_are_shipped_beside_reads_nothing(
+    corpus: Path, shipped: Path, tmp_path: Path
+) -> None:
+    other = CountingEncoder()
+    other.fingerprint = "dummy-2"
+    *_, made = reencode(open_shipped(corpus, shipped, tmp_path, DummyEncoder()).collection, other, Event())
+    assert isinstance(made, Collection)
+    shipped_samples.write_vectors(shipped.with_name(PATHS.shipped_vectors.name), made)
+    other.pages = 0
+    found = open_shipped(corpus, shipped, tmp_path / "cache", other)
+    assert (other.pages, found.collection.fingerprint) == (0, "dummy-2")
+    assert list(found.collection.pages) == list(made.pages)
+    assert found.curve is not None
+    assert other.queries > 0, "what the questions find is measured"
+    again = CountingEncoder()
+    again.fingerprint = "dummy-2"
+    open_shipped(corpus, shipped, tmp_path / "cache", again)
+    assert (again.pages, again.queries) == (0, 0), "and kept"
+
+
 def test_an_up_to_date_cache_is_taken_first_for_its_pictures(
     corpus: Path, shipped: Path, tmp_path: Path
 ) -> None:
@@ -240,7 +261,7 @@ def test_a_shipped_collection_does_all_that_one_does(opened: Samples, tmp_path: 
     home = Collection.for_encoder(DummyEncoder())
     file = Upload(tmp_path / index_file.NAME, "mine.zip")
     assert index_file.add(home, file, base=collection)[:2] == (4, 4)
-    *_, other = reencode(collection, DummyEncoder(), threading.Event())
+    *_, other = reencode(collection, DummyEncoder(), Event())
     assert isinstance(other, Collection)
     assert list(other.pages) == list(home.pages) == list(collection.pages)
     asked = Query("Which platform for trains to Zurich?")
@@ -326,15 +347,20 @@ def test_the_shipped_fit_is_of_this_encoder_and_these_pages(asset: Shipped, mini
 
 
 def test_the_shipped_calibrations_are_of_the_shipped_pages(asset: Shipped, mini: Mini, beir: Beir) -> None:
-    path = PATHS.shipped_samples.with_name(sample_calibrations.NAME)
-    found = sample_calibrations.read(path, mini.fingerprint, digests_of(beir))
-    for kind in KINDS:
-        of_kind = found.of(kind)
-        assert of_kind is not None
-        assert of_kind.auto is not None
-        assert of_kind.auto.pages == len(asset.collection)
+    path, digests = PATHS.shipped_samples.with_name(sample_calibrations.NAME), digests_of(beir)
+    multilingual = load_encoder(MULTILINGUAL)
+    beside = shipped_samples.read(PATHS.shipped_samples, multilingual, beir.files, digests)
+    assert beside is not None
+    assert list(beside.collection.pages) == list(asset.collection.pages)
+    for encoder in (mini, multilingual):
+        found = sample_calibrations.read(path, encoder.fingerprint, digests)
+        for kind in KINDS:
+            of_kind = found.of(kind)
+            assert of_kind is not None
+            assert of_kind.auto is not None
+            assert of_kind.auto.pages == len(asset.collection)
+        assert not sample_calibrations.read(path, encoder.fingerprint, {"another": "file"})
     assert not sample_calibrations.read(path, "another encoder")
-    assert not sample_calibrations.read(path, mini.fingerprint, {"another": "file"})
 
 
 def test_the_shipped_climbs_are_what_a_search_by_meaning_gives(

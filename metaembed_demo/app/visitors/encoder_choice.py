@@ -17,6 +17,7 @@ from metaembed_demo.core.config import PATHS
 from metaembed_demo.core.types import Embedding
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.encoders.registry import load_encoder, multilingual_beside
+from metaembed_demo.evaluation import sample_calibrations
 from metaembed_demo.evaluation.shipped_samples import read_vectors
 from metaembed_demo.explain.explainer import explainer
 from metaembed_demo.explain.page_cache import PageCache
@@ -97,8 +98,9 @@ class Encoders:
         """The sample corpus under `encoder`, as far as it is known or shipped."""
         with self._lock:
             if encoder.fingerprint not in self._bases:
-                made = read_vectors(PATHS.shipped_vectors, encoder, self._samples)
+                made = read_vectors(PATHS.shipped_vectors, encoder, self._samples.pages)
                 if made is not None:
+                    made.calibrations = sample_calibrations.shipped(encoder.fingerprint)
                     self._bases[encoder.fingerprint] = made
             return self._bases.get(encoder.fingerprint)
 
