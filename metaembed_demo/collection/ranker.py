@@ -27,7 +27,16 @@ from .filters import EVERY, PageFilter
 from .modes import BOTH, MEANING, POOL, WORDS, Ranked, by_both, by_words, checked, ordered, weight_of
 from .second_encoder import AskedOfSecond, SecondEncoder
 
-TUNING = Tuning(rate=3e-3, temperature=0.05, complement_temperature=1.0, every=5)  # of the dev sets
+TUNING = Tuning(rate=3e-3, temperature=0.05, complement_temperature=1.0, every=5)  # by a second encoder
+
+
+def by_words_tuning(weight: float) -> Tuning:
+    """By words: the less they weigh, the flatter their distribution (fitted on the dev sets of both Minis).
+
+    >>> by_words_tuning(0.4).complement_temperature, by_words_tuning(0.2).complement_temperature
+    (2.0, 4.0)
+    """
+    return replace(TUNING, temperature=0.08, complement_temperature=0.8 / weight)
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,8 @@ class Ranker:
             if complement is None:
                 return both
             pages = self.index.vectors(ids)[:, : self.budget.r_c]
-            tuning = replace(TUNING, steps=self.how.steps)
+            tuning = TUNING if self.how.complement else by_words_tuning(weight)
+            tuning = replace(tuning, steps=self.how.steps)
             found = refine(self.vectors[: self.budget.r_q], pages, complement, tuning)
             name = self.how.complement.name if self.how.complement else WORDS
             self.refinement = Refinement(ids, found, name)
