@@ -9,6 +9,7 @@ from typing import Protocol
 
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.text import bytes_text, plural
 
 from .html import safe
@@ -93,7 +94,7 @@ def progress(
     """
     share = 100 * done / max(total, 1)
     left = f", {time_left(left_s)}" if left_s is not None else ""
-    where = safe(source) + (f", page {number}" if number else "")
+    where = safe(source) + (f", {spot(source, number, 'page ')}" if number else "")
     return (
         '<section class="progress" aria-label="Indexing">'
         f'<p><b class="num">{done:,} of {plural(total, "page")}{left}</b>'
