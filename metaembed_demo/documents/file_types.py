@@ -171,7 +171,7 @@ def check(file: Upload, limits: Limits) -> Checked | Problem:
     if actual not in TYPES and (refused := _refused(file, actual)):
         return refused
     if refusal := _refused_media(file.name, actual == MEDIA):
-        return problem(refusal)
+        return refusal
     most = limits.max_archive_bytes if actual == "ZIP" else limits.max_file_bytes
     if size > most:
         return problem(
@@ -180,17 +180,17 @@ def check(file: Upload, limits: Limits) -> Checked | Problem:
     return Checked(file.path, file.name, str(actual), subtitles=file.subtitles)
 
 
-def _refused_media(name: str, is_media: bool) -> str:
-    """Why a file is not read as its name or its content asks for; "" if it is."""
+def _refused_media(name: str, is_media: bool) -> Problem | None:
+    """What is said where name and content disagree, or the extra is missing; None if a file is to be read."""
     if is_media and not moments.is_media(name):
-        return (
-            f"is a video or sound, but not named as one. Rename it to end in {', '.join(moments.SUFFIXES)}."
-        )
+        suffixes = ", ".join(moments.SUFFIXES)
+        return Problem(name, f"{name} is a {MEDIA}, but not named as one. Rename it to end in {suffixes}.")
     if not is_media and moments.is_media(name):
-        return "is not a video or sound, as its name says. Rename it, or download it again."
+        return Problem(name, f"{name} is not a {MEDIA}, as its name says. Rename it, or download it again.")
     if is_media and importlib.util.find_spec("av") is None:
-        return f"is a video or sound, which is read with the extra media: {install('media')}"
-    return ""
+        told = f"was skipped: it is a {MEDIA}, which is read with the extra media: {install('media')}"
+        return Skipped(name, f"{name} {told}", MEDIA)
+    return None
 
 
 def _text_named(name: str) -> str:

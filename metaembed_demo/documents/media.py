@@ -30,7 +30,7 @@ from .subtitles import Cue
 EVERY = 10.0  # seconds between two frames at least
 LONGEST = 60.0  # seconds of speech on a page at most
 SMALL = (64, 36)  # pixels in which two frames are compared
-APART, CHANGED = 24, 0.004  # of 255, from which a pixel differs; share of them from which a frame does
+APART, CHANGED = 24, 0.004  # of 255, from which a pixel differs; share of these from which a frame does
 MISSING = 0.1  # share of the announced length that may lack
 QUIET_SHARE = 0.25  # of the time for a page, after which a stretch without pages is told
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -61,8 +61,9 @@ class _Words:
         self._next = next(self._cues, None)
 
     @property
-    def over(self) -> bool:
-        return self._next is None
+    def start(self) -> float:
+        """When the next words are said; never, where there are none left."""
+        return math.inf if self._next is None else self._next.start
 
     def until(self, stop: float) -> str:
         """What is said before `stop` and was not taken yet."""
@@ -153,24 +154,19 @@ def _heard(container: Any, folder: str) -> Iterator[Cue]:
 
 
 def _spans(frames: Iterable[tuple[float, Image.Image]], words: _Words) -> Iterator[Span]:
-    """Each frame up to the next one, in stretches of LONGEST while words go on. Words before the first frame
-    are with it; without frames, stretches without one.
+    """Each frame up to the next one, and while it stays a stretch of LONGEST wherever words go on.
+
+    Words before the first frame are with it. Without frames there are stretches of words alone.
     """
-    end: tuple[float, Image.Image | None] = (math.inf, None)
-    first: tuple[float, Image.Image | None] | None = None
-    for (start, frame), (stop, _) in pairwise(chain(frames, [end])):
-        first = first or (start, frame)
+    shown = iter(frames)
+    first = next(shown, (words.start, None))
+    last: tuple[float, Image.Image | None] = (math.inf, None)
+    for (start, frame), (stop, _) in pairwise(chain([first], shown, [last])):
         at = start
         while at < stop:
             until = min(at + LONGEST, stop)
             yield Span(at, until, frame, at == start)
-            if words.over and stop == math.inf:
-                return
-            at = until
-    at = 0.0
-    while first is None and not words.over:
-        yield Span(at, at + LONGEST, None, False)
-        at += LONGEST
+            at = max(until, words.start)
 
 
 class _Frames:
@@ -194,7 +190,7 @@ class _Frames:
         for frame, second in self._key_frames():
             if second < due:
                 continue
-            small = frame.reformat(*SMALL, format="gray").to_ndarray()
+            small = frame.reformat(*SMALL, format="rgb24").to_ndarray()
             if before is None or _differ(before, small):
                 due, before = second + EVERY, small
                 yield second, self._picture(frame)
@@ -241,7 +237,7 @@ class _Frames:
 
 
 def _differ(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
-    return bool((np.abs(before.astype(int) - after) > APART).mean() > CHANGED)
+    return bool((np.abs(before.astype(int) - after).max(2) > APART).mean() > CHANGED)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ TIMESTAMPS: dict[str, Any] = {"seq2seq_whisper": True, "ctc": "word"}  # what ki
 
 
 class NoModel(Exception):
-    """The model cannot be loaded. The message says which and why."""
+    """The model cannot be loaded or run. The message says which and why."""
 
 
 @cache
@@ -37,12 +37,14 @@ def model(folder: str) -> Any:
             "automatic-speech-recognition",
             model=folder,
             device="cpu",
-            model_kwargs={"local_files_only": True, "use_safetensors": True},
+            model_kwargs={"use_safetensors": True},
         )
     except Exception as error:
-        raise NoModel(
-            f"the speech model {folder} (METAEMBED_SPEECH) cannot be loaded ({type(error).__name__}: {error})"
-        ) from error
+        raise NoModel(_failed(folder, "cannot be loaded", error)) from error
+
+
+def _failed(folder: str, how: str, error: Exception) -> str:
+    return f"the speech model {folder} (METAEMBED_SPEECH) {how} ({type(error).__name__}: {error})"
 
 
 def recognise(container: Any, folder: str) -> Iterator[Cue]:
@@ -54,7 +56,10 @@ def recognise(container: Any, folder: str) -> Iterator[Cue]:
     for samples in _windows(container):
         end = (start + len(samples)) / RATE
         if np.sqrt(np.mean(samples**2)) >= SILENT:
-            yield from _heard(recogniser, samples, start / RATE)
+            try:
+                yield from _heard(recogniser, samples, start / RATE)
+            except Exception as error:
+                raise NoModel(_failed(folder, "fails", error)) from error
         yield Cue(end, "")
         start += len(samples)
 

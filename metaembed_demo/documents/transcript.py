@@ -11,6 +11,7 @@ from metaembed_demo.core.config import RENDER
 from metaembed_demo.core.types import Box, Word
 
 WIDTH, MARGIN = 1200, 40  # pixels
+LEAST = 675  # of a page's height
 FRAME_HEIGHT = 700  # at most
 SIZES = (30, 18)  # of type: the second where the first does not fit
 LINE = 1.4  # times the size of type
@@ -37,7 +38,7 @@ def drawn(text: str, frame: Image.Image | None) -> tuple[Image.Image, tuple[Word
         height = round(top.height + 2 * MARGIN + words[-1].y + LINE * size)
         if height <= RENDER.max_side:
             break
-    page = Image.new("RGB", (WIDTH, min(height, RENDER.max_side)), "white")
+    page = Image.new("RGB", (WIDTH, min(max(height, LEAST), RENDER.max_side)), "white")
     page.paste(top, ((WIDTH - top.width) // 2, 0))
     draw, found = ImageDraw.Draw(page), list[Word]()
     for word in words:
