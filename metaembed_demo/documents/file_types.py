@@ -39,8 +39,16 @@ SUFFIXES = {
     ".zip": "ZIP",
     **dict.fromkeys(moments.SUFFIXES, MEDIA),
 }
+
+
+def reads_media() -> bool:
+    """Whether the extra for video and sound is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
 ACCEPTED = (
-    "PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 and ZIP files"  # and MEDIA, with its extra
+    "PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000"
+    f"{', video, sound' if reads_media() else ''} and ZIP files"
 )
 TYPES = frozenset(SUFFIXES.values())
 # Magic bytes -> file type, or a description for types that are not accepted.
@@ -187,7 +195,7 @@ def _refused_media(name: str, is_media: bool) -> Problem | None:
         return Problem(name, f"{name} is a {MEDIA}, but not named as one. Rename it to end in {suffixes}.")
     if not is_media and moments.is_media(name):
         return Problem(name, f"{name} is not a {MEDIA}, as its name says. Rename it, or download it again.")
-    if is_media and importlib.util.find_spec("av") is None:
+    if is_media and not reads_media():
         told = f"was skipped: it is a {MEDIA}, which is read with the extra media: {install('media')}"
         return Skipped(name, f"{name} {told}", MEDIA)
     return None

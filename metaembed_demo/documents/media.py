@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -27,13 +27,14 @@ from . import speech, subtitles, transcript
 from .file_types import HEAD, Checked, media_format
 from .subtitles import Cue
 
-EVERY = 10.0  # seconds between two frames at least
+EVERY, LOOK = 10.0, 5.0  # seconds from a frame to the next at least; between looks whether it is still shown
 LONGEST = 60.0  # seconds of speech on a page at most
 SMALL = (64, 36)  # pixels in which two frames are compared
 APART, CHANGED = 24, 0.004  # of 255, from which a pixel differs; share of these from which a frame does
 MISSING = 0.1  # share of the announced length that may lack
 QUIET_SHARE = 0.25  # of the time for a page, after which a stretch without pages is told
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+BESIDE = "subtitles of the same name"
 REMEDY = "Download or export it again."
 WORDS = (
     "add its subtitles as a file of the same name (.srt or .vtt) in the same upload, or set METAEMBED_SPEECH"
@@ -92,9 +93,11 @@ def pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
         if not (shown.has_picture or shown.has_sound or item.subtitles):
             raise MediaError(f"holds neither pictures nor sound. {REMEDY}")
         words, why = _words(item, shown, held)
+        if item.subtitles and words.reading != BESIDE:
+            yield Notice(item.name, f"The subtitles beside {item.name} hold none that can be read.")
         found, last, told_at = 0, 0.0, monotonic()
         for span in _spans(shown, words):
-            for each in _pages_at(item, span, words):
+            for each in _pages_at(item, span, words) if span.start < span.stop else ():
                 if isinstance(each, Page) and found == limits.max_pages:
                     yield _too_long(item, span.start, limits)
                     return
@@ -102,7 +105,8 @@ def pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
                 last, told_at = span.start, monotonic()
                 yield each
             if monotonic() - told_at > QUIET_SHARE * limits.seconds_per_page:  # so that reading is not ended
-                yield Notice(item.name, f"{item.name} has no words from {clock(last)} to {clock(span.stop)}.")
+                between = f"from {clock(last)} to {clock(span.stop)}"
+                yield Notice(item.name, f"{item.name} has nothing new to read {between}.")
                 last, told_at = span.stop, monotonic()
         if not found:
             raise MediaError(_empty(shown, why))
@@ -131,7 +135,7 @@ def _pages_at(item: Checked, span: Span, words: _Words) -> Iterator[Page | Probl
 def _words(item: Checked, shown: _Frames, held: contextlib.ExitStack) -> tuple[_Words, str]:
     """What is said, and why that is not known ("" if it is, or there is no sound)."""
     if item.subtitles and (cues := subtitles.read_file(item.subtitles)):
-        return _Words(cues, "subtitles of the same name"), ""
+        return _Words(cues, BESIDE), ""
     again = held.enter_context(_opened(item.path))  # each is read at a pace of its own
     with _decoding():
         if cues := subtitles.read_stream(again):
@@ -153,47 +157,56 @@ def _heard(container: Any, folder: str) -> Iterator[Cue]:
         yield from speech.recognise(container, folder)
 
 
-def _spans(frames: Iterable[tuple[float, Image.Image]], words: _Words) -> Iterator[Span]:
+def _spans(frames: Iterable[tuple[float, Image.Image | None]], words: _Words) -> Iterator[Span]:
     """Each frame up to the next one, and while it stays a stretch of LONGEST wherever words go on.
 
     Words before the first frame are with it. Without frames there are stretches of words alone.
+
+    frames: a second and the frame that is new there; None where the one before is still shown, which gives
+        an empty span.
     """
-    shown = iter(frames)
-    first = next(shown, (words.start, None))
-    last: tuple[float, Image.Image | None] = (math.inf, None)
-    for (start, frame), (stop, _) in pairwise(chain([first], shown, [last])):
-        at = start
-        while at < stop:
-            until = min(at + LONGEST, stop)
+    ticks = iter(frames)
+    start, frame = next(ticks, (words.start, None))
+    at = start
+    for second, image in chain(ticks, [(math.inf, None)]):
+        ends = image is not None or second == math.inf
+        while at < second and (ends or at + LONGEST <= second):
+            until = min(at + LONGEST, second)
             yield Span(at, until, frame, at == start)
             at = max(until, words.start)
+        if image is not None:
+            start, at, frame = second, second, image
+        elif not ends:
+            yield Span(second, second, frame, False)
 
 
 class _Frames:
-    """The frames of an open container that differ, each with its second. Iterated once.
+    """The frames of an open container as `_spans` takes them. Iterated once.
 
     `lacks` tells afterwards what is missing of it.
     """
 
     def __init__(self, container: Any, limits: Limits) -> None:
         self.container, self.limits, self.lacks = container, limits, ""
-        self._end = 0.0  # of the last packet, in seconds
-        films = (each for each in container.streams.video if "attached_pic" not in str(each.disposition))
+        self._end, self._due = 0.0, -math.inf  # seconds: of the last packet; from which a frame is looked at
+        known = [each for each in container.streams if each.codec_context is not None]
+        films = (s for s in known if s.type == "video" and "attached_pic" not in str(s.disposition))
         self.stream: Any = next(films, None)  # and not the cover of a song
-        self.has_picture, self.has_sound = self.stream is not None, bool(container.streams.audio)
+        self.has_picture, self.has_sound = self.stream is not None, any(s.type == "audio" for s in known)
 
-    def __iter__(self) -> Iterator[tuple[float, Image.Image]]:
+    def __iter__(self) -> Iterator[tuple[float, Image.Image | None]]:
         if self.stream is None:
             return
-        context, due, before = self.stream.codec_context, -math.inf, None
+        context, before = self.stream.codec_context, None
         self._check(context.width, context.height)
         for frame, second in self._key_frames():
-            if second < due:
+            if second < self._due:
                 continue
             small = frame.reformat(*SMALL, format="rgb24").to_ndarray()
-            if before is None or _differ(before, small):
-                due, before = second + EVERY, small
-                yield second, self._picture(frame)
+            is_new = before is None or _differ(before, small)
+            before = small if is_new else before
+            self._due = second + (EVERY if is_new else LOOK)
+            yield second, self._picture(frame) if is_new else None
         length = min((self.container.duration or 0) / 1e6, MOST_SECONDS)
         if length - self._end > max(EVERY, MISSING * length):
             ends = f"but what can be read of it ends at {clock(self._end)}"
@@ -207,9 +220,9 @@ class _Frames:
         began = (self.container.start_time or 0) / 1e6
         with _decoding(ends=True):
             for packet in self.container.demux():
-                if packet.pts is not None:
-                    self._end = max(self._end, float(packet.pts * packet.time_base) - began)
-                if packet.stream is not self.stream:
+                at = math.inf if packet.pts is None else float(packet.pts * packet.time_base) - began
+                self._end = max(self._end, at) if at < math.inf else self._end
+                if packet.stream is not self.stream or (packet.is_keyframe and at < self._due):
                     continue
                 try:
                     frames = packet.decode()

@@ -94,7 +94,8 @@ def _blocks(container: Any) -> Iterator[NDArray[np.float32]]:
 
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     parts: list[NDArray[np.float32]] = []
-    for packet in container.demux(container.streams.audio[0]):
+    first = next(each for each in container.streams.audio if each.codec_context is not None)
+    for packet in container.demux(first):
         try:
             frames = [each for frame in packet.decode() for each in resampler.resample(frame)]
         except av.error.InvalidDataError:

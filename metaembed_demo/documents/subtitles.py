@@ -18,6 +18,7 @@ from .office import text_of
 SUFFIXES = (".srt", ".vtt")
 MOST_BYTES = 5_000_000  # of a file of subtitles; a film's has a hundredth
 MOST_CUES = 50_000
+DRAWN = ("dvdsub", "dvbsub", "pgssub", "xsub")  # codecs of subtitles that are pictures
 TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 SPAN = re.compile(rf"\s*{TIME}\s*-->\s*{TIME}")
 MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")  # of WebVTT and of ASS
@@ -82,7 +83,7 @@ def read_stream(container: Any) -> list[Cue]:
     streams = [
         stream
         for stream in container.streams.subtitles
-        if stream.codec_context.codec.name not in ("dvdsub", "dvbsub", "pgssub", "xsub")
+        if stream.codec_context is not None and stream.codec_context.codec.name not in DRAWN
     ]
     if not streams:
         return []

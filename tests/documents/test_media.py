@@ -351,3 +351,20 @@ def test_read_files_is_lazy(tmp_path: Path) -> None:
     """A page comes before the next frame is decoded, but for the one that ends it."""
     path = film(tmp_path / "talk.mp4", [(20, RED), (20, GREEN), (20, BLUE)])
     assert isinstance(next(iter(read_files(uploads([path])))), Page)
+
+
+def test_a_long_stretch_without_anything_new_is_told(tmp_path: Path) -> None:
+    """So that reading is not taken for one that hangs."""
+    path = film(tmp_path / "still.mp4", [(100, RED)])
+    found, messages = read_one(path, LIMITS.model_copy(update={"seconds_per_page": 0.0}))
+    assert found == [(0, "picture", "")]
+    assert messages
+    assert all(message.startswith("still.mp4 has nothing new to read from ") for message in messages)
+
+
+def test_subtitles_that_hold_none_are_told(tmp_path: Path) -> None:
+    path = film(tmp_path / "talk.mp4", [(12, RED)], [(1, "hello")])
+    (tmp_path / "talk.srt").write_text("nothing of the kind")
+    pages, [notice] = split(uploads([tmp_path]))
+    assert told(pages) == [(0, "picture", ""), (0, "speech", "hello")]
+    assert notice.message == f"The subtitles beside {path.name} hold none that can be read."
