@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metaembed_demo.app.views import document_rows, documents_tab, open_page, search_tab
 from metaembed_demo.app.visitors.explanation_tabs import ExplanationTabs
 from metaembed_demo.app.visitors.links import strongest, trace_json
-from metaembed_demo.collection.collection import Collection
+from metaembed_demo.collection.collection import Collection, Document
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.indexing import index_files
 from metaembed_demo.collection.modes import MODES
@@ -174,3 +175,13 @@ def test_a_film_is_searched_and_explained_by_the_real_mini(tmp_path: Path, mini:
         assert found is not None
         best = [found.words[at] for at in strongest(found)[:4]]
         assert {"revenue", "pump", "buffet", "lasagna", "parrot", "feed", "grew"} & {w.text for w in best}
+
+
+def test_the_page_says_the_time_where_others_say_a_number() -> None:
+    page = StoredPage.of(make_page("talk.mp4", 168, "hello there"))
+    document = Document("talk.mp4", 1, "media")
+    opened = document_rows.Opened("talk.mp4", [page], [168], lambda page_id, name: f"/{page_id}/{name}")
+    assert '<span class="num">1:23 speech</span>' in search_tab.where(page)
+    assert 'aria-label="1:23 speech: ' in document_rows.listing([document], 1, opened=opened)
+    assert 'alt="talk.mp4 at 1:23 (speech): ' in open_page.page(page, 1, opened.address)
+    assert "talk.mp4, 1:23 speech" in documents_tab.progress(1, 2, "talk.mp4", 168)
