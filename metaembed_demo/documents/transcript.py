@@ -13,7 +13,11 @@ from metaembed_demo.core.types import Box, Word
 WIDTH, MARGIN = 1200, 40  # pixels
 LEAST = 675  # of a page's height
 FRAME_HEIGHT = 700  # at most
-SIZES = (30, 18)  # of type: the second where the first does not fit
+SIZES = (
+    (48, 1000),
+    (30, RENDER.max_side),
+    (18, RENDER.max_side),
+)  # of type, up to a height
 LINE = 1.4  # times the size of type
 MOST_LETTERS = 4_000  # of a page
 EAST = 0x2E80  # characters from here on, up to Korean, need a font of their own
@@ -32,11 +36,11 @@ class Placed(NamedTuple):
 def drawn(text: str, frame: Image.Image | None) -> tuple[Image.Image, tuple[Word, ...]]:
     """The page of a text of at most MOST_LETTERS, and its words."""
     top = Image.new("RGB", (0, 0)) if frame is None else _fitted(frame)
-    for size in SIZES:
+    for size, most in SIZES:
         font = _font(text, size)
         words = list(_lines(text, font, size))
         height = round(top.height + 2 * MARGIN + words[-1].y + LINE * size)
-        if height <= RENDER.max_side:
+        if height <= most:
             break
     page = Image.new("RGB", (WIDTH, min(max(height, LEAST), RENDER.max_side)), "white")
     page.paste(top, ((WIDTH - top.width) // 2, 0))
