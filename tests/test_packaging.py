@@ -49,7 +49,7 @@ def test_an_extra_that_is_named_anywhere_exists() -> None:
         for names in re.findall(r"-e \"?\.\[([\w,]+)\]|install\(['\"](\w+)['\"]\)", text)
         for extra in ",".join(filter(None, names)).split(",")
     }
-    assert {"vlm", "train", "qdrant", "dev"} <= asked
+    assert {"vlm", "train", "qdrant", "media", "dev"} <= asked
     assert asked <= set(PROJECT["optional-dependencies"])
 
 

@@ -18,6 +18,7 @@ from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.search import search, searched
 from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.core.budgets import Budget
+from metaembed_demo.core.moments import as_json, spot
 from metaembed_demo.core.text import clean, plural
 from metaembed_demo.core.types import Query, Trace
 from metaembed_demo.documents.file_types import uploads
@@ -134,6 +135,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
                 "score": round(hit.score, 5),
                 "file": page.source,
                 "page": page.number,
+                **as_json(page.source, page.number),
                 "id": page.id,
                 "title": page.title,
                 "language": page.language,
@@ -170,7 +172,7 @@ def second(name: str, steps: int) -> SecondEncoder:
 def show_search(result: dict[str, Any]) -> None:
     over = Budget.parse(result["budget"]).r_q if "similarity" in result else 1  # MeanMaxSim
     rows = [
-        [str(h["rank"]), f"{h['score'] / over:.3f}", _fits(h), h["file"], str(h["page"]), h["title"]]
+        [str(h["rank"]), f"{h['score'] / over:.3f}", _fits(h), h["file"], _at(h), h["title"]]
         for h in result["hits"]
     ]
     table(["rank", "score", "fits", "file", "page", "title"], rows, right={0, 1, 2, 4})
@@ -183,6 +185,10 @@ def show_search(result: dict[str, Any]) -> None:
     print(f"budget {result['budget']}, {result['pages']} pages; ms: {stages}")
     if "auto" in result:
         show_auto(result["auto"])
+
+
+def _at(hit: dict[str, Any]) -> str:
+    return spot(hit["file"], hit["page"], "")
 
 
 def _fits(hit: dict[str, Any]) -> str:

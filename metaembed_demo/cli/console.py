@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from metaembed_demo.collection.notices import in_lines
 from metaembed_demo.collection.progress import Progress
 from metaembed_demo.core.extras import install
+from metaembed_demo.core.moments import place
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Notice, Problem
 
@@ -67,7 +68,7 @@ def tell(progress: Progress) -> None:
     if progress.message:
         print(("\r\033[K" if live else "") + one_line(progress.message), file=sys.stderr)
     elif live:
-        line = one_line(f"{progress.done}/{progress.total} {progress.source} p. {progress.number}")
+        line = one_line(f"{progress.done}/{progress.total} {place(progress.source, progress.number)}")
         print(
             f"\r\033[K{line[:78]}",
             end="" if progress.done < progress.total else "\n",

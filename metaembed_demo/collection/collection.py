@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from metaembed_demo.core.budgets import Budgets
 from metaembed_demo.core.config import LIMITS
+from metaembed_demo.core.moments import is_media, moment_of
 from metaembed_demo.core.types import Embedding, FloatArray
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.base import MultiVectorIndex
@@ -38,7 +39,7 @@ class Document:
 
     source: str
     pages: int
-    kind: str  # "pdf" or "image"
+    kind: str  # "pdf", "image" or "media"
     shared: int = 0
 
 
@@ -153,6 +154,21 @@ class Collection:
             if not found:
                 raise NoPageLeft(self._selecting.why_none(only, self.pages))
             return found
+
+    @property
+    def has_moments(self) -> bool:
+        """Whether there is a video or sound among the documents."""
+        with self.lock:
+            return self._selecting.has_moments(self._sources)
+
+    def one_a_moment(self, page_ids: Iterable[str]) -> list[str]:
+        """The ids, best first, without those whose moment has come before by its other modality."""
+        found: dict[object, str] = {}
+        for page_id in page_ids:
+            source, number = self.pages.places(page_id)[0]
+            moment = moment_of(source, number)
+            found.setdefault((source, moment.seconds) if moment else page_id, page_id)
+        return list(found.values())
 
     def documents(self) -> list[Document]:
         """Every source with its page count, in the order of their first pages."""
@@ -348,7 +364,9 @@ class Collection:
 
 
 def document_kind(source: str) -> str:
-    """ "pdf" or "image", by the name, which the loader has checked against the content."""
+    """ "pdf", "image" or "media", by the name, which the loader has checked against the content."""
+    if is_media(source):
+        return "media"
     return "pdf" if source.lower().endswith(".pdf") else "image"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from metaembed_demo.core.moments import is_media
 from metaembed_demo.core.text import plural
 from metaembed_demo.index.base import MultiVectorIndex
 from metaembed_demo.index.selection import Selection
@@ -27,8 +28,8 @@ class NoPageLeft(ValueError):
 class Facets:
     """Each mapping from a value to its number of pages; languages begin with the most frequent.
 
-    last: the highest page number. added: the first and last day; None where no page has a date. undated:
-    pages without one.
+    last: the highest page number, those of moments apart. added: the first and last day; None where no page
+    has a date. undated: pages without one.
     """
 
     documents: Mapping[str, int]
@@ -48,8 +49,7 @@ class Facets:
                 documents[source] += 1
             for kind in {type_of(source): None for source in sources}:
                 types[kind] += 1
-            for _, number in page.places:
-                last = max(last, number)
+            last = max([last, *(number for source, number in page.places if not is_media(source))])
             languages[page.language] += 1
             if page.added:
                 first_added = min(first_added or page.added, page.added)
@@ -69,7 +69,14 @@ class Selecting:
 
     def changed(self) -> None:
         self._facets: Facets | None = None
+        self._has_moments: bool | None = None
         self._last: tuple[PageFilter, Selection] | None = None
+
+    def has_moments(self, sources: Iterable[str]) -> bool:
+        """Whether one of the collection's documents is a video or sound."""
+        if self._has_moments is None:
+            self._has_moments = any(map(is_media, sources))
+        return self._has_moments
 
     def facets(self, pages: PageStore) -> Facets:
         if self._facets is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Protocol
 
+from metaembed_demo.core.moments import is_media
 from metaembed_demo.index.selection import Span, Where
 
 from .filter_parts import (
@@ -201,8 +202,8 @@ class PageFilter:
     def _has(self, source: str, number: int) -> bool:
         if self.types and type_of(source) not in self.types:
             return False
-        if self.pages and not any(first <= number <= last for first, last in self.pages):
-            return False
+        if self.pages and (is_media(source) or not any(a <= number <= b for a, b in self.pages)):
+            return False  # the numbers of moments are times
         if self.places and not any(
             source == name and any(first <= number <= last for first, last in spans)
             for name, spans in self.places

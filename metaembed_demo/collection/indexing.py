@@ -9,6 +9,7 @@ from time import perf_counter, time
 from typing import cast
 
 from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.types import Embedding, Notice, Page, Problem, Upload
 from metaembed_demo.documents.sandbox.client import Rendered, Unread, count_pages, read_files
 from metaembed_demo.encoders.base import Encoder, Limited
@@ -40,6 +41,10 @@ def index_files(
     """
     collection.check_encoder(encoder)
     return _Indexing(collection, encoder, report, limits, dated).run(files)
+
+
+def _where(page: Page | StoredPage) -> str:
+    return f"{page.source} {spot(page.source, page.number, 'page ')}"
 
 
 class Places:
@@ -82,9 +87,9 @@ class Places:
             first, place = self.home.pages[page.id], self.place(page)
             if self.home.holder(place) == page.id:
                 self._again.setdefault(page.source, []).append((page.id, page.number))
-                return f"{page.source} page {page.number} is already indexed."
+                return f"{_where(page)} is already indexed."
             self.home.note_place(page.id, place)
-            return f"{page.source} page {page.number} is the same as {first.source} page {first.number}."
+            return f"{_where(page)} is the same as {_where(first)}."
 
 
 class _Indexing:
@@ -138,14 +143,12 @@ class _Indexing:
         try:
             page = rendered.read()
         except Unread as error:
-            return self._problem(Problem(page.source, f"{page.source} page {page.number} {error}"))
+            return self._problem(Problem(page.source, f"{_where(page)} {error}"))
         except Exception as error:
             # One faulty page must not lose the rest of the batch; the traceback goes to the log.
             if not isinstance(error, ImportError):  # its message says what to install
                 log.exception("%s page %d could not be read", page.source, page.number)
-            return self._problem(
-                Problem(page.source, f"{page.source} page {page.number} could not be read: {error}")
-            )
+            return self._problem(Problem(page.source, f"{_where(page)} could not be read: {error}"))
         for text in page.notices:
             self.report.note(Notice.of(page.source, page.number, text))
         if not page.words:  # its notice says so
@@ -181,7 +184,7 @@ class _Indexing:
         more = memory.cost(page, *embedding.vectors.shape)
         self.no_memory = memory.no_room(self.home, more, self.limits)
         if self.no_memory:
-            text = f"{page.source} page {page.number} and what follows was left out. {self.no_memory}"
+            text = f"{_where(page)} and what follows was left out. {self.no_memory}"
             self.report.note(Problem(page.source, text))
         return bool(self.no_memory)
 
@@ -196,7 +199,7 @@ class _Indexing:
     def _no_room(self, page: Page) -> Problem:
         return Problem(
             page.source,
-            f"{page.source} page {page.number} and what follows was left out: the index is full at "
+            f"{_where(page)} and what follows was left out: the index is full at "
             f"{self.limits.max_session_pages} pages. Remove documents, or raise METAEMBED_MAX_SESSION_PAGES.",
         )
 

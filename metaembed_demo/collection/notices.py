@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from metaembed_demo.core.moments import is_media, named, times
 from metaembed_demo.core.types import Notice, Problem
 
 NUMBER = re.compile(r"(\d+(?:,\d{3})*(?:\.\d+)?)")
@@ -21,7 +22,7 @@ def in_lines(notices: Sequence[Notice]) -> list[Problem]:
     """
     groups: dict[tuple[str, ...], list[tuple[Notice, list[str]]]] = {}
     for notice in notices:
-        text = notice.message.removeprefix(f"Page {notice.page} of {notice.source} ")
+        text = notice.message.removeprefix(f"{named(notice.source, notice.page)} ")
         parts = NUMBER.split(text)
         whole = text == notice.message  # it is about a file
         key = (notice.source, notice.message) if whole else (notice.source, *parts[::2])
@@ -38,6 +39,8 @@ def _line(group: Sequence[tuple[Notice, list[str]]]) -> str:
     text = "".join(_span([row[i] for row in told]) if i % 2 else parts[i] for i in range(len(parts)))
     verb, _, rest = text.partition(" ")
     rest = re.sub(r"\b(and|but) (is|was|has)\b", lambda found: f"{found[1]} {PLURALS[found[2]]}", rest)
+    if is_media(notice.source):
+        return f"{notice.source} at {times(pages)} {text}"
     return f"Pages {page_ranges(pages)} of {notice.source} {PLURALS.get(verb, verb.removesuffix('s'))} {rest}"
 
 

@@ -142,7 +142,18 @@ class Ranker:
         self._allowed = collection.select(how.only)
 
     def hits(self, k: int) -> list[Hit]:
-        """The best `k` pages. Their scores are MaxSim at the budget, whatever ranked them."""
+        """The best `k` pages. Their scores are MaxSim at the budget, whatever ranked them.
+
+        Of a moment of a video, which has a page for each modality, the better one counts.
+        """
+        if not self.collection.has_moments:
+            return self._found(k)
+        found = self._found(2 * k)  # which hold the best k moments
+        ids = self.collection.one_a_moment(hit.page_id for hit in found)[:k]
+        self.words = {page_id: self.words[page_id] for page_id in ids if page_id in self.words}
+        return ordered(found, ids)
+
+    def _found(self, k: int) -> list[Hit]:
         if self.how.mode == MEANING:
             return list(self._by_meaning(k))
         most = k if self.how.mode == WORDS else max(k, POOL)

@@ -121,6 +121,7 @@ class Paths(Settings):
     foreign_questions: ClassVar[Path] = ROOT / "assets" / "foreign_questions.txt"
     sample_corpus: ClassVar[Path] = ROOT / "sample_corpus"
     cache: Path = ROOT / ".cache"
+    speech: str = ""  # folder of a transformers model that recognises speech; "": none
 
 
 class Space(Settings):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from .budgets import OURS, Budget, Budgets
+from .moments import named
 from .text import normalised
 
 FloatArray = NDArray[np.float32]
@@ -307,7 +308,7 @@ class Notice(Problem):
         >>> Notice.of("a.pdf", 2, "is blank.").message
         'Page 2 of a.pdf is blank.'
         """
-        return cls(source, f"Page {page} of {source} {text}", page)
+        return cls(source, f"{named(source, page)} {text}", page)
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,8 @@ class Skipped(Problem):
 
 @dataclass(frozen=True)
 class Upload:
-    """A file on disk and its name as the user knows it."""
+    """A file on disk and its name as the user knows it. `subtitles`: those of a video or sound, if any."""
 
     path: Path
     name: str
+    subtitles: Path | None = field(default=None, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from metaembed_demo.core.boxes import area, holds, overlap
+from metaembed_demo.core.moments import moment_of
 from metaembed_demo.core.types import Box, Page, View, Word
 
 from . import language
@@ -38,9 +39,11 @@ def read(page: Page) -> Page:
 
     The text layer is kept where it says what is drawn (text_layer.py); writing without it is read by OCR, be
     it a picture, an outline, or the whole page. Images that are not pages of text are also tagged. A page
-    without an image keeps its words, in reading order.
+    without an image keeps its words, in reading order; one of speech, as they are.
     """
-    image = page.image
+    image, moment = page.image, moment_of(page.source, page.number)
+    if moment and moment.modality == "speech":  # a page that was drawn from its words
+        return replace(page, language=language.of(page.words))
     if image is None:
         return page.with_words(reading_order(page.words))
     if not page.words and is_blank(image):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import zipfile
@@ -9,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from metaembed_demo.core import moments
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.extras import install
 from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Problem, Skipped, Upload
 
 from . import office
 
+MEDIA = "video or sound"
 SUFFIXES = {
     ".pdf": "PDF",
     ".png": "PNG",
@@ -33,8 +37,19 @@ SUFFIXES = {
     ".j2k": "JPEG 2000",
     ".jpx": "JPEG 2000",
     ".zip": "ZIP",
+    **dict.fromkeys(moments.SUFFIXES, MEDIA),
 }
-ACCEPTED = "PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000 and ZIP files"
+
+
+def reads_media() -> bool:
+    """Whether the extra for video and sound is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+ACCEPTED = (
+    "PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF, JPEG 2000"
+    f"{', video, sound' if reads_media() else ''} and ZIP files"
+)
 TYPES = frozenset(SUFFIXES.values())
 # Magic bytes -> file type, or a description for types that are not accepted.
 MAGIC = (
@@ -59,6 +74,16 @@ MAGIC = (
     (b"\x7fELF", "a program"),
     (b"8BPS", "a Photoshop picture"),
 )
+# FFmpeg's name for the format of a video or sound, which is told to it: probing might take it for a playlist.
+MEDIA_MAGIC = (
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, b"OggS\0", "ogg"),
+    (0, b"fLaC", "flac"),
+    *((0, b"ID3" + bytes([version]), "mp3") for version in (2, 3, 4)),
+    (8, b"WAVE", "wav"),
+    (4, b"ftyp", "mov"),
+    *((3, b"\x08" + box, "mov") for box in (b"wide", b"skip")),  # of a QuickTime file without a type
+)
 SHORT_MAGIC = ((b"BM", "BMP"), (b"MZ", "a program"))  # may begin anything: looked at last
 OFFICE_PARTS = (
     ("word/document.xml", "a Word document"),
@@ -76,7 +101,11 @@ EXPORTED = {
     "RTF text",
 }
 TEXT_SUFFIXES = {".txt": "plain text", ".text": "plain text", ".md": "Markdown", ".markdown": "Markdown"}
-ARTICLES = {"PDF": "a PDF", "ZIP": "a ZIP archive"}  # other accepted types: "a ... picture"
+ARTICLES = {
+    "PDF": "a PDF",
+    "ZIP": "a ZIP archive",
+    MEDIA: f"a {MEDIA}",
+}  # other accepted types: "a ... picture"
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 HEAD = 1024 + 8  # bytes looked at; pdfium finds a header in the first 1024
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -149,12 +178,27 @@ def check(file: Upload, limits: Limits) -> Checked | Problem:
         actual = _text_named(file.name)
     if actual not in TYPES and (refused := _refused(file, actual)):
         return refused
+    if refusal := _refused_media(file.name, actual == MEDIA):
+        return refusal
     most = limits.max_archive_bytes if actual == "ZIP" else limits.max_file_bytes
     if size > most:
         return problem(
             f"is {bytes_text(size)}, over the limit of {bytes_text(most)}. Split it or make it smaller."
         )
-    return Checked(file.path, file.name, str(actual))
+    return Checked(file.path, file.name, str(actual), subtitles=file.subtitles)
+
+
+def _refused_media(name: str, is_media: bool) -> Problem | None:
+    """What is said where name and content disagree, or the extra is missing; None if a file is to be read."""
+    if is_media and not moments.is_media(name):
+        suffixes = ", ".join(moments.SUFFIXES)
+        return Problem(name, f"{name} is a {MEDIA}, but not named as one. Rename it to end in {suffixes}.")
+    if not is_media and moments.is_media(name):
+        return Problem(name, f"{name} is not a {MEDIA}, as its name says. Rename it, or download it again.")
+    if is_media and not reads_media():
+        told = f"was skipped: it is a {MEDIA}, which is read with the extra media: {install('media')}"
+        return Skipped(name, f"{name} {told}", MEDIA)
+    return None
 
 
 def _text_named(name: str) -> str:
@@ -169,7 +213,7 @@ def _refused(file: Upload, kind: str | None) -> Problem | None:
     named = SUFFIXES.get(PurePosixPath(name).suffix.lower())
     if named and kind not in office.PACKED:  # such as the web page of a failed download
         remedy = "Save it as a PDF or a picture and add that."
-        if kind is None:
+        if kind is None or named == MEDIA:
             remedy = "It may be damaged: download or export it again."
         elif kind in EXPORTED:
             remedy = "Download it again, or export it as PDF and add that."
@@ -195,6 +239,8 @@ def sniff(path: Path) -> str | None:
         return "WebP"
     if head[4:8] == b"ftyp":
         return _ftyp_type(head)
+    if media_format(head):
+        return MEDIA
     for magic, file_type in MAGIC:
         if head.startswith(magic):
             return _zip_type(path) if file_type == "ZIP" else file_type
@@ -207,6 +253,13 @@ def sniff(path: Path) -> str | None:
     return found
 
 
+def media_format(head: bytes) -> str:
+    """FFmpeg's name for the format of a file that begins so; "" where it is no video or sound."""
+    found = next((name for at, magic, name in MEDIA_MAGIC if head[at : at + len(magic)] == magic), "")
+    bare = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2  # a frame of layer III
+    return found or ("mp3" if bare else "")
+
+
 def _ftyp_type(head: bytes) -> str:
     """The type of an ISO media file, by its brands."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -215,7 +268,7 @@ def _ftyp_type(head: bytes) -> str:
         return "AVIF"
     if brands & HEIF_BRANDS:
         return "HEIC"
-    return "JPEG 2000" if head[8:12] == b"jp2 " else "a film"
+    return "JPEG 2000" if head[8:12] == b"jp2 " else MEDIA
 
 
 def _zip_type(path: Path) -> str:

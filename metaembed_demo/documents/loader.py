@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -12,9 +13,10 @@ from metaembed_demo.core.config import LIMITS, Limits
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Box, Notice, Page, Problem, Skipped, Upload, page_id
 
-from . import attachments, images, office, pdf
-from .file_types import Checked, check, uploads
+from . import attachments, images, media, office, pdf
+from .file_types import MEDIA, Checked, check, uploads
 from .skipped import folded
+from .subtitles import paired
 from .zip_archive import members
 
 __all__ = ["Problem", "Upload", "count_pages", "expand", "pages_of", "picture_of", "read_files", "uploads"]
@@ -26,7 +28,7 @@ NO_MEMORY = "needs more memory than is allowed for one file. Save it smaller, or
 
 def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
     """Number of pages that `read_files` will try to read. Renders nothing; bad files count 0."""
-    return sum(_count(item, limits) for file in files for item in expand(file, limits))
+    return sum(_count(item, limits) for file in paired(files) for item in expand(file, limits))
 
 
 def _count(item: Checked | Problem, limits: Limits) -> int:
@@ -35,6 +37,8 @@ def _count(item: Checked | Problem, limits: Limits) -> int:
     try:
         if item.file_type in office.CONVERTED:
             return 1  # at least
+        if item.file_type == MEDIA:
+            return media.count(item.path, limits)
         if item.file_type != "PDF":
             return images.count_frames(item.path, limits)
         with pdf.PdfFile(item.path, limits) as document:
@@ -49,7 +53,7 @@ def read_files(files: Sequence[Upload], limits: Limits = LIMITS) -> Iterator[Pag
     Never raises for bad content. Only a few pages are in memory at a time.
     """
     yield from folded(
-        page for file in files for item in expand(file, limits) for page in pages_of(item, limits)
+        page for file in paired(files) for item in expand(file, limits) for page in pages_of(item, limits)
     )
 
 
@@ -64,9 +68,11 @@ def pages_of(item: Checked | Problem, limits: Limits, level: int = 0) -> Iterato
         elif item.file_type in office.CONVERTED:
             with office.converted(item.path, item.file_type, limits) as made:
                 yield from _pdf_pages(Checked(made, item.name, "PDF"), limits, level)
+        elif item.file_type == MEDIA:
+            yield from media.pages(item, limits)
         else:
             yield from _image_pages(item, limits)
-    except (pdf.PdfError, images.ImageError, office.OfficeError) as error:
+    except (pdf.PdfError, images.ImageError, media.MediaError, office.OfficeError) as error:
         yield Problem(item.name, f"{item.name} {error}")
     except MemoryError:
         yield Problem(item.name, f"{item.name} {NO_MEMORY}")
@@ -156,7 +162,7 @@ def expand(file: Upload, limits: Limits, skip: int = 0) -> Iterator[Checked | Pr
 
     skip: number of items to leave out, already read.
     """
-    file = Upload(file.path, clean(file.name))
+    file = replace(file, name=clean(file.name))
     try:
         checked = check(file, limits)
         if not isinstance(checked, Problem) and checked.file_type == "ZIP":

@@ -88,7 +88,7 @@ def converted(path: Path, kind: str, limits: Limits) -> Iterator[Path]:
         folder, way = Path(name), CONVERTED[kind]
         source = folder / f"document.{way.suffix}"
         if way.suffix == "txt":
-            source.write_text(_text_of(path.read_bytes()), encoding="utf-8", newline="\n")
+            source.write_text(text_of(path.read_bytes()), encoding="utf-8", newline="\n")
         else:
             shutil.copyfile(path, source)
         _convert(source, way, folder, limits)
@@ -123,7 +123,8 @@ def _check_whole(path: Path, limits: Limits) -> None:
         raise OfficeError(f"is cut off or damaged. Download it again, or: {REMEDY[0].lower()}{REMEDY[1:]}")
 
 
-def _text_of(data: bytes) -> str:
+def text_of(data: bytes) -> str:
+    """A text file's content, in the likeliest of its encodings."""
     for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252"):
         with contextlib.suppress(UnicodeDecodeError):
             return data.decode(encoding)

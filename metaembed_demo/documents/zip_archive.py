@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import unicodedata
 import zipfile
@@ -14,6 +15,7 @@ from metaembed_demo.core.text import bytes_text, clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
 from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible
+from .subtitles import MOST_BYTES, beside
 
 UTF8 = 1 << 11  # flag of a member whose name is in UTF-8
 NO_ROOM = (
@@ -35,6 +37,10 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
         return
     with archive, tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
         wanted = sorted(filter(_wanted, archive.infolist()), key=lambda info: not is_accepted(_inner(info)))
+        by_name = {_inner(info): info for info in wanted}
+        subtitles = beside(list(by_name))
+        used = set(subtitles.values())
+        wanted = [info for info in wanted if _inner(info) not in used]
         if not wanted:
             yield Problem(
                 name,
@@ -51,13 +57,31 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
                 )
                 return
             if index >= skip:
-                yield from _member(archive, info, name, Path(folder, "member"), limits)
+                also = by_name.get(subtitles.get(_inner(info), ""))
+                with _unpacked(archive, also, Path(folder, "subtitles"), limits) as beside_it:
+                    yield from _member(archive, info, name, Path(folder, "member"), limits, beside_it)
         if len(wanted) > limits.max_archive_files:
             yield Problem(
                 name,
                 f"{name} holds {len(wanted):,} files, over the limit of {limits.max_archive_files:,}. The "
                 f"first {limits.max_archive_files:,} were read; split the archive to add the rest.",
             )
+
+
+@contextlib.contextmanager
+def _unpacked(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, target: Path, limits: Limits
+) -> Iterator[Path | None]:
+    """Subtitles on disk; None where there are none that can be unpacked."""
+    if info is None or info.file_size > MOST_BYTES or is_bomb(info, limits):
+        yield None
+        return
+    try:
+        with contextlib.suppress(Exception):
+            unpack(archive, info, target)
+        yield target if target.exists() else None
+    finally:
+        target.unlink(missing_ok=True)
 
 
 def _is_index(archive: zipfile.ZipFile) -> bool:
@@ -87,7 +111,12 @@ def _named(info: zipfile.ZipInfo) -> str:
 
 
 def _member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, archive_name: str, target: Path, limits: Limits
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    archive_name: str,
+    target: Path,
+    limits: Limits,
+    subtitles: Path | None,
 ) -> Iterator[Checked | Problem]:
     name = f"{archive_name}/{_inner(info)}"
 
@@ -117,7 +146,7 @@ def _member(
                 yield problem("cannot be unpacked: the archive is damaged or cut off. Pack it again.")
             return
         try:
-            found = check(Upload(target, name), limits)
+            found = check(Upload(target, name, subtitles=subtitles), limits)
             if isinstance(found, Checked) and found.file_type == "ZIP":
                 found = problem("is an archive inside an archive. Unpack it and add what it holds.")
             yield found

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.browsing import Opener, ask, make_pdf, room, settings
+from tests.support.sample_media import film, slide
 
 STOPS = ["1×1", "2×4", "4×8", "8×16", "16×64"]
 
@@ -294,6 +295,23 @@ def test_clearing_asks_twice_leaves_a_designed_page_and_is_undone(visit: Opener)
     expect(page.locator("#results .state")).to_contain_text("nothing to search")
     page.click("#results [data-action=restore]")
     expect(page.locator("#results .state")).to_contain_text(f"{before} pages ready")
+
+
+def test_a_film_is_found_by_what_is_shown_and_said(visit: Opener, tmp_path: Path) -> None:
+    page = visit()
+    shown = [(12, slide("Opening hours\nof the planetarium"))]
+    film(tmp_path / "tour.mkv", shown, [(2, "Bring a warm scarf, the dome is not heated.")])
+    room(page, "Documents")
+    page.set_input_files("#drop input[type=file]", [str(tmp_path / "tour.mkv")])
+    page.wait_for_selector(".outcome")
+    expect(page.locator(".outcome h2")).to_contain_text("2 pages added")
+    room(page, "Search")
+    for asked, found in (("opening hours of the planetarium", "0:00 picture"), ("warm scarf", "0:00 speech")):
+        ask(page, asked)
+        expect(page.locator(".hit").first).to_contain_text("tour.mkv")
+        expect(page.locator(".hit").first).to_contain_text(found)
+        expect(page.locator(".hit", has_text="tour.mkv")).to_have_count(1)
+        expect(page.locator(".page .hit-where")).to_contain_text(found)
 
 
 def test_visitors_do_not_see_each_others_documents(visit: Opener, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_missing_file(tmp_path: Path) -> None:
         ("noise.pdf", bytes(range(128, 256)) * 9, "but data of an unknown type. It may be damaged"),
         ("pictures.zip", b"Rar!\x1a\x07\x00 and so on", "but a RAR archive"),
         ("drawing.png", b'<?xml version="1.0"?><svg xmlns="x"></svg>', "but an SVG drawing"),
-        ("phone.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0isom", "but a film"),
+        ("phone.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0isom", "is a video or sound, but not named as one"),
     ],
 )
 def test_not_what_its_name_says(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -58,9 +58,9 @@ def test_unsupported_file_types(tmp_path: Path) -> None:
         archive.writestr("[Content_Types].xml", b"<Types/>")
     message = only_problem(tmp_path / "letter.docx")
     assert "is an Office document, which is not read here: export it as PDF" in message
-    (tmp_path / "tune.mp4").write_bytes(b"\0\0\0\x18ftypmp42\0\0\0\0isom")
-    message = only_problem(tmp_path / "tune.mp4")
-    assert "tune.mp4 was skipped: it is a film" in message
+    (tmp_path / "tune.7z").write_bytes(b"7z\xbc\xaf and so on")
+    message = only_problem(tmp_path / "tune.7z")
+    assert "tune.7z was skipped: it is a 7z archive" in message
     assert "PDF, PNG" in message
 
 

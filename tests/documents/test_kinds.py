@@ -79,7 +79,7 @@ def test_an_archive_under_another_name(tmp_path: Path) -> None:
 def test_what_a_folder_and_an_archive_hold_besides(tmp_path: Path) -> None:
     for at in range(9):
         (tmp_path / f"m{at}.py").write_text(f"print({at})")
-    (tmp_path / "song.mp3").write_bytes(b"ID3" + bytes(range(256)))
+    (tmp_path / "song.mid").write_bytes(b"MThd" + bytes(range(256)))
     (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     (tmp_path / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")

@@ -27,6 +27,7 @@ from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget
 from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.moments import as_json
 from metaembed_demo.core.text import check_length, clean
 from metaembed_demo.core.types import Query, Trace, Upload
 from metaembed_demo.explain.explainer import Explanation
@@ -305,7 +306,8 @@ def _groups(found: Explanation, trace: Trace) -> tuple[int, ...]:
 
 
 def _named(page: StoredPage) -> Answer:
-    return {"source": page.source, "page": page.number, "title": page.title, "language": page.language}
+    about = {"source": page.source, "page": page.number, **as_json(page.source, page.number)}
+    return {**about, "title": page.title, "language": page.language}
 
 
 def _text(value: Any, name: str) -> str:

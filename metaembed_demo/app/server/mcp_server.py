@@ -161,11 +161,11 @@ class Toolbox:
     ) -> CallToolResult:
         """Find the pages of PDFs and pictures that answer a question, by words, a picture, or both.
 
-        Answers with up to k hits, best first: page_id, source (a file) and page number, title, language,
-        score and, of a question in words, chance: how often such a page answers, 0 to 1. Compare hits of
-        different searches by chance, not by score. fit says when nothing fits well, unread_language when the
-        encoder does not read the question's language. It brings no text of the pages: explain names the
-        words that a hit was found by.
+        Answers with up to k hits, best first: page_id, source (a file) and page number (of a video or sound
+        also seconds, and modality: picture or speech), title, language, score and, of a question in words,
+        chance: how often such a page answers, 0 to 1. Compare hits of different searches by chance, not by
+        score. fit says when nothing fits well, unread_language when the encoder does not read the question's
+        language. It brings no text of the pages: explain names the words that a hit was found by.
         """
 
         def ask(files: list[Upload], client: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from metaembed_demo.app.visitors.shares import INDEX_JOBS
 from metaembed_demo.app.visitors.visitor import Visit
 from metaembed_demo.collection.collection import Collection
 from metaembed_demo.core.config import LIMITS, SERVER
+from metaembed_demo.documents.file_types import reads_media
 from metaembed_demo.encoders.registry import affordable, offered
 
 from .components import PageVisits, Updates, html
@@ -25,7 +26,7 @@ from .storage_tab import StorageTab
 INDEXING = {"concurrency_id": "index", "concurrency_limit": INDEX_JOBS}
 # Tabs that are told the progress of uploads; those are indexed in threads of their own.
 FOLLOWING = {"concurrency_id": "follow", "concurrency_limit": 12}
-DROP_FILES = "Drop PDFs, pictures or a zip, or choose files"
+DROP_FILES = f"Drop PDFs, pictures{', films' if reads_media() else ''} or a zip, or choose files"
 
 
 class DocumentsRoom:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from metaembed_demo.collection.corpus_layout import NONE, Layout
 from metaembed_demo.core.budgets import OURS, Budget, Budgets
+from metaembed_demo.core.moments import place
 from metaembed_demo.core.text import budget_text, plural
 from metaembed_demo.core.types import Hit
 
@@ -195,7 +196,7 @@ def hint(lit: bool) -> str:
 
 def side(near: Near, address: Address, stop: Budget | None) -> str:
     """The open page, large, and its neighbours. stop: of the search, if there is one."""
-    page, where = near.page, f"{near.page.source} p. {near.page.number}"
+    page, where = near.page, place(near.page.source, near.page.number)
     at = f" at {budget_text(stop.r_q, stop.r_c)}" if stop else ""
     rank = f"Ranked {near.rank}{at}. " if near.rank else f"Not among the first ten{at}. " if stop else ""
     if stop and not near.searched:
@@ -206,7 +207,7 @@ def side(near: Near, address: Address, stop: Budget | None) -> str:
     rows = "".join(
         f'<li><button type="button" data-page="{safe(each.id)}">'
         f'<img src="{address(each.id, THUMBNAIL)}" alt="" loading="lazy"><span>{safe(each.title)}</span>'
-        f'<span class="hint num">{safe(each.source)} p. {each.number} · {cosine:.2f}</span></button></li>'
+        f'<span class="hint num">{safe(place(each.source, each.number))} · {cosine:.2f}</span></button></li>'
         for each, cosine in near.neighbours
     )
     return (

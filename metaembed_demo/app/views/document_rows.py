@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.text import plural
 
 from .documents_tab import ShownDocument
@@ -86,10 +87,10 @@ def _strip(opened: Opened) -> str:
     """The pages side by side; web/documents.js opens one at full size in the dialog."""
     pages = "".join(
         f'<li><button type="button" data-picture="{opened.address(page.id, PICTURE)}" '
-        f'aria-label="Page {number}: {safe(page.title)}">'
+        f'aria-label="{spot(opened.source, number, "Page ")}: {safe(page.title)}">'
         f'<img src="{opened.address(page.id, THUMBNAIL)}" alt="" loading="lazy" width="{page.width}" '
         f'height="{page.height}"></button>'
-        f'<span class="num" aria-hidden="true">{number}</span></li>'
+        f'<span class="num" aria-hidden="true">{spot(opened.source, number, "")}</span></li>'
         for page, number in zip(opened.pages, opened.numbers, strict=True)
     )
     return (

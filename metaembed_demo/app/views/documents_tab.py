@@ -9,7 +9,9 @@ from typing import Protocol
 
 from metaembed_demo.core.budgets import OURS, Budgets
 from metaembed_demo.core.config import Limits
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.text import bytes_text, plural
+from metaembed_demo.documents.file_types import reads_media
 
 from .html import safe
 from .index_size_chart import storage
@@ -93,7 +95,7 @@ def progress(
     """
     share = 100 * done / max(total, 1)
     left = f", {time_left(left_s)}" if left_s is not None else ""
-    where = safe(source) + (f", page {number}" if number else "")
+    where = safe(source) + (f", {spot(source, number, 'page ')}" if number else "")
     return (
         '<section class="progress" aria-label="Indexing">'
         f'<p><b class="num">{done:,} of {plural(total, "page")}{left}</b>'
@@ -354,8 +356,9 @@ def _kept(dim: int, kind: str) -> str:
 
 def limits(allowed: Limits) -> str:
     """The upload limits."""
+    media = "MP4, MKV, WebM, MOV, MP3, M4A, WAV, OGG, FLAC and their subtitles, " if reads_media() else ""
     return (
-        '<p class="hint limits">PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, or a zip of them. '
+        f'<p class="hint limits">PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, {media}or a zip of them. '
         f"Up to {bytes_text(allowed.max_file_bytes)} a file, {allowed.max_pages:,} pages a file and "
         f"{allowed.max_session_pages:,} pages in all; {allowed.max_pixels // 1_000_000} megapixels a "
         f"picture. Files stay on this server for this session only and are dropped after "

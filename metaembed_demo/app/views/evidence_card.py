@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaembed_demo.core.budgets import Budgets
+from metaembed_demo.core.moments import spot
 
 from .html import safe
 from .page_map import DOUBTFUL, LEAST, LEAST_LISTED, LISTED
@@ -42,7 +43,7 @@ def card(
     asked = f"<q>{safe(query['text'])}</q>" if query["text"] else ""
     if query["image"]:
         asked += " with a picture" if asked else "asked with a picture"
-    place = f"{safe(page['source'])}, page {page['page']}"
+    place = f"{safe(page['source'])}, {spot(page['source'], page['page'], 'page ')}"
     return (
         f'<article class="card"><header><h1>{safe(page["title"]) or place}</h1><p class="place">{place}</p>'
         f'<p class="asked">{asked}</p></header>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metaembed_demo.core.languages import language_name
+from metaembed_demo.core.moments import named, place
 from metaembed_demo.core.types import Word
 
 from . import word_marks
@@ -34,10 +35,10 @@ def page(
         met: the words that the query meets literally, which are marked.
         judged: whether it is judged to answer the question.
     """
-    name = f"Page {shown.number} of {shown.source}"
+    name = named(shown.source, shown.number)
     also = ""
     if shown.also:
-        places = ", ".join(f"{safe(source)} p. {number}" for source, number in shown.also)
+        places = ", ".join(safe(place(source, number)) for source, number in shown.also)
         also = f'<p class="also">The same page is also in {places}.</p>'
     shape = "wide" if shown.width > shown.height else "tall"
     return (

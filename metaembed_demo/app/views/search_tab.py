@@ -13,6 +13,7 @@ from metaembed_demo import __version__
 from metaembed_demo.collection.modes import BOTH
 from metaembed_demo.core.config import SPACE
 from metaembed_demo.core.languages import language_name
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.text import budget_text, bytes_text, ms_text, plural
 from metaembed_demo.core.types import Hit, Trace, Word
 
@@ -334,8 +335,8 @@ def _shares(trace: Trace, hit: Hit) -> str:
 
 def where(page: ShownPage, in_language: bool = False) -> str:
     language = f"<span>{safe(language_name(page.language))}</span>" if in_language and page.language else ""
-    place = f'<span class="file">{safe(page.source)}</span><span class="num">p. {page.number}</span>'
-    return place + language
+    at = f'<span class="num">{spot(page.source, page.number)}</span>'
+    return f'<span class="file">{safe(page.source)}</span>{at}{language}'
 
 
 def _movement(places: int) -> str:

@@ -19,6 +19,7 @@ from metaembed_demo.collection.corpus_layout import Layout, with_new
 from metaembed_demo.collection.filters import PageFilter
 from metaembed_demo.collection.layout_pages import LayoutPages, drawn_ids, first_vectors
 from metaembed_demo.collection.layout_worker import NotLaidOut, lay_out_in_process
+from metaembed_demo.core.moments import place
 from metaembed_demo.core.types import FloatArray
 from metaembed_demo.evaluation.sample_layout import shipped
 
@@ -206,7 +207,7 @@ class CorpusMap:
             told = corpus_map.data(
                 plane.layout,
                 [page.title if page else "" for page in found],
-                [f"{page.source} p. {page.number}" if page else "" for page in found],
+                [place(page.source, page.number) if page else "" for page in found],
                 [page.width / max(page.height, 1) if page else 1.0 for page in found],
             )
             self._data = plane, json.dumps(told, separators=(",", ":"), ensure_ascii=False)

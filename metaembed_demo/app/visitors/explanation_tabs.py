@@ -19,6 +19,7 @@ from metaembed_demo.collection.modes import MEANING
 from metaembed_demo.collection.ranker import How, Ranker
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import OURS, Budget, Budgets
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.types import FloatArray, Query, Trace
 from metaembed_demo.encoders.attribution import Evidence
 from metaembed_demo.explain.explainer import Explainer, Explanation
@@ -195,10 +196,10 @@ class ExplanationTabs:
             pages = {each: collection.pages[each] for each in dict.fromkeys([*a.top, *b.top, *wanted])}
         if first.query_vectors is not trace.query_vectors:  # its pages open for the query now
             a = replace(a, stop=now)
-        titled = {each: Titled(page.title, f"{page.source} p. {page.number}") for each, page in pages.items()}
+        at = {each: spot(page.source, page.number) for each, page in pages.items()}
+        titled = {each: Titled(page.title, f"{page.source} {at[each]}") for each, page in pages.items()}
         lines = [
-            Line(each, pages[each].title, f"p. {pages[each].number}", tuple(rank[each] for rank in found))
-            for each in wanted
+            Line(each, pages[each].title, at[each], tuple(rank[each] for rank in found)) for each in wanted
         ]
         compared = ribbons(a, b, titled, chosen, self.pinned is not None, budgets)
         return compared + ranks(lines, now, chosen, trace.mode != MEANING, budgets)
@@ -242,7 +243,10 @@ class ExplanationTabs:
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
-            kept = Ranked(vectors, how, ids, {hit.page_id: hit.rank for hit in hits})
+            order = [hit.page_id for hit in hits]
+            if collection.has_moments:  # what a search leaves out comes last
+                order = list(dict.fromkeys([*collection.one_a_moment(order), *order]))
+            kept = Ranked(vectors, how, ids, {page_id: rank for rank, page_id in enumerate(order, 1)})
             if len(self._ranks) >= KEPT_RANKS:
                 self._ranks.pop(next(iter(self._ranks)))
             self._ranks[id(vectors), budget] = kept

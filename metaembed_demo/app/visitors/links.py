@@ -17,6 +17,7 @@ from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.modes import WORDS as BY_WORDS
 from metaembed_demo.collection.stored_page import StoredPage
 from metaembed_demo.core.budgets import Budget, Budgets
+from metaembed_demo.core.moments import as_json
 from metaembed_demo.core.types import Trace, Upload
 from metaembed_demo.explain.explainer import Explanation
 from metaembed_demo.index.quantization import KINDS
@@ -165,6 +166,7 @@ def trace_json(trace: Trace, pages: Mapping[str, StoredPage], found: Explanation
         page = pages.get(hit["page_id"])
         if page:
             hit |= {"source": page.source, "page": page.number, "title": page.title}
+            hit |= as_json(page.source, page.number)
             hit["language"] = page.language
     if found is not None:
         record["explanation"] = explanation_json(found, trace.by_full_vectors)

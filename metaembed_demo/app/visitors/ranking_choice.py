@@ -15,6 +15,7 @@ from metaembed_demo.collection.modes import BOTH, MODES
 from metaembed_demo.collection.ranker import How
 from metaembed_demo.collection.second_encoder import SecondEncoder
 from metaembed_demo.collection.stored_page import StoredPage
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.types import FloatArray, Trace, Word
 from metaembed_demo.index.maxsim import cosines
 from metaembed_demo.index.query_refinement import MOST_STEPS
@@ -91,7 +92,7 @@ def _refinement(collection: Collection, trace: Trace, chosen: str | None) -> str
             return ""
         pages = [collection.pages[page_id] for page_id in ids]
         vectors = collection.index.vectors(ids)[:, : trace.budget.r_c]
-    names = [f"{page.title}, p. {page.number}" for page in pages]
+    names = [f"{page.title}, {spot(page.source, page.number)}" for page in pages]
     after = {hit.page_id: hit.rank for hit in trace.hits}
     pool = [
         PoolPage(page_id, names[at], refined.scores[:, at], at + 1, after.get(page_id))

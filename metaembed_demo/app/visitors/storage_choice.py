@@ -13,6 +13,7 @@ from metaembed_demo.collection.collection import Collection
 from metaembed_demo.collection.convert_storage import convert, pages_for_pq, sizes, storage_of
 from metaembed_demo.core.budgets import Budget, Budgets
 from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.moments import place
 from metaembed_demo.core.types import Trace
 from metaembed_demo.evaluation.exact_search import RESCORE, Exactness, measure
 from metaembed_demo.index.base import MultiVectorIndex
@@ -59,7 +60,7 @@ class StorageChoice:
         found = self._checked[1]
         with collection.lock:
             pages = [collection.pages[m.page_id] for m in found.moves if m.page_id in collection.pages]
-        named = {page.id: (page.title, f"{page.source} p. {page.number}") for page in pages}
+        named = {page.id: (page.title, place(page.source, page.number)) for page in pages}
         return storage_control.agreement(found, index.storage, index.rescore > 0, named)
 
     def statistics(self, collection: Collection, budgets: Budgets) -> str:

@@ -10,15 +10,17 @@ import contextlib
 import logging
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from metaembed_demo.core.config import LIMITS, Limits
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.text import clean
 from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
 from metaembed_demo.documents import extraction, loader, office
-from metaembed_demo.documents.file_types import sniff
+from metaembed_demo.documents.file_types import MEDIA, sniff
 from metaembed_demo.documents.skipped import folded
+from metaembed_demo.documents.subtitles import paired
 
 from . import protocol
 from .pool import PICTURES, UPLOADS, Lost, Unavailable, Worker, Workers
@@ -104,7 +106,7 @@ class _Run:
 
     def file(self, file: Upload) -> Iterator[Page | Problem]:
         """The pages of one file. Terminates whatever happens to the process."""
-        file = Upload(file.path, clean(file.name))  # as `expand` does
+        file = replace(file, name=clean(file.name))  # as `expand` does
         skip, again = 0, False
         for _ in range(MOST_LOSSES):
             self.place, self.name, self.lost = skip, file.name, False
@@ -172,8 +174,8 @@ class _Run:
     def _loss(self, lost: Lost) -> Problem:
         if self.page is None:
             return Problem(self.name, f"{self.name} could not be read: {lost}. {CURE}")
-        past = f"{self.page.source} could not be read past page {self.page.number}"
-        return Problem(self.page.source, f"{past}: {lost}. {CURE}")
+        source, last = self.page.source, spot(self.page.source, self.page.number, "page ")
+        return Problem(source, f"{source} could not be read past {last}: {lost}. {CURE}")
 
     def read(self, page: Page) -> Page:
         """The page with the results of OCR and the picture network. Raises as `Rendered.read`."""
@@ -209,12 +211,14 @@ def _is_zip(file: Upload) -> bool:
 def _is_page(file: Upload) -> bool:
     """Whether a file may be a picture or a PDF. What is wrong with it otherwise, the reader says."""
     with contextlib.suppress(OSError):
-        return not _is_zip(file) and sniff(file.path) not in office.CONVERTED
+        return not _is_zip(file) and sniff(file.path) not in {*office.CONVERTED, MEDIA}
     return True
 
 
 def _request(file: Upload, limits: Limits) -> protocol.Message:
-    return {"path": str(file.path.absolute()), "name": file.name, "limits": limits.model_dump()}
+    beside = file.subtitles and str(file.subtitles.absolute())
+    about = {"path": str(file.path.absolute()), "name": file.name, "subtitles": beside}
+    return {**about, "limits": limits.model_dump()}
 
 
 @contextlib.contextmanager
@@ -233,7 +237,7 @@ def count_pages(files: Sequence[Upload], limits: Limits = LIMITS) -> int:
         return 0
     with _run(UPLOADS, limits) as run:
         if run.start():
-            return sum(map(run.count, files))
+            return sum(map(run.count, paired(files)))
     return loader.count_pages(files, limits)
 
 
@@ -248,7 +252,7 @@ def read_files(
         return
     with _run(workers or UPLOADS, limits) as run:
         if run.start():
-            for item in folded(item for file in files for item in run.file(file)):
+            for item in folded(item for file in paired(files) for item in run.file(file)):
                 yield item if isinstance(item, Problem) else Rendered(item, run.read)
             return
     for item in loader.read_files(files, limits):
@@ -258,7 +262,7 @@ def read_files(
 def read_picture(file: Upload, limits: Limits = LIMITS) -> Page | Problem | None:
     """The first page of a picture or PDF, as a query picture. Does not wait for uploads or load their models.
 
-    Archives and documents that are converted are refused: a few seconds are for one page.
+    Archives, videos and documents that are converted are refused: a few seconds are for one page.
     """
     if not _is_page(file):
         return Problem(file.name, f"{file.name} is neither a picture nor a PDF. Ask with one of these.")

@@ -109,7 +109,8 @@ def _generator(items: Iterator[Any]) -> Any:
 
 
 def _upload(request: dict[str, Any]) -> Upload:
-    return Upload(Path(request["path"]), request["name"])
+    beside = request["subtitles"]
+    return Upload(Path(request["path"]), request["name"], subtitles=Path(beside) if beside else None)
 
 
 def main() -> None:
