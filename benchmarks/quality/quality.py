@@ -76,7 +76,7 @@ def main() -> None:
             found["sets"][name] = measure(options.devsets / name, encoder, other, options.cache)
             out.write_text(json.dumps(found, indent=1) + "\n")
             tell(name, found["sets"][name])
-        if plain:
+        if plain and out.stem == "quality":
             mmr_effect.write(PATHS.assets / mmr_effect.NAME, effect(found["sets"], encoder.fingerprint))
     if out.stem == "quality":
         draw_all(found, options.ways)
