@@ -170,6 +170,12 @@ class Collection:
             found.setdefault((source, moment.seconds) if moment else page_id, page_id)
         return list(found.values())
 
+    def with_moments(self, page_ids: Sequence[str]) -> list[str]:
+        """A ranking of pages as one of moments: the ids that `one_a_moment` leaves out come last."""
+        if not self.has_moments:
+            return list(page_ids)
+        return list(dict.fromkeys([*self.one_a_moment(page_ids), *page_ids]))
+
     def documents(self) -> list[Document]:
         """Every source with its page count, in the order of their first pages."""
         with self.lock:

@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metaembed_demo.core import disk
+from metaembed_demo.core.moments import spot
 from metaembed_demo.core.types import Embedding, Notice, Page, Problem, Upload
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import read_files
+from metaembed_demo.documents.subtitles import paired
 from metaembed_demo.encoders.base import Encoder
 from metaembed_demo.index.local import usual
 
@@ -53,6 +55,7 @@ class Input:
     key: str
     path: str
     name: str
+    subtitles: str = ""  # the path of those of a video or sound
 
 
 @dataclass
@@ -73,6 +76,10 @@ def row_of(problem: Problem) -> list[Any]:
     return [problem.source, problem.message, *page]
 
 
+def _where(page: Page) -> str:
+    return f"{page.source} {spot(page.source, page.number, 'page ')}"
+
+
 def problem_of(row: Sequence[Any]) -> Problem:
     """Inverse of `row_of`."""
     return Notice(*row) if len(row) > 2 else Problem(*row)
@@ -85,10 +92,11 @@ def inputs_of(paths: Sequence[Path]) -> list[Input]:
     """Every file of `paths`, named as in the app. Two files with the same name get different keys."""
     met: dict[str, int] = {}
     found = []
-    for upload in uploads(paths):
+    for upload in paired(uploads(paths)):
         met[upload.name] = times = met.get(upload.name, 0) + 1
         text = f"{upload.name}\n{times}".encode("utf-8", "surrogatepass")
-        found.append(Input(hashlib.sha256(text).hexdigest()[:32], str(upload.path), upload.name))
+        key = hashlib.sha256(text).hexdigest()[:32]
+        found.append(Input(key, str(upload.path), upload.name, str(upload.subtitles or "")))
     return found
 
 
@@ -101,10 +109,12 @@ def listed(file: Path) -> list[Path]:
     return [file.parent / line.strip() for line in lines if line.strip()]
 
 
-def identity(path: Path) -> tuple[int, str]:
-    """Size and sha256; (-1, "") for an unreadable file, which `read_files` reports."""
+def identity(one: Input) -> tuple[int, str]:
+    """Size and sha256, with that of subtitles; (-1, "") for an unreadable file, which is reported later."""
+    path = Path(one.path)
     try:
-        return path.stat().st_size, disk.sha256_of(path)
+        also = f" {disk.sha256_of(Path(one.subtitles))}" if one.subtitles else ""
+        return path.stat().st_size, disk.sha256_of(path) + also
     except OSError:
         return -1, ""
 
@@ -130,7 +140,7 @@ def is_done(out: Path, one: Input) -> bool:
         return False
     path = Path(one.path)
     size = path.stat().st_size if path.is_file() else -1
-    return size == done.size and (done.size, done.sha256) == identity(path)  # avoids hashing if sizes differ
+    return size == done.size and (done.size, done.sha256) == identity(one)  # avoids hashing if sizes differ
 
 
 def lines_of(parts: Path, done: Done) -> Iterator[tuple[dict[str, Any], NDArray[np.float16]]]:
@@ -237,7 +247,7 @@ class _Task:
             before = read_done(self.worker.out, one.key) if self.careful else None
             if before is not None and before.run == self.worker.run:
                 continue
-            done = Done(one.name, *identity(Path(one.path)), self.worker.run)
+            done = Done(one.name, *identity(one), self.worker.run)
             if one.key in self.blamed:
                 done.problems.append([one.name, f"{one.name} {CRASHED}"])
                 done.again = True
@@ -266,7 +276,8 @@ class _Task:
 
     def _read(self, one: Input, done: Done) -> None:
         seen: set[str] = set()
-        for item in read_files([Upload(Path(one.path), one.name)], NO_SESSION):
+        beside = Path(one.subtitles) if one.subtitles else None
+        for item in read_files([Upload(Path(one.path), one.name, subtitles=beside)], NO_SESSION):
             if isinstance(item, Problem):
                 done.problems.append(row_of(item))
                 continue
@@ -276,7 +287,7 @@ class _Task:
             try:
                 page = read(item)
             except Exception as error:  # one faulty page must not lose the rest of its file
-                what = f"{item.source} page {item.number} could not be read: {error}"
+                what = f"{_where(item)} could not be read: {error}"
                 done.problems.append([item.source, what])
                 continue
             seen.add(page.id)
@@ -296,7 +307,7 @@ class _Task:
             if not repeat:
                 embedding = next(embeddings)
                 if isinstance(embedding, Exception):
-                    what = f"{page.source} page {page.number} could not be encoded: {embedding}"
+                    what = f"{_where(page)} could not be encoded: {embedding}"
                     done.problems.append([page.source, what])
                     done.again = True
                     continue

@@ -234,8 +234,13 @@ class PageFilter:
         return tuple((max(1, seconds_at(first)), seconds_at(last) + DAY - 1) for first, last in self.added)
 
     def where(self, documents: Iterable[str]) -> Where:
-        """The same for a server, with patterns replaced by those of `documents` that they mean."""
-        named = tuple(source for source in documents if self.names(source)) if self.documents else ()
+        """The same for a server, with patterns replaced by those of `documents` that they mean.
+
+        Where page numbers are asked for, videos and sound are no such documents: see `_has`.
+        """
+        named = tuple(source for source in documents if not self.documents or self.names(source))
+        paged = tuple(source for source in named if not (self.pages and is_media(source)))
+        named = paged if self.documents or len(paged) < len(named) else ()
         return Where(named, self.types, self.languages, self.pages, self._seconds, self.places)
 
 

@@ -17,6 +17,7 @@ from metaembed_demo.core.text import bytes_text
 from metaembed_demo.core.types import Problem, Skipped, Upload
 
 from . import office
+from . import subtitles as captions
 
 MEDIA = "video or sound"
 SUFFIXES = {
@@ -224,9 +225,12 @@ def _refused(file: Upload, kind: str | None) -> Problem | None:
         return None
     if kind in EXPORTED:
         return Problem(name, f"{name} is {described}, which is not read here: export it as PDF and add that.")
+    told = f"it is {described}, which is not read here. Read are {ACCEPTED}."
+    if name.lower().endswith(captions.SUFFIXES):
+        told = f"subtitles are read with a {MEDIA} of the same name in the same upload, in one language."
     return Skipped(
         name,
-        f"{name} was skipped: it is {described}, which is not read here. Read are {ACCEPTED}.",
+        f"{name} was skipped: {told}",
         described,
     )
 

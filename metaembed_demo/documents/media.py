@@ -31,11 +31,13 @@ EVERY, LOOK = 10.0, 5.0  # seconds from a frame to the next at least; between lo
 LONGEST = 60.0  # seconds of speech on a page at most
 SMALL = (64, 36)  # pixels in which two frames are compared
 APART, CHANGED = 24, 0.004  # of 255, from which a pixel differs; share of these from which a frame does
+SPARSE = 60.0  # seconds between key frames from which is told that what lies between them is not seen
 MISSING = 0.1  # share of the announced length that may lack
 QUIET_SHARE = 0.25  # of the time for a page, after which a stretch without pages is told
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 BESIDE = "subtitles of the same name"
 REMEDY = "Download or export it again."
+KEYS = "Export it with a key frame every few seconds to have them all."
 WORDS = (
     "add its subtitles as a file of the same name (.srt or .vtt) in the same upload, or set METAEMBED_SPEECH"
 )
@@ -90,11 +92,11 @@ def pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
     """
     with contextlib.ExitStack() as held:
         shown = _Frames(held.enter_context(_opened(item.path)), limits)
-        if not (shown.has_picture or shown.has_sound or item.subtitles):
+        if not (shown.has_picture or shown.has_sound or shown.has_words or item.subtitles):
             raise MediaError(f"holds neither pictures nor sound. {REMEDY}")
         words, why = _words(item, shown, held)
         if item.subtitles and words.reading != BESIDE:
-            yield Notice(item.name, f"The subtitles beside {item.name} hold none that can be read.")
+            yield Notice(item.name, f"The subtitles beside {item.name} {subtitles.fault(item.subtitles)}")
         found, last, told_at = 0, 0.0, monotonic()
         for span in _spans(shown, words):
             for each in _pages_at(item, span, words) if span.start < span.stop else ():
@@ -112,8 +114,8 @@ def pages(item: Checked, limits: Limits) -> Iterator[Page | Problem]:
             raise MediaError(_empty(shown, why))
         if why:
             yield Notice(item.name, f"What is said in {item.name} was not read: {why}.")
-        if shown.lacks:
-            yield Notice(item.name, f"{item.name} {shown.lacks}")
+        for lack in shown.lacks:
+            yield Notice(item.name, f"{item.name} {lack}")
 
 
 def _pages_at(item: Checked, span: Span, words: _Words) -> Iterator[Page | Problem]:
@@ -170,7 +172,7 @@ def _spans(frames: Iterable[tuple[float, Image.Image | None]], words: _Words) ->
     at = start
     for second, image in chain(ticks, [(math.inf, None)]):
         ends = image is not None or second == math.inf
-        while at < second and (ends or at + LONGEST <= second):
+        while _begins_before(at, second) and (ends or at + LONGEST <= second):
             until = min(at + LONGEST, second)
             yield Span(at, until, frame, at == start)
             at = max(until, words.start)
@@ -180,6 +182,11 @@ def _spans(frames: Iterable[tuple[float, Image.Image | None]], words: _Words) ->
             yield Span(second, second, frame, False)
 
 
+def _begins_before(at: float, second: float) -> bool:
+    """Whether a stretch from `at` has a moment of its own: in an earlier second than the next frame."""
+    return at < second and (second == math.inf or int(at) < int(second))
+
+
 class _Frames:
     """The frames of an open container as `_spans` takes them. Iterated once.
 
@@ -187,16 +194,34 @@ class _Frames:
     """
 
     def __init__(self, container: Any, limits: Limits) -> None:
-        self.container, self.limits, self.lacks = container, limits, ""
+        self.container, self.limits, self.lacks = container, limits, list[str]()
         self._end, self._due = 0.0, -math.inf  # seconds: of the last packet; from which a frame is looked at
+        self._key, self._gap = 0.0, (0.0, 0.0)  # seconds of the last key frame; the longest time without one
+        self._began = (container.start_time or 0) / 1e6
         known = [each for each in container.streams if each.codec_context is not None]
         films = (s for s in known if s.type == "video" and "attached_pic" not in str(s.disposition))
         self.stream: Any = next(films, None)  # and not the cover of a song
         self.has_picture, self.has_sound = self.stream is not None, any(s.type == "audio" for s in known)
+        self.has_words = any(s.type == "subtitle" for s in known)
 
     def __iter__(self) -> Iterator[tuple[float, Image.Image | None]]:
-        if self.stream is None:
-            return
+        if self.stream is not None:
+            yield from self._new_frames()
+        else:  # only to know where it ends
+            with _decoding(ends=True):
+                for packet in self.container.demux():
+                    self._second(packet)
+        length = min((self.container.duration or 0) / 1e6, MOST_SECONDS)
+        if length - self._end > max(EVERY, MISSING * length):
+            ends = f"but what can be read of it ends at {clock(self._end)}"
+            self.lacks.append(f"says that it is {clock(length)} long, {ends}.")
+        if self._gap[1] - self._gap[0] > SPARSE:
+            between = f"from {clock(self._gap[0])} to {clock(self._gap[1])}"
+            self.lacks.append(
+                f"has no key frame {between}: a picture shown only meanwhile was not read. {KEYS}"
+            )
+
+    def _new_frames(self) -> Iterator[tuple[float, Image.Image | None]]:
         context, before = self.stream.codec_context, None
         self._check(context.width, context.height)
         for frame, second in self._key_frames():
@@ -207,30 +232,40 @@ class _Frames:
             before = small if is_new else before
             self._due = second + (EVERY if is_new else LOOK)
             yield second, self._picture(frame) if is_new else None
-        length = min((self.container.duration or 0) / 1e6, MOST_SECONDS)
-        if length - self._end > max(EVERY, MISSING * length):
-            ends = f"but what can be read of it ends at {clock(self._end)}"
-            self.lacks = f"says that it is {clock(length)} long, {ends}."
 
     def _key_frames(self) -> Iterator[tuple[Any, float]]:
         import av
 
         self.stream.codec_context.skip_frame = "NONKEY"
         self.stream.codec_context.thread_count = 2
-        began = (self.container.start_time or 0) / 1e6
         with _decoding(ends=True):
             for packet in self.container.demux():
-                at = math.inf if packet.pts is None else float(packet.pts * packet.time_base) - began
-                self._end = max(self._end, at) if at < math.inf else self._end
-                if packet.stream is not self.stream or (packet.is_keyframe and at < self._due):
+                at = self._second(packet)
+                if packet.stream is not self.stream:
+                    continue
+                self._note_gap(packet, at)
+                if packet.is_keyframe and at < self._due:
                     continue
                 try:
                     frames = packet.decode()
                 except av.error.InvalidDataError:  # one damaged packet
                     continue
                 for frame in frames:
-                    if frame.time is not None and frame.time - began <= MOST_SECONDS:
-                        yield frame, max(0.0, frame.time - began)
+                    if frame.time is not None and frame.time - self._began <= MOST_SECONDS:
+                        yield frame, max(0.0, frame.time - self._began)
+
+    def _second(self, packet: Any) -> float:
+        """When a packet is due, infinite if it does not say; the end of the file so far is noted."""
+        if packet.pts is None:
+            return math.inf
+        at = float(packet.pts * packet.time_base) - self._began
+        self._end = max(self._end, at)
+        return at
+
+    def _note_gap(self, packet: Any, at: float) -> None:
+        if at < math.inf:
+            self._gap = max(self._gap, (self._key, at), key=lambda gap: gap[1] - gap[0])
+            self._key = at if packet.is_keyframe else self._key
 
     def _check(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:
@@ -289,6 +324,8 @@ def _empty(shown: _Frames, why: str) -> str:
     """Why nothing was read."""
     if why:
         return f"gives no pages. What is said in it was not read: {why}."
+    if not (shown.has_picture or shown.has_sound):
+        return f"holds no pictures or sound, and no subtitles of text. {REMEDY}"
     if shown.has_picture:
         return f"is damaged: none of its pictures can be decoded, and it has no words. {REMEDY}"
     return f"has no words that could be recognised; {WORDS}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,19 +11,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metaembed_demo.core import moments
-from metaembed_demo.core.text import clean
+from metaembed_demo.core.text import bytes_text, clean
 from metaembed_demo.core.types import Upload
 
 from .office import text_of
 
 SUFFIXES = (".srt", ".vtt")
 MOST_BYTES = 5_000_000  # of a file of subtitles; a film's has a hundredth
-MOST_CUES = 50_000
+MOST_CUES = 50_000  # of a stream
 DRAWN = ("dvdsub", "dvbsub", "pgssub", "xsub")  # codecs of subtitles that are pictures
 TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 SPAN = re.compile(rf"\s*{TIME}\s*-->\s*{TIME}")
-MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")  # of WebVTT and of ASS
-LANGUAGE = re.compile(r"\.[a-z]{2,3}(-\w{2,8})?$")  # as in talk.en.srt
+MARKUP = re.compile(r"<rt>[^<]*|<[^>]*>|\{\\[^}]*\}")  # of WebVTT, with how a word is read, and of ASS
+LANGUAGE = re.compile(r"\.[a-z]{2,3}(-\w{2,8})?$", re.IGNORECASE)  # as in talk.en.srt
 
 
 class Cue(NamedTuple):
@@ -59,23 +60,31 @@ def beside(names: Sequence[str]) -> dict[str, str]:
 
 
 def read_file(path: Path) -> list[Cue]:
-    """The cues of an .srt or .vtt file in order of time, none where it holds none. Raises OSError."""
-    with path.open("rb") as file:
-        lines = text_of(file.read(MOST_BYTES)).splitlines()
-    found: list[Cue] = []
-    for number, line in enumerate(lines):
+    """The cues of an .srt or .vtt file in order of time; none where `fault` says why. Raises OSError."""
+    if path.stat().st_size > MOST_BYTES:
+        return []
+    found: list[tuple[float, list[str]]] = []
+    is_said = False
+    for line in text_of(path.read_bytes()).splitlines():
         if at := SPAN.match(line):
             hours, minutes, seconds, rest = (int(part or 0) for part in at.groups()[:4])
-            start = 3600 * hours + 60 * minutes + seconds + rest / 10 ** len(at[4])
-            said = []
-            for text in lines[number + 1 :]:
-                if not text.strip() or SPAN.match(text):
-                    break
-                said.append(text)
-            found.append(Cue(start, "\n".join(said)))
-            if len(found) == MOST_CUES:
-                break
-    return _plain(found)
+            found.append((3600 * hours + 60 * minutes + seconds + rest / 10 ** len(at[4]), []))
+            is_said = True
+        elif not line.strip():
+            is_said = False
+        elif is_said:
+            found[-1][1].append(line)
+    return _plain(Cue(start, "\n".join(said)) for start, said in found)
+
+
+def fault(path: Path) -> str:
+    """Why `read_file` finds nothing: the rest of a sentence that begins with the subtitles."""
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        return (
+            f"are {bytes_text(size)}, over the limit of {bytes_text(MOST_BYTES)}. Split them with the file."
+        )
+    return "hold none that can be read. Save them as .srt or .vtt, in UTF-8."
 
 
 def read_stream(container: Any) -> list[Cue]:
@@ -91,14 +100,25 @@ def read_stream(container: Any) -> list[Cue]:
 
     stream = next((each for each in streams if "default" in str(each.disposition)), streams[0])
     found: list[Cue] = []
-    for packet in container.demux(stream):
-        if packet.pts is None or len(found) == MOST_CUES:
-            continue
-        for part in packet.decode():
-            if text := getattr(part, "dialogue", b""):
-                start = float(packet.pts * packet.time_base) - (container.start_time or 0) / av.time_base
-                found.append(Cue(max(0.0, start), text.decode("utf-8", "replace")))
+    with contextlib.suppress(av.error.InvalidDataError):  # the end of what can be read
+        for packet in container.demux(stream):
+            if packet.pts is None or len(found) == MOST_CUES:
+                continue
+            start = float(packet.pts * packet.time_base) - (container.start_time or 0) / av.time_base
+            for text in _lines(packet):
+                found.append(Cue(max(0.0, start), text))
     return _plain(found)
+
+
+def _lines(packet: Any) -> list[str]:
+    """The texts in a packet of subtitles; none in one that is damaged."""
+    import av
+
+    try:
+        texts = [getattr(part, "dialogue", b"") for part in packet.decode()]
+    except av.error.InvalidDataError:
+        return []
+    return [text.decode("utf-8", "replace") for text in texts if text]
 
 
 def _plain(cues: Iterable[Cue]) -> list[Cue]:

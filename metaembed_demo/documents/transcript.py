@@ -17,6 +17,7 @@ SIZES = (
     (48, 1000),
     (30, RENDER.max_side),
     (18, RENDER.max_side),
+    (12, RENDER.max_side),  # of the widest letters
 )  # of type, up to a height
 LINE = 1.4  # times the size of type
 MOST_LETTERS = 4_000  # of a page

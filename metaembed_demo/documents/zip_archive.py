@@ -15,7 +15,7 @@ from metaembed_demo.core.text import bytes_text, clean, short_name
 from metaembed_demo.core.types import Problem, Upload
 
 from .file_types import ACCEPTED, MEBIBYTE, Checked, check, is_accepted, is_visible
-from .subtitles import MOST_BYTES, beside
+from .subtitles import beside
 
 UTF8 = 1 << 11  # flag of a member whose name is in UTF-8
 NO_ROOM = (
@@ -37,7 +37,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
         return
     with archive, tempfile.TemporaryDirectory(prefix=scratch_prefix()) as folder:
         wanted = sorted(filter(_wanted, archive.infolist()), key=lambda info: not is_accepted(_inner(info)))
-        by_name = {_inner(info): info for info in wanted}
+        by_name = {_inner(info): info for info in wanted if _is_small(info, limits)}
         subtitles = beside(list(by_name))
         used = set(subtitles.values())
         wanted = [info for info in wanted if _inner(info) not in used]
@@ -58,7 +58,7 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
                 return
             if index >= skip:
                 also = by_name.get(subtitles.get(_inner(info), ""))
-                with _unpacked(archive, also, Path(folder, "subtitles"), limits) as beside_it:
+                with _unpacked(archive, also, Path(folder, "subtitles")) as beside_it:
                     yield from _member(archive, info, name, Path(folder, "member"), limits, beside_it)
         if len(wanted) > limits.max_archive_files:
             yield Problem(
@@ -68,18 +68,22 @@ def members(archive_file: Checked, limits: Limits, skip: int = 0) -> Iterator[Ch
             )
 
 
+def _is_small(info: zipfile.ZipInfo, limits: Limits) -> bool:
+    return info.file_size <= limits.max_file_bytes and not is_bomb(info, limits)
+
+
 @contextlib.contextmanager
-def _unpacked(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, target: Path, limits: Limits
-) -> Iterator[Path | None]:
-    """Subtitles on disk; None where there are none that can be unpacked."""
-    if info is None or info.file_size > MOST_BYTES or is_bomb(info, limits):
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, target: Path) -> Iterator[Path | None]:
+    """Subtitles on disk, empty if they cannot be unpacked; None where there are none."""
+    if info is None:
         yield None
         return
     try:
-        with contextlib.suppress(Exception):
+        try:
             unpack(archive, info, target)
-        yield target if target.exists() else None
+        except Exception:
+            target.write_bytes(b"")
+        yield target
     finally:
         target.unlink(missing_ok=True)
 

@@ -185,7 +185,8 @@ def measure(
             batch = encoder.encode_queries([query for _, query in queries[at : at + ENCODE_BATCH]])
         vectors = batch[at % ENCODE_BATCH].vectors
         try:
-            rankings = [[hit.page_id for hit in index.rerank(vectors, s, ids, len(ids))] for s in stops]
+            hits = [index.rerank(vectors, s, ids, len(ids)) for s in stops]
+            rankings = [collection.with_moments([hit.page_id for hit in each]) for each in hits]
             ms[at] = _timed(index, vectors, stops, seed=at)
         except KeyError:  # a page was removed between two calls
             raise ValueError(CHANGED) from None

@@ -95,7 +95,7 @@ def at_budgets(
             times.append((perf_counter() - started) * 1000)
             if of_query.mode == MEANING:
                 hits = index.rerank(vector, budget, ids, len(ids))
-            rankings[key] = [hit.page_id for hit in hits]
+            rankings[key] = collection.with_moments([hit.page_id for hit in hits])
         ranked[str(budget)] = rankings
         rows.append(
             {

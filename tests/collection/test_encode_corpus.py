@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.encoders.base import Encoder
 from tests.support.dummy_encoder import DummyEncoder
 from tests.support.sample_files import make_pdf
+from tests.support.sample_media import film, slide, subtitle_file
 
 pytestmark = pytest.mark.slow
 
@@ -334,3 +336,19 @@ def test_bad_input_is_told_in_words(folder: Path, tmp_path: Path, capsys) -> Non
         file.write_bytes(b"?" + file.read_bytes()[1:])
     with pytest.raises(BadInput, match=r"Part \w+ of .* is damaged"):
         merge(parts, tmp_path / "other", partial=True)
+
+
+def test_a_film_is_encoded_with_its_subtitles(tmp_path: Path) -> None:
+    """And again when these change."""
+    films = tmp_path / "films"
+    films.mkdir()
+    film(films / "talk.mkv", [(12, slide("Heat pump"))])
+    subtitle_file(films / "talk.srt", [(1, "good morning")])
+    [one] = encoded_parts.inputs_of([films])
+    for name in ("parts", "done", "trying"):
+        (tmp_path / "parts" / name).mkdir(parents=True)
+    worker = encoded_parts.Worker(str(tmp_path / "parts"), "dummy", dummy, 8, 0, "one")
+    assert worker.work(json.dumps([asdict(one)]))["pages"] == 2
+    assert encoded_parts.is_done(tmp_path / "parts", one)
+    subtitle_file(films / "talk.srt", [(1, "good evening")])
+    assert not encoded_parts.is_done(tmp_path / "parts", one)

@@ -238,9 +238,12 @@ def test_filters_are_payload_filters_on_qdrant(
     shelf: Collection, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     location = f"{place}{tmp_path / 'qdrant'}"
-    exact = {text: ids(shelf, PageFilter.parse(text), exact=True) for text in FILTERS}
+    moment = StoredPage.of(make_page("talk.mp4", 3, "coffee machine 7"))  # its number is a time
+    shelf.put(moment, ENCODER.encode_pages([as_read(moment)])[0])
+    exact = {text: ids(shelf, PageFilter.parse(text), exact=True) for text in [*FILTERS, "pages:1-4"]}
+    assert moment.id not in exact["pages:1-4"]
     remote = open_remote(shelf, location, "pages")
-    assert list(push(shelf, remote))[-1] == 40
+    assert list(push(shelf, remote))[-1] == 41
     remote.close()
     there = shelf.copy()
     search_there(there, location, "pages")

@@ -77,6 +77,11 @@ def test_the_better_modality_of_a_moment_counts() -> None:
     assert len(everything.hits) == 4
     exact = research(collection, trace, FULL, 3, How(exact=True))
     assert [hit.page_id for hit in exact.hits] == [hit.page_id for hit in trace.hits]
+    ranked = collection.with_moments(
+        [hit.page_id for hit in collection.index.search(np.array([[1, 0]], np.float32), Budget(1, 1), 8)]
+    )
+    assert ranked[:4] == [hit.page_id for hit in everything.hits]
+    assert sorted(ranked) == sorted(collection.index.ids)
 
 
 def test_pages_of_one_number_in_other_documents_stay() -> None:

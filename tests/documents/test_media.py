@@ -6,6 +6,7 @@ import struct
 import sys
 import zipfile
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from metaembed_demo.core.config import LIMITS, Limits, Paths
 from metaembed_demo.core.moments import moment_of
 from metaembed_demo.core.types import Notice, Page, Problem, Skipped, Upload
-from metaembed_demo.documents import media, transcript
+from metaembed_demo.documents import media, subtitles, transcript
 from metaembed_demo.documents.extraction import read
 from metaembed_demo.documents.file_types import uploads
 from metaembed_demo.documents.loader import count_pages, read_files
@@ -97,10 +98,46 @@ def test_a_film_is_upright_with_square_pixels(tmp_path: Path) -> None:
     assert page.image.size == (360, 640)
 
 
+def test_a_moment_is_said_once(tmp_path: Path) -> None:
+    """Words of the second in which a frame comes, but before it, are with the frame."""
+    beside = subtitle_file(tmp_path / "talk.srt", [(1, "one"), (65, "after")])
+    beside.write_text(beside.read_text() + "\n00:01:04,900 --> 00:01:06,000\nbefore\n")
+    words = media._Words(subtitles.read_file(beside), "")
+    spans = media._spans([(0.0, RED), (64.95, GREEN)], words)
+    assert [(span.start, words.until(span.stop)) for span in spans] == [(0, "one"), (64.95, "before after")]
+
+
+def test_what_lies_between_far_key_frames_is_told(tmp_path: Path) -> None:
+    path = film(tmp_path / "screen.mkv", [(30, slide("one")), (45, slide("two"))], gop=1000)
+    found, [message] = read_one(path)
+    assert found == [(0, "picture", "")]
+    assert message.startswith("screen.mkv has no key frame from 0:00 to 1:14: a picture shown only meanwhile")
+
+
+def test_a_file_of_subtitles_alone_is_read(tmp_path: Path) -> None:
+    assert read_one(film(tmp_path / "words.mkv", [], [(3, "alone")])) == ([(3, "speech", "alone")], [])
+
+
+def test_damaged_subtitles_leave_the_pictures(tmp_path: Path) -> None:
+    path = film(tmp_path / "talk.mkv", [(12, RED)], [(at, f"word {at}") for at in range(1, 10)])
+    real = subtitles._lines
+
+    def damaged(packet: object) -> list[str]:
+        import av
+
+        if "5" in (said := "".join(real(packet))):  # as demuxing raises it
+            raise av.error.InvalidDataError(1, "damaged")
+        return [said]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subtitles, "_lines", damaged)
+        assert read_one(path)[0] == [(0, "picture", ""), (0, "speech", "word 1 word 2 word 3 word 4")]
+
+
 # Subtitles beside the file
 
 
-@pytest.mark.parametrize("name", ["talk.srt", "talk.vtt", "talk.en.srt"])
+@pytest.mark.parametrize("name", ["talk.srt", "talk.vtt", "talk.en.srt", "talk.EN.SRT"])
 def test_subtitles_of_the_same_name(tmp_path: Path, name: str) -> None:
     path = song(tmp_path / "talk.mp3", 80)
     beside = subtitle_file(tmp_path / name, [(2, "good morning"), (70, "goodbye")])
@@ -122,7 +159,9 @@ def test_subtitles_without_their_film_are_skipped(tmp_path: Path) -> None:
     subtitle_file(tmp_path / "other.srt", [(2, "good morning")])
     song(tmp_path / "talk.mp3", 3)
     _, problems = split(uploads([tmp_path]))
-    assert any(isinstance(problem, Skipped) and problem.source == "other.srt" for problem in problems)
+    [skipped] = [problem for problem in problems if isinstance(problem, Skipped)]
+    assert skipped.source == "other.srt"
+    assert "subtitles are read with a video or sound of the same name in the same upload" in skipped.message
 
 
 def test_a_rolling_caption_says_each_line_once(tmp_path: Path) -> None:
@@ -134,13 +173,59 @@ def test_a_rolling_caption_says_each_line_once(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_how_a_word_is_read_is_not_said(tmp_path: Path) -> None:
+    song(tmp_path / "talk.wav", 5)
+    subtitle_file(tmp_path / "talk.vtt", [(0, "<ruby>漢<rt>kan</rt>字<rt>ji</rt></ruby>")])
+    assert [text for _, _, text in read_one_of_folder(tmp_path)] == ["漢字"]
+
+
+def test_large_subtitles_are_read_in_no_time_up_to_the_limit(tmp_path: Path) -> None:
+    film(tmp_path / "talk.mp4", [(5, RED)])
+    cues = [(at % 90_000, f"word{at}") for at in range(90_000)]
+    beside = subtitle_file(tmp_path / "talk.srt", cues)
+    started = monotonic()
+    assert len(subtitles.read_file(beside)) == len(cues)
+    assert monotonic() - started < 20
+    beside.write_bytes(beside.read_bytes() * 2)
+    with zipfile.ZipFile(tmp_path / "box.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "talk.mp4", "talk.mp4")
+        archive.write(beside, "talk.srt")
+    for name in ("talk.mp4", "box.zip/talk.mp4"):
+        pages, problems = split(uploads([tmp_path]))
+        assert [place(page) for page in pages if page.source == name] == [(name, 1)]
+        [message] = [problem.message for problem in problems if problem.source == name]
+        assert message.startswith(f"The subtitles beside {name} are ")
+        assert "over the limit of 5 MB" in message
+
+
+def place(page: Page) -> tuple[str, int]:
+    return page.source, page.number
+
+
+def test_damaged_subtitles_in_an_archive_are_told(tmp_path: Path) -> None:
+    path = film(tmp_path / "talk.mp4", [(5, RED)])
+    with zipfile.ZipFile(tmp_path / "box.zip", "w") as archive:
+        archive.write(path, "talk.mp4")
+        archive.writestr("talk.srt", "1\n00:00:01,000 --> 00:00:02,000\nhello\n")
+    data = (tmp_path / "box.zip").read_bytes()
+    (tmp_path / "box.zip").write_bytes(data.replace(b"hello", b"hallo"))
+    pages, [notice] = split(uploads([tmp_path / "box.zip"]))
+    assert told(pages) == [(0, "picture", "")]
+    assert notice.message.startswith("The subtitles beside box.zip/talk.mp4 hold none that can be read. Save")
+
+
 def read_one_of_folder(folder: Path) -> list[tuple[int, str, str]]:
     return told(split(uploads([folder]))[0])
 
 
 def test_the_words_of_a_transcript_lie_on_its_page() -> None:
     text = "word " * 300 + "W" * 300 + " " + "今日は良い天気です" * 40
-    image, words = transcript.drawn(text, RED)
+    lie_on_the_page(text, RED)
+    lie_on_the_page("W" * transcript.MOST_LETTERS, Image.new("RGB", (900, 900)))
+
+
+def lie_on_the_page(text: str, frame: Image.Image) -> None:
+    image, words = transcript.drawn(text, frame)
     assert "".join(word.text for word in words) == text.replace(" ", "")
     assert max(image.size) <= 2000
     boxes = np.array([word.box for word in words])
@@ -367,4 +452,4 @@ def test_subtitles_that_hold_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "talk.srt").write_text("nothing of the kind")
     pages, [notice] = split(uploads([tmp_path]))
     assert told(pages) == [(0, "picture", ""), (0, "speech", "hello")]
-    assert notice.message == f"The subtitles beside {path.name} hold none that can be read."
+    assert notice.message.startswith(f"The subtitles beside {path.name} hold none that can be read. Save")

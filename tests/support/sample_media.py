@@ -39,11 +39,7 @@ def film(
     shown. options: of the container.
     """
     with av.open(str(path), "w", options=options) as made:
-        video = made.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=1)
-        video.width, video.height = SIZE
-        video.pix_fmt, video.gop_size, video.bit_rate = "yuv420p", gop, 2_000_000
-        if turned:
-            video.set_display_rotation(turned)
+        video = _video(made, "libvpx" if path.suffix == ".webm" else "mpeg4", gop, turned) if shown else None
         subtitles = (
             made.add_stream("mov_text" if path.suffix in (".mp4", ".mov") else "srt") if said else None
         )
@@ -55,7 +51,8 @@ def film(
             frame = av.VideoFrame.from_image(image)
             frame.pts = at
             made.mux(video.encode(frame))
-        made.mux(video.encode())
+        if video is not None:
+            made.mux(video.encode())
         for number, (start, text) in enumerate(said):
             line = SubtitleSet.create(
                 f"{number},0,Default,,0,0,0,,{text}".encode(), 0, 2000, int(start * 1e6)
@@ -68,6 +65,15 @@ def film(
         if sound is not None:
             _add_tone(made, sound, tone)
     return path
+
+
+def _video(made: av.container.OutputContainer, codec: str, gop: int, turned: int) -> av.VideoStream:
+    video = made.add_stream(codec, rate=1)
+    video.width, video.height = SIZE
+    video.pix_fmt, video.gop_size, video.bit_rate = "yuv420p", gop, 2_000_000
+    if turned:
+        video.set_display_rotation(turned)
+    return video
 
 
 def song(path: Path, seconds: float) -> Path:

@@ -243,9 +243,7 @@ class ExplanationTabs:
         kept = self._ranks.get((id(vectors), budget))
         if kept is None or kept.vectors is not vectors or (kept.ids, kept.how) != (ids, how):
             hits = index.rerank(vectors, budget, ids, len(ids)) if ids else []
-            order = [hit.page_id for hit in hits]
-            if collection.has_moments:  # what a search leaves out comes last
-                order = list(dict.fromkeys([*collection.one_a_moment(order), *order]))
+            order = collection.with_moments([hit.page_id for hit in hits])
             kept = Ranked(vectors, how, ids, {page_id: rank for rank, page_id in enumerate(order, 1)})
             if len(self._ranks) >= KEPT_RANKS:
                 self._ranks.pop(next(iter(self._ranks)))
