@@ -83,7 +83,8 @@ MEDIA_MAGIC = (
     *((0, b"ID3" + bytes([version]), "mp3") for version in (2, 3, 4)),
     (8, b"WAVE", "wav"),
     (4, b"ftyp", "mov"),
-    *((3, b"\x08" + box, "mov") for box in (b"wide", b"skip")),  # of a QuickTime file without a type
+    *((4, box, "mov") for box in (b"moov", b"mdat")),  # of a QuickTime file without a type
+    *((3, b"\x08" + box, "mov") for box in (b"wide", b"skip", b"free")),  # likewise
 )
 SHORT_MAGIC = ((b"BM", "BMP"), (b"MZ", "a program"))  # may begin anything: looked at last
 OFFICE_PARTS = (

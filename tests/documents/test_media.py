@@ -376,6 +376,20 @@ def test_a_film_that_is_cut_off(tmp_path: Path) -> None:
     assert message.startswith("cut.mp4 says that it is 1:30 long, but what can be read of it ends at ")
 
 
+@pytest.mark.parametrize("first", [b"wide", b"mdat"])
+def test_an_old_quicktime_film_names_no_type(tmp_path: Path, first: bytes) -> None:
+    path = film(tmp_path / "old.mov", [(12, RED)])
+    data = path.read_bytes()
+    size, at = int.from_bytes(data[:4], "big"), data.index(b"mdat") - 4
+    assert data[4:8] == b"ftyp"
+    if first == b"wide":
+        begin = struct.pack(">I4sI4s", 8, b"wide", size - 8, b"free")
+    else:  # that box holds all up to the end of the one that has the frames
+        begin = struct.pack(">I4s", at + int.from_bytes(data[at : at + 4], "big"), b"mdat")
+    path.write_bytes(begin + data[len(begin) :])
+    assert read_one(path) == ([(0, "picture", "")], [])
+
+
 def test_a_film_that_says_it_is_ten_hours_long(tmp_path: Path) -> None:
     path = film(tmp_path / "long.mkv", [(12, RED)])
     data = bytearray(path.read_bytes())
