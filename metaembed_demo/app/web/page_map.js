@@ -5,6 +5,11 @@ element.addEventListener("click", (event) => {
   else if (action) trigger("submit", { action }); // "test", "map", or a kind of map
 });
 
+// The button to stop is drawn anew with each step, so that a click may begin on one and end on the next.
+element.addEventListener("pointerdown", (event) => {
+  if (event.target.closest("[data-action=stop-test]")) trigger("clear", {});
+});
+
 // A map that a GPU makes begins where it is shown.
 watch("value", () => {
   if (element.querySelector("[data-begin]")) trigger("submit", { action: "map" });
