@@ -61,6 +61,16 @@ def test_a_text_and_its_translation_are_near(text: e5.E5) -> None:
     assert min(scores[:2]) > max(scores[2:])
 
 
+def test_the_places_of_a_query_are_those_of_its_words(text: e5.E5) -> None:
+    tokens = text.tokens(["blue", "kettle"])
+    asked, page = text.states([tokens], of_queries=True), text.states([tokens])
+    assert asked.words.sum() == page.words.sum() == len(tokens)
+    expected = (torch.arange(len(tokens)) + 0.5) / len(tokens)
+    torch.testing.assert_close(asked.place[asked.words], expected)
+    assert asked.place[~asked.words].unique().tolist() == [0, 1]  # what stands before, and [SEP]
+    assert page.place[page.words].min() > 0.3  # a page has its prefix once in 124 pieces
+
+
 def test_prefixes_and_special_tokens_belong_to_no_word(text: e5.E5) -> None:
     words = ["Wasserkocher", "entkalken"]
     for of_query in (False, True):
@@ -121,6 +131,18 @@ def test_the_last_tokens_read_clusters_and_the_others_segments() -> None:
     assert far[16:, :3].unique().tolist() == [0, SEGMENT_CAP]
     assert (far[16:, :3] == 0).sum(0).tolist() == [1, 1, 1]  # each word in one part
     assert MetaPath(MetaConfig(parts="clusters")).parted(text, of_queries=True).parts is None
+
+
+def test_the_tags_of_pictures_are_one_part_of_clusters_but_not_of_runs() -> None:
+    text = states_of([1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0])
+    tagged = [ImageInputs([], tag_pieces=2)]
+    clusters = MetaConfig(parts="clusters").parts_of(text, tagged)
+    assert clusters is not None
+    assert clusters.tolist() == [[0, 1, 47, 47, -1]]
+    assert clusters.tolist() != MetaConfig(parts="clusters").parts_of(text).tolist()  # type: ignore[union-attr]
+    runs = MetaConfig(parts="runs").parts_of(text, tagged)
+    assert runs is not None
+    assert runs.tolist() == [[0, 1, 2, 3, -1]]
 
 
 def test_tokens_that_are_not_nested_are_equal_parts() -> None:

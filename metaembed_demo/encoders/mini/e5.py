@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers
+from sentencepiece import SentencePieceProcessor
+from tokenizers import normalizers
 from transformers import BertConfig, BertModel
 
 from metaembed_demo.core.types import FloatArray
@@ -48,6 +49,10 @@ EMBEDDINGS = {
     "emb.ln.w": "LayerNorm.weight",
     "emb.ln.b": "LayerNorm.bias",
 }
+NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # kinds of pieces in a sentencepiece model
+UNIGRAM = 1  # kind of model
+PLAIN = b"\n\x08identity"  # its normaliser: words come as `NORMALISED` makes them
+NORMALISED = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
 LANGUAGES = (
     *("af", "am", "ar", "as", "az", "be", "bg", "bn", "br", "bs", "ca", "cs", "cy", "da", "de", "el", "en"),
     *("eo", "es", "et", "eu", "fa", "fi", "fr", "ga", "gl", "gu", "he", "hi", "hr", "hu", "hy", "id", "is"),
@@ -104,9 +109,11 @@ class E5(TextPath):
     languages = LANGUAGES
     room = ROOM
 
-    def __init__(self, tokenizer: Tokenizer, model: BertModel, table: PackedTable, header: Header) -> None:
-        super().__init__(tokenizer, model)
-        self.table = table
+    def __init__(
+        self, tokenizer: SentencePieceProcessor, model: BertModel, table: PackedTable, header: Header
+    ) -> None:
+        super().__init__(model)
+        self.tokenizer, self.table = tokenizer, table
         self.vocabulary = len(header.pieces)
         self.cls, self.sep = header.cls, header.sep
         self.special = {header.cls, header.sep, header.padding, header.unknown}
@@ -116,13 +123,10 @@ class E5(TextPath):
         known, places = np.unique(ids.numpy(), return_inverse=True)
         return torch.from_numpy(self.table.rows(known))[torch.from_numpy(places).view(ids.shape)]
 
-    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Unknown characters, all alike, are left out, and a written "</s>", which is no special token."""
-        found = [
-            (i, int(o or 0))
-            for i, o in zip(encoded.ids, encoded.word_ids, strict=True)
-            if i not in self.special
-        ]
+    def _known(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Unknown characters, all alike, are left out."""
+        pieces = self.tokenizer.encode([NORMALISED.normalize_str(word) for word in words], num_threads=1)
+        found = [(i, owner) for owner, ids in enumerate(pieces) for i in ids if i not in self.special]
         return [piece for piece, _ in found], [owner for _, owner in found]
 
 
@@ -208,8 +212,35 @@ def _tensors(mapped: mmap.mmap, at: int) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _tokenizer(header: Header) -> Tokenizer:
-    made = Tokenizer(models.Unigram(header.pieces, header.unknown))
-    made.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    return made
+def _tokenizer(header: Header) -> SentencePieceProcessor:
+    """A fifth of the memory of tokenizers' Unigram, and a quarter of its time.
+
+    The model is written field by field (sentencepiece_model.proto): the classes that sentencepiece has for
+    that need one version of protobuf, which other packages may not suit.
+    """
+    kinds = dict.fromkeys((header.cls, header.sep, header.padding), CONTROL) | {header.unknown: UNKNOWN}
+    pieces = (
+        _field(1, piece.encode()) + _field(2, score) + _field(3, kinds.get(i, NORMAL))
+        for i, (piece, score) in enumerate(header.pieces)
+    )
+    ids = zip(range(40, 44), (header.unknown, header.cls, header.sep, header.padding), strict=True)
+    trainer = _field(3, UNIGRAM) + b"".join(_field(number, id_) for number, id_ in ids)
+    model = b"".join(_field(1, piece) for piece in pieces) + _field(2, trainer) + _field(3, PLAIN)
+    return SentencePieceProcessor(model_proto=model)
+
+
+def _field(number: int, value: bytes | float) -> bytes:
+    """A field of a protocol buffer.
+
+    >>> _field(1, b"ab"), _field(2, 0.5), _field(40, 300)
+    (b'\\n\\x02ab', b'\\x15\\x00\\x00\\x00?', b'\\xc0\\x02\\xac\\x02')
+    """
+    if isinstance(value, bytes):
+        return _varint(number << 3 | 2) + _varint(len(value)) + value
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 5) + struct.pack("<f", value)
+
+
+def _varint(n: int) -> bytes:
+    return bytes([n & 127 | 128]) + _varint(n >> 7) if n > 127 else bytes([n])

@@ -44,6 +44,8 @@ PAGE_BATCH = 8  # pages per forward pass
 BATCH_TOKENS = 32_768  # of the pages of one pass, padded to the longest; bounds memory for long pages
 # Part of the fingerprint, as vectors depend on it: changes with how words become word pieces.
 READING = "2: normalised words, no unknown pieces but spelled ideographs, 128 windows, repetition"
+CLUSTERED = "; tags in one part"
+PREFIXED = "; queries' places among their words, pieces by sentencepiece"
 
 
 TEXT_PATHS: Mapping[str, Callable[[], TextPath]] = {"minilm": minilm.load, "e5": e5.load}
@@ -79,8 +81,9 @@ class Mini:
                 "or train them: python -m metaembed_demo train"
             )
         meta, changes = load_meta(weights)
-        digest = hashlib.sha256(weights.read_bytes() + READING.encode()).hexdigest()
         text = TEXT_PATHS[meta.config.text_path]()
+        reading = READING + CLUSTERED * (meta.config.parts == "clusters") + PREFIXED * bool(text.query_prefix)
+        digest = hashlib.sha256(weights.read_bytes() + reading.encode()).hexdigest()
         adapters.load(text, changes)
         return cls(text, meta, f"mini-{digest[:16]}")
 

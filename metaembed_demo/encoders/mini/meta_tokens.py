@@ -151,11 +151,12 @@ class MetaConfig:
             return OURS.query_sizes if of_queries else OURS.page_sizes
         return (R_Q if of_queries else R_C,)
 
-    def parts_of(self, pages: TextStates) -> torch.Tensor | None:
+    def parts_of(self, pages: TextStates, images: Sequence[ImageInputs] = ()) -> torch.Tensor | None:
         """(B, T) int64 parts that the last group of tokens pools, or None. `pages` are not centred."""
         if self.parts == "slices":
             return None
-        return content_parts(pages.final, pages.words, self.sizes(of_queries=False)[-1], self.parts)
+        count, tags = self.sizes(of_queries=False)[-1], [row.tag_pieces for row in images]
+        return content_parts(pages.final, pages.words, count, self.parts, tags)
 
     text_path: str = "minilm"
     vocabulary: int = 30_522
@@ -209,16 +210,16 @@ class MetaPath(nn.Module):
         self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool
     ) -> tuple[TextStates, torch.Tensor]:
         """The pooled states (words and views), and the pooling weights (B, HEADS, R, T)."""
-        text = self.parted(text, of_queries)
+        text = self.parted(text, of_queries, images)
         seen = self.with_views(text, images)
         bias = self._bias(seen, of_queries)
         return seen, self.pooling.attention(self._meta_states(text, of_queries), seen.final, bias)
 
-    def parted(self, text: TextStates, of_queries: bool) -> TextStates:
+    def parted(self, text: TextStates, of_queries: bool, images: Sequence[ImageInputs] = ()) -> TextStates:
         """`text` with centred final states and, of pages, the parts that the last tokens pool."""
         parts = text.parts
         if parts is None and not of_queries:
-            parts = self.config.parts_of(text)
+            parts = self.config.parts_of(text, images)
         return replace(text, final=text.final - self.state_center, parts=parts)
 
     def _side(self, of_queries: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -231,7 +232,7 @@ class MetaPath(nn.Module):
         return cast(Iterable[MetaLayer], self.layers)  # torch types the members as plain modules
 
     def _forward(self, text: TextStates, images: Sequence[ImageInputs], of_queries: bool) -> torch.Tensor:
-        text = self.parted(text, of_queries)
+        text = self.parted(text, of_queries, images)
         return self._embedded(self._meta_states(text, of_queries), self.with_views(text, images), of_queries)
 
     def _meta_states(self, text: TextStates, of_queries: bool) -> torch.Tensor:

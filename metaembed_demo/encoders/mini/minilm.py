@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from .text_path import TextPath
@@ -30,7 +30,8 @@ class MiniLM(TextPath):
     room = WINDOW - 2
 
     def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
-        super().__init__(tokenizer, model)
+        super().__init__(model)
+        self.tokenizer = tokenizer
         tokenizer.no_truncation()
         tokenizer.no_padding()
         vocabulary = tokenizer.get_vocab()
@@ -41,17 +42,18 @@ class MiniLM(TextPath):
     def vectors(self, ids: torch.Tensor) -> torch.Tensor:
         return self.model.embeddings.word_embeddings(ids)
 
-    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
+    def _known(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """Pieces that the vocabulary lacks are left out: they are all the same [UNK], so they would match one
         another whatever they stand for. Only ideographs and kana are spelled, each as one of the 338 that
         it has: so each matches itself, and few others.
         """
+        encoded = self.tokenizer.encode(words, is_pretokenized=True, add_special_tokens=False)
         ids, owners = encoded.ids, [int(owner or 0) for owner in encoded.word_ids]
         if self.unknown not in ids:
             return ids, owners
         found: list[tuple[int, int]] = []
         for piece, owner, (start, end) in zip(ids, owners, encoded.offsets, strict=True):
-            spelled = [piece] if piece != self.unknown else self._spelled(plain[owner][start:end])
+            spelled = [piece] if piece != self.unknown else self._spelled(words[owner][start:end])
             found += [(part, owner) for part in spelled]
         return [piece for piece, _ in found], [owner for _, owner in found]
 

@@ -1,11 +1,13 @@
 """Parts of a page by content, for the finest Meta Tokens: Ward clusters of its word pieces' states.
 
 As `runs` a part is of neighbours, so that its ends are where the page changes its subject; as `clusters` it
-may be anywhere, so that a page of two subjects keeps both apart wherever their words stand.
+may be anywhere, so that a page of two subjects keeps both apart wherever their words stand. There the tags of
+pictures stay together: a token of one wrong tag would be found by what the picture does not show.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,7 +25,11 @@ MOST = 1_536
 
 
 def content_parts(
-    states: torch.Tensor, words: torch.Tensor, count: int, kind: Parts = "clusters"
+    states: torch.Tensor,
+    words: torch.Tensor,
+    count: int,
+    kind: Parts = "clusters",
+    tags: Sequence[int] = (),
 ) -> torch.Tensor:
     """(B, T) int64 part of each word piece, in the order of their mean places; -1 for what is no word.
 
@@ -32,11 +38,17 @@ def content_parts(
         words: (B, T) bool.
         count: the most parts of a page. A page of fewer pieces has one each.
         kind: "runs" or "clusters".
+        tags: (B,) how many of a page's last pieces are tags of pictures: of clusters the last part. May be ().
     """
     found = torch.full(words.shape, -1, dtype=torch.int64)
     for row, keep in enumerate(words):
-        if keep.any():
-            found[row, keep] = torch.from_numpy(_parts(states[row, keep].detach().numpy(), count, kind))
+        at = keep.nonzero().flatten()
+        tagged = tags[row] if tags and kind == "clusters" else 0
+        text, named = at[: len(at) - tagged], at[len(at) - tagged :]
+        found[row, named] = count - 1
+        if len(text):
+            room = count - (tagged > 0)
+            found[row, text] = torch.from_numpy(_parts(states[row, text].detach().numpy(), room, kind))
     return found
 
 

@@ -14,7 +14,6 @@ from itertools import groupby, pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 from torch.nn import functional as F
 from transformers import BertModel
 
@@ -34,7 +33,7 @@ class TextStates:
     layers: KEPT tensors (B, T, WIDTH), the input states of the last layers.
     final: (B, T, WIDTH) float32, output of the last layer; their mean is the encoder's own embedding.
     mask: (B, T) bool, true for tokens.
-    place: (B, T) float32, relative position in the text, 0..1.
+    place: (B, T) float32, relative position in the text, 0..1. Of a query after a prefix, among its words.
     ids: (B, T) int64 word piece ids; 0 is padding. A prefix counts as the first special token.
     reach: (B, T) float32, half the width around `place`; 0 for words.
     words: (B, T) bool, true for word pieces: neither special tokens, prefixes, views nor padding.
@@ -66,8 +65,8 @@ class TextPath(ABC):
 
     trained: bool = False  # whether gradients reach its adapters (`adapters.py`)
 
-    def __init__(self, tokenizer: Tokenizer, model: BertModel) -> None:
-        self.tokenizer, self.model = tokenizer, model.eval().requires_grad_(False)
+    def __init__(self, model: BertModel) -> None:
+        self.model = model.eval().requires_grad_(False)
 
     @property
     def most_tokens(self) -> int:
@@ -79,13 +78,11 @@ class TextPath(ABC):
         if not words:
             return [], []
         # Nearly every word has at least one piece, so words past the limit need no tokenising.
-        plain = [normalised(word) for word in words[: self.most_tokens + 1]]
-        encoded = self.tokenizer.encode(plain, is_pretokenized=True, add_special_tokens=False)
-        return self._known(encoded, plain)
+        return self._known([normalised(word) for word in words[: self.most_tokens + 1]])
 
     @abstractmethod
-    def _known(self, encoded: Encoding, plain: Sequence[str]) -> tuple[list[int], list[int]]:
-        """As `_pieces`, of the tokenised words `plain`, with what stands for pieces that are not known."""
+    def _known(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """As `_pieces`, with what stands for pieces that are not known."""
 
     @abstractmethod
     def vectors(self, ids: torch.Tensor) -> torch.Tensor:
@@ -134,6 +131,8 @@ class TextPath(ABC):
             for layer, state in zip(layers, states, strict=True):
                 layer[row, :length] = state[start:end]
         words = mask & (ids != self.cls) & (ids != self.sep)
+        if of_queries and prefix:  # which would be more than half of a short query
+            place = (words.cumsum(1) - 0.5 * words) / words.sum(1, keepdim=True).clamp(min=1)
         return TextStates(layers[:-1], layers[-1], mask, place, ids, torch.zeros_like(place), words)
 
     def _prefix(self, of_queries: bool) -> Sequence[int]:
