@@ -85,14 +85,19 @@ class StoredPage:
         Pages of one id may differ in it: an id is given before a page is read, and does not cover where its
         words are. What sessions share is kept by this digest, and an imported page has its id from it.
         """
+        told = self.as_read
+        found = hashlib.sha256(b"stored page\0" + len(told).to_bytes(8, "big") + told)
+        found.update(self.picture)
+        return found.hexdigest()
+
+    @property
+    def as_read(self) -> bytes:
+        """JSON of what was read: all that `digest` covers but the picture, which may have to be drawn."""
         words = [
             [w.text, w.kind, round(float(w.confidence), 3), *(round(float(x), 5) for x in w.box)]
             for w in self.words
         ]
-        told = json.dumps([self.width, self.height, words, self.reading, self.language]).encode("ascii")
-        found = hashlib.sha256(b"stored page\0" + len(told).to_bytes(8, "big") + told)
-        found.update(self.picture)
-        return found.hexdigest()
+        return json.dumps([self.width, self.height, words, self.reading, self.language]).encode("ascii")
 
     @cached_property
     def title(self) -> str:

@@ -12,7 +12,7 @@
 It stands for reading the corpus only where the encoder and every sample file are those it was made with.
 
     assets/samples-multilingual.npz   the vectors of another encoder for the same pages
-      head     (n,) uint8: JSON: format, encoder, ids and digests of the pages
+      head     (n,) uint8: JSON: format, encoder, ids of the pages and digests of what was read of them
       first, rest: as above
 
 With that encoder it serves together with the words of the first file.
@@ -108,7 +108,7 @@ def write(
 
 def write_vectors(path: Path, collection: Collection) -> int:
     """Write the vectors of `collection` alone, for `read_vectors`. Returns the file's bytes."""
-    pages = [[page.id, page.digest] for page in collection.pages.values()]
+    pages = [[page.id, _digest(page)] for page in collection.pages.values()]
     head = {"format": FORMAT, "encoder": collection.fingerprint, "pages": pages}
     data = io.BytesIO()
     first, rest = _packed(collection)
@@ -129,7 +129,7 @@ def read_vectors(path: Path, encoder: Encoder, samples: Mapping[str, StoredPage]
             made = Collection.for_encoder(encoder)
             for (page_id, digest), vectors in zip(head["pages"], _unpacked(parts), strict=True):
                 page = samples.get(page_id)
-                if page is not None and page.digest == digest:
+                if page is not None and _digest(page) == digest:
                     made.put(page, Embedding(vectors))
             return made
     except FileNotFoundError:
@@ -180,6 +180,11 @@ def unpack_vectors(packed: NDArray[Any]) -> FloatArray:
     """(n, m, D) float32, each vector of length 1."""
     vectors = packed.astype(np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _digest(page: StoredPage) -> str:
+    """Of what was read: its id is of its picture."""
+    return disk.sha256(page.as_read)
 
 
 def _packed(collection: Collection) -> tuple[NDArray[Any], NDArray[Any]]:

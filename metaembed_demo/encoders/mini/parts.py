@@ -38,7 +38,7 @@ def content_parts(
         words: (B, T) bool.
         count: the most parts of a page. A page of fewer pieces has one each.
         kind: "runs" or "clusters".
-        tags: (B,) how many of a page's last pieces are tags of pictures: of clusters the last part. May be ().
+        tags: (B,) how many of a page's last pieces are tags of pictures, the last part of clusters; or ().
     """
     found = torch.full(words.shape, -1, dtype=torch.int64)
     for row, keep in enumerate(words):
