@@ -51,7 +51,7 @@ EMBEDDINGS = {
 }
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # kinds of pieces in a sentencepiece model
 UNIGRAM = 1  # kind of model
-PLAIN = b"\n\x08identity"  # its normaliser: words come as `NORMALISED` makes them
+PLAIN = b"identity"  # name of its normaliser: words come as `NORMALISED` makes them
 NORMALISED = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
 LANGUAGES = (
     *("af", "am", "ar", "as", "az", "be", "bg", "bn", "br", "bs", "ca", "cs", "cy", "da", "de", "el", "en"),
@@ -225,7 +225,7 @@ def _tokenizer(header: Header) -> SentencePieceProcessor:
     )
     ids = zip(range(40, 44), (header.unknown, header.cls, header.sep, header.padding), strict=True)
     trainer = _field(3, UNIGRAM) + b"".join(_field(number, id_) for number, id_ in ids)
-    model = b"".join(_field(1, piece) for piece in pieces) + _field(2, trainer) + _field(3, PLAIN)
+    model = b"".join(_field(1, piece) for piece in pieces) + _field(2, trainer) + _field(3, _field(1, PLAIN))
     return SentencePieceProcessor(model_proto=model)
 
 
